@@ -85,7 +85,6 @@ fn the_allocations_of_a_block_do_not_depend_on_its_segments() {
 fn a_session_of_one_segment_allocates_the_block_alone() {
     const ROUNDS: u64 = 1000;
     let mut pair = Pair::new(Config {
-        min_closed: 10,
         max_closed: 10,
         ..Config::engine(2)
     });
@@ -103,7 +102,6 @@ fn a_session_of_one_segment_allocates_the_block_alone() {
 fn a_block_that_is_taken_on_demand_allocates_no_more_than_one_that_comes_unasked() {
     const ROUNDS: u64 = 1000;
     let closed = Config {
-        min_closed: 10,
         max_closed: 10,
         ..Config::engine(2)
     };
@@ -161,7 +159,6 @@ impl Pair {
     fn new(far: Config) -> Self {
         let now = Instant::ZERO;
         let near = Config {
-            min_closed: 10,
             max_closed: 10,
             ..Config::engine(1)
         };

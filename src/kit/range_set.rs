@@ -206,6 +206,14 @@ impl RangeSet {
             .map_or(start, |held| held.end)
     }
 
+    /// Returns the last range of the set that begins before `end`.
+    pub(crate) fn last_before(&self, end: u64) -> Option<Range<u64>> {
+        let is_last = self.len > 0 && self.last.start < end;
+        is_last
+            .then(|| self.last.clone())
+            .or_else(|| self.earlier.last_before(end))
+    }
+
     /// Returns how many numbers are in the set.
     #[must_use]
     pub const fn len(&self) -> u64 {
@@ -287,6 +295,9 @@ mod tests {
         assert_eq!(set.gaps(12..18).next(), None);
         assert_eq!(set.gaps(9..9).next(), None);
         assert_eq!(set.gaps(20..30).collect::<Vec<_>>(), vec![20..30]);
+        assert_eq!(set.last_before(u64::MAX), Some(30..40));
+        assert_eq!(set.last_before(30), Some(10..20));
+        assert_eq!(set.last_before(10), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::config::{ConfigError, Peer};
+use super::end_cause::EndCause;
 use super::wire::{Reason, SessionId};
 use crate::preview::Preview;
 use crate::{Instant, Tag};
@@ -188,6 +189,8 @@ pub enum Event {
         by: Side,
         /// The reason code.
         reason: Reason,
+        /// What it stands for.
+        cause: EndCause,
         /// The block, given back.
         #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
         data: Bytes,
@@ -282,6 +285,8 @@ pub enum Event {
         by: Side,
         /// The reason code.
         reason: Reason,
+        /// What it stands for.
+        cause: EndCause,
         /// Whether the red part was delivered before. It stays valid.
         after_delivery: bool,
     },
@@ -307,7 +312,7 @@ impl fmt::Debug for Event {
             Sent { tag }
             Complete { tag, session }
             Restarted { tag, session }
-            Failed { tag, session, by, reason, data as Preview }
+            Failed { tag, session, by, reason, cause, data as Preview }
             Room { peer }
             Answered { peer, after }
             Silent { peer }
@@ -316,7 +321,7 @@ impl fmt::Debug for Event {
             Piece { session, client, offset, data as Preview }
             Received { session, client, data as Preview, ends_block }
             Green { session, client, offset, data as Preview, ends_block }
-            Cancelled { session, client, by, reason, after_delivery }
+            Cancelled { session, client, by, reason, cause, after_delivery }
         }
     }
 }
@@ -329,8 +334,6 @@ pub enum Error {
     UnknownPeer(u64),
     /// A peer with this engine ID was added before.
     PeerExists(u64),
-    /// Another peer has the address.
-    AddressInUse,
     /// Invalid peer parameters.
     InvalidPeer(ConfigError),
     /// The [`Direction`](super::Direction) of this peer does not allow it.
@@ -393,7 +396,6 @@ impl fmt::Display for Error {
         match self {
             Self::UnknownPeer(peer) => write!(f, "unknown peer {peer}"),
             Self::PeerExists(peer) => write!(f, "peer {peer} was added before"),
-            Self::AddressInUse => f.write_str("another peer has the address"),
             Self::InvalidPeer(error) => write!(f, "invalid peer: {error}"),
             Self::Direction(peer) => write!(f, "the direction of peer {peer} does not allow it"),
             Self::PingPending(peer) => write!(f, "a ping to peer {peer} is awaiting its answer"),
@@ -494,6 +496,8 @@ pub struct Stats {
     pub unknown_peer: u64,
     /// Segments for a client service that is not open.
     pub unknown_client: u64,
+    /// Reports that cite a checkpoint which was never sent (RFC 5326 section 6.13). Their claims are not used.
+    pub unknown_checkpoint: u64,
     /// Data segments of closed sessions.
     pub closed_session: u64,
     /// Segments dropped for lack of memory, or because a queue was full.

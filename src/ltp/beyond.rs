@@ -14,6 +14,7 @@ mod prediction;
 mod redundancy;
 mod report_round;
 mod rto;
+mod strangers;
 mod unknown_peers;
 mod window;
 
@@ -30,5 +31,6 @@ pub(super) use prediction::Prediction;
 pub use redundancy::{AdaptiveRedundancy, Redundancy};
 pub(super) use report_round::{ReportRound, SentPart};
 pub use rto::{RtoBounds, RtoPolicy};
+pub(super) use strangers::{Accounts, Hosts, MAX_UNPROVED, MAX_WAITING, STRANGER_SERIALS};
 pub(super) use unknown_peers::UnknownPeerPolicy;
 pub(super) use window::InFlight;

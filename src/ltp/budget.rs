@@ -1,7 +1,7 @@
 //! The octets that an engine holds for blocks and events, and what is free.
 
 use super::buffer_pool::BufferPool;
-use super::peer::PeerState;
+use super::peer::{Origin, PeerState};
 
 /// The octets held, by what they are held for, and the limit of those that are received.
 #[derive(Debug)]
@@ -16,19 +16,30 @@ pub(super) struct Budget {
     pub(super) waiting: usize,
     /// The maximum of `imports` and `events` together.
     limit: usize,
+    /// Octets of the sessions of accepted peers, which are part of `imports`, and their maximum.
+    pub(super) strangers: usize,
+    strangers_limit: usize,
     pub(super) pool: BufferPool,
 }
 
 impl Budget {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize, strangers_limit: usize) -> Self {
         Self {
             exports: 0,
             imports: 0,
             events: 0,
             waiting: 0,
             limit,
+            strangers: 0,
+            strangers_limit,
             pool: BufferPool::default(),
         }
+    }
+
+    /// Returns the octets of sessions in which blocks are received.
+    #[cfg(any(test, feature = "laws"))]
+    pub(super) const fn imports(&self) -> usize {
+        self.imports
     }
 
     /// Returns the octets held for sessions, and for events that were not taken.
@@ -44,12 +55,24 @@ impl Budget {
     /// Returns the octets that may yet be allocated for receiving from a peer.
     pub(super) fn free_for(&self, peer: &PeerState) -> usize {
         let left = peer.config.import_octets.saturating_sub(peer.import_octets);
-        self.free().min(left)
+        let left = self.free().min(left);
+        match peer.origin {
+            Origin::Added => left,
+            Origin::Accepted => left.min(self.free_for_strangers()),
+        }
+    }
+
+    /// Returns the octets that may yet be allocated for the sessions of accepted peers.
+    pub(super) const fn free_for_strangers(&self) -> usize {
+        self.strangers_limit.saturating_sub(self.strangers)
     }
 
     /// Counts a session that held `before` octets and holds `after`.
     pub(super) fn charge(&mut self, peer: &mut PeerState, before: usize, after: usize) {
         self.imports = self.imports - before + after;
+        if peer.origin == Origin::Accepted {
+            self.strangers = self.strangers - before + after;
+        }
         peer.import_octets = peer.import_octets - before + after;
     }
 

@@ -1,40 +1,46 @@
 //! The memory of closed sessions, against late duplicates (RFC 5326 section 9.2).
 
-use alloc::collections::VecDeque;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::hash::BuildHasher as _;
 
+use hashbrown::HashTable;
+
 use super::auth::KeyHash;
+use super::fingerprint::{Fingerprint, Judgment};
 use super::peer::Role;
-use super::table::{self, BYTES_PER_POSITION, Keyed, Positions};
-use super::wire::SessionId;
+use super::table::Keyed;
+use super::wire::{Data, SessionId};
 use crate::Instant;
 
-/// Sessions that are forgotten at a time, where there are many.
-const BATCH: usize = 64;
+/// No entry: the end of a list.
+const NONE: u32 = u32::MAX;
+/// Records that one insertion forgets at most once they are over, so that none takes long.
+const STEPS: usize = 4;
+/// Lists of records, by the powers of two of nanoseconds for which they are kept.
+const CLASSES: usize = 64;
 
-/// Closed sessions, in the order in which they closed.
+/// Closed sessions, each remembered until a time of its own.
 ///
-/// Each is looked up when it starts, and again only for a late duplicate. They are in a ring: closing writes behind
-/// the last, and forgetting reads the first. The hash table leads to the numbers of the entries. Where there are many,
-/// they are forgotten in batches, while what they point to is in the cache.
+/// Records that are kept about equally long are in one list, in the order in which they closed, so the one that is
+/// over first is the first of a list. A record counts as forgotten once its time is over, whether or not its memory
+/// was freed. Looking one up, adding and removing one take constant time.
 #[derive(Debug)]
 pub(super) struct Closed {
-    index: Positions,
-    /// `None` for a session that was opened again.
-    ring: VecDeque<Option<Entry>>,
-    /// The number of the first entry in the ring. Numbers wrap; far fewer are in use.
-    first: u32,
+    index: HashTable<u32>,
+    entries: Vec<Entry>,
+    /// The first free entry.
+    free: u32,
+    lists: Box<[List; CLASSES]>,
+    /// A bit for each list that is not empty.
+    used: u64,
+    /// How often the peer of each slot was removed. What was sent to one before is forgotten.
+    removals: Vec<u32>,
     hasher: Keyed,
-    /// When a session last closed.
-    now: Instant,
-    min: usize,
     max: usize,
-    /// Sessions closed since some were last forgotten.
-    since_forgotten: usize,
 }
 
 pub(super) type SessionKey = (Role, SessionId);
-type Entry = (SessionKey, Record);
 
 /// The record of a closed session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +52,8 @@ pub(super) struct Record {
     /// The key that the session named (RFC 5327 section 2.1).
     pub(super) key_hash: Option<KeyHash>,
     pub(super) end: End,
+    /// What the session carried, if it was received here.
+    pub(super) fingerprint: Option<Fingerprint>,
 }
 
 /// How the session ended.
@@ -59,320 +67,513 @@ pub(super) enum End {
         red: u64,
         serial: u64,
     },
-    /// The green EOB was received and nothing red. `low` is the offset of the first green octet.
+    /// The green EOB was received and nothing red. `low` is the offset of the first green octet, `end` that behind the
+    /// last of the block.
     GreenOnly {
         low: u64,
+        end: u64,
     },
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    key: SessionKey,
+    record: Record,
+    /// The removals of the peer in the slot before the session closed.
+    removals: u32,
+    before: u32,
+    behind: u32,
+    class: u8,
+}
+
+/// The ends of a list.
+#[derive(Debug, Clone, Copy)]
+struct List {
+    first: u32,
+    last: u32,
+}
+
+impl Record {
+    /// Judges a segment under the number of the session.
+    pub(super) fn judge(&self, data: &Data<'_>) -> Judgment {
+        let red = match self.end {
+            End::Delivered { red, .. } => Some(red),
+            End::Plain | End::GreenOnly { .. } => None,
+        };
+        let fingerprint = self.fingerprint.as_ref();
+        fingerprint.map_or(Judgment::Undecided, |one| one.judge(data, red))
+    }
+}
+
 impl Closed {
-    pub(super) fn new(hasher: Keyed, min: u32, max: u32) -> Self {
+    pub(super) fn new(hasher: Keyed, max: u32) -> Self {
+        let (first, last) = (NONE, NONE);
         Self {
-            index: Positions::new(),
-            ring: VecDeque::new(),
-            first: 0,
+            index: HashTable::new(),
+            entries: Vec::new(),
+            free: NONE,
+            lists: Box::new([List { first, last }; CLASSES]),
+            used: 0,
+            removals: Vec::new(),
             hasher,
-            now: Instant::ZERO,
-            min: usize::try_from(min).unwrap_or(usize::MAX),
             max: usize::try_from(max).unwrap_or(usize::MAX),
-            since_forgotten: 0,
         }
     }
 
-    /// Remembers a session that is not remembered yet, and forgets the oldest ones beyond the limits.
+    /// Remembers a session. One under the same key is forgotten, and the one that is over first beyond the limit.
     pub(super) fn insert(&mut self, now: Instant, key: SessionKey, record: Record) {
-        debug_assert!(self.find(key).is_none(), "no session closes twice");
-        self.now = now;
-        // Entries of sessions that were opened again are the majority.
-        if self.ring.len() > 2 * self.index.len() + 64 {
-            self.compact();
+        self.remove(key);
+        self.expire(now, STEPS);
+        if self.index.len() >= self.max {
+            self.remove_first();
         }
-        self.append((key, record));
-        self.since_forgotten += 1;
-        if self.since_forgotten >= self.batch() || self.index.len() > self.max {
-            self.since_forgotten = 0;
-            self.forget_oldest();
+        if self.max == 0 || record.until <= now {
+            return;
         }
-    }
-
-    fn append(&mut self, entry: Entry) {
-        let Ok(len) = u32::try_from(self.ring.len()) else {
+        let removals = self.removals_of(record.slot);
+        let kept = (record.until - now).as_nanos();
+        // Bound: below 64, as a duration is below 2^64 ns and not 0.
+        let class = u8::try_from(kept.ilog2()).unwrap_or(0).min(63);
+        let entry = Entry {
+            key,
+            record,
+            removals,
+            before: NONE,
+            behind: NONE,
+            class,
+        };
+        let Some(place) = self.place(entry) else {
             return;
         };
-        let number = self.first.wrapping_add(len);
-        self.ring.push_back(Some(entry));
-        let (ring, first, hasher) = (&self.ring, self.first, self.hasher);
+        self.link(place, class);
+        let (entries, hasher) = (&self.entries, self.hasher);
         self.index
-            .insert_unique(hasher.hash_one(entry.0.1), number, |number| {
-                entry_at(ring, first, *number)
-                    .map_or(0, |((_, session), _)| hasher.hash_one(session))
+            .insert_unique(hasher.hash_one(key.1), place, |other| {
+                entry_at(entries, *other).map_or(0, |entry| hasher.hash_one(entry.key.1))
             });
     }
 
-    /// How many are forgotten at a time. With small limits one, so that they are exact.
-    fn batch(&self) -> usize {
-        if (self.max - self.min) / BATCH >= BATCH {
-            BATCH
-        } else {
-            1
+    fn place(&mut self, entry: Entry) -> Option<u32> {
+        if let Some(place) = Some(self.free).filter(|place| *place != NONE) {
+            let free = self.entry_mut(place)?;
+            let next = core::mem::replace(free, entry).behind;
+            self.free = next;
+            return Some(place);
         }
+        let place = u32::try_from(self.entries.len()).ok()?;
+        let place = Some(place).filter(|place| *place != NONE)?;
+        self.entries.push(entry);
+        Some(place)
     }
 
-    fn forget_oldest(&mut self) {
-        let max = match self.batch() {
-            1 => self.max,
-            batch => self.max - batch,
+    /// Puts an entry at the end of a list.
+    fn link(&mut self, place: u32, class: u8) {
+        let Some(list) = self.lists.get_mut(usize::from(class)) else {
+            return;
         };
-        while let Some(oldest) = self.ring.front() {
-            let len = self.index.len();
-            if let Some((key, record)) = oldest {
-                let is_over = record.until <= self.now;
-                if len <= self.min || (len <= max && !is_over) {
-                    return;
+        let before = core::mem::replace(&mut list.last, place);
+        if before == NONE {
+            list.first = place;
+        }
+        self.used |= 1 << class;
+        if let Some(entry) = self.entry_mut(before) {
+            entry.behind = place;
+        }
+        if let Some(entry) = self.entry_mut(place) {
+            (entry.before, entry.behind) = (before, NONE);
+        }
+    }
+
+    /// Takes an entry out of its list.
+    fn unlink(&mut self, entry: &Entry) {
+        let (before, behind) = (entry.before, entry.behind);
+        match self.entry_mut(before) {
+            Some(one) => one.behind = behind,
+            None => self.list_mut(entry.class, |list| list.first = behind),
+        }
+        match self.entry_mut(behind) {
+            Some(one) => one.before = before,
+            None => self.list_mut(entry.class, |list| list.last = before),
+        }
+        if (before, behind) == (NONE, NONE) {
+            self.used &= !(1 << entry.class);
+        }
+    }
+
+    fn list_mut(&mut self, class: u8, change: impl FnOnce(&mut List)) {
+        if let Some(list) = self.lists.get_mut(usize::from(class)) {
+            change(list);
+        }
+    }
+
+    /// Frees the memory of sessions that are over, of at most `steps`.
+    pub(super) fn expire(&mut self, now: Instant, steps: usize) {
+        let mut left = steps;
+        for class in 0..CLASSES {
+            if self.used >> class == 0 {
+                return;
+            }
+            while let Some(first) = self.first_of(class).filter(|_| left > 0) {
+                if entry_at(&self.entries, first).is_none_or(|entry| entry.record.until > now) {
+                    break;
                 }
-                let hash = self.hasher.hash_one(key.1);
-                table::remove(&mut self.index, hash, self.first);
+                self.remove_at(first);
+                left -= 1;
             }
-            self.ring.pop_front();
-            self.first = self.first.wrapping_add(1);
         }
     }
 
-    /// Drops the entries of sessions that were opened again, and numbers the others anew.
-    #[cold]
-    fn compact(&mut self) {
-        self.index.clear();
-        let old = core::mem::take(&mut self.ring);
-        old.into_iter()
-            .flatten()
-            .for_each(|entry| self.append(entry));
+    fn first_of(&self, class: usize) -> Option<u32> {
+        let first = self.lists.get(class)?.first;
+        (first != NONE).then_some(first)
     }
 
-    /// Returns all sessions in the order in which they closed.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &(SessionKey, Record)> {
-        self.ring.iter().flatten()
+    /// Forgets the oldest of those that are kept for the shortest time.
+    fn remove_first(&mut self) {
+        let class = usize::try_from(self.used.trailing_zeros()).unwrap_or(CLASSES);
+        if let Some(first) = self.first_of(class) {
+            self.remove_at(first);
+        }
+    }
+
+    fn remove_at(&mut self, place: u32) {
+        let Some(entry) = entry_at(&self.entries, place).copied() else {
+            return;
+        };
+        self.unlink(&entry);
+        let hash = self.hasher.hash_one(entry.key.1);
+        if let Ok(found) = self.index.find_entry(hash, |other| *other == place) {
+            found.remove();
+        }
+        let free = core::mem::replace(&mut self.free, place);
+        if let Some(entry) = self.entry_mut(place) {
+            entry.behind = free;
+        }
+    }
+
+    /// Forgets a session, which is opened again.
+    pub(super) fn remove(&mut self, key: SessionKey) {
+        if let Some(place) = self.find(key) {
+            self.remove_at(place);
+        }
+    }
+
+    /// Returns the number of sessions.
+    #[cfg(any(test, feature = "laws"))]
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
     }
 
     #[inline]
-    pub(super) fn get(&self, key: SessionKey) -> Option<Record> {
-        let number = self.find(key)?;
-        let place = usize::try_from(number.wrapping_sub(self.first)).ok()?;
-        let later = self.ring.len().checked_sub(place + 1)?;
-        let (_, record) = self.ring.get(place)?.as_ref()?;
-        // An expired one waits for those before it, and counts as forgotten.
-        (record.until > self.now || later < self.min).then_some(*record)
+    pub(super) fn get(&self, now: Instant, key: SessionKey) -> Option<&Record> {
+        let entry = entry_at(&self.entries, self.find(key)?)?;
+        self.is_kept(now, entry).then_some(&entry.record)
     }
 
-    /// As [`get`](Self::get), for a session that starts if it is not remembered.
-    #[inline]
-    pub(super) fn admit(&mut self, key: SessionKey) -> Option<Record> {
-        self.find(key)?;
-        let kept = self.get(key);
-        if kept.is_none() {
-            self.reopen(key);
-        }
-        kept
+    fn is_kept(&self, now: Instant, entry: &Entry) -> bool {
+        let is_received = entry.key.0 == Role::Receiver;
+        entry.record.until > now
+            && (is_received || entry.removals == self.removals_of(entry.record.slot))
     }
 
-    /// Changes the record of a session, if it is remembered.
-    pub(super) fn change(&mut self, key: SessionKey, change: impl FnOnce(&mut Record)) {
-        if let Some(number) = self.find(key)
-            && let Some(Some((_, record))) = self.place_mut(number)
-        {
-            change(record);
+    /// Changes the record of a session, if it is remembered. What becomes of `until` counts from now on.
+    pub(super) fn change(
+        &mut self,
+        now: Instant,
+        key: SessionKey,
+        change: impl FnOnce(&mut Record),
+    ) {
+        if let Some(mut record) = self.get(now, key).copied() {
+            change(&mut record);
+            self.insert(now, key, record);
         }
     }
 
-    /// Removes a session that is opened again.
-    #[inline]
-    pub(super) fn reopen(&mut self, key: SessionKey) {
-        if let Some(number) = self.find(key) {
-            if let Some(place) = self.place_mut(number) {
-                *place = None;
-            }
-            table::remove(&mut self.index, self.hasher.hash_one(key.1), number);
-        }
+    /// Returns the sessions that are remembered.
+    pub(super) fn iter(&self, now: Instant) -> impl Iterator<Item = (SessionKey, &Record)> {
+        let lists = (0..CLASSES).filter_map(|class| self.first_of(class));
+        let chain = |first| {
+            core::iter::successors(entry_at(&self.entries, first), |entry| {
+                entry_at(&self.entries, entry.behind)
+            })
+        };
+        let entries = lists.flat_map(chain);
+        let kept = entries.filter(move |entry| self.is_kept(now, entry));
+        kept.map(|entry| (entry.key, &entry.record))
     }
 
-    /// Forgets the sessions sent to a peer, which nobody answers any more.
+    /// Forgets the sessions sent to the peer in a slot, which nobody answers any more.
     ///
     /// Received ones stay. If the peer is added again, its late segments must not start them anew, or a block would be
     /// delivered twice, and a block of which half was claimed never.
-    pub(super) fn forget(&mut self, slot: u32) {
-        for place in &mut self.ring {
-            if place.is_some_and(|((role, _), old)| role == Role::Sender && old.slot == slot) {
-                *place = None;
-            }
+    pub(super) fn forget_peer(&mut self, slot: u32) {
+        let Ok(slot) = usize::try_from(slot) else {
+            return;
+        };
+        if self.removals.len() <= slot {
+            self.removals.resize(slot + 1, 0);
         }
-        self.compact();
+        if let Some(removals) = self.removals.get_mut(slot) {
+            *removals = removals.wrapping_add(1);
+        }
+    }
+
+    fn removals_of(&self, slot: u32) -> u32 {
+        let slot = usize::try_from(slot).unwrap_or(usize::MAX);
+        self.removals.get(slot).copied().unwrap_or(0)
     }
 
     #[inline]
     fn find(&self, key: SessionKey) -> Option<u32> {
-        let is_it = |number: &u32| {
-            entry_at(&self.ring, self.first, *number).is_some_and(|(other, _)| *other == key)
-        };
+        let is_it = |place: &u32| entry_at(&self.entries, *place).is_some_and(|one| one.key == key);
         self.index.find(self.hasher.hash_one(key.1), is_it).copied()
     }
 
-    fn place_mut(&mut self, number: u32) -> Option<&mut Option<Entry>> {
-        let place = usize::try_from(number.wrapping_sub(self.first)).ok()?;
-        self.ring.get_mut(place)
+    fn entry_mut(&mut self, place: u32) -> Option<&mut Entry> {
+        self.entries.get_mut(usize::try_from(place).ok()?)
     }
 
     pub(super) fn memory_used(&self) -> usize {
-        self.index.allocation_size() + self.ring.capacity() * size_of::<Option<Entry>>()
+        self.index.allocation_size()
+            + self.entries.capacity() * size_of::<Entry>()
+            + self.removals.capacity() * size_of::<u32>()
+            + size_of::<[List; CLASSES]>()
     }
 
-    /// Returns the bytes that one record takes at max.
+    /// Returns the bytes that one record takes at most, with the spare capacity of tables that have grown.
     pub(super) const fn memory_per_entry() -> usize {
-        BYTES_PER_POSITION + 4 * size_of::<Option<Entry>>()
+        2 * size_of::<Entry>() + 4 * (size_of::<u32>() + 1) + 16
     }
 }
 
-fn entry_at(ring: &VecDeque<Option<Entry>>, first: u32, number: u32) -> Option<&Entry> {
-    ring.get(usize::try_from(number.wrapping_sub(first)).ok()?)?
-        .as_ref()
+#[inline]
+fn entry_at(entries: &[Entry], place: u32) -> Option<&Entry> {
+    entries.get(usize::try_from(place).ok()?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use core::time::Duration;
-
-    #[test]
-    fn whatever_a_record_says_is_remembered_to_the_letter() {
-        let mut closed = Closed::new(Keyed(1), 100, 100);
-        let (small, large) = (7, u64::MAX - 7);
-        let delivered = |red, serial| End::Delivered { red, serial };
-        let ends = [
-            End::Plain,
-            delivered(small, small),
-            delivered(small, large),
-            delivered(large, small),
-            End::GreenOnly { low: small },
-            End::GreenOnly { low: large },
-        ];
-        let keys = [None, Some(KeyHash::of(1, b"key"))];
-        let records = keys.into_iter().flat_map(|key_hash| {
-            ends.map(|end| Record {
-                key_hash,
-                end,
-                ..record(3, 10)
-            })
-        });
-        for (number, record) in (0..).zip(records.clone()) {
-            closed.insert(Instant::ZERO, key(number), record);
-        }
-
-        for ((number, record), (listed, same)) in (0..).zip(records).zip(closed.iter()) {
-            let found = closed.get(key(number)).unwrap();
-            assert_eq!((found.key_hash, found.end), (record.key_hash, record.end));
-            assert_eq!((*listed, *same), (key(number), record));
-        }
-    }
 
     fn key(number: u64) -> SessionKey {
         let originator = 1;
         (Role::Receiver, SessionId { originator, number })
     }
 
+    fn sent(number: u64) -> SessionKey {
+        (Role::Sender, key(number).1)
+    }
+
+    const fn at(seconds: u64) -> Instant {
+        Instant::from_nanos(seconds * 1_000_000_000)
+    }
+
     fn record(slot: u32, until: u64) -> Record {
         Record {
             slot,
-            until: Instant::ZERO + Duration::from_secs(until),
+            until: at(until),
             key_hash: None,
             end: End::Plain,
+            fingerprint: None,
         }
     }
 
-    fn known(closed: &Closed, numbers: core::ops::Range<u64>) -> alloc::vec::Vec<u64> {
+    fn known(closed: &Closed, now: Instant, numbers: core::ops::Range<u64>) -> Vec<u64> {
         numbers
-            .filter(|number| closed.get(key(*number)).is_some())
+            .filter(|number| closed.get(now, key(*number)).is_some())
             .collect()
     }
 
     #[test]
-    fn the_oldest_are_forgotten_beyond_the_most_and_once_over_beyond_the_least() {
-        let mut closed = Closed::new(Keyed(1), 2, 4);
-        for number in 0..6 {
-            closed.insert(Instant::ZERO, key(number), record(0, 10));
+    fn whatever_a_record_says_is_remembered_to_the_letter() {
+        let mut closed = Closed::new(Keyed(1), 100);
+        let (small, large) = (7, u64::MAX - 7);
+        let delivered = |red, serial| End::Delivered { red, serial };
+        let ends = [
+            End::Plain,
+            delivered(small, large),
+            delivered(large, small),
+            End::GreenOnly {
+                low: small,
+                end: large,
+            },
+        ];
+        let marks = [None, Some(Fingerprint::new(large))];
+        let keys = [None, Some(KeyHash::of(1, b"key"))];
+        let records = keys.into_iter().flat_map(|key_hash| {
+            marks.into_iter().flat_map(move |fingerprint| {
+                ends.map(|end| Record {
+                    key_hash,
+                    end,
+                    fingerprint,
+                    ..record(3, 10)
+                })
+            })
+        });
+        for (number, record) in (0..).zip(records.clone()) {
+            closed.insert(Instant::ZERO, key(number), record);
         }
-        assert_eq!(known(&closed, 0..9), [2, 3, 4, 5], "the max are four");
 
-        let later = Instant::ZERO + Duration::from_secs(10);
-        closed.insert(later, key(6), record(0, 20));
-
-        assert_eq!(known(&closed, 0..9), [5, 6], "the min are two");
+        let listed = closed.iter(Instant::ZERO);
+        for ((number, record), listed) in (0..).zip(records).zip(listed) {
+            assert_eq!(closed.get(Instant::ZERO, key(number)), Some(&record));
+            assert_eq!(listed, (key(number), &record));
+        }
     }
 
     #[test]
-    fn a_large_memory_stays_within_the_most_and_knows_all_but_a_few_of_them() {
-        let max = 100_000;
-        let mut closed = Closed::new(Keyed(1), 10, max);
-        for number in 0..250_000 {
+    fn a_session_is_forgotten_when_its_time_is_over_though_no_other_closes() {
+        let mut closed = Closed::new(Keyed(1), 1000);
+        for number in 0..1000 {
             closed.insert(Instant::ZERO, key(number), record(0, 10));
-            assert!(closed.index.len() <= 100_000, "{}", closed.index.len());
         }
 
-        let all = known(&closed, 0..250_000);
-
-        assert!(all.len() > 99_900, "{}", all.len());
-        assert_eq!(all.last(), Some(&249_999));
-        assert!(all.windows(2).all(|two| two[0] + 1 == two[1]));
+        assert_eq!(known(&closed, at(9), 0..1000).len(), 1000);
+        assert!(known(&closed, at(10), 0..1000).is_empty());
+        assert_eq!(closed.iter(at(10)).count(), 0);
     }
 
     #[test]
-    fn a_session_that_lives_again_closes_anew_and_the_ring_stays_small() {
-        let mut closed = Closed::new(Keyed(1), 1000, 1000);
+    fn beyond_the_limit_those_are_forgotten_that_are_over_first() {
+        let mut closed = Closed::new(Keyed(1), 4);
+        closed.insert(Instant::ZERO, key(0), record(0, 4000));
+        for number in 1..8 {
+            closed.insert(Instant::ZERO, key(number), record(0, 10));
+        }
+
+        assert_eq!(known(&closed, at(1), 0..9), [0, 5, 6, 7]);
+    }
+
+    #[test]
+    fn with_room_for_none_nothing_is_remembered() {
+        let mut closed = Closed::new(Keyed(1), 0);
         closed.insert(Instant::ZERO, key(0), record(0, 10));
-        let wide = End::GreenOnly { low: u64::MAX };
+        closed.forget_peer(7);
+
+        assert!(known(&closed, Instant::ZERO, 0..9).is_empty());
+        assert_eq!(closed.iter(Instant::ZERO).count(), 0);
+    }
+
+    #[test]
+    fn memory_of_what_is_over_serves_what_closes_next() {
+        let mut closed = Closed::new(Keyed(1), 1 << 18);
+        for number in 0..100_000 {
+            let now = at(number / 100);
+            // Distant peers are remembered longer, and do not keep the others from going.
+            let until = if number % 64 == 0 {
+                50_000
+            } else {
+                number / 100 + 10
+            };
+            closed.insert(now, key(number), record(0, until));
+        }
+
+        let live = closed.iter(at(1000)).count();
+        assert!((2400..2500).contains(&live), "{live}");
+        assert!(closed.entries.len() < 3000, "{}", closed.entries.len());
+        let most = 3000 * Closed::memory_per_entry() + size_of::<[List; CLASSES]>();
+        assert!(
+            closed.memory_used() < most,
+            "{} of {most}",
+            closed.memory_used()
+        );
+    }
+
+    #[test]
+    fn freeing_what_is_over_takes_as_many_steps_as_are_allowed() {
+        let mut closed = Closed::new(Keyed(1), 1000);
+        for number in 0..100 {
+            closed.insert(Instant::ZERO, key(number), record(0, 1 + number % 2 * 100));
+        }
+
+        closed.expire(at(500), 10);
+        assert_eq!(closed.index.len(), 90);
+        closed.expire(at(500), 1000);
+        assert_eq!((closed.index.len(), closed.used), (0, 0));
+    }
+
+    #[test]
+    fn a_session_that_is_opened_again_closes_anew_and_takes_no_more_memory() {
+        let mut closed = Closed::new(Keyed(1), 1000);
+        closed.insert(Instant::ZERO, key(0), record(0, 10));
+        let green = End::GreenOnly {
+            low: 3,
+            end: u64::MAX,
+        };
         for _ in 0..10_000 {
             closed.insert(Instant::ZERO, key(1), record(0, 10));
-            closed.change(key(1), |record| record.end = wide);
-            closed.reopen(key(1));
-            assert!(closed.get(key(1)).is_none());
+            closed.change(Instant::ZERO, key(1), |record| record.end = green);
+            closed.remove(key(1));
+            assert!(closed.get(Instant::ZERO, key(1)).is_none());
         }
         closed.insert(Instant::ZERO, key(1), record(0, 10));
-        closed.change(key(1), |record| record.end = wide);
+        closed.change(Instant::ZERO, key(1), |record| record.end = green);
 
-        assert_eq!(known(&closed, 0..3), [0, 1]);
-        assert_eq!(closed.get(key(1)).map(|record| record.end), Some(wide));
-        assert!(closed.ring.len() < 100, "{}", closed.ring.len());
+        assert_eq!(known(&closed, Instant::ZERO, 0..3), [0, 1]);
+        let found = closed.get(Instant::ZERO, key(1)).map(|record| record.end);
+        assert_eq!(found, Some(green));
+        assert_eq!(closed.entries.len(), 2);
     }
 
     #[test]
-    fn one_that_is_over_may_close_anew_before_it_is_forgotten() {
-        let mut closed = Closed::new(Keyed(1), 2, 100);
-        closed.insert(Instant::ZERO, key(0), record(0, 100));
-        closed.insert(Instant::ZERO, key(1), record(0, 10));
-        let later = Instant::ZERO + Duration::from_secs(10);
-        for number in 2..5 {
-            closed.insert(later, key(number), record(0, 100));
-        }
+    fn a_record_can_be_kept_longer_than_it_was_to_be() {
+        let mut closed = Closed::new(Keyed(1), 1000);
+        closed.insert(Instant::ZERO, key(0), record(0, 10));
+        closed.change(at(9), key(0), |record| record.until = at(30));
+        closed.change(at(9), key(1), |record| record.until = at(30));
 
-        assert!(closed.admit(key(0)).is_some());
-        assert!(closed.admit(key(1)).is_none());
-        closed.insert(later, key(1), record(0, 100));
-
-        assert_eq!(known(&closed, 0..9), [0, 1, 2, 3, 4]);
-        assert_eq!(closed.iter().count(), 5);
+        assert_eq!(known(&closed, at(29), 0..3), [0]);
+        assert!(known(&closed, at(30), 0..3).is_empty());
     }
 
     #[test]
-    fn of_a_peer_that_is_forgotten_only_what_it_sent_is_remembered() {
-        let mut closed = Closed::new(Keyed(1), 20, 20);
-        let sent = |number| (Role::Sender, key(number).1);
+    fn of_a_peer_that_is_removed_only_what_it_sent_is_remembered() {
+        let mut closed = Closed::new(Keyed(1), 20);
         for number in 0..8 {
             let record = record(u32::from(number % 2 == 1), 10);
             closed.insert(Instant::ZERO, key(number), record);
             closed.insert(Instant::ZERO, sent(number), record);
         }
 
-        closed.forget(1);
+        closed.forget_peer(1);
 
-        assert_eq!(known(&closed, 0..8), [0, 1, 2, 3, 4, 5, 6, 7]);
-        let left = (0..8).filter(|number| closed.get(sent(*number)).is_some());
-        assert_eq!(left.collect::<alloc::vec::Vec<_>>(), [0, 2, 4, 6]);
+        assert_eq!(known(&closed, at(1), 0..8), [0, 1, 2, 3, 4, 5, 6, 7]);
+        let left = |closed: &Closed| -> Vec<u64> {
+            let numbers = 0..9;
+            let sent = numbers.filter(|number| closed.get(at(1), sent(*number)).is_some());
+            sent.collect()
+        };
+        assert_eq!(left(&closed), [0, 2, 4, 6]);
+        closed.insert(at(1), sent(8), record(1, 10));
+        assert_eq!(
+            left(&closed),
+            [0, 2, 4, 6, 8],
+            "of the next peer in the slot"
+        );
+        assert_eq!(closed.iter(at(1)).count(), 13);
+    }
+
+    #[test]
+    fn it_agrees_with_a_list_that_is_searched_from_end_to_end() {
+        let mut rng = crate::Seed::from(3).rng();
+        let mut closed = Closed::new(Keyed(1), 1 << 10);
+        let mut all: Vec<(u64, u64)> = Vec::new();
+        for step in 0..20_000 {
+            let now = step / 8;
+            let number = rng.below(600);
+            all.retain(|(other, until)| *other != number && *until > now);
+            if rng.below(4) == 0 {
+                closed.remove(key(number));
+            } else {
+                let until = now + (1 << rng.below(10));
+                all.push((number, until));
+                closed.insert(at(now), key(number), record(0, until));
+            }
+            let asked = rng.below(600);
+            let until = closed.get(at(now), key(asked)).map(|record| record.until);
+            let expected = all.iter().find(|(number, _)| *number == asked);
+            assert_eq!(until, expected.map(|(_, until)| at(*until)), "step {step}");
+        }
+        assert_eq!(closed.iter(at(2499)).count(), all.len());
     }
 }

@@ -36,6 +36,12 @@ pub struct Config {
     /// The maximum number of octets allocated for blocks being received and for those the application has not
     /// taken: events that were not polled, and what waits in services opened on demand. Default 1 GiB.
     pub import_octets: usize,
+    /// The maximum number of octets allocated for blocks being received from all strangers together: peers that were
+    /// accepted by [`Command::AcceptUnknownPeers`](super::Command::AcceptUnknownPeers). Default 64 MiB.
+    ///
+    /// It is part of `import_octets`. A red segment beyond it is dropped and not claimed, unless a stranger that has
+    /// proved nothing and was not heard for longer gives way.
+    pub strangers: usize,
     /// The maximum number of octets of buffers that are kept for reuse after the application has dropped their
     /// blocks, within `import_octets`. Default 128 MiB; 0 keeps none.
     ///
@@ -48,10 +54,8 @@ pub struct Config {
     /// The maximum number of control segments queued for one peer. Further ones are dropped, and repeated by
     /// their timers. Default 16,384.
     pub max_control: u32,
-    /// The number of closed sessions that are always remembered. Default 1000.
-    pub min_closed: u32,
-    /// The maximum number of closed sessions that are remembered while a timer of the peer could still cause a
-    /// segment for them. Default 262,144.
+    /// The maximum number of closed sessions that are remembered. Each is for twice the time in which the peer could
+    /// repeat a segment of it. Default 262,144.
     pub max_closed: u32,
     /// The maximum number of sessions whose cookies are kept for [`Engine::cookies`](super::Engine::cookies)
     /// (RFC 5327 section 2.2). Default 0: cookies are ignored.
@@ -91,10 +95,10 @@ impl Default for Config {
             max_imports: 1 << 17,
             export_octets: 1 << 30,
             import_octets: 1 << 30,
+            strangers: 64 << 20,
             pool_octets: 1 << 27,
             max_events: 1 << 16,
             max_control: 1 << 14,
-            min_closed: 1000,
             max_closed: 1 << 18,
             max_cookies: 0,
             hello: true,
@@ -117,12 +121,6 @@ impl Config {
         if self.engine == 0 {
             return Err(ConfigError::EngineZero);
         }
-        if self.min_closed > self.max_closed {
-            return Err(ConfigError::Closed {
-                min: self.min_closed,
-                max: self.max_closed,
-            });
-        }
         Ok(())
     }
 }
@@ -143,7 +141,8 @@ macro_rules! defaults {
 defaults! {
     remote_delay: Duration, own_delay: Duration, segment: usize, checkpoint_retries: u8,
     report_retries: u8, cancel_retries: u8, problem_limit: u32, cycle_limit: u32, max_exports: u32,
-    max_imports: u32, session_octets: usize, import_octets: usize,
+    max_imports: u32, session_octets: usize, import_octets: usize, first_silence: Duration,
+    silence: Duration,
 }
 
 /// The configuration of one peer. It can be changed at any time.
@@ -155,7 +154,7 @@ defaults! {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Peer<A> {
-    /// The address that segments to the peer are sent to. No two peers have the same.
+    /// The address that segments to the peer are sent to. Several peers may have the same, as behind a gateway.
     pub address: A,
     /// One-way light time (OWLT) to the peer. Default 0.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::serde_duration"))]
@@ -235,6 +234,31 @@ pub struct Peer<A> {
         serde(default, with = "crate::serde_duration::option")
     )]
     pub keepalive: Option<Duration>,
+    /// How long a peer that was never heard may owe an answer until it is given up. Default 12 s.
+    ///
+    /// A peer so distant that all repetitions take longer is given that time, here and with
+    /// [`silence`](Self::silence). Time in closed contacts does not count.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default = "default::first_silence", with = "crate::serde_duration")
+    )]
+    pub first_silence: Duration,
+    /// How long a peer that was heard may be silent while it owes an answer, or while the rest of a block from it is
+    /// missing. Default 10 min.
+    ///
+    /// Retries count only while the peer is heard. A silent one gets one signal at doubled intervals, and one a minute
+    /// at most, until it is heard or given up.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default = "default::silence", with = "crate::serde_duration")
+    )]
+    pub silence: Duration,
+    /// Whether segments of the peer are accepted from any host. Default false: from that of `address` alone, whatever
+    /// the port, as ION sends from another port than it listens at.
+    ///
+    /// Engine IDs can be forged by anybody, so a peer that moves should be authenticated. It is answered at `address`.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub roams: bool,
     /// How segments are authenticated (RFC 5327 section 2.1). Default not at all.
     #[cfg_attr(feature = "serde", serde(default))]
     pub auth: Auth,
@@ -270,6 +294,9 @@ impl<A> Peer<A> {
             rto: RtoPolicy::Fixed,
             direction: Direction::Both,
             keepalive: None,
+            roams: false,
+            first_silence: Duration::from_secs(12),
+            silence: Duration::from_secs(600),
             auth: Auth::OFF,
         }
     }
@@ -317,6 +344,9 @@ impl<A> Peer<A> {
             rto: self.rto,
             direction: self.direction,
             keepalive: self.keepalive,
+            roams: self.roams,
+            first_silence: self.first_silence,
+            silence: self.silence,
             auth: self.auth,
         }
     }
@@ -367,6 +397,8 @@ impl<A> Peer<A> {
             self.redundancy.spacing(),
             self.rto.longest(),
             self.keepalive.unwrap_or_default(),
+            self.first_silence,
+            self.silence,
         ];
         self.redundancy.check()?;
         self.rto.check(MIN_ROUND_TRIP)?;
@@ -417,13 +449,6 @@ const MIN_KEEPALIVE: Duration = Duration::from_secs(15);
 pub enum ConfigError {
     /// Engine ID 0 is reserved (RFC 7116 section 3.1.2).
     EngineZero,
-    /// [`Config::min_closed`] is above [`Config::max_closed`].
-    Closed {
-        /// The minimum given.
-        min: u32,
-        /// The maximum given.
-        max: u32,
-    },
     /// Segments are too short for control segments.
     Segment {
         /// Octets given.
@@ -485,9 +510,6 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::EngineZero => f.write_str("engine ID 0 is reserved"),
-            Self::Closed { min, max } => {
-                write!(f, "min_closed of {min} exceeds max_closed of {max}")
-            }
             Self::Segment { len, min } => {
                 write!(
                     f,

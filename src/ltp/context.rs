@@ -5,10 +5,12 @@ use alloc::vec::Vec;
 
 use super::api::{Event, Stats};
 use super::auth::{Cookies, KeyHash};
-use super::beyond::{Hello, Prediction};
+use super::beyond::{Accounts, Hello, MAX_UNPROVED, Prediction, STRANGER_SERIALS};
 use super::budget::Budget;
 use super::closed::{Closed, End, Record};
 use super::config::{Config, Direction, Numbers};
+use super::end_cause::{EndCause, Limit};
+use super::fingerprint::Fingerprint;
 use super::peer::{Control, PeerState, Role};
 use super::peers::Peers;
 use super::services::Services;
@@ -51,6 +53,7 @@ pub(super) struct Node {
     /// The number of restarts, and whether sessions before one of them may be unknown.
     pub(super) incarnation: u64,
     pub(super) is_forgetful: bool,
+    pub(super) strangers: Accounts,
     pub(super) stats: Stats,
 }
 
@@ -77,6 +80,31 @@ pub(super) struct Context<'a> {
     pub(super) node: &'a mut Node,
     pub(super) peer: &'a mut PeerState,
     pub(super) session: SessionId,
+    /// What the timer that fires stands for.
+    pub(super) late: Lateness,
+}
+
+/// What is done about an answer that is late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lateness {
+    /// The signal is repeated, and that counts towards its limit.
+    Counts,
+    /// The signal asks whether the peer is back, which does not count.
+    Probes,
+    /// The peer is given up.
+    IsFinal,
+}
+
+impl Lateness {
+    /// Returns the tries used up, of which the last may not count.
+    pub(super) const fn tries(self, tries: u8) -> u8 {
+        match self {
+            Self::Counts => tries,
+            Self::Probes if tries > 1 => tries - 1,
+            Self::Probes => tries,
+            Self::IsFinal => u8::MAX,
+        }
+    }
 }
 
 /// What becomes of a session after an input.
@@ -103,6 +131,24 @@ pub(super) enum TimerKind {
     Ping,
     KeepAlive,
     Pace,
+    /// The next step in the silence of the peer.
+    Silence,
+    /// A signal that waited until the peer was heard.
+    Resume,
+}
+
+impl TimerKind {
+    /// Whether the timer waits for an answer of the peer that counts retries.
+    pub(super) const fn awaits_answer(self) -> bool {
+        matches!(
+            self,
+            Self::Session(
+                _,
+                SessionTimer::Export(ExportTimer::Checkpoint(_) | ExportTimer::Guard)
+                    | SessionTimer::Import(ImportTimer::Report(_))
+            )
+        )
+    }
 }
 
 /// A timer of a session, by the role of this engine in it.
@@ -126,10 +172,15 @@ pub(super) enum ExportTimer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ImportTimer {
     Report(u64),
-    ReportCopy { serial: u64, left: u8 },
+    ReportCopy {
+        serial: u64,
+        left: u8,
+    },
     DelayedReport,
     Guard,
     Cancel,
+    /// The end of a session of a host that has proved nothing.
+    Lifetime,
 }
 
 impl From<ExportTimer> for SessionTimer {
@@ -161,6 +212,15 @@ impl Cancel {
         }
     }
 
+    /// Returns the cancellation that an input causes. A peer that is given up is told once.
+    pub(super) const fn after(reason: Reason, cx: &Context<'_>) -> Self {
+        let mut cancel = Self::new(reason);
+        if matches!(cx.late, Lateness::IsFinal) {
+            cancel.tries = cx.peer.config.cancel_retries;
+        }
+        cancel
+    }
+
     /// Queues the segment of the side that cancels, unless all tries are used up.
     pub(super) fn send(&mut self, by: Role, cx: &mut Context<'_>) -> Step {
         let config = &cx.peer.config;
@@ -179,17 +239,17 @@ impl Cancel {
         let (session, left) = (cx.session, None);
         if !cx.queue(Control::Cancel { session, by, left }) {
             // Treated as lost on the line: the timer repeats it.
-            self.on_sent(0, by, cx);
+            self.on_sent(by, cx);
         }
         Step::Continues
     }
 
     /// Starts the timer of the segment, which was sent (RFC 5326 section 6.15).
-    pub(super) fn on_sent(&mut self, len: usize, by: Role, cx: &mut Context<'_>) {
+    pub(super) fn on_sent(&mut self, by: Role, cx: &mut Context<'_>) {
         self.tries = self.tries.saturating_add(1);
         self.timer = match by {
-            Role::Sender => cx.await_answer(len, ExportTimer::Cancel),
-            Role::Receiver => cx.await_answer(len, ImportTimer::Cancel),
+            Role::Sender => cx.await_answer(ExportTimer::Cancel),
+            Role::Receiver => cx.await_answer(ImportTimer::Cancel),
         };
     }
 
@@ -201,16 +261,16 @@ impl Cancel {
 }
 
 impl Node {
-    pub(super) fn new(config: Config, seed: Seed, hasher: Keyed) -> Self {
+    pub(super) fn new(config: Config, seed: &Seed, hasher: Keyed) -> Self {
         Self {
-            closed: Closed::new(hasher, config.min_closed, config.max_closed),
+            closed: Closed::new(hasher, config.max_closed),
             cookies: Cookies::new(hasher),
             rng: seed.rng(),
             now: Instant::ZERO,
             timers: Timers::new(),
             events: VecDeque::new(),
             services: Services::default(),
-            budget: Budget::new(config.import_octets),
+            budget: Budget::new(config.import_octets, config.strangers),
             prediction: None,
             ready: VecDeque::new(),
             first_pass_done: Vec::new(),
@@ -218,6 +278,7 @@ impl Node {
             hello: Hello { window: 0 },
             incarnation: 0,
             is_forgetful: false,
+            strangers: Accounts::default(),
             stats: Stats::default(),
             config,
         }
@@ -239,7 +300,7 @@ impl Node {
                 Numbers::Bits64 => self.rng.next_u64().max(1),
             };
             let name = (Role::Sender, self.own_session(number));
-            if !is_in_use(number) && self.closed.admit(name).is_none() {
+            if !is_in_use(number) && self.closed.get(self.now, name).is_none() {
                 return number;
             }
         }
@@ -279,12 +340,14 @@ impl Node {
         (role, session): (Role, SessionId),
         end: End,
         key_hash: Option<KeyHash>,
+        fingerprint: Option<Fingerprint>,
     ) {
         let record = Record {
             slot: peer.slot,
             until: self.now + peer.remembered_for(),
             key_hash,
             end,
+            fingerprint,
         };
         self.closed.insert(self.now, (role, session), record);
     }
@@ -299,7 +362,46 @@ impl Core {
             node,
             peer,
             session,
+            late: Lateness::Counts,
         })
+    }
+
+    /// Notes that a stranger cited a report that is not under way.
+    pub(super) fn cite_wrong(&mut self, slot: u32) {
+        let account = self.peers.get(slot).and_then(|peer| peer.account);
+        if let Some(account) = account {
+            self.node.strangers.cite_wrong(account);
+        }
+    }
+
+    /// Notes a segment of the peer in a slot.
+    #[inline]
+    pub(super) fn heard(&mut self, slot: u32) {
+        if let Some(peer) = self.peers.get_mut(slot) {
+            peer.on_heard(&mut self.node);
+        }
+    }
+
+    pub(super) fn silence_due(&mut self, slot: u32) -> Option<(TimerKind, Lateness)> {
+        let peer = self.peers.get_mut(slot)?;
+        let what = peer.silence_due(&mut self.node)?;
+        let counts = peer.silence.was_given_up();
+        let late = if counts {
+            Lateness::Counts
+        } else {
+            Lateness::Probes
+        };
+        Some((what, late))
+    }
+
+    pub(super) fn next_waiting(&mut self, slot: u32) -> Option<(TimerKind, Lateness)> {
+        let peer = self.peers.get_mut(slot)?;
+        peer.next_waiting(&mut self.node)
+    }
+
+    pub(super) fn on_late(&mut self, slot: u32, what: TimerKind) -> Option<(TimerKind, Lateness)> {
+        let late = self.peers.get_mut(slot)?.on_late(&mut self.node, what)?;
+        Some((what, late))
     }
 
     /// Queues a control segment for the peer in a slot.
@@ -320,32 +422,32 @@ impl Context<'_> {
         self.node.stop(timer);
     }
 
+    /// Returns why a session ends whose signal was not answered as often as a limit allows.
+    pub(super) fn unanswered(&self, limit: Limit) -> EndCause {
+        if self.late == Lateness::IsFinal {
+            return EndCause::PeerSilent(self.peer.given_up_after);
+        }
+        let config = &self.peer.config;
+        match limit {
+            Limit::ReportRetries => EndCause::over(limit, config.report_retries),
+            _ => EndCause::over(limit, config.checkpoint_retries),
+        }
+    }
+
     pub(super) fn stop_all(&mut self, timers: impl IntoIterator<Item = TimerId>) {
         timers
             .into_iter()
             .for_each(|timer| self.node.timers.stop(timer));
     }
 
-    /// Starts the timer of a segment of `len` octets that is sent, for its answer.
-    pub(super) fn await_answer(
-        &mut self,
-        len: usize,
-        timer: impl Into<SessionTimer>,
-    ) -> Option<TimerId> {
-        self.start(self.peer.answer(self.node.now, len), timer)
+    /// Returns when the last octet of what was written has left.
+    pub(super) fn departure(&self) -> Instant {
+        self.peer.departure(self.node.now)
     }
 
-    /// Starts the timer of a checkpoint of `len` octets on a red part up to `end`, which is sent after `tries` others.
-    pub(super) fn await_report_again(
-        &mut self,
-        len: usize,
-        serial: u64,
-        tries: (u8, u64),
-    ) -> Option<TimerId> {
-        let now = self.node.now;
-        let due = self.peer.answer_after(now, len, tries);
-        let due = due.unwrap_or_else(|| self.peer.answer(now, len));
-        self.start(due, ExportTimer::Checkpoint(serial))
+    /// Starts the timer of a segment that was written, for its answer.
+    pub(super) fn await_answer(&mut self, timer: impl Into<SessionTimer>) -> Option<TimerId> {
+        self.start(self.peer.answer(self.node.now), timer)
     }
 
     /// Starts a timer that is frozen while the peer is silent.
@@ -362,6 +464,23 @@ impl Context<'_> {
     ) -> Option<TimerId> {
         let what = TimerKind::Session(self.session, timer.into());
         self.peer.start_local(self.node, at, what)
+    }
+
+    /// Draws the first serial number of the reports of a session (RFC 5326 section 3.2.1).
+    ///
+    /// A stranger proves by it that it hears, so it comes from 31 bits there.
+    pub(super) fn first_serial(&mut self) -> u64 {
+        if self.peer.unproved(self.node).is_some() {
+            1 + self.node.rng.below(STRANGER_SERIALS - 1)
+        } else {
+            self.node.first_serial()
+        }
+    }
+
+    /// Limits the life of a session, if the peer has proved nothing.
+    pub(super) fn limit_lifetime(&mut self) -> Option<TimerId> {
+        self.peer.unproved(self.node)?;
+        self.start_local(self.node.now + MAX_UNPROVED, ImportTimer::Lifetime)
     }
 
     /// Returns the octets that may yet be allocated for receiving from the peer.

@@ -1,17 +1,22 @@
 //! The engine of one LTP node: it finds the peer and the session of each input, and lets them handle it.
 
+#[cfg(test)]
+mod tests;
+
 use core::num::NonZeroUsize;
 
 use super::api::{Command, Error, Event, Stats};
 use super::auth::{self, Verification};
 use super::beyond::Hello;
+use super::closed::End;
 use super::config::{Config, ConfigError};
-use super::context::{Core, Node, SessionTimer, TimerKind};
+use super::context::{Core, Lateness, Node, SessionTimer, Step, TimerKind};
 use super::export::Exports;
 use super::import::Imports;
+use super::import::SESSION;
 use super::output::KEEPALIVE;
-use super::peer::{Control, LinkState, PeerState, Role};
-use super::peers::{Addresses, Peers};
+use super::peer::{Control, LinkState, Origin, PeerState, Role};
+use super::peers::{Addresses, Newcomer, Peers};
 use super::table::Keyed;
 use super::wire::{Body, Segment};
 use crate::{Addr, Instant, Link, Machine, Output, Seed, Transmit};
@@ -36,12 +41,13 @@ impl<A: Addr> Engine<A> {
     /// # Errors
     ///
     /// Engine ID 0, or limits that contradict each other.
+    #[expect(clippy::needless_pass_by_value, reason = "every machine is made alike")]
     pub fn new(config: Config, seed: Seed) -> Result<Self, ConfigError> {
         config.check()?;
         let hasher = Keyed(seed.child("tables").rng().next_u64());
         Ok(Self {
             core: Core {
-                node: Node::new(config, seed, hasher),
+                node: Node::new(config, &seed, hasher),
                 peers: Peers::default(),
             },
             addresses: Addresses::new(),
@@ -85,6 +91,16 @@ impl<A: Addr> Engine<A> {
     }
 
     // Input.
+
+    /// Stores the predicted segments at the front of a batch, and returns their octets.
+    #[inline]
+    fn receive_predicted(&mut self, from: A, octets: &[u8], size: usize) -> usize {
+        if self.addresses.is_continued_from(from) {
+            self.imports.receive_predicted(&mut self.core, octets, size)
+        } else {
+            0
+        }
+    }
 
     fn read_datagram(&mut self, from: A, octets: &[u8]) {
         let stats = &mut self.core.node.stats;
@@ -137,7 +153,13 @@ impl<A: Addr> Engine<A> {
             core.node.stats.unknown_peer += 1;
             return;
         };
-        let key_hash = || auth::key_hash(name, exports, imports, &core.node.closed);
+        let is_elsewhere = known.is_some_and(|slot| !addresses.admits(slot, from, core));
+        if is_elsewhere && !known.is_some_and(|slot| core.may_move(slot, body)) {
+            core.node.stats.unknown_peer += 1;
+            return;
+        }
+        let node = &core.node;
+        let key_hash = || auth::key_hash(name, exports, imports, (&node.closed, node.now));
         let key = match keys.verify(octets, segment, key_hash) {
             Verification::Valid(key) => key,
             Verification::UnknownKey => {
@@ -154,6 +176,12 @@ impl<A: Addr> Engine<A> {
             self.core.node.stats.unknown_peer += 1;
             return;
         };
+        if is_elsewhere {
+            self.addresses.follow(slot, from, &mut self.core);
+        }
+        self.addresses.accepted_from = Some(from);
+        self.core.heard(slot);
+        let place = self.admit((slot, place), from, octets, segment);
         let hello = Hello::find(&segment.header).filter(|_| self.core.node.config.hello);
         // Anybody can write what its own host says.
         let own = self.addresses.of(slot);
@@ -168,12 +196,57 @@ impl<A: Addr> Engine<A> {
         let (exports, imports) = (&mut self.exports, &mut self.imports);
         let node = &mut self.core.node;
         if let Some(key) = key {
-            auth::remember_key(name, key, (exports, imports), &mut node.closed);
+            let closed = (&mut node.closed, node.now);
+            auth::remember_key(name, key, (exports, imports), closed);
         }
         node.keep_cookies(name, &segment.header, || match name.0 {
             Role::Sender => exports.table.contains(&session.number),
             Role::Receiver => imports.table.contains(&session),
         });
+    }
+
+    /// Counts a segment of an accepted peer, and makes room for it: others that have proved nothing give way. Returns the
+    /// place of its session.
+    fn admit(
+        &mut self,
+        (slot, place): (u32, Option<u32>),
+        from: A,
+        octets: &[u8],
+        segment: &Segment<'_>,
+    ) -> Option<u32> {
+        let peer = self.core.peers.get(slot)?;
+        if peer.origin == Origin::Added {
+            return place;
+        }
+        self.addresses
+            .hear(slot, from, octets.len(), &mut self.core);
+        if !matches!(segment.body, Body::Data(_)) {
+            if let (Body::ReportAck(_), None) = (&segment.body, place) {
+                self.core.cite_wrong(slot);
+            }
+            return place;
+        }
+        // Room for the segment, a session, and the buffer to double.
+        let needed = 2 * octets.len() + 2 * SESSION;
+        let is_full = |engine: &Self| {
+            let limit = engine.core.node.config.max_imports;
+            let is_over = u32::try_from(engine.imports.table.len()).is_ok_and(|len| len >= limit);
+            engine.core.node.budget.free_for_strangers() < needed || (place.is_none() && is_over)
+        };
+        while is_full(self) && self.make_way(Newcomer::Stranger, Some(slot)) {
+            self.core.node.stats.no_room += 1;
+        }
+        // The oldest session of a stranger gives way to its newest.
+        let peer = self.core.peers.get(slot)?;
+        let is_over = peer.imports >= peer.config.max_imports && place.is_none();
+        if is_over
+            && peer.unproved(&self.core.node).is_some()
+            && let Some(oldest) = self.imports.table.oldest_of(slot)
+        {
+            self.imports.drop_at(oldest, &mut self.core);
+            self.core.node.stats.no_room += 1;
+        }
+        place
     }
 
     /// Lets the session at a place handle a segment, or does what is to be done without a session.
@@ -182,7 +255,18 @@ impl<A: Addr> Engine<A> {
         let session = segment.session;
         match (&segment.body, place) {
             (Body::Data(data), Some(place)) => {
-                imports.run(place, core, |import, cx| import.on_data(data, cx));
+                let mut gives_way = false;
+                imports.run(place, core, |import, cx| {
+                    gives_way = import.gives_way_to(data);
+                    match gives_way {
+                        true => Step::Ends(End::Plain),
+                        false => import.on_data(data, cx),
+                    }
+                });
+                if gives_way {
+                    core.node.closed.remove((Role::Receiver, session));
+                    imports.start(data, (slot, session), core);
+                }
             }
             (Body::Data(data), None) => imports.start(data, (slot, session), core),
             (Body::Report(report), Some(place)) => {
@@ -235,14 +319,29 @@ impl<A: Addr> Engine<A> {
             let Some(key) = core.node.timers.pop(core.node.now) else {
                 return true;
             };
-            match key.what {
+            let due = match key.what {
+                TimerKind::Silence => core.silence_due(key.slot),
+                TimerKind::Resume => core.next_waiting(key.slot),
+                what if what.awaits_answer() => core.on_late(key.slot, what),
+                what => Some((what, Lateness::Counts)),
+            };
+            let Some((what, late)) = due else {
+                continue;
+            };
+            match what {
                 TimerKind::Session(session, SessionTimer::Export(timer)) => {
-                    let number = session.number;
-                    exports.with(number, core, |export, cx| export.on_timer(timer, cx));
+                    exports.with(session.number, core, |export, cx| {
+                        cx.late = late;
+                        export.on_timer(timer, cx)
+                    });
                 }
                 TimerKind::Session(session, SessionTimer::Import(timer)) => {
-                    imports.with(session, core, |import, cx| import.on_timer(timer, cx));
+                    imports.with(session, core, |import, cx| {
+                        cx.late = late;
+                        import.on_timer(timer, cx)
+                    });
                 }
+                TimerKind::Silence | TimerKind::Resume => {}
                 TimerKind::Ping => core.ping_expired(key.slot),
                 TimerKind::KeepAlive => {
                     if let Some(peer) = core.peers.get_mut(key.slot) {
@@ -273,13 +372,17 @@ impl<A: Addr> Engine<A> {
             }
             Some(event)
         } else {
-            node.next_taken(imports)
+            let taken = node.next_taken(imports);
+            if let Some(Event::Received { session, .. }) = &taken {
+                imports.with(*session, core, |import, cx| import.on_taken(cx));
+            }
+            taken
         };
         if event.is_some() {
             self.exports.unblock(core);
             return event;
         }
-        node.services.next_piece(imports)
+        core.node.services.next_piece(imports)
     }
 }
 
@@ -303,10 +406,7 @@ impl<A: Addr> Machine for Engine<A> {
 
     fn receive(&mut self, now: Instant, from: A, octets: &[u8]) {
         self.advance(now);
-        let predicted = self
-            .imports
-            .receive_predicted(&mut self.core.node, octets, octets.len());
-        if predicted == 0 {
+        if self.receive_predicted(from, octets, octets.len()) == 0 {
             self.read_datagram(from, octets);
         }
     }
@@ -318,9 +418,7 @@ impl<A: Addr> Machine for Engine<A> {
         self.advance(now);
         let mut rest = octets;
         while !rest.is_empty() {
-            let taken = self
-                .imports
-                .receive_predicted(&mut self.core.node, rest, size.get());
+            let taken = self.receive_predicted(from, rest, size.get());
             rest = rest.get(taken..).unwrap_or_default();
             // The datagram that was not as predicted.
             let (datagram, behind) = rest.split_at(size.get().min(rest.len()));

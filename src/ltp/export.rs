@@ -20,23 +20,19 @@ use smallvec::SmallVec;
 pub(super) use self::pieces::Piece;
 pub(super) use self::saved::SavedExport;
 pub(super) use self::table::Exports;
-pub(super) use self::write::Written;
 use super::api::{Block, Error, Red, Side};
 use super::auth::KeyHash;
 use super::beyond::{BlockFlow, DuplicateRepairs};
 use super::config::Direction;
 use super::context::{Cancel, Context, Core, ExportTimer, Node, Step};
+use super::end_cause::{EndCause, Limit};
 use super::engine::Engine;
 use super::peer::{Control, Role};
 use super::report::spilled;
+use super::report_history::{ReportHistory, Reported, Verdict};
 use super::wire::{Mark, Reason, Report, SessionId};
 use crate::kit::{RangeSet, TimerId};
 use crate::{Addr, Instant, Tag};
-
-/// The maximum number of ranges of report serial numbers. Peers count up, so there are few.
-const MAX_SERIAL_RANGES: usize = 1024;
-/// The number of reports lost in a row from which on the next one counts as a jump.
-const MAX_LOST: u64 = 1 << 14;
 
 /// A session in which a block is sent.
 #[derive(Debug)]
@@ -63,7 +59,8 @@ pub(super) struct Sending {
     pub(super) red: u64,
     /// Octets that were sent at least once.
     pub(super) next: u64,
-    /// The serial number of the next checkpoint.
+    /// The serial numbers of the first checkpoint and of the next one.
+    first_serial: u64,
     pub(super) serial: u64,
     /// Segments since the last checkpoint of the first pass.
     unchecked: u32,
@@ -84,8 +81,8 @@ pub(super) struct RepairState {
     pub(super) checked: u64,
     /// The claims of all reports. Claims are binding (RFC 5326 section 6.22).
     pub(super) claimed: RangeSet,
-    /// Serial numbers of the reports handled.
-    reports: RangeSet,
+    /// The reports that were used.
+    history: ReportHistory,
     /// Lower bound and serial number of the report with the lowest bound. A checkpoint that cites it asks about
     /// everything from there.
     lowest: Option<(u64, u64)>,
@@ -110,7 +107,7 @@ impl RepairState {
         may_have_left: 0,
         checked: 0,
         claimed: RangeSet::new(),
-        reports: RangeSet::new(),
+        history: ReportHistory::NONE,
         lowest: None,
         queue: VecDeque::new(),
         is_queued: false,
@@ -140,10 +137,11 @@ pub(super) struct Outstanding {
     pub(super) timer: Option<TimerId>,
     /// The timer of its next copy.
     pub(super) copy: Option<TimerId>,
-    /// When it was sent first and last, and its length in octets.
+    /// When it left first and last.
     pub(super) first: Instant,
     pub(super) latest: Instant,
-    pub(super) len: usize,
+    /// The highest report serial number that had come when it was sent first. The report that answers it is a later one.
+    after: u64,
     /// The octets that were sent again before it. The report that answers it covers them.
     pub(super) retransmitted: Vec<Range<u64>>,
     /// The lower bound of the report that it cites.
@@ -200,6 +198,33 @@ impl Retransmission {
     }
 }
 
+/// The claims that a report takes back: how many octets they were, and where all of them end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Revoked {
+    Nothing,
+    /// It may be older than the reports that claimed them.
+    Some(u64),
+    /// Its receiver started anew.
+    All(u64, u64),
+}
+
+impl Revoked {
+    const fn octets(self) -> u64 {
+        match self {
+            Self::Nothing => 0,
+            Self::Some(octets) | Self::All(octets, _) => octets,
+        }
+    }
+
+    /// Returns the end of all that was claimed.
+    const fn end(self) -> u64 {
+        match self {
+            Self::Nothing | Self::Some(_) => 0,
+            Self::All(_, end) => end,
+        }
+    }
+}
+
 /// What an input has led to.
 #[must_use]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -207,19 +232,21 @@ pub(super) enum Outcome {
     Continues,
     /// Everything was sent, and all of the red part is claimed.
     Complete,
-    Failed(Reason),
+    Failed(EndCause),
 }
 
 impl ExportSession {
     /// Starts a session for a block whose red part has `red` octets.
     fn new(slot: u32, block: Block, red: u64, node: &mut Node) -> Self {
+        let first_serial = node.first_serial();
         let sending = Sending {
             tag: block.tag,
             client: block.client,
             block: block.data,
             red,
             next: 0,
-            serial: node.first_serial(),
+            first_serial,
+            serial: first_serial,
             unchecked: 0,
             notifies_sent: node.config.notify_sent,
             wants_checkpoint: false,
@@ -252,7 +279,7 @@ impl ExportSession {
             Stage::Sending(sending) => match act(sending, cx) {
                 Outcome::Continues => Step::Continues,
                 Outcome::Complete => self.complete(cx),
-                Outcome::Failed(reason) => self.fail(Side::Local, reason, cx),
+                Outcome::Failed(cause) => self.fail(cause, cx),
             },
             Stage::Cancelling(_) => Step::Continues,
         }
@@ -279,7 +306,7 @@ impl ExportSession {
         if reason == Reason::RETRANSMISSION_LIMIT && self.limit_exceeded(cx) {
             return Step::Restarts;
         }
-        self.fail(Side::Remote, reason, cx)
+        self.fail_with((Side::Remote, reason, EndCause::Peer), cx)
     }
 
     pub(super) fn on_timer(&mut self, timer: ExportTimer, cx: &mut Context<'_>) -> Step {
@@ -318,6 +345,11 @@ impl Sending {
             .get_or_insert_with(|| Box::new(RepairState::NONE))
     }
 
+    #[cfg(test)]
+    pub(super) const fn lost_nothing(&self) -> bool {
+        self.repair.is_none()
+    }
+
     fn is_claimed(&self) -> bool {
         self.repair().claimed.len() == self.red
     }
@@ -351,12 +383,11 @@ impl Sending {
         let queued = self.repair().queue.iter().filter_map(Repair::gaps);
         let sent = self.checkpoints.iter();
         let sent = sent.filter(|one| one.serial >= checkpoint);
-        let gaps = sent.map(|one| &one.retransmitted).chain(queued).flatten();
-        let mut set = RangeSet::new();
-        gaps.for_each(|gap| {
-            set.insert(gap.clone());
-        });
-        set
+        let mut under_repair = RangeSet::new();
+        for gap in sent.map(|one| &one.retransmitted).chain(queued).flatten() {
+            under_repair.insert(gap.clone());
+        }
+        under_repair
     }
 
     /// Returns the bytes of memory beside the block and the entry in the table.
@@ -366,7 +397,7 @@ impl Sending {
         let gaps = sent.chain(repair.queue.iter().filter_map(Repair::gaps));
         self.repair.as_ref().map_or(0, |_| size_of::<RepairState>())
             + repair.claimed.memory_used()
-            + repair.reports.memory_used()
+            + repair.history.memory_used()
             + spilled(&self.checkpoints) * size_of::<Outstanding>()
             + repair.queue.capacity() * size_of::<Repair>()
             + repair.flow.memory_used()
@@ -376,21 +407,28 @@ impl Sending {
 
     // Reports.
 
-    /// Whether a report claims octets that were never sent.
+    /// Whether a report claims octets that were never sent, or has one serial number too many.
     fn is_contradicted_by(&self, report: &Report<'_>) -> bool {
         let repair = self.repair();
         report.scope.end > self.red.min(self.next.max(repair.may_have_left))
-            || repair.reports.count() >= MAX_SERIAL_RANGES
+            || repair.history.is_full()
+    }
+
+    /// Whether a checkpoint with a serial number was sent, or may have been before a restart.
+    const fn has_sent(&self, serial: u64) -> bool {
+        self.first_serial <= serial && serial < self.serial
     }
 
     fn on_report(&mut self, report: &Report<'_>, cx: &mut Context<'_>) -> Outcome {
         let (serial, checkpoint) = (report.serial, report.checkpoint);
-        let scope = Range::from(report.scope);
-        let number = serial..serial.saturating_add(1);
-        if self.repair().reports.intersects(number.clone()) {
+        if checkpoint != 0 && !self.has_sent(checkpoint) {
+            // Whoever made it does not know the session.
+            cx.node.stats.unknown_checkpoint += 1;
             return Outcome::Continues;
         }
-        if report.claims_all(self.red) && self.next == self.len() {
+        let is_whole = report.claims_all(self.red);
+        let mut scope = Range::from(report.scope);
+        if is_whole && self.next == self.len() {
             self.learn_losses(checkpoint, &scope, true, cx);
             if let Some(answered) = self.answer_checkpoint(checkpoint, cx) {
                 self.learn_last_round(answered, report, cx);
@@ -398,38 +436,93 @@ impl Sending {
             cx.node.stats.positive_reports_received += 1;
             return Outcome::Complete;
         }
+        let Some(revoked) = self.weigh(report) else {
+            return Outcome::Continues;
+        };
         let counts = self.counts_in_flight();
         let repair = self.repair_mut();
-        let revoked = repair.detect_receiver_restart(serial);
-        repair.reports.insert(number);
+        repair.history.note(serial, is_whole);
         let claims = report.claims.iter();
         let claimed: u64 = claims.map(|claim| repair.claimed.insert(claim)).sum();
         if repair.lowest.is_none_or(|(lower, _)| scope.start < lower) {
             repair.lowest = Some((scope.start, serial));
         }
         repair.guard_tries = 0;
-        let has_gaps = !repair.claimed.covers(&scope);
-        let reported_up_to = repair.reported_up_to;
+        if let Revoked::All(..) = revoked {
+            self.forget_old_reports(cx);
+            // What was claimed before is sent again, whether or not the report covers it.
+            scope = 0..scope.end.max(revoked.end());
+        }
+        let reported_up_to = self.repair().reported_up_to;
+        let has_gaps = !self.repair().claimed.covers(&scope);
         self.learn_losses(checkpoint, &scope, false, cx);
         let answered = self.answer_checkpoint(checkpoint, cx);
         self.drop_answered_checkpoints(checkpoint, &scope, cx);
         let counted = u64::from(counts);
-        if revoked > 0 {
+        if let Revoked::All(..) = revoked {
             cx.peer.flow.forget();
             cx.peer.apply_flow();
         }
-        cx.peer.in_flight.octets += counted * revoked;
+        cx.peer.in_flight.octets += counted * revoked.octets();
         cx.peer.remove_in_flight(cx.node, counted * claimed);
         if has_gaps {
             cx.node.stats.negative_reports_received += 1;
         } else {
             cx.node.stats.positive_reports_received += 1;
         }
-        let outcome = self.gather(report, answered, reported_up_to, cx);
+        let outcome = self.gather((checkpoint, (serial, scope)), answered, reported_up_to, cx);
         if outcome != Outcome::Continues {
             return outcome;
         }
         self.check_progress(cx)
+    }
+
+    /// Weighs a report against those before it, and takes back what they claimed and it denies. `None` for one that came
+    /// before.
+    fn weigh(&mut self, report: &Report<'_>) -> Option<Revoked> {
+        let asked = self.place_of(report.checkpoint);
+        let asked = asked.and_then(|place| self.checkpoints.get(place));
+        let reported = Reported {
+            serial: report.serial,
+            scope: report.scope.into(),
+            claims: report.claims.iter(),
+            after: asked.map(|asked| asked.after),
+            // Bound: usize has at most 64 bits.
+            unanswered: self.checkpoints.len() as u64,
+        };
+        let repair = self.repair();
+        match repair.history.judge(reported, &repair.claimed) {
+            Verdict::Repeated | Verdict::Incoherent => None,
+            Verdict::Agrees => Some(Revoked::Nothing),
+            Verdict::Older(lost) => {
+                let repair = self.repair_mut();
+                for octets in lost.within(0..u64::MAX) {
+                    repair.claimed.remove(octets);
+                }
+                Some(Revoked::Some(lost.len()))
+            }
+            Verdict::Restarted => {
+                let repair = self.repair_mut();
+                repair.history.forget();
+                repair.lowest = None;
+                let claimed = mem::take(&mut repair.claimed);
+                Some(Revoked::All(claimed.len(), claimed.end()))
+            }
+        }
+    }
+
+    /// Lets nothing cite a report of a receiver that started anew: such a checkpoint would end the session.
+    fn forget_old_reports(&mut self, cx: &mut Context<'_>) {
+        self.checkpoints.retain(|one| {
+            if one.report != 0 {
+                cx.stop_all(one.timers());
+            }
+            one.report == 0
+        });
+        let repair = self.repair_mut();
+        cx.stop(repair.delay.take());
+        repair.flow.clear();
+        repair.queue.retain(|repair| repair.gaps().is_none());
     }
 
     /// Stops the timer of the checkpoint that a report answers, and returns it.
@@ -490,7 +583,8 @@ impl Sending {
     /// Completes a session when everything is claimed and sent. Starts the guard timer of a session that awaits
     /// nothing: one of several reports may be lost for good (ION issue 14).
     fn check_progress(&mut self, cx: &mut Context<'_>) -> Outcome {
-        if self.is_claimed() {
+        let is_claimed = self.is_claimed();
+        if is_claimed && self.repair().history.is_of_one_receiver() {
             if let Some(repair) = &mut self.repair {
                 repair.queue.clear();
                 repair.flow.clear();
@@ -507,7 +601,7 @@ impl Sending {
         }
         cx.peer.release_first_passes(cx.node);
         if !self.is_going_on() {
-            self.repair_mut().guard = cx.await_answer(0, ExportTimer::Guard);
+            self.repair_mut().guard = cx.await_answer(ExportTimer::Guard);
         }
         Outcome::Continues
     }
@@ -515,12 +609,21 @@ impl Sending {
     /// Asks about everything that is missing, by a checkpoint with the last missing octet that cites the report with the
     /// lowest bound.
     fn guard_expired(&mut self, cx: &mut Context<'_>) -> Outcome {
+        let (is_claimed, counts) = (self.is_claimed(), self.counts_in_flight());
         let repair = self.repair_mut();
         repair.guard = None;
-        let tries = repair.guard_tries;
+        let tries = cx.late.tries(repair.guard_tries);
         repair.guard_tries = tries.saturating_add(1);
         if tries >= cx.peer.config.checkpoint_retries {
-            return Outcome::Failed(Reason::RETRANSMISSION_LIMIT);
+            return Outcome::Failed(cx.unanswered(Limit::CheckpointRetries));
+        }
+        if is_claimed {
+            // The reports between those that came did not, though their receiver repeats them: it may have started anew
+            // there, and only together with the one before have everything.
+            repair.history.forget();
+            repair.lowest = None;
+            let claimed = mem::take(&mut repair.claimed).len();
+            cx.peer.in_flight.octets += u64::from(counts) * claimed;
         }
         self.probe(cx);
         Outcome::Continues
@@ -563,14 +666,17 @@ impl Sending {
         if checkpoint.mark == Mark::None && (is_moot || is_overtaken) {
             let checkpoint = self.checkpoints.remove(place);
             cx.stop(checkpoint.copy);
-            cx.peer.line.exchanged(false);
+            if is_moot {
+                cx.peer.line.exchanged(false);
+            }
             return self.check_progress(cx);
         }
-        let (tries, end) = (checkpoint.tries, checkpoint.range.end);
-        if cx.peer.answer_after(cx.node.now, 0, (tries, end)).is_none() {
-            return Outcome::Failed(Reason::RETRANSMISSION_LIMIT);
+        checkpoint.tries = cx.late.tries(checkpoint.tries);
+        if checkpoint.tries > cx.peer.config.checkpoint_retries {
+            return Outcome::Failed(cx.unanswered(Limit::CheckpointRetries));
         }
         cx.peer.line.exchanged(false);
+        cx.peer.back_off(cx.node.now);
         self.push_repair(Repair::CheckpointRetry(serial), cx);
         Outcome::Continues
     }
@@ -583,24 +689,6 @@ impl Repair {
             Self::Retransmission(retransmission) => Some(&retransmission.gaps),
             Self::CheckpointRetry(_) | Self::CheckpointCopies { .. } => None,
         }
-    }
-}
-
-impl RepairState {
-    /// Drops all claims if the serial number of a report jumps, and returns how many octets were claimed.
-    ///
-    /// Claims are binding (RFC 5326 section 6.22). But report serial numbers count up by one, and start anew when a
-    /// receiver lost its state. It then has only what it claims from here on, and a sender that kept the old claims
-    /// would take the block for delivered. If that many reports were lost on the line, the session costs one more round
-    /// of reports.
-    fn detect_receiver_restart(&mut self, serial: u64) -> u64 {
-        let next = self.reports.end();
-        if next == 0 || serial <= next.saturating_add(MAX_LOST) {
-            return 0;
-        }
-        // A checkpoint that cites a forgotten report would end the session.
-        self.lowest = None;
-        mem::take(&mut self.claimed).len()
     }
 }
 
@@ -656,6 +744,7 @@ impl<A: Addr> Engine<A> {
         }
         exports.insert(number, export, peer);
         node.budget.exports += octets;
+        peer.is_named = true;
         peer.fresh.push_back(number);
         peer.mark_ready(node);
         Ok(node.own_session(number))
@@ -687,7 +776,7 @@ impl<A: Addr> Engine<A> {
         self.advance(now);
         let place = self.exports.place_of(tag)?;
         self.exports.run(place, &mut self.core, |export, cx| {
-            export.fail(Side::Local, Reason::USER, cx)
+            export.fail(EndCause::Application, cx)
         });
         Ok(())
     }

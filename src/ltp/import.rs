@@ -17,6 +17,8 @@ use super::beyond::segments;
 use super::buffer_pool::{BufferPool, MIN_POOLED};
 use super::closed::End;
 use super::context::{Cancel, Context, EVENT_OVERHEAD, ImportTimer, Step};
+use super::end_cause::{EndCause, Limit};
+use super::fingerprint::{Fingerprint, Judgment};
 use super::peer::{Control, Role};
 use super::reassembly::{Reassembly, Room};
 use super::report::{Issued, Reports};
@@ -34,6 +36,10 @@ pub(super) struct ImportSession {
     pub(super) slot: u32,
     /// The key that the session named (RFC 5327 section 2.1).
     pub(super) key_hash: Option<KeyHash>,
+    /// The end of the session, if its peer has proved nothing.
+    pub(super) lifetime: Option<TimerId>,
+    /// What it carried, as far as it tells the session from another one under the same number.
+    pub(super) fingerprint: Fingerprint,
     pub(super) stage: Stage,
 }
 
@@ -51,6 +57,8 @@ pub(super) struct Reception {
     pub(super) service: Service,
     ends_block: bool,
     pub(super) is_delivered: bool,
+    /// Whether the red part waits in its service to be taken. Until then nothing says that all of it was received.
+    pub(super) awaits_take: bool,
     /// Octets of the red part, known from its last segment.
     pub(super) red: Option<u64>,
     /// When a segment was last received.
@@ -79,7 +87,9 @@ pub(super) struct Parts {
     pub(super) red: Reassembly,
     /// The offset of the first green octet seen.
     pub(super) green: Option<u64>,
-    is_green_over: bool,
+    /// The end of the green octets seen, and of the block, known from its last segment.
+    green_reached: u64,
+    pub(super) green_end: Option<u64>,
     /// Octets delivered as pieces.
     streamed: u64,
     is_streaming: bool,
@@ -93,11 +103,13 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    fn new(green: Option<u64>, reports: Reports) -> Self {
+    /// `green` are the first green octet and the end of the block, where its end overtook the red part.
+    fn new(green: Option<(u64, u64)>, reports: Reports) -> Self {
         Self {
             red: Reassembly::default(),
-            green,
-            is_green_over: green.is_some(),
+            green: green.map(|(low, _)| low),
+            green_reached: green.map_or(0, |(_, end)| end),
+            green_end: green.map(|(_, end)| end),
             streamed: 0,
             is_streaming: false,
             reports,
@@ -118,7 +130,7 @@ impl Parts {
 
     /// Returns the octets that the session may take, all of its bookkeeping included. They follow what came for it,
     /// since offsets and lengths are numbers that anybody can write.
-    const fn memory_limit(&self) -> usize {
+    pub(super) const fn memory_limit(&self) -> usize {
         let beside = if self.is_continued {
             FIRST_SEGMENT + MORE_SEGMENTS
         } else {
@@ -129,10 +141,14 @@ impl Parts {
 }
 
 impl ImportSession {
-    const fn new(slot: u32, stage: Stage) -> Self {
+    fn new(slot: u32, data: &Data<'_>, stage: Stage) -> Self {
+        let mut fingerprint = Fingerprint::new(data.client);
+        fingerprint.note(data);
         Self {
             slot,
             key_hash: None,
+            lifetime: None,
+            fingerprint,
             stage,
         }
     }
@@ -149,13 +165,23 @@ impl ImportSession {
             return None;
         }
         let name = (Role::Receiver, cx.session);
-        let mut green = None;
-        if let Some(record) = cx.node.closed.admit(name) {
+        let (mut green, mut is_remembered) = (None, false);
+        if let Some(record) = cx.node.closed.get(cx.node.now, name).copied() {
+            let judgment = record.judge(data);
+            is_remembered = true;
             match record.end {
+                // Its sender started anew.
+                _ if judgment == Judgment::NewSession => {}
                 // Its EOB overtook the red part (RFC 5326 section 8.2), which the sender still repeats.
-                End::GreenOnly { low } if matches!(data.color, Color::Red(_)) => green = Some(low),
+                End::GreenOnly { low, end } if matches!(data.color, Color::Red(_)) => {
+                    green = Some((low, end));
+                }
                 end => {
-                    cx.on_data_of_closed(data, end);
+                    // As long as the peer has not closed it, it is remembered.
+                    let until = cx.node.now + cx.peer.remembered_for();
+                    let now = cx.node.now;
+                    cx.node.closed.change(now, name, |old| old.until = until);
+                    cx.on_data_of_closed(data, end, judgment == Judgment::Repeat);
                     return None;
                 }
             }
@@ -164,8 +190,8 @@ impl ImportSession {
             cx.node.stats.no_room += 1;
             return None;
         }
-        if green.is_some() {
-            cx.node.closed.reopen(name);
+        if is_remembered {
+            cx.node.closed.remove(name);
         }
         let slot = cx.peer.slot;
         let Some(service) = cx.node.services.get(data.client) else {
@@ -173,17 +199,21 @@ impl ImportSession {
             cx.node.stats.unknown_client += 1;
             let mut cancel = Cancel::new(Reason::UNREACHABLE);
             let step = cancel.send(Role::Receiver, cx);
-            return Some((Self::new(slot, Stage::Cancelling(cancel)), step));
+            return Some((Self::new(slot, data, Stage::Cancelling(cancel)), step));
         };
         if green.is_none()
             && let Some(whole) = Reception::whole(service, data, cx)
         {
-            return Some((Self::new(slot, Stage::Receiving(whole)), Step::Continues));
+            return Some((
+                Self::new(slot, data, Stage::Receiving(whole)),
+                Step::Continues,
+            ));
         }
-        let serial = cx.node.first_serial();
+        let serial = cx.first_serial();
         let reports = Reports::new(serial);
+        let parts = Parts::new(green, reports);
         let mut reception = Reception {
-            parts: Some(Box::new(Parts::new(green, reports))),
+            parts: Some(Box::new(parts)),
             ..Reception::new(data.client, service, serial, cx.node.now)
         };
         reception.recharge(cx);
@@ -194,7 +224,7 @@ impl ImportSession {
             let event = Event::Started { session, client };
             cx.node.push_service_event(client, event, EVENT_OVERHEAD);
         }
-        let mut started = Self::new(slot, Stage::Receiving(reception));
+        let mut started = Self::new(slot, data, Stage::Receiving(reception));
         let step = started.on_data(data, cx);
         Some((started, step))
     }
@@ -202,6 +232,13 @@ impl ImportSession {
     /// Handles a data segment, red or green.
     #[inline]
     pub(super) fn on_data(&mut self, data: &Data<'_>, cx: &mut Context<'_>) -> Step {
+        if Fingerprint::is_telling(data) {
+            if self.is_overtaken_by(data) {
+                // Its sender started anew, and sends another block under the same number.
+                return self.cancel(EndCause::StateLost, cx);
+            }
+            self.fingerprint.note(data);
+        }
         let Stage::Receiving(reception) = &mut self.stage else {
             cx.node.stats.closed_session += 1;
             return Step::Continues;
@@ -227,6 +264,20 @@ impl ImportSession {
         self.or_cancel(handled.map(|()| Step::Continues), cx)
     }
 
+    /// Whether a segment is of another session under the same number.
+    fn is_overtaken_by(&self, data: &Data<'_>) -> bool {
+        let is_same_client =
+            matches!(&self.stage, Stage::Receiving(one) if one.client == data.client);
+        is_same_client && self.fingerprint.judge(data, None) == Judgment::NewSession
+    }
+
+    /// Whether the red part was delivered, and a segment is of another session under the same number.
+    pub(super) fn gives_way_to(&self, data: &Data<'_>) -> bool {
+        Fingerprint::is_telling(data)
+            && matches!(&self.stage, Stage::Receiving(one) if one.is_delivered)
+            && self.is_overtaken_by(data)
+    }
+
     /// Handles an RA (RFC 5326 section 6.14).
     pub(super) fn on_report_ack(&mut self, serial: u64, cx: &mut Context<'_>) -> Step {
         match &mut self.stage {
@@ -236,6 +287,14 @@ impl ImportSession {
     }
 
     pub(super) fn on_timer(&mut self, timer: ImportTimer, cx: &mut Context<'_>) -> Step {
+        if timer == ImportTimer::Lifetime {
+            self.lifetime = None;
+            return if cx.peer.unproved(cx.node).is_some() {
+                self.give_up_end(cx)
+            } else {
+                Step::Continues
+            };
+        }
         let reception = match &mut self.stage {
             Stage::Receiving(reception) => reception,
             Stage::Cancelling(cancel) if timer == ImportTimer::Cancel => {
@@ -253,9 +312,9 @@ impl ImportSession {
             ImportTimer::Guard => match reception.guard_expired(cx) {
                 Ok(true) => return self.give_up_end(cx),
                 Ok(false) => return Step::Continues,
-                Err(reason) => Err(reason),
+                Err(cause) => Err(cause),
             },
-            ImportTimer::Cancel => return Step::Continues,
+            ImportTimer::Cancel | ImportTimer::Lifetime => return Step::Continues,
         };
         self.or_cancel(handled, cx)
     }
@@ -264,7 +323,8 @@ impl ImportSession {
     pub(super) fn is_awaited_by(&self, client: u64) -> bool {
         matches!(
             &self.stage,
-            Stage::Receiving(reception) if reception.client == client && !reception.is_delivered
+            Stage::Receiving(reception)
+                if reception.client == client && (!reception.is_delivered || reception.awaits_take)
         )
     }
 
@@ -277,8 +337,17 @@ impl ImportSession {
         }
     }
 
-    fn or_cancel(&mut self, handled: Result<Step, Reason>, cx: &mut Context<'_>) -> Step {
-        handled.unwrap_or_else(|reason| self.cancel(reason, cx))
+    /// The red part was taken from its service: the reports that claim all of it are sent.
+    pub(super) fn on_taken(&mut self, cx: &mut Context<'_>) -> Step {
+        if let Stage::Receiving(reception) = &mut self.stage {
+            reception.awaits_take = false;
+            reception.queue_withheld(cx);
+        }
+        Step::Continues
+    }
+
+    fn or_cancel(&mut self, handled: Result<Step, EndCause>, cx: &mut Context<'_>) -> Step {
+        handled.unwrap_or_else(|cause| self.cancel(cause, cx))
     }
 }
 
@@ -293,24 +362,24 @@ impl Context<'_> {
 
     /// Handles data of a closed session. A duplicate never starts the session again, or the block would be delivered
     /// twice. Two things still help a sender: green data that the EOB overtook, and an answer to a checkpoint whose
-    /// reports were all lost.
-    fn on_data_of_closed(&mut self, data: &Data<'_>, end: End) {
+    /// reports were all lost. Only one that is known to the octet is answered: what merely looks like it may be of a
+    /// sender that started anew, and whose block nobody has.
+    fn on_data_of_closed(&mut self, data: &Data<'_>, end: End, is_repeat: bool) {
         let session = self.session;
         match (end, data.color) {
-            (End::GreenOnly { low }, Color::Green { ends_block: false })
-                if self.node.services.get(data.client).is_some() =>
+            (End::GreenOnly { low, end }, Color::Green { ends_block: false })
+                if data.range().end <= end && self.node.services.get(data.client).is_some() =>
             {
                 self.hand_green(data, false);
                 let low = low.min(data.offset);
-                let until = self.node.now + self.peer.remembered_for();
-                self.node.closed.change((Role::Receiver, session), |old| {
-                    old.until = until;
-                    old.end = End::GreenOnly { low };
-                });
+                let now = self.node.now;
+                self.node
+                    .closed
+                    .change(now, (Role::Receiver, session), |old| {
+                        old.end = End::GreenOnly { low, end };
+                    });
             }
-            (End::Delivered { red, serial }, Color::Red(Some(checkpoint)))
-                if data.range().end <= red =>
-            {
+            (End::Delivered { red, serial }, Color::Red(Some(checkpoint))) if is_repeat => {
                 let checkpoint = checkpoint.serial;
                 self.queue(Control::Final {
                     session,
@@ -354,6 +423,7 @@ impl Reception {
             service,
             ends_block: false,
             is_delivered: false,
+            awaits_take: false,
             red: None,
             active: now,
             serial,
@@ -394,13 +464,14 @@ impl Reception {
         if others > 0 {
             cx.peer.line.came(others, 0);
         }
-        let serial = cx.node.first_serial();
-        let report = Issued::on_all(serial, checkpoint);
+        let serial = cx.first_serial();
+        let report = Issued::on_all(serial, checkpoint, red);
         let mut whole = Self {
             client: data.client,
             service,
             ends_block: true,
             is_delivered: true,
+            awaits_take: cx.node.services.is_on_demand(data.client),
             red: Some(red),
             active: cx.node.now,
             serial: serial.saturating_add(1),
@@ -458,14 +529,15 @@ impl Reception {
 
     /// Whether the color or the end of a segment contradicts earlier ones (RFC 5326 section 6.21).
     ///
-    /// The RFC compares where segments start. Comparing their extents also finds overlaps. Two ends of the red part,
-    /// and red data beyond its end, are not cases of the RFC, but no sender could complete such a session.
+    /// The RFC compares where segments start. Comparing their extents also finds overlaps. Two ends of the red part or of
+    /// the block, and data beyond them, are not cases of the RFC, but no sender could complete such a session. Whatever
+    /// is an error in one order of arrival is one in the other.
     fn is_miscolored(&mut self, range: &Range<u64>, color: Color) -> bool {
-        let red = self.red;
+        let (red, is_over) = (self.red, self.ends_block);
         let parts = self.parts();
         let (held, green) = (parts.red.held.end(), parts.green);
         let Color::Red(checkpoint) = color else {
-            return range.start < red.unwrap_or(held);
+            return is_over || range.start < red.unwrap_or(held);
         };
         let mark = checkpoint.map_or(Mark::None, |checkpoint| checkpoint.mark);
         let beyond = red.is_some_and(|red| range.end > red);
@@ -478,11 +550,22 @@ impl Reception {
             || green.is_some_and(|green| range.end > green)
     }
 
-    fn on_data(&mut self, data: &Data<'_>, cx: &mut Context<'_>) -> Result<Step, Reason> {
+    /// Whether a second segment came.
+    #[cfg(any(test, feature = "laws"))]
+    pub(super) fn is_continued(&self) -> bool {
+        self.parts.as_ref().is_some_and(|parts| parts.is_continued)
+    }
+
+    /// Whether no red octet was received.
+    fn has_nothing(&mut self) -> bool {
+        self.parts().red.held.is_empty()
+    }
+
+    fn on_data(&mut self, data: &Data<'_>, cx: &mut Context<'_>) -> Result<Step, EndCause> {
         self.active = cx.node.now;
         self.parts().hear(1, data.octets.len());
         if self.is_miscolored(&data.range(), data.color) {
-            return Err(Reason::MISCOLORED);
+            return Err(EndCause::Miscolored);
         }
         match data.color {
             Color::Red(checkpoint) => self.on_red(data, checkpoint, cx),
@@ -497,12 +580,13 @@ impl Reception {
         data: &Data<'_>,
         checkpoint: Option<Checkpoint>,
         cx: &mut Context<'_>,
-    ) -> Result<Step, Reason> {
+    ) -> Result<Step, EndCause> {
         if !self.keep(data, checkpoint, cx)? {
             cx.node.stats.no_room += 1;
             return Ok(Step::Continues);
         }
         let red = self.complete_red().filter(|_| !self.is_delivered);
+        self.awaits_take |= red.is_some() && cx.node.services.is_on_demand(self.client);
         if let Some(checkpoint) = checkpoint {
             self.on_checkpoint(checkpoint, data.range().end, cx)?;
         }
@@ -520,26 +604,45 @@ impl Reception {
         data: &Data<'_>,
         checkpoint: Option<Checkpoint>,
         cx: &mut Context<'_>,
-    ) -> Result<bool, Reason> {
+    ) -> Result<bool, EndCause> {
         let limit = cx.peer.config.session_octets;
         let range = data.range();
+        let ends_red = checkpoint.is_some_and(|checkpoint| checkpoint.mark != Mark::None);
+        if range.end == 0 && (ends_red || checkpoint.is_some() && self.has_nothing()) {
+            // Of an empty red part nothing can be claimed, so no report could answer the checkpoint (RFC 5326 section
+            // 3.2.2).
+            return Err(EndCause::Miscolored);
+        }
         if usize::try_from(range.end).map_or(true, |end| end > limit) {
-            return Err(Reason::SYSTEM);
+            return Err(EndCause::LimitExceeded {
+                limit: Limit::SessionOctets,
+                // Bound: usize has at most 64 bits.
+                max: limit as u64,
+                value: range.end,
+            });
         }
         let ends = checkpoint.filter(|checkpoint| checkpoint.mark != Mark::None);
-        if let Some(ends) = ends.filter(|_| range.end > 0) {
+        if ends.is_some() && range.end == 0 {
+            // Nothing can be claimed of it, so no report could answer.
+            return Err(EndCause::EmptyRedPart);
+        }
+        if let Some(ends) = ends {
             self.red = Some(range.end);
-            self.ends_block = ends.mark == Mark::Block;
+            self.ends_block |= ends.mark == Mark::Block;
         }
         let mut fresh = 0;
         if !self.is_delivered && !data.octets.is_empty() {
-            let free = if cx.node.is_over_share(data.client) {
+            let spare = if cx.node.is_over_share(data.client) {
                 0
             } else {
-                cx.free_octets().min(self.free_within_input())
+                cx.free_octets()
             };
-            let red = self.red;
-            let room = Room { free, limit, red };
+            let room = Room {
+                free: spare.min(self.free_within_input()),
+                spare,
+                limit,
+                red: self.red,
+            };
             let parts = self.parts();
             let pool = &mut cx.node.budget.pool;
             let Some(stored) = parts.red.store(&range, data.octets, room, pool) else {
@@ -564,7 +667,7 @@ impl Reception {
         red: u64,
         by_checkpoint: bool,
         cx: &mut Context<'_>,
-    ) -> Result<Step, Reason> {
+    ) -> Result<Step, EndCause> {
         // A delayed report that is sent here says as much as an asynchronous one.
         let is_answered = self.answer_delayed(cx)?;
         if !is_answered && !by_checkpoint {
@@ -639,6 +742,16 @@ impl Reception {
     fn on_green(&mut self, data: &Data<'_>, ends_block: bool, cx: &mut Context<'_>) -> Step {
         let has_end = self.red.is_some();
         let parts = self.parts();
+        let end = data.range().end;
+        // A block ends once, and nothing is handed up from behind its end. What comes from there first is not known to.
+        let is_behind = parts
+            .green_end
+            .is_some_and(|known| end > known || ends_block)
+            || ends_block && end < parts.green_reached;
+        if is_behind {
+            cx.node.stats.malformed += u64::from(parts.green_end != Some(end));
+            return Step::Continues;
+        }
         let low = parts.green.map_or(data.offset, |low| low.min(data.offset));
         parts.green = Some(low);
         let has_red = has_end || !parts.red.held.is_empty();
@@ -646,10 +759,13 @@ impl Reception {
             // Treated as lost on the line, and the end of the block with it.
             return Step::Continues;
         }
-        parts.is_green_over |= ends_block;
+        parts.green_reached = parts.green_reached.max(end);
+        if ends_block {
+            parts.green_end = Some(end);
+        }
         if ends_block && !has_red {
             // Whether there is a red part cannot be known (RFC 5326 section 8.2).
-            return Step::Ends(End::GreenOnly { low });
+            return Step::Ends(End::GreenOnly { low, end });
         }
         self.close_if_over()
     }
@@ -660,15 +776,15 @@ impl Reception {
     /// 19). The timer checks, when it fires, whether a segment came. Setting it for each segment would cost more.
     fn guard(&mut self, cx: &mut Context<'_>) {
         let since = self.active.max(cx.peer.contact_start);
-        let due = Due::from(since + cx.peer.silence_limit());
+        let due = Due::from(since + cx.peer.reception_limit());
         self.parts().guard = cx.start(due, ImportTimer::Guard);
     }
 
     /// True if the session is to be given up, since only the end of a green part is missing.
-    fn guard_expired(&mut self, cx: &mut Context<'_>) -> Result<bool, Reason> {
+    fn guard_expired(&mut self, cx: &mut Context<'_>) -> Result<bool, EndCause> {
         let now = cx.node.now;
         let since = self.active.max(cx.peer.contact_start);
-        let is_silent = now - since >= cx.peer.silence_limit();
+        let is_silent = now - since >= cx.peer.reception_limit();
         let parts = self.parts();
         parts.guard = None;
         let has_red = !parts.red.held.is_empty();
@@ -679,7 +795,7 @@ impl Reception {
                 return Ok(true);
             }
             // USR_CNCLD would say that the application asked for it.
-            return Err(Reason::SYSTEM);
+            return Err(EndCause::PeerSilent(now - since));
         }
         if is_silent {
             self.active = now;

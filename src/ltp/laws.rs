@@ -13,11 +13,12 @@ use super::export::{self, ExportSession, RepairState};
 use super::import::{self, ImportSession};
 use super::peer::{Control, LinkState, PeerState};
 use super::services::{ClientService, KEPT_ENTRIES};
+use super::snapshot::item_of;
 use super::table::{BYTES_PER_POSITION, Sessions};
 use super::wire::{Segment, SessionId};
 use crate::kit::Timers;
-use crate::laws::LawSubject;
 use crate::laws::codec::Codec;
+use crate::laws::{Held, LawSubject};
 use crate::{Addr, Hop, Seed};
 
 /// Bytes that an entry of a tree takes at most beside its key and value, in half-empty nodes.
@@ -65,6 +66,7 @@ impl Node {
             + self.timers.memory_used()
             + self.closed.memory_used()
             + self.cookies.memory_used()
+            + self.strangers.memory_used()
     }
 }
 
@@ -138,6 +140,33 @@ impl LawSubject for Engine<Hop> {
 
     fn is_stream(_: &Config, _: Hop) -> bool {
         false
+    }
+
+    fn is_stranger(&self, at: Hop) -> bool {
+        self.addresses.is_stranger(at, &self.core)
+    }
+
+    /// Events that were received and not polled count, and closed sessions count as sessions.
+    fn held(&self) -> Held {
+        let Core { node, .. } = &self.core;
+        let events = node.events.iter();
+        let events = events.filter(|(event, _)| item_of(event).is_some());
+        let continued = self
+            .imports
+            .table
+            .iter()
+            .filter(|(_, import)| match &import.stage {
+                import::Stage::Receiving(reception) => reception.is_continued(),
+                import::Stage::Cancelling(_) => false,
+            });
+        Held {
+            octets: node.budget.imports()
+                + node.budget.waiting
+                + events.clone().map(|(_, octets)| octets).sum::<usize>(),
+            // A closed session may be forgotten before its event is polled.
+            sessions: self.imports.table.len() + node.closed.len() + events.count(),
+            continued: continued.count(),
+        }
     }
 
     fn route(at: Hop, _: &[Hop]) -> Hop {

@@ -69,13 +69,18 @@
 //! |---|---|
 //! | what can be asked, and what is reported | `api.rs`, `config.rs` |
 //! | how a segment is encoded and decoded, reports included | `wire.rs`, `sdnv.rs` |
-//! | what happens when a data segment arrives | `receiver.rs` (`on_data`) |
+//! | how an input finds its peer and its session | `engine.rs`, `peers.rs` (`sender_of`) |
+//! | what happens when a data segment arrives | `import.rs` (`on_data`) |
+//! | what is kept of a red part, and in how much memory | `reassembly.rs`, `budget.rs` |
 //! | how a report is made, repeated and acknowledged | `report.rs` |
-//! | what happens when a report arrives | `sender.rs` (`on_report`) |
-//! | what is sent next, and when its timer starts | `outgoing.rs` |
-//! | how a session ends | `sender/ends.rs`, `receiver/ends.rs` |
+//! | what happens when a report arrives | `export.rs` (`on_report`) |
+//! | what is sent next | `output.rs` for a peer, `export/write.rs` for a session |
+//! | how a session ends, and what is remembered of it | `export/ends.rs`, `import/ends.rs`, `closed.rs` |
+//! | how a session is run, and what it works with | `export/table.rs`, `import/table.rs`, `context.rs` |
 //! | what is kept for each peer | `peer.rs` |
 //! | what waits to be taken by the application | `services.rs` |
+//! | how sessions are saved and restored | `snapshot.rs`, `export/saved.rs`, `import/saved.rs` |
+//! | what no RFC asks: measurements, copies, windows, pings, unknown peers | `beyond/` |
 //! | timers, sets of ranges, pacing | [`kit`](crate::kit) |
 //!
 //! # What is implemented
@@ -83,25 +88,25 @@
 //! | RFC | what | done | where |
 //! |---|---|---|---|
 //! | 5326 3.1 to 3.3, 6256 | segments, extensions, SDNV of up to 64 bits | yes | `wire.rs`, `sdnv.rs` |
-//! | 5326 4.1 | transmission request: red, green and mixed blocks | yes | `sender.rs` |
-//! | 5326 4.2 | cancellation request, in both roles | yes | `sender/ends.rs`, `receiver/ends.rs` |
+//! | 5326 4.1 | transmission request: red, green and mixed blocks | yes | `export.rs` |
+//! | 5326 4.2 | cancellation request, in both roles | yes | `export/ends.rs`, `import/ends.rs` |
 //! | 5326 5 | one segment in a datagram; several in a frame only by [`Segment::decode_first`] | in part | `wire.rs` |
-//! | 5326 6.1 to 6.6 | link state cues, starting, suspending and resuming timers | yes | `engine.rs`, [`kit::Timers`](crate::kit::Timers) |
-//! | 5326 6.7 | retransmission of checkpoints | yes | `sender.rs` |
+//! | 5326 6.1 to 6.6 | link state cues, starting, suspending and resuming timers | yes | `peers.rs`, [`kit::Timers`](crate::kit::Timers) |
+//! | 5326 6.7 | retransmission of checkpoints | yes | `export.rs` |
 //! | 5326 6.8, 6.11, 6.14 | reports, their retransmission and acknowledgment | yes | `report.rs` |
-//! | 5326 6.9, 6.10 | delivery of red parts and green segments | yes | `receiver.rs` |
-//! | 5326 6.12, 6.13 | completion, retransmission of data | yes | `sender.rs`, `outgoing.rs` |
-//! | 5326 6.15 to 6.20 | cancellation and closing | yes | `sender/ends.rs`, `receiver/ends.rs` |
-//! | 5326 6.21, 6.22 | errors: miscolored segments, system errors, cycle limits | yes | `receiver.rs`, `sender.rs` |
-//! | 5326 7.1 | session start: returned by [`Engine::send_block`]; [`Event::Started`] for streaming services | yes | `receiver.rs` |
+//! | 5326 6.9, 6.10 | delivery of red parts and green segments | yes | `import.rs` |
+//! | 5326 6.12, 6.13 | completion, retransmission of data | yes | `export.rs`, `export/write.rs` |
+//! | 5326 6.15 to 6.20 | cancellation and closing | yes | `export/ends.rs`, `import/ends.rs` |
+//! | 5326 6.21, 6.22 | errors: miscolored segments, system errors, cycle limits | yes | `import.rs`, `export.rs` |
+//! | 5326 7.1 | session start: returned by [`Engine::send_block`]; [`Event::Started`] for streaming services | yes | `import.rs` |
 //! | 5326 7.2 to 7.7 | all other notices; 7.7 with [`Config::notify_sent`] | yes | `api.rs` |
 //! | 5326 4.2, 6.11, 6.21 | receive-only engines and beacons ([`Direction`]) | yes | `peer.rs` |
-//! | 5326 9.1 | random session and serial numbers | yes | `sender.rs` |
+//! | 5326 9.1 | random session and serial numbers | yes | `context.rs` |
 //! | 5326 9.2 | closed sessions are remembered, and answered | yes | `closed.rs` |
 //! | 5327 2.1 | authentication ([`Auth`]) by HMAC-SHA1-80 and NULL; several keys for one peer, and two values in a segment, while keys change | yes | `auth/` |
 //! | 5327 2.1 | RSA-SHA256 | with the feature `ltp-rsa` | `auth/rsa.rs` |
-//! | 5327 2.2 | cookies are shown by [`Engine::cookies`], neither checked nor sent (CCSDS 734.1-B-1 forbids them): a peer that insists on them drops the segments of this engine | in part | `cookies.rs` |
-//! | 7122 3.3, 3.4 | one segment per datagram; keep-alives are dropped, and sent with [`Peer::keepalive`] | yes | `ping.rs` |
+//! | 5327 2.2 | cookies are shown by [`Engine::cookies`], neither checked nor sent (CCSDS 734.1-B-1 forbids them): a peer that insists on them drops the segments of this engine | in part | `auth/cookies.rs` |
+//! | 7122 3.3, 3.4 | one segment per datagram; keep-alives are dropped, and sent with [`Peer::keepalive`] | yes | `beyond/ping.rs` |
 //! | CCSDS 734.1-B-1 | number ranges, service data aggregation ([`Aggregator`], [`units`]) | yes | `aggregate.rs` |
 //!
 //! Beyond the RFCs: discretionary checkpoints at a fixed interval and on demand; delayed reports and delayed
@@ -131,7 +136,7 @@
 //!
 //! Handles of nodes have `snapshot`, `suspend` and `restore`, which do the same.
 //!
-//! A peer forgets closed sessions after twice the time that all repetitions take. An engine restored later than
+//! A peer forgets closed sessions after [`Peer::silence`] and twice the time that all repetitions take. An engine restored later than
 //! that may cause a block to be delivered twice, if the end of the block was not in the snapshot.
 //!
 //! ```
@@ -166,14 +171,18 @@
 //! | 5326 6.8: a repeated checkpoint repeats its reports | those not acknowledged, and not within a round trip of the light |
 //! | 5326 6.9: delivery waits for a checkpoint | any segment that completes the red part delivers it |
 //! | 5326 6.11 b: no asynchronous report behind the end of the red part | one claims everything if no checkpoint caused a report |
-//! | 5326 6.22: claims are binding, but a receiver may lose them in a restart | a report whose serial number jumps by more than 16,384 revokes all claims before |
+//! | 5326 6.22: claims are binding, but a receiver may lose them in a restart | a report that denies an earlier claim, or whose serial number no report of the session can have, revokes all claims before; claims of several reports complete a block only if no serial number between them is missing |
+//! | 5326 6.13: a report may cite any checkpoint | one that cites a checkpoint which was never sent is acknowledged and counted, and its claims are not used |
+//! | 5326 6.11: an unknown report may be cited | the session is cancelled: its sender was told of octets that are nowhere any more |
+//! | 5326 9.2: a closed session is answered from memory | only a checkpoint that repeats the last one to the octet; what shows other numbers, another length or other octets starts a session, and anything else is met with silence |
+//! | 5326 6.7 and 6.8: every expiry counts | while the peer is heard; a silent one gets one signal at doubled intervals until [`Peer::silence`] is over |
 //! | 5326 6.14: each report is acknowledged for itself | the acknowledgment of one that claims everything ends the others |
 //! | 5326 6.14 and 8.2: when a receiver closes | delivered, every report acknowledged, and the green part ended |
 //! | 5326 6.21: miscolored by where segments start | by their extents; two ends of the red part are miscolored too |
 //! | 5326 8.2: a green end of block without red data closes | and late red data open the session again |
-//! | 5325 3.2: retransmissions queue behind first passes | control segments first, then retransmissions, then first passes |
+//! | 5325 3.2: retransmissions queue behind first passes | control segments first, then retransmissions, which take turns with a first pass that has begun, then first passes |
 //! | 5326 3.1: session number 0 | dropped, as ION does |
-//! | the sender falls silent | the receiver cancels with `SYS_CNCLD`, since no application asked for it; if only the end of a green part is missing the sender is not told, as it waits for nothing |
+//! | the sender falls silent for [`Peer::silence`] | the receiver cancels with `SYS_CNCLD`, since no application asked for it; if only the end of a green part is missing the sender is not told, as it waits for nothing |
 //! | octets behind a segment | malformed, except behind reports: ION leaves old memory behind the parts of split ones |
 //! | reports never acknowledged after delivery | the receiver closes without a cancellation, as nothing has failed |
 
@@ -189,8 +198,10 @@ mod context;
 #[doc = include_str!("delivery.md")]
 pub mod delivery {}
 mod display;
+mod end_cause;
 mod engine;
 mod export;
+mod fingerprint;
 #[cfg(feature = "arbitrary")]
 mod generate;
 mod import;
@@ -203,8 +214,10 @@ mod peer;
 mod peers;
 mod reassembly;
 mod report;
+mod report_history;
 mod sdnv;
 mod services;
+mod silence;
 mod snapshot;
 mod table;
 mod wire;
@@ -218,6 +231,7 @@ pub use beyond::{
     AdaptiveRedundancy, Flow, FlowEstimate, LineEstimate, Redundancy, RtoBounds, RtoPolicy,
 };
 pub use config::{Config, ConfigError, Direction, MIN_SEGMENT, Numbers, Peer};
+pub use end_cause::{EndCause, Limit};
 pub use engine::Engine;
 #[cfg(any(test, feature = "laws"))]
 pub use label::{SegmentLabel, SegmentLabels, event_label};

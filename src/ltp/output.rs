@@ -77,6 +77,7 @@ impl<A: Addr> Engine<A> {
     /// Writes a batch for the next ready peer. Peers take turns, so that none waits for another's backlog.
     pub(super) fn send(&mut self, tx: &mut Transmit<A>) -> bool {
         while let Some(slot) = self.core.node.ready.pop_front() {
+            self.core.peers.forget_ready(slot);
             let Some(to) = self.addresses.of(slot) else {
                 continue;
             };
@@ -113,7 +114,7 @@ impl<A: Addr> Engine<A> {
         if !core.node.first_pass_done.is_empty() {
             let mut done = core::mem::take(&mut core.node.first_pass_done);
             for number in done.drain(..) {
-                exports.with(number, core, |export, cx| export.after_first_pass(cx));
+                exports.with(number, core, ExportSession::after_first_pass);
             }
             core.node.first_pass_done = done;
         }
@@ -185,16 +186,6 @@ impl Core {
     }
 }
 
-impl WriteResult {
-    /// Returns the octets written.
-    pub(super) const fn len(self) -> usize {
-        match self {
-            Self::Written(len) => len,
-            Self::NoRoom | Self::Impossible => 0,
-        }
-    }
-}
-
 impl PeerState {
     #[inline]
     fn next_work(&mut self, node: &mut Node) -> Option<Work> {
@@ -210,11 +201,16 @@ impl PeerState {
         if let Some(control) = self.control.front() {
             return Some(Work::Control(*control));
         }
-        let repair = self.repairs.front().copied();
-        let data = repair.map(|number| (Queue::Repairs, number));
-        let (queue, number) = data
-            .or_else(|| Some((Queue::FirstPasses, self.next_first_pass()?)))
-            .or_else(|| Some((Queue::Duplicates, *self.spare.front()?)))?;
+        let (queue, number) = match (self.repairs.front(), self.next_first_pass()) {
+            // A block that has begun would seem to be given up if it waited for all repairs of others.
+            (Some(_), Some(begun)) if self.begun == Some(begun) && self.is_first_pass_next => {
+                (Queue::FirstPasses, begun)
+            }
+            (Some(repair), _) => (Queue::Repairs, *repair),
+            (None, Some(number)) => (Queue::FirstPasses, number),
+            (None, None) => (Queue::Duplicates, *self.spare.front()?),
+        };
+        self.is_first_pass_next = queue == Queue::Repairs;
         Some(Work::Data(queue, number))
     }
 
@@ -235,10 +231,13 @@ impl PeerState {
         let Some(behind) = behind else {
             let len = body.wire_len();
             return self.put((node, session), (body.code(), len), None, tx, |out| {
-                body.encode(out)
+                body.encode(out);
             });
         };
         let len = head.octets().len() + behind.len();
+        if !self.may_spend(node, len) {
+            return WriteResult::NoRoom;
+        }
         let is_written = tx.push(len, &mut |out| {
             head.put(out);
             out.extend_from_slice(behind);
@@ -255,9 +254,12 @@ impl PeerState {
         tx: &mut Out<'_>,
         write: impl Fn(&mut Vec<u8>),
     ) -> WriteResult {
+        let whole = header_len(session) + self.keys.overhead() + Hello::len(hello) + len;
+        if !self.may_spend(node, whole) {
+            return WriteResult::NoRoom;
+        }
         let keys = &self.keys;
-        let whole = header_len(session) + keys.overhead() + Hello::len(hello) + len;
-        let counts = keys.counts() + (u8::from(hello.is_some()) << 4);
+        let counts = self.keys.counts() + (u8::from(hello.is_some()) << 4);
         let is_written = tx.push(whole, &mut |out| {
             let start = out.len();
             header(code, session, counts).put(out);
@@ -274,6 +276,9 @@ impl PeerState {
         match put {
             WriteResult::Written(len) => {
                 node.stats.segments_sent += 1;
+                if let Some(account) = self.account {
+                    node.strangers.left(account, len);
+                }
                 self.pacer.on_sent(node.now, len);
             }
             WriteResult::Impossible => node.stats.oversize += 1,
@@ -284,13 +289,13 @@ impl PeerState {
 }
 
 impl Context<'_> {
-    /// Takes the control segment that was written, or cannot be, off its queue, and returns its length.
-    fn sent(&mut self, put: WriteResult) -> Option<usize> {
+    /// Takes the control segment that was written, or cannot be, off its queue. False if it waits for the next batch.
+    fn sent(&mut self, put: WriteResult) -> bool {
         if put == WriteResult::NoRoom {
-            return None;
+            return false;
         }
         self.peer.control.pop_front();
-        Some(put.len())
+        true
     }
 
     fn send_report(
@@ -304,10 +309,10 @@ impl Context<'_> {
             Some(reception) => reception.put_report(serial, tx, self),
             None => WriteResult::Impossible,
         };
-        if let Some(len) = self.sent(put) {
+        if self.sent(put) {
             match (left, reception) {
-                (Some(left), reception) => self.report_copied(reception, (serial, left), len),
-                (None, Some(reception)) => reception.on_report_sent(serial, len, true, self),
+                (Some(left), reception) => self.report_copied(reception, (serial, left)),
+                (None, Some(reception)) => reception.on_report_sent(serial, true, self),
                 (None, None) => {}
             }
         }
@@ -331,11 +336,11 @@ impl Context<'_> {
             }
             None => WriteResult::Impossible,
         };
-        let Some(len) = self.sent(put) else {
+        if !self.sent(put) {
             return put;
-        };
+        }
         if let (Some(cancel), None) = (cancel, left) {
-            cancel.on_sent(len, by, self);
+            cancel.on_sent(by, self);
         }
         let left = left.map_or_else(|| self.peer.copies(), |left| left - 1);
         if left > 0 {
@@ -371,14 +376,19 @@ impl Context<'_> {
             },
             Control::KeepAlive => {
                 let len = KEEPALIVE.len();
+                if !self.peer.may_spend(self.node, len) {
+                    return WriteResult::NoRoom;
+                }
                 let is_written = tx.push(len, &mut |out| out.extend_from_slice(&KEEPALIVE));
+                if let Some(account) = self.peer.account.filter(|_| is_written) {
+                    self.node.strangers.left(account, len);
+                }
                 written(is_written, len, tx)
             }
             Control::Report { .. } | Control::Cancel { .. } => WriteResult::Impossible,
         };
-        let sent = self.sent(put).filter(|_| matches!(control, Control::Ping));
-        if let Some(len) = sent {
-            self.peer.on_ping_sent(self.node, len);
+        if self.sent(put) && matches!(control, Control::Ping) {
+            self.peer.on_ping_sent(self.node);
         }
         put
     }

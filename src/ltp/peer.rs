@@ -6,19 +6,19 @@ use core::time::Duration;
 
 use super::auth::Keys;
 use super::beyond::{
-    FlowControl, InFlight, Line, LineEstimate, Ping, Redundancy, Repairs, RtoBounds, RtoPolicy,
+    FlowControl, InFlight, Line, LineEstimate, MAX_WAITING, Ping, Redundancy, Repairs, RtoBounds,
+    RtoPolicy,
 };
 use super::config::{Direction, Peer};
-use super::context::{Key, Node, TimerKind};
+use super::context::{Key, Lateness, Node, TimerKind};
+use super::silence::{Late, Patience, Silence, Step};
 use super::wire::SessionId;
 use crate::Instant;
 use crate::kit::{Due, Pacer, TimerId};
 use crate::sync::Arc;
 
-/// What may wait in the queue of a line whose rate is not known, in octets, and the rate at which it leaves, in octets
-/// per second: 50 kbit/s.
-const MAX_QUEUE: u64 = 1 << 16;
-const SLOW_RATE: u32 = 6250;
+/// How often a learned margin is doubled at most.
+const MAX_BACKOFF: u32 = 6;
 /// Octets of a red part for which ION allows six reports with gaps.
 pub(super) const MANY_REPORTS: u64 = 8_000_000;
 
@@ -43,6 +43,10 @@ pub(super) struct PeerState {
     pub(super) repairs: VecDeque<u64>,
     /// Sessions on their first pass.
     pub(super) fresh: VecDeque<u64>,
+    /// The session whose first pass has begun.
+    pub(super) begun: Option<u64>,
+    /// Whether a first pass that has begun is served before repairs.
+    pub(super) is_first_pass_next: bool,
     pub(super) in_flight: InFlight,
     pub(super) is_ready: bool,
     pub(super) flow: FlowControl,
@@ -67,6 +71,30 @@ pub(super) struct PeerState {
     /// When the contact is announced to end.
     pub(super) ends: Option<Instant>,
     pub(super) origin: Origin,
+    /// The account of the host of a peer that was accepted without authentication.
+    pub(super) account: Option<u32>,
+    /// Whether a command has named the peer.
+    pub(super) is_named: bool,
+    /// Whether a segment waits for octets from the host.
+    pub(super) is_over_budget: bool,
+    /// When a segment last came from the peer, as far as it is one that was accepted.
+    pub(super) heard: Instant,
+    /// Its entry in the order in which accepted peers give way.
+    pub(super) entry: (bool, Instant, u32),
+    pub(super) silence: Silence,
+    /// How often a learned margin is doubled, and until when it is not doubled again (RFC 6298 section 5).
+    backoff: u32,
+    backed_off_until: Instant,
+    /// Before that time no discretionary checkpoint is answered: reports keep to a share of the rate.
+    pub(super) next_report: Instant,
+    /// Signals whose answers are late, and that wait until the peer is heard, in the order in which they did.
+    pub(super) waiting: VecDeque<TimerKind>,
+    /// How many of those are given up, and after which silence.
+    pub(super) given_up: usize,
+    pub(super) given_up_after: Duration,
+    /// The timers of the next step in a silence, and of the next signal that waited.
+    pub(super) silence_timer: Option<TimerId>,
+    pub(super) resume_timer: Option<TimerId>,
     times: Times,
 }
 
@@ -189,6 +217,8 @@ impl PeerState {
             control: VecDeque::new(),
             repairs: VecDeque::new(),
             fresh: VecDeque::new(),
+            begun: None,
+            is_first_pass_next: false,
             in_flight: InFlight::default(),
             is_ready: false,
             flow,
@@ -207,6 +237,20 @@ impl PeerState {
             ping: None,
             ends: None,
             origin: Origin::Added,
+            account: None,
+            is_named: false,
+            is_over_budget: false,
+            heard: now,
+            entry: (false, now, slot),
+            silence: Silence::new(),
+            backoff: 0,
+            backed_off_until: now,
+            next_report: now,
+            waiting: VecDeque::new(),
+            given_up: 0,
+            given_up_after: Duration::ZERO,
+            silence_timer: None,
+            resume_timer: None,
             times: Times::default(),
         };
         peer.apply_flow();
@@ -252,15 +296,12 @@ impl PeerState {
         let light = config.owlt_out + config.owlt_in;
         let half = config.own_delay / 2;
         let fixed = (half + config.remote_delay, half);
-        let rto = match (config.rto, self.flow.least_margin()) {
-            (RtoPolicy::Fixed, Some(min)) => {
-                let max = config.remote_delay + config.own_delay;
-                let min = min.min(max);
-                RtoPolicy::Learned(RtoBounds { min, max })
-            }
-            (rto, _) => rto,
-        };
+        let rto = self.rto();
         let learned = self.line.rto_margin(rto, light);
+        let learned = learned.map(|margin| {
+            let most = rto.longest().max(margin);
+            margin.saturating_mul(1 << self.backoff).min(most)
+        });
         let (before, behind) = learned.map_or(fixed, |rto_margin| (rto_margin, Duration::ZERO));
         let tries = u32::from(config.checkpoint_retries) + 1;
         self.times.until_answer = config.owlt_out + before;
@@ -268,12 +309,40 @@ impl PeerState {
         self.times.silence_limit = config.round_trip().max(self.timeout()) * tries;
     }
 
+    /// Returns how the timeout is found. Where the rate is an estimate, round trips are learned anyway.
+    fn rto(&self) -> RtoPolicy {
+        match (self.config.rto, self.flow.least_margin()) {
+            (RtoPolicy::Fixed, Some(min)) => {
+                let max = self.config.remote_delay + self.config.own_delay;
+                let min = min.min(max);
+                RtoPolicy::Learned(RtoBounds { min, max })
+            }
+            (rto, _) => rto,
+        }
+    }
+
     pub(super) const fn may_send(&self) -> bool {
         !self.carrier.is_full
             && !self.carrier.is_down
             && !self.must_stop
+            && !self.is_over_budget
             && self.pace.is_none()
             && self.can_send()
+    }
+
+    /// Returns the account of the host of a stranger, unless it has proved that it hears.
+    #[inline]
+    pub(super) fn unproved(&self, node: &Node) -> Option<u32> {
+        let account = self.account.filter(|_| !self.is_named)?;
+        (!node.strangers.is_proved(account)).then_some(account)
+    }
+
+    /// Whether a segment of `len` octets may leave. One that may not waits until more has come from the host.
+    #[inline]
+    pub(super) fn may_spend(&mut self, node: &Node, len: usize) -> bool {
+        let unproved = self.unproved(node);
+        self.is_over_budget = unproved.is_some_and(|account| !node.strangers.allows(account, len));
+        !self.is_over_budget
     }
 
     /// Queues a control segment. False if the queue is full: the timer of this engine or of the peer repeats it.
@@ -282,6 +351,10 @@ impl PeerState {
         if !self.can_send() {
             // Receive-only: nothing is sent to such a peer.
             return true;
+        }
+        if self.is_over_budget && self.control.len() >= MAX_WAITING {
+            self.control.pop_front();
+            node.stats.no_room += 1;
         }
         if self.control.len() >= limit {
             node.stats.no_room += 1;
@@ -347,6 +420,119 @@ impl PeerState {
         self.carrier.is_down || self.peer_stopped
     }
 
+    fn patience(&self) -> Patience {
+        Patience {
+            unheard: self.config.first_silence,
+            heard: self.config.silence,
+            answer: self.timeout(),
+            tries: u32::from(self.config.checkpoint_retries) + 1,
+        }
+    }
+
+    /// Returns how long nothing was heard although answers are due, and how long that may last.
+    pub(super) fn silent_for(&self, now: Instant) -> Option<(Duration, Duration)> {
+        Some((
+            self.silence.lasts(now)?,
+            self.silence.limit(&self.patience()),
+        ))
+    }
+
+    /// Returns how long nothing may come of a block that is being received.
+    pub(super) fn reception_limit(&self) -> Duration {
+        self.config.silence.max(self.times.silence_limit)
+    }
+
+    /// Notes a segment of the peer. What waited for it goes on.
+    #[inline]
+    pub(super) fn on_heard(&mut self, node: &mut Node) {
+        if self.silence.on_heard(node.now) {
+            self.resume(node);
+        }
+    }
+
+    /// Lets the signals that wait be repeated or given up, one after another.
+    #[cold]
+    fn resume(&mut self, node: &mut Node) {
+        node.stop(self.silence_timer.take());
+        if self.resume_timer.is_none() && !self.waiting.is_empty() {
+            self.resume_timer = self.start_local(node, node.now, TimerKind::Resume);
+        }
+    }
+
+    /// Decides about a signal whose answer is late. `None` if it waits.
+    pub(super) fn on_late(&mut self, node: &mut Node, what: TimerKind) -> Option<Lateness> {
+        let patience = self.patience();
+        let left = Instant::from_nanos(
+            node.now
+                .as_nanos()
+                .saturating_sub(u64::try_from(patience.answer.as_nanos()).unwrap_or(u64::MAX)),
+        );
+        match self.silence.on_late(node.now, left, &patience) {
+            Late::Repeat => Some(Lateness::Counts),
+            Late::Probe { counts } => {
+                self.set_silence_timer(node);
+                Some(if counts {
+                    Lateness::Counts
+                } else {
+                    Lateness::Probes
+                })
+            }
+            Late::Wait => {
+                self.waiting.push_back(what);
+                None
+            }
+            Late::GiveUp => Some(Lateness::IsFinal),
+        }
+    }
+
+    fn set_silence_timer(&mut self, node: &mut Node) {
+        node.stop(self.silence_timer.take());
+        let next = self.silence.next(&self.patience());
+        self.silence_timer = next.and_then(|at| self.start_local(node, at, TimerKind::Silence));
+    }
+
+    /// Takes the step that is due in a silence, and returns the signal that is sent as a probe.
+    pub(super) fn silence_due(&mut self, node: &mut Node) -> Option<TimerKind> {
+        self.silence_timer = None;
+        let lasts = self.silence.lasts(node.now);
+        let step = self.silence.step(node.now, &self.patience());
+        self.set_silence_timer(node);
+        match step? {
+            Step::Probe => self.waiting.pop_front(),
+            Step::GiveUp => {
+                self.given_up = self.waiting.len();
+                self.given_up_after = lasts.unwrap_or_default();
+                self.resume(node);
+                None
+            }
+        }
+    }
+
+    /// Returns the next signal that waited, and what is done about it.
+    pub(super) fn next_waiting(&mut self, node: &mut Node) -> Option<(TimerKind, Lateness)> {
+        self.resume_timer = None;
+        let late = match self.given_up {
+            0 => Lateness::Counts,
+            _ => Lateness::IsFinal,
+        };
+        self.given_up = self.given_up.saturating_sub(1);
+        let what = self.waiting.pop_front();
+        self.resume(node);
+        Some((what?, late))
+    }
+
+    /// Notes that the contact was opened or closed.
+    pub(super) fn on_contact(&mut self, node: &mut Node) {
+        if self.must_stop || self.is_silent() {
+            self.silence.on_closed(node.now);
+        } else {
+            self.silence.on_opened(node.now);
+        }
+        if self.silence.is_silent() {
+            self.set_silence_timer(node);
+        }
+    }
+
     /// Whether work waits for nothing but the rate.
     pub(super) fn is_held_back(&self) -> bool {
         let is_stopped = self.carrier.is_full || self.carrier.is_down || self.must_stop;
@@ -366,51 +552,18 @@ impl PeerState {
             || !self.spare.is_empty()
     }
 
-    /// Returns when the answer to a segment of `len` octets sent at `now` is due.
-    pub(super) fn answer(&self, now: Instant, len: usize) -> Due {
-        let expected = now + self.pacer.transmission_time(len) + self.times.until_answer;
+    /// Returns when the last octet of what was written has left, by the rate.
+    pub(super) fn departure(&self, now: Instant) -> Instant {
+        self.pacer.tx_clock(now)
+    }
+
+    /// Returns when the answer to a segment is due that was just written (RFC 5326 sections 6.2 and 6.3).
+    pub(super) fn answer(&self, now: Instant) -> Due {
+        let expected = self.departure(now) + self.times.until_answer;
         Due {
             deadline: expected + self.times.after_answer,
             expected,
         }
-    }
-
-    /// Returns when the answer to a checkpoint on a red part up to `end` is due, which is sent after `tries` others. `None`
-    /// if it is not sent again.
-    pub(super) fn answer_after(
-        &self,
-        now: Instant,
-        len: usize,
-        (tries, end): (u8, u64),
-    ) -> Option<Due> {
-        let due = self.answer(now, len);
-        if !self.flow.is_estimated() {
-            return (tries <= self.config.checkpoint_retries).then_some(due);
-        }
-        // As long in all as with the configured timeout; and while nothing was heard, as long as it takes a slow line to
-        // carry what may wait in a queue.
-        let retries = u32::from(self.config.checkpoint_retries);
-        let mut left = self.config.round_trip().saturating_mul(retries + 1);
-        let is_unheard = self.line.is_unmeasured();
-        if is_unheard {
-            left += Duration::from_secs(end.min(MAX_QUEUE)) / SLOW_RATE;
-        }
-        // ION counts repeated checkpoints that come late, and allows few for a short block.
-        let growth = match is_unheard {
-            true if end < MANY_REPORTS => 8,
-            true => 1,
-            false => 2,
-        };
-        let mut wait = self.timeout().min(left);
-        for _ in 0..tries {
-            left = left.saturating_sub(wait);
-            wait = wait.saturating_mul(growth).min(left);
-        }
-        let more = wait.saturating_sub(self.timeout());
-        (!wait.is_zero()).then(|| Due {
-            deadline: due.deadline + more,
-            ..due
-        })
     }
 
     /// Returns the retransmission timeout: the light times and the margin.
@@ -434,14 +587,32 @@ impl PeerState {
 
     /// Measures the time of an answer to a signal that was sent first at `first` and last at `latest`. Contacts that
     /// ended in between would spoil the sample.
-    pub(super) fn answered(&mut self, now: Instant, first: Instant, latest: Instant, len: usize) {
+    pub(super) fn answered(&mut self, now: Instant, first: Instant, latest: Instant) {
         if self.contact_start <= first && !self.is_silent() {
-            let took = (now - first).saturating_sub(self.pacer.transmission_time(len));
+            let took = now - first;
             if self.line.took(took, latest - first) {
+                self.backoff = 0;
                 self.flow.on_round_trip(took);
                 self.apply_flow();
             }
         }
+    }
+
+    /// Waits longer for answers where the time of one was learned and another is late: it may queue at the peer, and no
+    /// time is measured as long as signals are repeated.
+    pub(super) fn back_off(&mut self, now: Instant) {
+        if self.rto() != RtoPolicy::Fixed && now >= self.backed_off_until {
+            self.backoff = (self.backoff + 1).min(MAX_BACKOFF);
+            self.retime();
+            self.backed_off_until = now + self.timeout();
+        }
+    }
+
+    /// Notes that a report of `len` octets was written. Reports on discretionary checkpoints keep to a quarter of the
+    /// rate.
+    pub(super) fn note_report(&mut self, now: Instant, len: usize) {
+        let others = self.pacer.transmission_time(len) * 3;
+        self.next_report = self.next_report.max(self.departure(now)) + others;
     }
 
     /// Whether at most one further segment can be sent before the contact ends, by the rate.
@@ -452,15 +623,10 @@ impl PeerState {
             .is_some_and(|ends| now < ends && self.pacer.tx_clock(now) + two > ends)
     }
 
-    /// How long a session may be without a segment: as long as a peer takes to use up its retries.
-    pub(super) const fn silence_limit(&self) -> Duration {
-        self.times.silence_limit
-    }
-
-    /// How long closed sessions are remembered at least: twice the time of all retries of the peer, which are
-    /// assumed to be as many as here.
+    /// How long closed sessions are remembered: as long as the peer may wait for an answer, and twice the time of its
+    /// retries, which are assumed to be as many as here.
     pub(super) fn remembered_for(&self) -> Duration {
-        self.silence_limit() * 2
+        self.reception_limit() + self.times.silence_limit * 2
     }
 
     /// Returns the bytes of memory held, without the tables of sessions.
@@ -471,5 +637,6 @@ impl PeerState {
             + self.line.memory_used()
             + (self.repairs.capacity() + self.fresh.capacity() + self.spare.capacity())
                 * size_of::<u64>()
+            + self.waiting.capacity() * size_of::<TimerKind>()
     }
 }

@@ -1,20 +1,22 @@
 //! The peers of an engine: by engine ID, by address, and by the segments they send.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
-use super::api::{Cue, Error, Side};
+use super::api::{Cue, Error};
 use super::auth::Keys;
-use super::beyond::UnknownPeerPolicy;
+use super::beyond::{Hosts, UnknownPeerPolicy};
 use super::closed::End;
 use super::config::{Direction, Peer};
 use super::context::{Core, Node, Step};
+use super::end_cause::EndCause;
 use super::engine::Engine;
+use super::import::Imports;
 use super::peer::{LinkState, Origin, PeerState, Role};
-use super::wire::{Body, Reason, SessionId};
+use super::wire::{Body, SessionId};
 use crate::sync::Arc;
 use crate::{Addr, Instant};
 
@@ -32,17 +34,36 @@ pub(super) struct Peers {
     pub(super) blocked: VecDeque<u32>,
     /// Number of peers accepted by the policy for unknown peers.
     pub(super) accepted: u32,
+    /// These, with whether they have proved that they hear and when they were heard last, as far as that was noted: the
+    /// order in which they give way.
+    order: BTreeSet<(bool, Instant, u32)>,
+    /// Slots without a peer.
+    vacant: BTreeSet<u32>,
+    /// Slots of removed peers in the queue of those with something to send.
+    still_ready: BTreeSet<u32>,
+}
+
+/// Who may take the place of a peer that was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Newcomer {
+    /// Another one: only that of one that has proved nothing, or that has no session.
+    Stranger,
+    /// A peer that a command names: that of any of them.
+    Named,
 }
 
 /// Where the peers are reached.
 #[derive(Debug)]
 pub(super) struct Addresses<A> {
-    by_addr: BTreeMap<A, u32>,
+    by_addr: BTreeSet<(A, u32)>,
+    /// Where the last segment that was accepted came from. Predicted ones come from there.
+    pub(super) accepted_from: Option<A>,
     /// The addresses of the peers in the slots.
     by_slot: Vec<A>,
     /// Addresses whose link is full or down, of peers or not.
     links: BTreeMap<A, LinkState>,
     pub(super) policy: Option<UnknownPeerPolicy<A>>,
+    hosts: Hosts<A>,
 }
 
 impl Peers {
@@ -77,17 +98,75 @@ impl Peers {
 
     /// Frees the slot of a peer.
     fn remove(&mut self, slot: u32) {
-        self.blocked.retain(|other| *other != slot);
         let place = usize::try_from(slot).ok();
         let place = place.and_then(|place| self.slots.get_mut(place));
-        if let Some(state) = place.and_then(Option::take) {
-            self.accepted -= u32::from(state.origin == Origin::Accepted);
+        let Some(state) = place.and_then(Option::take) else {
+            return;
+        };
+        if state.blocked_peers.is_some() {
+            self.blocked.retain(|other| *other != slot);
+        }
+        if state.is_ready {
+            self.still_ready.insert(slot);
+        }
+        self.vacant.insert(slot);
+        if state.origin == Origin::Accepted {
+            self.accepted -= 1;
+            self.order.remove(&state.entry);
+        }
+    }
+
+    /// Whether no further peer fits.
+    pub(super) fn is_full(&self, node: &Node) -> bool {
+        let limit = usize::try_from(node.config.max_peers).unwrap_or(usize::MAX);
+        self.vacant.is_empty() && self.slots.len() >= limit
+    }
+
+    /// Takes the slot of a removed peer off the queue of those with something to send.
+    pub(super) fn forget_ready(&mut self, slot: u32) {
+        self.still_ready.remove(&slot);
+    }
+
+    /// Returns the accepted peer that gives way to a newcomer, other than the one in `but`: first those that have
+    /// proved nothing, longest idle first, then the others without a session.
+    pub(super) fn next_victim(
+        &mut self,
+        newcomer: Newcomer,
+        but: Option<u32>,
+        node: &Node,
+    ) -> Option<u32> {
+        let mut from = (false, Instant::ZERO, 0);
+        loop {
+            let &entry = self.order.range(from..).next()?;
+            let (_, _, slot) = entry;
+            let current = self.get(slot).map(|peer| {
+                let is_proved = peer.unproved(node).is_none();
+                (is_proved, peer.heard, slot)
+            });
+            if current != Some(entry) {
+                // It was heard since, or has proved itself.
+                self.order.remove(&entry);
+                if let (Some(current), Some(peer)) = (current, self.get_mut(slot)) {
+                    peer.entry = current;
+                    self.order.insert(current);
+                }
+                continue;
+            }
+            let is_idle = self
+                .get(slot)
+                .is_some_and(|peer| peer.exports + peer.imports == 0);
+            if Some(slot) != but && (!entry.0 || is_idle || newcomer == Newcomer::Named) {
+                return Some(slot);
+            }
+            from = (entry.0, entry.1, slot + 1);
         }
     }
 
     /// Returns the bytes of memory held.
     pub(super) fn memory_used(&self) -> usize {
-        self.slots.capacity() * size_of::<Option<Box<PeerState>>>()
+        let slots = self.order.len() + self.vacant.len() + self.still_ready.len();
+        slots * (size_of::<(bool, Instant, u32)>() + 32)
+            + self.slots.capacity() * size_of::<Option<Box<PeerState>>>()
             + self.blocked.capacity() * size_of::<u32>()
             + (self.by_id.len() + self.pings.len()) * (size_of::<(u64, u32)>() + 64)
             + self.iter().map(PeerState::memory_used).sum::<usize>()
@@ -97,16 +176,82 @@ impl Peers {
 impl<A: Addr> Addresses<A> {
     pub(super) const fn new() -> Self {
         Self {
-            by_addr: BTreeMap::new(),
+            by_addr: BTreeSet::new(),
+            accepted_from: None,
             by_slot: Vec::new(),
             links: BTreeMap::new(),
             policy: None,
+            hosts: Hosts::new(),
+        }
+    }
+
+    /// Counts a peer as accepted by the policy for unknown peers.
+    pub(super) fn count_accepted(&mut self, slot: u32, core: &mut Core) {
+        let Core { node, peers } = core;
+        let (Some(address), Some(peer)) = (self.of(slot), peers.get_mut(slot)) else {
+            return;
+        };
+        peer.origin = Origin::Accepted;
+        peer.heard = node.now;
+        if peer.keys.accepts_all() {
+            peer.account = self.hosts.enter(address, &mut node.strangers);
+        }
+        let is_proved = peer.unproved(node).is_none();
+        let entry = (is_proved, peer.heard, slot);
+        peer.entry = entry;
+        peers.accepted += 1;
+        peers.order.insert(entry);
+    }
+
+    /// Tells whether the peers at an address have neither been named nor proved that they hear.
+    pub(super) fn is_stranger(&self, at: A, core: &Core) -> bool {
+        let mut peers = self.slots_at(at).filter_map(|slot| core.peers.get(slot));
+        let is_unproved = |peer: &PeerState| peer.unproved(&core.node).is_some();
+        let first = peers.next();
+        first.is_some_and(is_unproved) && peers.all(is_unproved)
+    }
+
+    /// Counts a segment of a stranger, if it came from its host.
+    pub(super) fn hear(&self, slot: u32, from: A, octets: usize, core: &mut Core) {
+        let Core { node, peers } = core;
+        let Some(peer) = peers.get_mut(slot) else {
+            return;
+        };
+        let Some(account) = peer.account else {
+            return;
+        };
+        peer.heard = node.now;
+        if self
+            .of(slot)
+            .is_some_and(|own| own.prefix() == from.prefix())
+        {
+            node.strangers.came(account, octets);
+            peer.is_over_budget = false;
+            peer.mark_ready(node);
         }
     }
 
     /// Returns the address of the peer in a slot.
     pub(super) fn of(&self, slot: u32) -> Option<A> {
         self.by_slot.get(usize::try_from(slot).ok()?).copied()
+    }
+
+    fn slots_at(&self, at: A) -> impl Iterator<Item = u32> {
+        let at_it = self.by_addr.range((at, 0)..=(at, u32::MAX));
+        at_it.map(|(_, slot)| *slot)
+    }
+
+    /// Whether a segment of the peer in a slot may come from an address.
+    #[inline]
+    pub(super) fn admits(&self, slot: u32, from: A, core: &Core) -> bool {
+        let is_home = self.of(slot).is_some_and(|own| own.same_host(from));
+        is_home || core.peers.get(slot).is_some_and(|peer| peer.config.roams)
+    }
+
+    /// Whether a segment from an address may be one that was predicted.
+    #[inline]
+    pub(super) fn is_continued_from(&self, from: A) -> bool {
+        self.accepted_from == Some(from)
     }
 
     /// Finds the peer that sent a segment. `known` is the slot of its session, if there is one.
@@ -129,21 +274,18 @@ impl<A: Addr> Addresses<A> {
             Role::Sender if session.originator != node.config.engine => None,
             Role::Sender => {
                 let ping = peers.pings.get(&session.number).copied();
-                ping.or_else(|| Some(node.closed.get((Role::Sender, session))?.slot))
-                    .or_else(|| self.by_addr.get(&from).copied())
+                ping.or_else(|| Some(node.closed.get(node.now, (Role::Sender, session))?.slot))
+                    .or_else(|| self.slots_at(from).next())
             }
         }
     }
 
-    pub(super) fn may_add(&self, id: u64, address: A, peers: &Peers) -> Result<(), Error> {
+    pub(super) fn may_add(id: u64, peers: &Peers) -> Result<(), Error> {
         if id == 0 {
             return Err(Error::EngineZero);
         }
         if peers.by_id.contains_key(&id) {
             return Err(Error::PeerExists(id));
-        }
-        if self.by_addr.contains_key(&address) {
-            return Err(Error::AddressInUse);
         }
         Ok(())
     }
@@ -158,22 +300,26 @@ impl<A: Addr> Addresses<A> {
     ) -> Result<u32, Error> {
         let Core { node, peers } = core;
         let limit = node.config.max_peers;
-        let vacant = peers.slots.iter().position(Option::is_none);
-        let place = vacant.unwrap_or(peers.slots.len());
-        let slot = u32::try_from(place).ok().filter(|slot| *slot < limit);
+        let vacant = peers.vacant.first().copied();
+        let slot = vacant.or_else(|| u32::try_from(peers.slots.len()).ok());
+        let slot = slot.filter(|slot| *slot < limit);
         let slot = slot.ok_or(Error::TooManyPeers { limit })?;
+        let place = usize::try_from(slot).unwrap_or(usize::MAX);
+        peers.vacant.remove(&slot);
         let address = peer.address;
         peers.by_id.insert(id, slot);
-        self.by_addr.insert(address, slot);
+        self.by_addr.insert((address, slot));
         let (carrier, config) = (self.link_state(address), peer.map_address(|_| ()));
         let mut state = Box::new(PeerState::new((slot, id), config, keys, carrier, node.now));
+        // The entry that is left of a peer before it serves this one.
+        state.is_ready = peers.still_ready.remove(&slot);
         state.keep_alive(node);
-        match (peers.slots.get_mut(place), self.by_slot.get_mut(place)) {
-            (Some(one), Some(own)) => (*one, *own) = (Some(state), address),
-            _ => {
-                peers.slots.push(Some(state));
-                self.by_slot.push(address);
-            }
+        let places = (peers.slots.get_mut(place), self.by_slot.get_mut(place));
+        if let (Some(one), Some(own)) = places {
+            (*one, *own) = (Some(state), address);
+        } else {
+            peers.slots.push(Some(state));
+            self.by_slot.push(address);
         }
         Ok(slot)
     }
@@ -184,9 +330,9 @@ impl<A: Addr> Addresses<A> {
         change(&mut carrier);
         // The state of a carrier applies to all addresses on it, which follow it in order.
         let over = |address: &A| *address == at || address.carrier() == at;
-        let concerned = self.by_addr.range(at..);
+        let concerned = self.by_addr.range((at, 0)..);
         let concerned = concerned.take_while(|(address, _)| over(address));
-        let slots: SmallVec<[(A, u32); 4]> = concerned.map(|(at, slot)| (*at, *slot)).collect();
+        let slots: SmallVec<[(A, u32); 4]> = concerned.copied().collect();
         if carrier == LinkState::default() {
             self.links.remove(&at);
         } else if !slots.is_empty() || self.links.len() < peers.by_id.len() + MAX_UNKNOWN_LINKS {
@@ -210,12 +356,25 @@ impl<A: Addr> Addresses<A> {
         }
     }
 
+    /// Changes the address of a peer that is heard from elsewhere. A stranger takes no budget with it.
+    pub(super) fn follow(&mut self, slot: u32, address: A, core: &mut Core) {
+        let Core { node, peers } = core;
+        let old = self.of(slot);
+        self.change(slot, address);
+        if let (Some(old), Some(peer)) = (old, peers.get_mut(slot))
+            && peer.account.is_some()
+        {
+            self.hosts.leave(old, node.now, &mut node.strangers);
+            peer.account = self.hosts.enter(address, &mut node.strangers);
+        }
+    }
+
     /// Changes the address of the peer in a slot.
-    fn change(&mut self, slot: u32, address: A) {
+    pub(super) fn change(&mut self, slot: u32, address: A) {
         let place = usize::try_from(slot).ok();
         if let Some(own) = place.and_then(|place| self.by_slot.get_mut(place)) {
-            self.by_addr.remove(own);
-            self.by_addr.insert(address, slot);
+            self.by_addr.remove(&(*own, slot));
+            self.by_addr.insert((address, slot));
             *own = address;
         }
     }
@@ -223,7 +382,20 @@ impl<A: Addr> Addresses<A> {
     /// Returns the bytes of memory held.
     pub(super) fn memory_used(&self) -> usize {
         let entries = self.by_addr.len() + self.links.len();
-        self.by_slot.capacity() * size_of::<A>() + entries * (size_of::<(A, LinkState)>() + 64)
+        self.hosts.memory_used()
+            + self.by_slot.capacity() * size_of::<A>()
+            + entries * (size_of::<(A, LinkState)>() + 64)
+    }
+}
+
+impl Core {
+    /// Whether a peer that was accepted as an unknown one may be at another host from here on: it has no sessions, and
+    /// starts one.
+    pub(super) fn may_move(&self, slot: u32, body: &Body<'_>) -> bool {
+        let is_idle = |peer: &PeerState| {
+            peer.origin == Origin::Accepted && peer.imports == 0 && peer.exports == 0
+        };
+        matches!(body, Body::Data(_)) && self.peers.get(slot).is_some_and(is_idle)
     }
 }
 
@@ -240,6 +412,7 @@ impl PeerState {
             }
             (false, false) | (true, true) => {}
         }
+        self.on_contact(node);
         self.mark_ready(node);
     }
 
@@ -255,13 +428,25 @@ impl<A: Addr> Engine<A> {
     ///
     /// # Errors
     ///
-    /// A peer with the ID or the address exists, the limit of peers is reached, or the configuration is invalid.
+    /// A peer with the ID exists, the limit of peers is reached, or the configuration is invalid. A peer that was
+    /// accepted as an unknown one gives way where the limit is reached.
     pub fn add_peer(&mut self, now: Instant, id: u64, peer: Peer<A>) -> Result<(), Error> {
         self.advance(now);
-        let addresses = &mut self.addresses;
-        addresses.may_add(id, peer.address, &self.core.peers)?;
+        Addresses::<A>::may_add(id, &self.core.peers)?;
         let keys = Arc::new(peer.check().map_err(Error::InvalidPeer)?);
-        addresses.insert(id, peer, keys, &mut self.core).map(drop)
+        if self.core.peers.is_full(&self.core.node) {
+            self.make_way(Newcomer::Named, None);
+        }
+        let (addresses, core) = (&mut self.addresses, &mut self.core);
+        addresses.insert(id, peer, keys, core).map(drop)
+    }
+
+    /// Removes the accepted peer that gives way to a newcomer. False if there is none.
+    pub(super) fn make_way(&mut self, newcomer: Newcomer, but: Option<u32>) -> bool {
+        let Core { node, peers } = &mut self.core;
+        let victim = peers.next_victim(newcomer, but, node);
+        let victim = victim.and_then(|slot| peers.get(slot)).map(|peer| peer.id);
+        victim.is_some_and(|id| self.remove(id, Imports::drop_at).is_ok())
     }
 
     /// Changes the configuration of a peer. Sessions go on, and running timers keep their deadlines. A peer accepted
@@ -269,7 +454,7 @@ impl<A: Addr> Engine<A> {
     ///
     /// # Errors
     ///
-    /// Unknown peer, an address that another peer has, an invalid configuration, or a different direction while the
+    /// Unknown peer, an invalid configuration, or a different direction while the
     /// peer has sessions.
     pub fn change_peer(&mut self, now: Instant, id: u64, peer: Peer<A>) -> Result<(), Error> {
         self.advance(now);
@@ -278,18 +463,14 @@ impl<A: Addr> Engine<A> {
         } = self;
         let Core { node, peers } = core;
         let slot = peers.slot(id)?;
-        let other = addresses.by_addr.get(&peer.address);
-        if other.is_some_and(|other| *other != slot) {
-            return Err(Error::AddressInUse);
-        }
         let keys = peer.check().map_err(Error::InvalidPeer)?;
         let state = peers.get_mut(slot).ok_or(Error::UnknownPeer(id))?;
         if state.config.direction != peer.direction && state.exports + state.imports > 0 {
             return Err(Error::Direction(id));
         }
         let carrier = addresses.link_state(peer.address);
-        let old = addresses.of(slot);
-        let has_moved = old.is_some_and(|old| !old.same_host(peer.address));
+        let old = addresses.of(slot).unwrap_or(peer.address);
+        let has_moved = !old.same_host(peer.address);
         addresses.change(slot, peer.address);
         // The peer may require authentication from here on.
         node.prediction = None;
@@ -301,11 +482,21 @@ impl<A: Addr> Engine<A> {
             state.carrier = carrier;
         });
         let was_unknown = core::mem::take(&mut state.origin) == Origin::Accepted;
+        let entry = state.entry;
+        if was_unknown {
+            node.budget.strangers -= state.import_octets;
+            state.is_over_budget = false;
+            state.account = None;
+            addresses.hosts.leave(old, node.now, &mut node.strangers);
+        }
         if !state.can_send() {
             state.control.clear();
         }
         let may_ping = state.config.direction == Direction::Both;
-        peers.accepted -= u32::from(was_unknown);
+        if was_unknown {
+            peers.accepted -= 1;
+            peers.order.remove(&entry);
+        }
         if !may_ping {
             core.end_ping(slot);
         }
@@ -326,6 +517,11 @@ impl<A: Addr> Engine<A> {
     /// Unknown peer.
     pub fn remove_peer(&mut self, now: Instant, id: u64) -> Result<(), Error> {
         self.advance(now);
+        self.remove(id, Imports::stop_at)
+    }
+
+    /// Removes a peer, whose sessions that are received end as `end` lets them.
+    fn remove(&mut self, id: u64, end: fn(&mut Imports, u32, &mut Core)) -> Result<(), Error> {
         let (core, exports, imports) = (&mut self.core, &mut self.exports, &mut self.imports);
         let slot = core.peers.slot(id)?;
         core.peers.by_id.remove(&id);
@@ -336,32 +532,31 @@ impl<A: Addr> Engine<A> {
             peer.fresh.clear();
             peer.spare.clear();
         }
-        let own = exports.table.iter();
-        let own = own.filter(|(_, export)| export.slot == slot);
-        let mut numbers: Vec<u64> = own.map(|(number, _)| *number).collect();
-        numbers.sort_unstable();
-        for number in numbers {
-            exports.with(number, core, |export, cx| {
-                let _ = export.fail(Side::Local, Reason::SYSTEM, cx);
+        while let Some(place) = exports.table.oldest_of(slot) {
+            exports.run(place, core, |export, cx| {
+                let _ = export.fail(EndCause::PeerRemoved, cx);
                 Step::Ends(End::Plain)
             });
         }
-        for place in imports.places(|import| import.slot == slot) {
-            imports.run(place, core, |import, cx| {
-                import.stop(Side::Local, Reason::SYSTEM, cx);
-                Step::Ends(End::Plain)
-            });
+        while let Some(place) = imports.table.oldest_of(slot) {
+            end(imports, place, core);
         }
         let Core { node, peers } = core;
         if let Some(peer) = peers.get_mut(slot) {
             peer.release_pacing(node);
             node.stop(peer.keepalive.take());
+            node.stop(peer.silence_timer.take());
+            node.stop(peer.resume_timer.take());
         }
-        node.closed.forget(slot);
-        node.ready.retain(|other| *other != slot);
+        node.closed.forget_peer(slot);
+        let account = peers.get(slot).and_then(|peer| peer.account);
         peers.remove(slot);
         if let Some(address) = self.addresses.of(slot) {
-            self.addresses.by_addr.remove(&address);
+            self.addresses.by_addr.remove(&(address, slot));
+            if account.is_some() {
+                let hosts = &mut self.addresses.hosts;
+                hosts.leave(address, node.now, &mut node.strangers);
+            }
         }
         Ok(())
     }

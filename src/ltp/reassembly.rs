@@ -47,6 +47,8 @@ pub(super) struct Reassembly {
 pub(super) struct Room {
     /// Octets that are free, beside what the red part takes.
     pub(super) free: usize,
+    /// Octets that are free for spare buffers, too.
+    pub(super) spare: usize,
     /// The maximum length of a red part.
     pub(super) limit: usize,
     /// The length of the red part, if it is known.
@@ -112,6 +114,7 @@ impl Reassembly {
         if !self.pieces.is_empty() {
             let room = Room {
                 free: usize::MAX / 2,
+                spare: usize::MAX,
                 limit: usize::MAX,
                 red: Some(self.held.end()),
             };
@@ -250,7 +253,7 @@ impl Reassembly {
             self.buffer = memory;
             return Some(());
         }
-        if wanted - has + pool.octets() > free {
+        if wanted - has + pool.octets() > room.spare {
             pool.clear();
         }
         self.buffer.reserve_exact(wanted - self.buffer.len());
@@ -393,6 +396,7 @@ mod tests {
     fn room(received: usize, used: usize) -> Room {
         Room {
             free: limit(received).saturating_sub(used),
+            spare: 0,
             limit: 1 << 30,
             red: None,
         }

@@ -7,11 +7,12 @@ use smallvec::SmallVec;
 
 use super::beyond::{Hello, segments};
 use super::context::{Context, ImportTimer, Step};
+use super::end_cause::{EndCause, Limit};
 use super::import::Reception;
 use super::output::{Out, WriteResult};
 use super::peer::Control;
 use super::sdnv::Head;
-use super::wire::{Body, Checkpoint, Claims, Reason, Report, claim_len, report_head_len};
+use super::wire::{Body, Checkpoint, Claims, Mark, Report, claim_len, header_len, report_head_len};
 use crate::Instant;
 use crate::kit::{RangeSet, TimerId};
 
@@ -22,6 +23,12 @@ const MAX_SERIAL_RANGES: usize = 1024;
 /// The maximum number of received ranges with which a report starts at the first gap and repeats what earlier
 /// reports said.
 const MAX_REPEATED_RANGES: usize = 64;
+/// The maximum number of reports that await their acknowledgments. The oldest gives way to a new one.
+const MAX_PENDING: usize = 256;
+/// Reports from the newest on that a new one may supersede.
+const MAX_SUPERSEDED: usize = 16;
+/// With fewer reports pending, none is superseded: each checkpoint has its own.
+const MAX_REPEATED: usize = 8;
 /// Octets of the claim count at most: a segment has no room for 2^21 claims.
 const COUNT: usize = 3;
 
@@ -33,7 +40,7 @@ type Octets = SmallVec<[u8; 32]>;
 pub(super) struct Reports {
     /// The serial number of the first report.
     first: u64,
-    /// Serial numbers of the checkpoints received.
+    /// The [`place`]s of the serial numbers of the checkpoints received.
     checkpoints: RangeSet,
     /// The upper bound of the last primary report.
     primary: u64,
@@ -59,6 +66,9 @@ pub(super) struct Reports {
 pub(super) struct Issued {
     serial: u64,
     checkpoint: u64,
+    /// What it reports on. Until it is written first, that may be extended.
+    scope: Range<u64>,
+    /// Empty until it is written first, and for a report on everything.
     body: Octets,
     tries: u8,
     pub(super) timer: Option<TimerId>,
@@ -67,7 +77,6 @@ pub(super) struct Issued {
     first: Instant,
     left: Instant,
     pub(super) latest: Instant,
-    len: usize,
     /// The timer of its next copy.
     pub(super) copy: Option<TimerId>,
     /// Whether it claims the whole red part.
@@ -75,26 +84,31 @@ pub(super) struct Issued {
 }
 
 impl Issued {
-    const fn new(serial: u64, checkpoint: u64, body: Octets, tells_all: bool) -> Self {
+    fn new(serial: u64, checkpoint: u64, scope: Range<u64>, tells_all: bool) -> Self {
         Self {
             serial,
             checkpoint,
-            body,
+            scope,
+            body: Octets::new(),
             tries: 0,
             timer: None,
             is_queued: false,
             first: Instant::ZERO,
             left: Instant::ZERO,
             latest: Instant::ZERO,
-            len: 0,
             copy: None,
             tells_all,
         }
     }
 
     /// Makes the report on all of a red part. Its body follows from that.
-    pub(super) fn on_all(serial: u64, checkpoint: u64) -> Self {
-        Self::new(serial, checkpoint, Octets::new(), true)
+    pub(super) fn on_all(serial: u64, checkpoint: u64, red: u64) -> Self {
+        Self::new(serial, checkpoint, 0..red, true)
+    }
+
+    /// Whether a report on `scope` says all that this one would.
+    fn is_superseded_by(&self, scope: &Range<u64>) -> bool {
+        self.scope.start == scope.start && self.scope.end <= scope.end
     }
 
     pub(super) fn timers(&self) -> impl Iterator<Item = TimerId> + use<> {
@@ -122,15 +136,18 @@ impl Reports {
             ..Self::new(first)
         };
         if let Some(issued) = only {
-            let seen = issued.checkpoint..issued.checkpoint.saturating_add(1);
-            reports.checkpoints.insert(seen);
+            reports.checkpoints.insert(place(issued.checkpoint));
         }
         reports.note_bound(first, 0);
         reports
     }
 
     /// Returns the reports of a session from before a restart, any of which may be cited.
-    pub(super) fn restore(checkpoints: RangeSet, primary: u64, problems: u32) -> Self {
+    pub(super) fn restore(answered: &RangeSet, primary: u64, problems: u32) -> Self {
+        let mut checkpoints = RangeSet::new();
+        for serials in answered.within(1..u64::MAX) {
+            checkpoints.insert(serials.start - 1..serials.end - 1);
+        }
         Self {
             checkpoints,
             primary,
@@ -148,7 +165,12 @@ impl Reports {
     }
 
     /// Returns the scope of the report that answers a checkpoint (RFC 5326 section 6.11).
-    fn scope(&mut self, checkpoint: Checkpoint, upper: u64) -> Range<u64> {
+    fn scope(&mut self, checkpoint: Checkpoint, upper: u64, held: &RangeSet) -> Range<u64> {
+        // Where there are many ranges, one that was reported before is reported, and not all of them time and again.
+        let any = || match held.last_before(upper) {
+            Some(last) if held.count() > MAX_REPEATED_RANGES => last.start,
+            _ => 0,
+        };
         let lower = if checkpoint.report == 0 {
             let lower = self.primary;
             self.primary = lower.max(upper);
@@ -159,14 +181,14 @@ impl Reports {
                 .bounds
                 .binary_search_by_key(&cited, |(serial, _)| *serial);
             let bound = place.ok().and_then(|place| self.bounds.get(place));
-            bound.map_or(0, |(_, lower)| *lower)
+            bound.map_or_else(any, |(_, lower)| *lower)
         };
         // An overtaken checkpoint would have an empty scope and so no report, and by section 6.7 its sender would give
-        // up. The lower bound may always be 0.
+        // up.
         if lower < upper {
             lower..upper
         } else {
-            0..upper
+            any()..upper
         }
     }
 
@@ -177,9 +199,15 @@ impl Reports {
         self.bounds.push((serial, lower));
     }
 
-    /// Treats a checkpoint as not received, because its report could not be made.
+    /// Treats a checkpoint as not received, since its report could not be made or was dropped. When it comes again, it is
+    /// answered anew.
     fn forget_checkpoint(&mut self, serial: u64) {
-        self.checkpoints = without(&self.checkpoints, &mut [serial]);
+        self.checkpoints.remove(place(serial));
+    }
+
+    /// Returns the serial number of the first report.
+    pub(super) const fn first(&self) -> u64 {
+        self.first
     }
 
     pub(super) const fn primary(&self) -> u64 {
@@ -192,9 +220,16 @@ impl Reports {
 
     /// Returns the serial numbers of the checkpoints whose reports were acknowledged.
     pub(super) fn answered(&self, pending: &[Issued]) -> RangeSet {
-        let mut open: Vec<u64> = pending.iter().map(|one| one.checkpoint).collect();
-        open.extend(self.delayed.iter().map(|(serial, _)| *serial));
-        without(&self.checkpoints, &mut open)
+        let mut closed = self.checkpoints.clone();
+        let delayed = self.delayed.iter().map(|(serial, _)| *serial);
+        for serial in pending.iter().map(|one| one.checkpoint).chain(delayed) {
+            closed.remove(place(serial));
+        }
+        let mut answered = RangeSet::new();
+        for places in closed.within(0..u64::MAX) {
+            answered.insert(places.start + 1..places.end.saturating_add(1));
+        }
+        answered
     }
 
     /// Returns how many segments of the first pass a checkpoint covers that no earlier one did, and how many of them
@@ -218,18 +253,9 @@ impl Reports {
     }
 }
 
-/// Returns the same set without some numbers.
-fn without(set: &RangeSet, numbers: &mut [u64]) -> RangeSet {
-    numbers.sort_unstable();
-    let mut rest = RangeSet::new();
-    let mut from = 0;
-    for end in numbers.iter().copied().chain([u64::MAX]) {
-        set.within(from..end).for_each(|range| {
-            rest.insert(range);
-        });
-        from = end.saturating_add(1);
-    }
-    rest
+/// Returns where a serial number is in a set. None is 0, and the highest has its place in a half-open range.
+const fn place(serial: u64) -> Range<u64> {
+    serial.saturating_sub(1)..serial
 }
 
 impl Reception {
@@ -264,15 +290,78 @@ impl Reception {
         let Some(issued) = self.issued(serial) else {
             return WriteResult::Impossible;
         };
-        let body = &issued.body;
-        if body.is_empty() {
-            return cx.put_report_on_all((serial, issued.checkpoint), red, hello, tx);
+        let checkpoint = issued.checkpoint;
+        if issued.tells_all {
+            return cx.put_report_on_all((serial, checkpoint), red, hello, tx);
         }
+        let is_written_first = issued.body.is_empty();
+        if is_written_first && !self.make_body(serial, cx) {
+            // Nothing is held in its scope, which may not be said (RFC 5326 section 3.2.2).
+            self.drop_report(serial, cx);
+            return WriteResult::Impossible;
+        }
+        let Some(issued) = self.issued(serial) else {
+            return WriteResult::Impossible;
+        };
+        let body = &issued.body;
         // A report that was made before the sender told may be as long as a segment.
         let hello = hello.filter(|_| body.len() <= cx.segment_room(hello));
-        cx.put_segment((8, body.len()), hello, tx, |out| {
+        let put = cx.put_segment((8, body.len()), hello, tx, |out| {
             out.extend_from_slice(body);
-        })
+        });
+        if is_written_first {
+            self.settle_body(serial, put, cx);
+        }
+        put
+    }
+
+    /// Encodes as much of a report as fits a segment, and issues another one for the rest. False if there is nothing.
+    fn make_body(&mut self, serial: u64, cx: &mut Context<'_>) -> bool {
+        let room = cx.segment_room(self.hello(cx));
+        let next = self.serial;
+        let Some(place) = self.place_of(serial) else {
+            return false;
+        };
+        let (Some(issued), Some(parts)) = (self.pending.get_mut(place), &mut self.parts) else {
+            return false;
+        };
+        let (checkpoint, scope) = (issued.checkpoint, issued.scope.clone());
+        let made = first_piece(&parts.red.held, &scope, room, checkpoint, serial);
+        let Some((body, end)) = made else {
+            return false;
+        };
+        parts.reports.octets += spilled(&body);
+        issued.body = body;
+        issued.scope.end = end;
+        if end < scope.end {
+            parts.reports.note_bound(next, end);
+            self.serial = next.saturating_add(1);
+            self.pending
+                .push(Issued::new(next, checkpoint, end..scope.end, false));
+            self.queue_report(next, cx);
+        }
+        true
+    }
+
+    /// Keeps the body of a report for its repetitions. Without memory for it, a report that was written is not repeated,
+    /// and one that was not is made again.
+    fn settle_body(&mut self, serial: u64, put: WriteResult, cx: &mut Context<'_>) {
+        let is_kept = self.weight() <= self.parts().memory_limit() && cx.free_octets() > 0;
+        if !is_kept && put != WriteResult::NoRoom {
+            self.drop_report(serial, cx);
+        }
+        self.recharge(cx);
+    }
+
+    /// Drops a report, and forgets its checkpoint.
+    fn drop_report(&mut self, serial: u64, cx: &mut Context<'_>) {
+        if let Some(dropped) = self.acknowledge(serial, cx) {
+            let checkpoint = dropped.checkpoint;
+            let is_answered = self.pending.iter().any(|one| one.checkpoint == checkpoint);
+            if !is_answered && checkpoint > 0 {
+                self.parts().reports.forget_checkpoint(checkpoint);
+            }
+        }
     }
 
     /// Returns what reports say about this engine, if the sender told that it is of this crate.
@@ -284,7 +373,7 @@ impl Reception {
 
     /// Answers a hello by a report on what was received, if no other report will: the first, and every one whose number
     /// is a power of two, since answers may be lost.
-    pub(super) fn answer_hello(&mut self, cx: &mut Context<'_>) -> Result<(), Reason> {
+    pub(super) fn answer_hello(&mut self, cx: &mut Context<'_>) -> Result<(), EndCause> {
         let is_complete = self.complete_red().is_some();
         let parts = self.parts();
         parts.reports.hellos = parts.reports.hellos.saturating_add(1);
@@ -304,7 +393,7 @@ impl Reception {
         checkpoint: Checkpoint,
         upper: u64,
         cx: &mut Context<'_>,
-    ) -> Result<(), Reason> {
+    ) -> Result<(), EndCause> {
         let config = &cx.peer.config;
         let (delay, segment) = (config.report_delay, config.segment);
         let is_auto = config.redundancy.adaptive().is_some();
@@ -312,20 +401,23 @@ impl Reception {
         let serial = checkpoint.serial;
         let parts = self.parts();
         let (reports, held) = (&mut parts.reports, &parts.red.held);
-        if reports.checkpoints.count() >= MAX_SERIAL_RANGES || upper == 0 {
-            return Ok(());
+        // A checkpoint without octets at the beginning is answered by what is held.
+        let upper = if upper == 0 { held.end() } else { upper };
+        if reports.checkpoints.count() >= MAX_SERIAL_RANGES {
+            let oldest = reports.checkpoints.within(0..u64::MAX).next();
+            reports.checkpoints.remove(oldest.unwrap_or(0..0));
         }
-        if reports.checkpoints.insert(serial..serial.saturating_add(1)) == 0 {
+        if reports.checkpoints.insert(place(serial)) == 0 {
             self.report_again(serial, cx);
             return Ok(());
         }
-        // The checkpoint cites a report of a session that was lost in a restart, together with its claims. The peer
-        // would never send the claimed octets again, and take the block for delivered.
+        // The checkpoint cites a report that this engine made before it lost its state, together with the claims in it.
+        // The peer would never send the claimed octets again, and take the block for delivered.
         let may_be_cited = (reports.first..next).contains(&checkpoint.report);
-        if cx.node.is_forgetful && checkpoint.report != 0 && !may_be_cited {
-            return Err(Reason::SYSTEM);
+        if checkpoint.report != 0 && !may_be_cited {
+            return Err(EndCause::StateLost);
         }
-        let mut scope = reports.scope(checkpoint, upper);
+        let mut scope = reports.scope(checkpoint, upper, held);
         if is_auto && held.count() <= MAX_REPEATED_RANGES {
             scope = scope.start.min(held.run_from(0))..scope.end.max(held.end());
         }
@@ -333,10 +425,27 @@ impl Reception {
         if sent > 0 {
             cx.peer.line.came(sent, lost);
         }
+        let is_discretionary = checkpoint.mark == Mark::None && checkpoint.report == 0;
+        if is_auto && is_discretionary && complete.is_none() && cx.node.now < cx.peer.next_report {
+            // The report on the last of them says what those on all would.
+            reports.delayed.clear();
+            reports.delayed.push((serial, scope));
+            if reports.delay.is_none() {
+                reports.delay = cx.start_local(cx.peer.next_report, ImportTimer::DelayedReport);
+            }
+            return Ok(());
+        }
         // RFC 5326 section 6.11 leaves both bounds open, and one claim on everything ends the session at the sender.
         let scope = complete.map_or(scope, |red| 0..red);
         if complete.is_some() || delay.is_zero() || held.covers(&scope) {
             return self.report(serial, scope, cx);
+        }
+        let same = reports.delayed.iter_mut().rev().take(MAX_SUPERSEDED);
+        let mut same = same.filter(|(_, old)| old.start == scope.start && old.end <= scope.end);
+        if let Some(one) = same.next() {
+            let (old, _) = core::mem::replace(one, (serial, scope));
+            reports.forget_checkpoint(old);
+            return Ok(());
         }
         reports.delayed.push((serial, scope));
         if reports.delay.is_none() {
@@ -346,7 +455,7 @@ impl Reception {
     }
 
     /// Sends the delayed reports of a session, unless a gap was filled in the meantime.
-    pub(super) fn delayed_report_due(&mut self, cx: &mut Context<'_>) -> Result<Step, Reason> {
+    pub(super) fn delayed_report_due(&mut self, cx: &mut Context<'_>) -> Result<Step, EndCause> {
         let reports = &mut self.parts().reports;
         reports.delay = None;
         let again = reports.filled + cx.peer.config.report_delay;
@@ -360,7 +469,7 @@ impl Reception {
     }
 
     /// Answers every delayed checkpoint with what was received until now. False if there is none.
-    pub(super) fn answer_delayed(&mut self, cx: &mut Context<'_>) -> Result<bool, Reason> {
+    pub(super) fn answer_delayed(&mut self, cx: &mut Context<'_>) -> Result<bool, EndCause> {
         let complete = self.complete_red();
         let reports = &mut self.parts().reports;
         cx.stop(reports.delay.take());
@@ -380,65 +489,99 @@ impl Reception {
         checkpoint: u64,
         scope: Range<u64>,
         cx: &mut Context<'_>,
-    ) -> Result<(), Reason> {
+    ) -> Result<(), EndCause> {
         if !cx.peer.can_send() {
             // Receive-only: a report cannot be sent, and the peer does not wait for it.
             return Ok(());
         }
-        let (room, free) = (cx.segment_room(self.hello(cx)), cx.free_octets());
         let parts = self.parts();
         let has_gaps = !parts.red.held.covers(&scope);
         parts.reports.problems += u32::from(has_gaps);
         if parts.reports.problems > cx.peer.config.problem_limit {
-            return Err(Reason::RETRANSMISSION_LIMIT);
+            let limit = cx.peer.config.problem_limit;
+            return Err(EndCause::over(Limit::Problems, limit));
         }
-        let Some(issued) = self.issue(checkpoint, &scope, room, free) else {
-            self.parts().reports.forget_checkpoint(checkpoint);
-            cx.node.stats.no_room += 1;
-            return Ok(());
-        };
         if has_gaps {
             cx.node.stats.negative_reports_sent += 1;
         } else {
             cx.node.stats.positive_reports_sent += 1;
         }
-        issued.for_each(|serial| self.queue_report(serial, cx));
+        if !self.issue(checkpoint, scope, cx) {
+            self.parts().reports.forget_checkpoint(checkpoint);
+            cx.node.stats.no_room += 1;
+        }
         Ok(())
     }
 
-    /// Encodes the reports on a scope. `None` without memory for them.
-    fn issue(
-        &mut self,
-        checkpoint: u64,
-        scope: &Range<u64>,
-        room: usize,
-        free: usize,
-    ) -> Option<Range<u64>> {
-        let (complete, first) = (self.complete_red(), self.serial);
-        let parts = self.parts();
-        let tells_all = complete.is_some_and(|red| *scope == (0..red));
-        let pieces = if tells_all {
-            SmallVec::from_buf([(0, Octets::new())])
+    /// Issues a report on a scope. One that waits to be written is extended, and one that says less dropped. False
+    /// without memory for it.
+    fn issue(&mut self, checkpoint: u64, scope: Range<u64>, cx: &mut Context<'_>) -> bool {
+        let complete = self.complete_red();
+        let tells_all = complete.is_some_and(|red| scope == (0..red));
+        if self.extend_waiting(checkpoint, &scope, tells_all) {
+            return true;
+        }
+        self.drop_superseded(&scope, cx);
+        let (len, capacity) = (self.pending.len(), self.pending.capacity());
+        let growth = if len < capacity {
+            0
         } else {
-            pieces(&parts.red.held, scope, room, checkpoint, first)
+            2 * (capacity + 1) * size_of::<Issued>()
         };
-        let weight = |body: &Octets| spilled(body) + 2 * size_of::<Issued>();
-        if pieces.iter().map(|(_, body)| weight(body)).sum::<usize>() > free {
-            return None;
+        let free = cx.free_octets().min(self.free_within_input());
+        if growth > free {
+            return false;
         }
-        for (lower, body) in pieces {
-            let serial = self.serial;
-            self.serial = serial.saturating_add(1);
-            let reports = &mut self.parts().reports;
-            reports.note_bound(serial, lower);
-            reports.octets += spilled(&body);
-            let issued = Issued::new(serial, checkpoint, body, tells_all);
-            self.pending.push(issued);
+        let serial = self.serial;
+        self.serial = serial.saturating_add(1);
+        self.parts().reports.note_bound(serial, scope.start);
+        let issued = Issued::new(serial, checkpoint, scope, tells_all);
+        self.pending.push(issued);
+        self.queue_report(serial, cx);
+        true
+    }
+
+    /// Extends a report that waits to be written first, and answers another checkpoint by it.
+    fn extend_waiting(&mut self, checkpoint: u64, scope: &Range<u64>, tells_all: bool) -> bool {
+        if self.pending.len() < MAX_REPEATED {
+            return false;
         }
-        Some(first..self.serial)
+        let waiting = self.pending.iter_mut().rev().take(MAX_SUPERSEDED);
+        let mut waiting = waiting.filter(|one| {
+            one.is_queued && one.tries == 0 && one.body.is_empty() && one.is_superseded_by(scope)
+        });
+        let Some(one) = waiting.next() else {
+            return false;
+        };
+        one.scope = scope.clone();
+        one.tells_all = tells_all;
+        let old = core::mem::replace(&mut one.checkpoint, checkpoint);
+        if old > 0 {
+            self.parts().reports.forget_checkpoint(old);
+        }
+        true
+    }
+
+    /// Drops a report that says less than one on `scope`, and the oldest where there are too many.
+    fn drop_superseded(&mut self, scope: &Range<u64>, cx: &mut Context<'_>) {
+        if self.pending.len() >= MAX_REPEATED {
+            let newest = self.pending.iter().rev().take(MAX_SUPERSEDED);
+            let mut old = newest.filter(|one| one.is_superseded_by(scope));
+            if let Some(serial) = old.next().map(|one| one.serial) {
+                self.drop_report(serial, cx);
+            }
+        }
+        while self.pending.len() >= MAX_PENDING
+            && let Some(serial) = self.pending.first().map(|one| one.serial)
+        {
+            self.drop_report(serial, cx);
+        }
     }
 
     pub(super) fn queue_report(&mut self, serial: u64, cx: &mut Context<'_>) {
+        if self.issued(serial).is_some_and(|issued| issued.tells_all) && self.awaits_take {
+            return;
+        }
         let report = Control::Report {
             session: cx.session,
             serial,
@@ -446,35 +589,40 @@ impl Reception {
         };
         if !cx.queue(report) {
             // Treated as lost on the line: the timer repeats it.
-            self.on_report_sent(serial, 0, false, cx);
+            self.on_report_sent(serial, false, cx);
         } else if let Some(issued) = self.issued(serial) {
             issued.is_queued = true;
         }
     }
 
+    /// Queues the reports that waited until the block was taken.
+    pub(super) fn queue_withheld(&mut self, cx: &mut Context<'_>) {
+        let waiting = self.pending.iter();
+        let waiting = waiting.filter(|one| one.tries == 0 && !one.is_queued);
+        let serials: SmallVec<[u64; 4]> = waiting.map(|one| one.serial).collect();
+        for serial in serials {
+            self.queue_report(serial, cx);
+        }
+    }
+
     /// Starts the timer of a report that was sent (RFC 5326 section 6.3), unless it was acknowledged before. `has_left`
     /// says that it was written, and gets copies.
-    pub(super) fn on_report_sent(
-        &mut self,
-        serial: u64,
-        len: usize,
-        has_left: bool,
-        cx: &mut Context<'_>,
-    ) {
-        let now = cx.node.now;
+    pub(super) fn on_report_sent(&mut self, serial: u64, has_left: bool, cx: &mut Context<'_>) {
+        let departure = cx.departure();
         let Some(issued) = self.issued(serial) else {
             return;
         };
         issued.is_queued = false;
-        issued.left = now;
+        issued.left = departure;
         issued.tries = issued.tries.saturating_add(1);
-        issued.timer = cx.await_answer(len, ImportTimer::Report(serial));
-        issued.len = len;
+        issued.timer = cx.await_answer(ImportTimer::Report(serial));
         if issued.tries == 1 {
-            issued.first = now;
+            issued.first = departure;
         } else {
             cx.node.stats.reports_resent += 1;
         }
+        let len = issued.body.len() + header_len(cx.session);
+        cx.peer.note_report(cx.node.now, len);
         cx.note_report(Some(self), serial);
         if has_left {
             let left = self.report_copies(cx.peer);
@@ -487,25 +635,42 @@ impl Reception {
         &mut self,
         serial: u64,
         cx: &mut Context<'_>,
-    ) -> Result<Step, Reason> {
+    ) -> Result<Step, EndCause> {
         let limit = cx.peer.config.report_retries;
         let Some(issued) = self.issued(serial) else {
             return Ok(Step::Continues);
         };
         issued.timer = None;
+        issued.tries = cx.late.tries(issued.tries);
         if issued.tries <= limit {
+            let is_too_long = issued.body.len() > cx.segment_room(None);
             cx.peer.line.exchanged(false);
-            self.queue_report(serial, cx);
+            cx.peer.back_off(cx.node.now);
+            if is_too_long {
+                self.report_anew(serial, cx)?;
+            } else {
+                self.queue_report(serial, cx);
+            }
             return Ok(Step::Continues);
         }
         if !self.is_delivered {
-            return Err(Reason::RETRANSMISSION_LIMIT);
+            return Err(cx.unanswered(Limit::ReportRetries));
         }
         // ION never acknowledges the reports of a session that it completed. Nothing has failed; a sender that still
         // asks is answered from the memory of closed sessions.
         self.acknowledge(serial, cx);
         self.recharge(cx);
         Ok(self.close_if_over())
+    }
+
+    /// Reports on the scope of a report that is too long for a segment of today, under other serial numbers.
+    fn report_anew(&mut self, serial: u64, cx: &mut Context<'_>) -> Result<(), EndCause> {
+        let Some(issued) = self.acknowledge(serial, cx) else {
+            return Ok(());
+        };
+        self.report(issued.checkpoint, issued.scope, cx)?;
+        self.recharge(cx);
+        Ok(())
     }
 
     /// Repeats the reports on a repeated checkpoint that were not acknowledged, unless they are in flight (RFC 5326
@@ -517,6 +682,7 @@ impl Reception {
         // Copies of a checkpoint must not use up the retries, which belong to the timers.
         let is_due = |one: &Issued| {
             one.checkpoint == checkpoint
+                && one.tries > 0
                 && !one.is_queued
                 && one.tries <= limit
                 && now > one.left
@@ -527,19 +693,28 @@ impl Reception {
             cx.stop(issued.timer.take());
             due.push(issued.serial);
         }
-        due.into_iter()
-            .for_each(|serial| self.queue_report(serial, cx));
+        for serial in due {
+            self.queue_report(serial, cx);
+        }
     }
 
     /// Handles an RA (RFC 5326 section 6.14).
     pub(super) fn on_report_ack(&mut self, serial: u64, cx: &mut Context<'_>) -> Step {
         let Some(issued) = self.acknowledge(serial, cx) else {
+            let first = self.parts.as_ref().map_or(0, |parts| parts.reports.first());
+            if let Some(account) = cx.peer.account
+                && !(first..self.serial).contains(&serial)
+            {
+                cx.node.strangers.cite_wrong(account);
+            }
             return Step::Continues;
         };
+        if let Some(account) = cx.peer.account.filter(|_| issued.tries > 0) {
+            cx.node.strangers.prove(account);
+        }
         if issued.tries > 0 {
             let now = cx.node.now;
-            cx.peer
-                .answered(now, issued.first, issued.latest, issued.len);
+            cx.peer.answered(now, issued.first, issued.latest);
             if issued.tries == 1 && issued.first == issued.latest {
                 cx.peer.line.exchanged(true);
             }
@@ -567,43 +742,30 @@ impl Reception {
     }
 }
 
-/// Splits a report into pieces of at most `room` octets.
+/// Encodes the beginning of a report in at most `room` octets, and returns it with the end of its scope.
 ///
-/// The pieces tile the scope: each ends where the first claim of the next one starts, so a gap between two belongs
-/// to the earlier one, as in ION. Each has at least one claim (RFC 5326 section 3.2.2).
-fn pieces(
+/// The parts of a report tile its scope: each ends where the first claim of the next one starts, so a gap between two
+/// belongs to the earlier one, as in ION. Each has at least one claim (RFC 5326 section 3.2.2).
+fn first_piece(
     held: &RangeSet,
     scope: &Range<u64>,
     room: usize,
     checkpoint: u64,
-    first: u64,
-) -> SmallVec<[(u64, Octets); 1]> {
-    let mut pieces = SmallVec::new();
+    serial: u64,
+) -> Option<(Octets, u64)> {
     let mut claims: SmallVec<[Range<u64>; 4]> = SmallVec::new();
-    let mut lower = scope.start;
-    let mut serial = first;
-    let opening =
-        |serial, lower| report_head_len(serial, checkpoint, (lower..scope.end).into()) + COUNT;
-    let mut len = opening(serial, lower);
+    let lower = scope.start;
+    let mut end = scope.end;
+    let mut len = report_head_len(serial, checkpoint, (lower..scope.end).into()) + COUNT;
     for claim in held.within(scope.clone()) {
-        let more = claim_len(&claim, lower);
-        if len + more > room && !claims.is_empty() {
-            pieces.push((
-                lower,
-                encode(serial, checkpoint, lower..claim.start, &claims),
-            ));
-            claims.clear();
-            lower = claim.start;
-            serial = serial.saturating_add(1);
-            len = opening(serial, lower);
-        }
         len += claim_len(&claim, lower);
+        if len > room && !claims.is_empty() {
+            end = claim.start;
+            break;
+        }
         claims.push(claim);
     }
-    if !claims.is_empty() {
-        pieces.push((lower, encode(serial, checkpoint, lower..scope.end, &claims)));
-    }
-    pieces
+    (!claims.is_empty()).then(|| (encode(serial, checkpoint, lower..end, &claims), end))
 }
 
 fn encode(serial: u64, checkpoint: u64, scope: Range<u64>, claims: &[Range<u64>]) -> Octets {

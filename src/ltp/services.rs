@@ -4,9 +4,10 @@ use alloc::collections::{BTreeMap, VecDeque};
 
 use super::api::{Error, Event, Service};
 use super::context::Node;
+use super::end_cause::EndCause;
 use super::engine::Engine;
 use super::import::{ImportSession, Imports};
-use super::wire::{Reason, SessionId};
+use super::wire::SessionId;
 use crate::{Addr, Instant};
 
 /// Entries that a queue keeps memory for while it is empty.
@@ -98,6 +99,9 @@ impl<A: Addr> Engine<A> {
 
     /// Opens a client service whose blocks wait in the engine until [`take`](Self::take) asks for them.
     ///
+    /// The report that claims all of a red part waits for the take, so that its sender takes no block for delivered that
+    /// nobody has. Until then the sender repeats its checkpoint, and gives up when its limits are reached.
+    ///
     /// What waits counts against [`Config::import_octets`](super::Config::import_octets). A service with more
     /// octets waiting than are free in all accepts no further data, which leaves room for the other services.
     ///
@@ -114,7 +118,7 @@ impl<A: Addr> Engine<A> {
         self.core.node.open(client, service, Delivery::OnDemand)
     }
 
-    /// Closes a client service. Sessions for it are cancelled with UNREACH, except those whose red part was
+    /// Closes a client service. Sessions for it are cancelled with USR_CNCLD, except those whose red part was
     /// delivered: their senders still wait for the report, and would take a cancellation for a failure.
     ///
     /// Items that wait to be taken are dropped, and takes are forgotten. Events of the sessions that end, such
@@ -129,7 +133,7 @@ impl<A: Addr> Engine<A> {
         let (core, imports) = (&mut self.core, &mut self.imports);
         for place in imports.places(|import| import.is_awaited_by(client)) {
             imports.run(place, core, |import, cx| {
-                import.cancel(Reason::UNREACHABLE, cx)
+                import.cancel(EndCause::Application, cx)
             });
         }
         self.exports.unblock(core);
@@ -194,6 +198,12 @@ impl Services {
     /// Returns the service of a client, if it is open.
     pub(super) fn get(&self, client: u64) -> Option<Service> {
         self.open.get(&client).map(|open| open.service)
+    }
+
+    /// Whether the items of a service wait to be taken.
+    pub(super) fn is_on_demand(&self, client: u64) -> bool {
+        let opened = self.open.get(&client);
+        opened.is_some_and(|opened| opened.delivery == Delivery::OnDemand)
     }
 
     fn on_demand(&mut self, client: u64) -> Result<&mut ClientService, Error> {

@@ -12,10 +12,11 @@ use super::closed::{End, Record};
 use super::config::{Config, ConfigError, Peer};
 use super::context::{Cancel, Core, EVENT_OVERHEAD, Node};
 use super::engine::Engine;
-use super::export::SavedExport;
-use super::import::SavedImport;
+use super::export::{Exports, SavedExport};
+use super::fingerprint::Fingerprint;
+use super::import::{Imports, SavedImport};
 use super::peer::{Origin, PeerState, Role};
-use super::peers::Peers;
+use super::peers::{Addresses, Peers};
 use super::services::Delivery;
 use super::wire::{Reason, SessionId};
 use crate::{Addr, Instant, Seed, Tag};
@@ -143,6 +144,8 @@ struct SavedClosed {
     left: Duration,
     end: End,
     key_hash: Option<KeyHash>,
+    #[cfg_attr(feature = "serde", serde(default))]
+    fingerprint: Option<Fingerprint>,
 }
 
 /// Why no engine can be restored from a snapshot.
@@ -307,7 +310,7 @@ impl<A: Addr> Engine<A> {
             engine: node.config.engine,
             incarnation: node.incarnation,
             is_forgetful: node.is_forgetful,
-            peers: self.save_peers(now),
+            peers: self.addresses.save(peers, now),
             unknown_peer_policy: self
                 .addresses
                 .policy
@@ -323,7 +326,7 @@ impl<A: Addr> Engine<A> {
                 .collect(),
             exports: self.exports.save(peers),
             imports: self.imports.save(peers),
-            closed: self.save_closed(now),
+            closed: self.core.save_closed(&self.exports, &self.imports, now),
             events: node.events.iter().map(|(event, _)| event.clone()).collect(),
         }
     }
@@ -417,10 +420,9 @@ impl<A: Addr> Engine<A> {
             let slot = self.core.peers.restored_slot(peer.id, field, at)?;
             if let Some(state) = self.core.peers.get_mut(slot) {
                 state.ends = peer.ends_in.map(|left| now + left);
-                if peer.was_unknown {
-                    state.origin = Origin::Accepted;
-                    self.core.peers.accepted += 1;
-                }
+            }
+            if peer.was_unknown {
+                self.addresses.count_accepted(slot, &mut self.core);
             }
             if let Some(octets) = peer.blocked_peers {
                 self.core.peers.block(slot, octets);
@@ -428,10 +430,12 @@ impl<A: Addr> Engine<A> {
         }
         Ok(())
     }
+}
 
-    fn save_peers(&self, now: Instant) -> Vec<SavedPeer<A>> {
+impl<A: Addr> Addresses<A> {
+    fn save(&self, peers: &Peers, now: Instant) -> Vec<SavedPeer<A>> {
         let save = |state: &PeerState| {
-            let address = self.addresses.of(state.slot)?;
+            let address = self.of(state.slot)?;
             Some(SavedPeer {
                 id: state.id,
                 config: state.config.clone().map_address(|()| address),
@@ -442,28 +446,31 @@ impl<A: Addr> Engine<A> {
                 blocked_peers: state.blocked_peers,
             })
         };
-        self.core.peers.iter().filter_map(save).collect()
+        peers.iter().filter_map(save).collect()
     }
+}
 
-    fn save_closed(&self, now: Instant) -> Vec<SavedClosed> {
+impl Core {
+    fn save_closed(&self, exports: &Exports, imports: &Imports, now: Instant) -> Vec<SavedClosed> {
         // A session closed before its red part came, for a service that was closed since, is both open and remembered.
         let is_over = |(role, session): &(Role, SessionId)| match role {
-            Role::Sender => !self.exports.table.contains(&session.number),
-            Role::Receiver => !self.imports.table.contains(session),
+            Role::Sender => !exports.table.contains(&session.number),
+            Role::Receiver => !imports.table.contains(session),
         };
-        let records = self.core.node.closed.iter();
+        let records = self.node.closed.iter(now);
         let records = records.filter(|(name, _)| is_over(name));
         records
             .map(|((role, session), record)| SavedClosed {
-                role: *role,
-                session: *session,
+                role,
+                session,
                 peer: match role {
-                    Role::Sender => self.core.peers.id(record.slot),
+                    Role::Sender => self.peers.id(record.slot),
                     Role::Receiver => session.originator,
                 },
                 left: record.until - now,
                 end: record.end,
                 key_hash: record.key_hash,
+                fingerprint: record.fingerprint,
             })
             .collect()
     }
@@ -486,7 +493,7 @@ impl Node {
     fn restore_closed(&mut self, closed: &[SavedClosed], peers: &Peers) -> Restored {
         for (at, old) in closed.iter().enumerate() {
             let name = (old.role, old.session);
-            let is_new = self.closed.admit(name).is_none();
+            let is_new = self.closed.get(self.now, name).is_none();
             require(is_new, "closed session", at)?;
             // The blocks of a removed peer are remembered in case it is added again.
             let slot = match old.role {
@@ -498,6 +505,7 @@ impl Node {
                 until: self.now + old.left,
                 end: old.end,
                 key_hash: old.key_hash,
+                fingerprint: old.fingerprint,
             };
             self.closed.insert(self.now, name, record);
         }
@@ -548,7 +556,7 @@ impl Node {
 }
 
 /// Returns the client service of an event that answers a take, and the octets of its payload.
-const fn item_of(event: &Event) -> Option<(u64, usize)> {
+pub(super) const fn item_of(event: &Event) -> Option<(u64, usize)> {
     match event {
         Event::Received { client, data, .. }
         | Event::Piece { client, data, .. }

@@ -17,7 +17,19 @@ pub(super) type Positions = HashTable<u32>;
 /// Bytes that one position takes at most, in a table that has just grown.
 pub(super) const BYTES_PER_POSITION: usize = 4 * (size_of::<u32>() + 1) + 16;
 
-/// The sessions of one role.
+/// No position.
+const NONE: u32 = u32::MAX;
+
+/// The place of a session among those of its peer.
+#[derive(Debug, Clone, Copy)]
+struct Links {
+    slot: u32,
+    before: u32,
+    after: u32,
+}
+
+/// The sessions of one role. Those of one peer are linked in the order in which they started, so that ending them takes
+/// a step for each.
 ///
 /// Most inputs are for the session of the input before, or for its neighbour, so these are found without hashing.
 /// Sessions are stored in about the order in which they started, so handling many in turn reads memory in order. The
@@ -26,6 +38,10 @@ pub(super) const BYTES_PER_POSITION: usize = 4 * (size_of::<u32>() + 1) + 16;
 pub(super) struct Sessions<K, V> {
     index: Positions,
     entries: Vec<Option<(K, V)>>,
+    /// For each position: the slot of the peer, and the peer's sessions before and after it.
+    links: Vec<Links>,
+    /// The first and the last session of each peer, by slot.
+    ends: Vec<(u32, u32)>,
     free: Vec<u32>,
     /// The position of the session looked up last.
     last: u32,
@@ -37,6 +53,8 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
         Self {
             index: Positions::new(),
             entries: Vec::new(),
+            links: Vec::new(),
+            ends: Vec::new(),
             free: Vec::new(),
             last: 0,
             hasher,
@@ -81,13 +99,15 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
         self.entries.get_mut(position)?.as_mut()
     }
 
-    /// Adds a session that is not in the table, and returns its position. `None` once there are 2^32.
+    /// Adds a session with the peer in `slot` that is not in the table, and returns its position. `None` once there are
+    /// 2^32.
     #[inline]
-    pub(super) fn insert(&mut self, key: K, value: V) -> Option<u32> {
+    pub(super) fn insert(&mut self, key: K, value: V, slot: u32) -> Option<u32> {
         let position = match self.free.pop() {
             Some(position) => position,
             None => u32::try_from(self.entries.len()).ok()?,
         };
+        self.link(position, slot)?;
         let entry = Some((key, value));
         let place = usize::try_from(position).ok()?;
         match self.entries.get_mut(place) {
@@ -110,8 +130,72 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
         {
             remove(&mut self.index, self.hasher.hash_one(key), position);
             *entry = None;
+            self.unlink(position);
             self.free.push(position);
         }
+    }
+
+    /// Returns the position of the oldest session with the peer in a slot.
+    pub(super) fn oldest_of(&self, slot: u32) -> Option<u32> {
+        let ends = self.ends.get(usize::try_from(slot).ok()?)?;
+        Some(ends.0).filter(|first| *first != NONE)
+    }
+
+    /// Appends a position to those of a peer.
+    fn link(&mut self, position: u32, slot: u32) -> Option<()> {
+        let place = usize::try_from(slot).ok()?;
+        if place >= self.ends.len() {
+            self.ends.resize(place + 1, (NONE, NONE));
+        }
+        let ends = self.ends.get_mut(place)?;
+        let before = core::mem::replace(&mut ends.1, position);
+        if before == NONE {
+            ends.0 = position;
+        }
+        let links = Links {
+            slot,
+            before,
+            after: NONE,
+        };
+        let place = usize::try_from(position).ok()?;
+        match self.links.get_mut(place) {
+            Some(one) => *one = links,
+            None => self.links.push(links),
+        }
+        if let Some(one) = self.links_mut(before) {
+            one.after = position;
+        }
+        Some(())
+    }
+
+    fn unlink(&mut self, position: u32) {
+        let Some(&mut Links {
+            slot,
+            before,
+            after,
+        }) = self.links_mut(position)
+        else {
+            return;
+        };
+        if let Some(one) = self.links_mut(before) {
+            one.after = after;
+        }
+        if let Some(one) = self.links_mut(after) {
+            one.before = before;
+        }
+        let place = usize::try_from(slot).ok();
+        if let Some(ends) = place.and_then(|place| self.ends.get_mut(place)) {
+            if ends.0 == position {
+                ends.0 = after;
+            }
+            if ends.1 == position {
+                ends.1 = before;
+            }
+        }
+    }
+
+    fn links_mut(&mut self, position: u32) -> Option<&mut Links> {
+        self.links.get_mut(usize::try_from(position).ok()?)
     }
 
     /// The order must not affect a run.
@@ -128,12 +212,15 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
     pub(super) fn memory_used(&self) -> usize {
         self.index.allocation_size()
             + self.entries.capacity() * size_of::<Option<(K, V)>>()
+            + self.links.capacity() * size_of::<Links>()
+            + self.ends.capacity() * size_of::<(u32, u32)>()
             + self.free.capacity() * size_of::<u32>()
     }
 
     /// Returns the bytes that one session takes at most, with the spare capacity of tables that have grown.
     pub(super) const fn memory_per_entry() -> usize {
-        2 * size_of::<Option<(K, V)>>() + 2 * size_of::<u32>() + BYTES_PER_POSITION
+        let links = 2 * (size_of::<Links>() + size_of::<(u32, u32)>());
+        2 * size_of::<Option<(K, V)>>() + links + 2 * size_of::<u32>() + BYTES_PER_POSITION
     }
 
     #[inline]
@@ -239,7 +326,8 @@ mod tests {
     fn sessions_are_found_whichever_was_asked_for_last_and_gone_once_removed() {
         let mut sessions = Sessions::new(Keyed(7));
         for key in 0..1000_u64 {
-            assert!(sessions.insert(key, key + 1).is_some());
+            let slot = u32::from(key % 2 == 1);
+            assert!(sessions.insert(key, key + 1, slot).is_some());
         }
         for key in (0..1000).step_by(3) {
             let place = sessions.find(&key).unwrap();
@@ -248,7 +336,7 @@ mod tests {
             sessions.remove_at(place);
             assert_eq!(sessions.at(place), None);
         }
-        assert!(sessions.insert(3, 77).is_some());
+        assert!(sessions.insert(3, 77, 1).is_some());
 
         for key in 0..1000 {
             let there = match key {
@@ -263,5 +351,17 @@ mod tests {
         }
         assert_eq!(sessions.len(), 667);
         assert_eq!(sessions.values_mut().count(), 667);
+
+        let mut of_one = Vec::new();
+        while let Some(place) = sessions.oldest_of(1) {
+            of_one.extend(sessions.at(place).map(|(key, _)| *key));
+            sessions.remove_at(place);
+        }
+        let mut expected: Vec<u64> = (0..1000)
+            .filter(|key| key % 2 == 1 && key % 3 != 0)
+            .collect();
+        expected.push(3);
+        assert_eq!(of_one, expected);
+        assert_eq!(sessions.oldest_of(7), None);
     }
 }

@@ -173,13 +173,11 @@ impl On {
     ) -> impl Future<Output = Result<Connection, Error>> + Send + 'static {
         let (on, options) = (self.clone(), options.into());
         async move {
-            match on {
-                Self::Blocking => blocking::connect(address, options).map(Face::Blocking),
-                _ => {
-                    let connected = cotp::connect(&on.runtime(), [address], options).await;
-                    connected.map(Face::Awaited)
-                }
+            if let Self::Blocking = on {
+                return blocking::connect(address, options).map(Face::Blocking);
             }
+            let connected = cotp::connect(&on.runtime(), [address], options).await;
+            connected.map(Face::Awaited)
         }
     }
 
@@ -188,13 +186,11 @@ impl On {
         stream: TcpStream,
         options: impl Into<ConnectionOptions>,
     ) -> Result<Connection, Error> {
-        match self {
-            Self::Blocking => blocking::connect_on(stream, options).map(Face::Blocking),
-            _ => {
-                let connected = cotp::connect_on(&self.runtime(), stream, options).await;
-                connected.map(Face::Awaited)
-            }
+        if let Self::Blocking = self {
+            return blocking::connect_on(stream, options).map(Face::Blocking);
         }
+        let connected = cotp::connect_on(&self.runtime(), stream, options).await;
+        connected.map(Face::Awaited)
     }
 
     pub(crate) async fn pair(&self, config: Config) -> (Connection, Connection) {

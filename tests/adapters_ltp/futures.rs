@@ -123,9 +123,14 @@ async fn a_block_that_arrives_is_left_to_who_receives_next_when_its_receiver_is_
 async fn pings_of_one_peer_at_a_time_share_the_answer(runtime: Arc<dyn Runtime>) {
     let (earth, _mars) = pair(&runtime);
 
-    let (one, two) = tokio::join!(earth.ping(2), earth.ping(2));
+    // Before it can be asked, let alone answer: both wait.
+    earth.contact(2, Cue::MustStop).unwrap();
+    let (mut one, mut two) = (pin!(earth.ping(2)), pin!(earth.ping(2)));
+    assert!(is_pending(&mut one).await && is_pending(&mut two).await);
+    earth.contact(2, Cue::MayTransmit).unwrap();
 
-    assert_eq!(one.unwrap(), two.unwrap());
+    let (one, two) = (timeout(AT_LAST, one).await, timeout(AT_LAST, two).await);
+    assert_eq!(one.unwrap().unwrap(), two.unwrap().unwrap());
 }
 
 /// Tells whether a future has nothing to give yet, having begun to wait.
@@ -158,9 +163,12 @@ async fn receives_that_are_dropped_leave_what_comes_to_the_bound_of_the_engine(
     for point in &near {
         sendings.push(point.start(2, block.clone(), Red::All).await.unwrap());
     }
-    while mars.stats().engine.no_room == 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    let refused = async {
+        while mars.stats().engine.no_room == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(AT_LAST, refused).await.unwrap();
 
     assert!(mars.stats().waiting_octets <= LIMIT);
     for point in &far {

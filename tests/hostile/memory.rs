@@ -54,7 +54,6 @@ fn excess(offsets: &[u64], len: usize) -> Option<(u64, u64)> {
 }
 
 #[test]
-#[ignore = "that memory follows the octets received is not yet kept"]
 fn a_segment_at_any_offset_takes_what_it_has_octets() {
     for offset in [0, 1, 1400, 65_535, MIB as u64, (1 << 27) - 2] {
         for len in [1, 100, 1380] {
@@ -68,7 +67,6 @@ fn a_segment_at_any_offset_takes_what_it_has_octets() {
 
 /// In order, backwards, and with gaps between all.
 #[test]
-#[ignore = "that memory follows the octets received is not yet kept"]
 fn a_session_takes_twice_its_octets_in_whatever_order_its_segments_come() {
     for (len, counts) in [
         (1, [2_u64, 100, 2000, 20_000]),
@@ -96,7 +94,6 @@ fn a_session_takes_twice_its_octets_in_whatever_order_its_segments_come() {
 
 /// A hole in a block does not become memory when the end of the block is known.
 #[test]
-#[ignore = "that memory follows the octets received is not yet kept"]
 fn an_end_of_a_block_far_away_takes_what_it_has_octets() {
     let mut node = warm();
     let mut datagram = vec![3, 7, 100, 0, 4];
@@ -114,7 +111,6 @@ fn an_end_of_a_block_far_away_takes_what_it_has_octets() {
 
 /// Thirty datagrams of twelve octets, of one stranger and of thirty, time and again.
 #[test]
-#[ignore = "that memory follows the octets received is not yet kept"]
 fn a_few_octets_far_away_in_their_blocks_take_no_memory_from_others() {
     let limits = [
         Config::engine(2),
@@ -145,7 +141,6 @@ fn a_few_octets_far_away_in_their_blocks_take_no_memory_from_others() {
 
 /// All strangers together have 64 MiB, and what exceeds it is not claimed.
 #[test]
-#[ignore = "that all strangers together are limited is not yet kept"]
 fn all_strangers_together_take_at_most_64_mib() {
     let mut node = node();
     let mut beside = Beside::new(&mut node);

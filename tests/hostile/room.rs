@@ -23,7 +23,6 @@ fn flood_from(node: &mut Alone<Path>, first: u32, hosts: u32) {
 }
 
 #[test]
-#[ignore = "that a full table lets go of strangers that proved nothing is not yet kept"]
 fn ten_thousand_strangers_with_a_session_each_keep_no_newcomer_out() {
     for later in [0, 1, 40, 90] {
         let mut node = node();
@@ -38,7 +37,6 @@ fn ten_thousand_strangers_with_a_session_each_keep_no_newcomer_out() {
 
 /// They come faster than their sessions end.
 #[test]
-#[ignore = "that a full table lets go of strangers that proved nothing is not yet kept"]
 fn strangers_that_never_cease_keep_no_newcomer_out() {
     let mut node = node();
     let mut beside = Beside::new(&mut node);
@@ -79,7 +77,6 @@ fn a_stranger_that_proved_itself_and_has_a_session_is_kept_when_thousands_come()
 }
 
 #[test]
-#[ignore = "that a named peer always gets in is not yet kept"]
 fn a_named_peer_gets_in_when_strangers_have_taken_every_place() {
     let mut node = node_with(Config {
         max_peers: 64,
@@ -114,7 +111,6 @@ fn a_session_of_a_stranger_that_proved_nothing_ends_within_30_s() {
 
 /// Sessions that one stranger leaves open take no room from a block of another, nor from its own next one.
 #[test]
-#[ignore = "that empty sessions of a stranger give way first is not yet kept"]
 fn sessions_that_a_stranger_leaves_open_give_way() {
     let mut node = node();
     let mut beside = Beside::new(&mut node);

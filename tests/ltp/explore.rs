@@ -106,6 +106,7 @@ fn run(model: Model, plan: &Plan, bound: Bound) -> Plan {
             // The worst plan loses all segments that it may.
             peer.checkpoint_retries = 16;
             peer.report_retries = 16;
+            peer.first_silence = Duration::from_secs(600);
             (model.change)(peer);
         },
     )

@@ -102,6 +102,7 @@ impl World {
                 // A first pass that lasts for many light times, so that claims come in its middle.
                 flow: plan.flow(),
                 checkpoint_retries: 12,
+                first_silence: Duration::from_secs(600),
                 report_retries: 12,
                 cancel_retries: 12,
                 ..Peer::new(hop(other))
@@ -479,7 +480,7 @@ fn a_report_of_a_receiver_that_began_anew_brings_back_what_it_denies_and_any_oth
 
     line.deliver(1, &report(100, &[0..3000]));
     line.deliver(1, &report(99, &[0..1000]));
-    line.deliver(1, &report(101, &[0..2000]));
+    line.deliver(1, &report(101, &[0..3000]));
     line.drain();
     assert_eq!(line.log.len(), sent + 3, "acknowledgments alone");
     assert_eq!(line.near().progress(Tag(1)).unwrap().claimed, 3000);

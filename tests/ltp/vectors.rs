@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use crate::ltp_captures::{Capture, Record, captures};
 use farlink::ltp::{
-    Body, Color, Config, Cue, Engine, Event, Flow, Peer, Reason, Segment, Service, Side,
+    Body, Checkpoint, Color, Config, Cue, Data, Engine, Event, Flow, Peer, Reason, Segment,
+    Service, Side,
 };
 use farlink::{Hop, Instant, Limits, Machine as _, Output, Seed, Transmit};
 
@@ -126,19 +127,52 @@ fn replay(capture: &Capture, role: u64, service: u64) -> (Vec<Event>, Vec<Vec<u8
     {
         now = now.max(Instant::ZERO + Duration::from_micros(record.t_us));
         drain(&mut engine, now, &mut sent);
-        let octets = record.octets.to_vec();
+        let octets = cite_ours(&record.octets.to_vec(), &sent);
         engine.receive(now, peer, &octets);
         // Serial numbers of reports are ours, so ION's acknowledgments name others.
         acknowledge(&mut engine, now, peer, &octets, &sent);
         drain(&mut engine, now, &mut sent);
     }
-    for _ in 0..200 {
+    // A receiver whose reports are not acknowledged waits for its peer.
+    for _ in 0..1400 {
         now += Duration::from_secs(1);
         drain(&mut engine, now, &mut sent);
     }
     assert_eq!(engine.sessions(), (0, 0), "{}", capture.name);
     assert_eq!(engine.timers(), 0, "{}", capture.name);
     (events, sent)
+}
+
+/// Returns a segment whose checkpoint cites our last report in place of one of ION's receiver.
+fn cite_ours(octets: &[u8], sent: &[Vec<u8>]) -> Vec<u8> {
+    let (segment, _) = Segment::decode_first(octets).unwrap();
+    let Body::Data(data) = segment.body else {
+        return octets.to_vec();
+    };
+    let Color::Red(Some(checkpoint)) = data.color else {
+        return octets.to_vec();
+    };
+    if checkpoint.report == 0 {
+        return octets.to_vec();
+    }
+    let ours = sent.iter().rev().find_map(|octets| {
+        let ours = Segment::decode(octets).unwrap();
+        match ours.body {
+            Body::Report(report) if ours.session == segment.session => Some(report.serial),
+            _ => None,
+        }
+    });
+    let cites = Checkpoint {
+        report: ours.unwrap_or(0),
+        ..checkpoint
+    };
+    let body = Body::Data(Data {
+        color: Color::Red(Some(cites)),
+        ..data
+    });
+    let mut translated = Vec::new();
+    Segment::new(segment.session, body).encode(&mut translated);
+    translated
 }
 
 /// Acknowledges every report if ION acknowledged one of its own receiver.
@@ -426,7 +460,7 @@ impl Sender {
 
     /// Runs until nothing is left to happen.
     fn finish(mut self, name: &str) -> Vec<Event> {
-        for _ in 0..200 {
+        for _ in 0..1400 {
             self.drain();
             self.now += Duration::from_secs(1);
         }

@@ -210,7 +210,7 @@ impl AcceptQueue {
         line: Line,
         mut look: impl FnMut(&mut State, &mut Context<'_>) -> Poll<T>,
     ) -> T {
-        let mut place = Place {
+        let mut waiting = Waiting {
             queue: self,
             line,
             ticket: None,
@@ -218,11 +218,11 @@ impl AcceptQueue {
         let looking = poll_fn(|cx| {
             // A waker is dropped outside the lock.
             let (polled, _replaced) = self.with(|state| {
-                let replaced = state.wakes.lift(line, place.ticket);
+                let replaced = state.wakes.lift(line, waiting.ticket);
                 let polled = look(state, cx);
                 if polled.is_pending() {
                     let waker = cx.waker().clone();
-                    state.wakes.wait(line, &mut place.ticket, waker);
+                    state.wakes.wait(line, &mut waiting.ticket, waker);
                 }
                 (polled, replaced)
             });
@@ -232,14 +232,14 @@ impl AcceptQueue {
     }
 }
 
-/// A place in a line, which is left when it is dropped.
-struct Place<'a> {
+/// A wait in a line, which is left when it is dropped.
+struct Waiting<'a> {
     queue: &'a AcceptQueue,
     line: Line,
     ticket: Option<u64>,
 }
 
-impl Drop for Place<'_> {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let (line, ticket) = (self.line, &mut self.ticket);
         let _left = self.queue.with(|state| state.wakes.leave(line, ticket));

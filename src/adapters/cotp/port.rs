@@ -66,16 +66,22 @@ impl ConnectionPort {
         }
     }
 
-    /// Returns the error of whatever is asked of a connection that has ended.
-    fn ended(&self) -> Option<Error> {
-        let end = self.end.as_ref().map(|end| Error::Ended(Arc::clone(end)));
-        end.or_else(|| self.is_ended.then_some(Error::Closed))
+    /// Refuses whatever is asked of a connection that has ended.
+    fn check(&self) -> Result<(), Error> {
+        match &self.end {
+            Some(end) => Err(Error::Ended(Arc::clone(end))),
+            None if self.is_ended => Err(Error::Closed),
+            None => Ok(()),
+        }
     }
 
     /// Waits for the end, unless there is something.
     fn or_ended<T>(&self, found: Option<T>) -> Poll<Result<T, Error>> {
-        let outcome = found.map(Ok).or_else(|| self.ended().map(Err));
-        outcome.map_or(Poll::Pending, Poll::Ready)
+        if let Some(found) = found {
+            return Poll::Ready(Ok(found));
+        }
+        self.check()?;
+        Poll::Pending
     }
 
     fn is_clean(&self) -> bool {
@@ -137,9 +143,9 @@ impl Core<ConnectionPort> {
     /// Gives a command to the machine at once.
     pub(super) fn command(&mut self, now: Instant, command: Command) -> Result<(), Error> {
         let given = self.machine().command(now, command);
-        given.map_err(|error| match self.port.ended() {
+        given.map_err(|error| match self.port.check() {
             // The machine only knows that it is closed.
-            Some(ended) if error == cotp::Error::Closed => ended,
+            Err(ended) if error == cotp::Error::Closed => ended,
             _ => Error::Refused(error),
         })
     }
@@ -151,9 +157,7 @@ impl Core<ConnectionPort> {
         place: WaitStatus,
         command: &Command,
     ) -> Poll<Result<(), Error>> {
-        if let Some(error) = self.port.ended() {
-            return Poll::Ready(Err(error));
-        }
+        self.port.check()?;
         if !place.is_first {
             return Poll::Pending;
         }
@@ -173,7 +177,7 @@ impl Core<ConnectionPort> {
         now: Instant,
         place: WaitStatus,
     ) -> Poll<Result<(), Error>> {
-        if self.port.ended().is_some() {
+        if self.port.check().is_err() {
             return Poll::Ready(Ok(()));
         }
         if place.is_first {
@@ -198,9 +202,7 @@ impl Core<ConnectionPort> {
         if is_empty || ticket.is_some_and(|ticket| ticket <= flushed) {
             return Poll::Ready(Ok(()));
         }
-        if let Some(error) = self.port.ended() {
-            return Poll::Ready(Err(error));
-        }
+        self.port.check()?;
         if ticket.is_none() {
             match self.command(now, Command::Flush(Tag(asked + 1))) {
                 Ok(()) => {

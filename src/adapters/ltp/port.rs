@@ -78,6 +78,9 @@ pub(super) struct SendState {
     end: Option<Event>,
     /// There is no handle that can ask.
     is_unwatched: bool,
+    /// The handle was told how it ended, so a snapshot has nothing of it.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(super) is_told: bool,
 }
 
 impl Port for NodePort {
@@ -107,6 +110,9 @@ impl Port for NodePort {
         is_idle: bool,
         wakes: &mut Wakes<Line>,
     ) -> Rest {
+        if self.closing.is_none() && self.fetch_ahead(machine, now, wakes) {
+            return Rest::Again;
+        }
         for service in self.services() {
             if machine.has_waiting(service.client) {
                 wakes.first(Line::Receive(service));
@@ -241,6 +247,29 @@ impl NodePort {
         None
     }
 
+    /// Takes one item for each access point that has none, so that the sender of a block hears that it arrived when the
+    /// node has it. Tells whether there was one.
+    fn fetch_ahead(
+        &mut self,
+        machine: &mut EngineMachine,
+        now: Instant,
+        wakes: &mut Wakes<Line>,
+    ) -> bool {
+        let empty = self
+            .services
+            .iter()
+            .filter(|(_, open)| open.items.is_empty());
+        let clients: Vec<u64> = empty.map(|(client, _)| *client).collect();
+        let mut any = false;
+        for client in clients {
+            if let Some(item) = self.pull(machine, now, wakes, client) {
+                self.queue(item, wakes);
+                any = true;
+            }
+        }
+        any
+    }
+
     /// Cancels all blocks, in both directions. What was received stays.
     fn cancel_all(&mut self, machine: &mut EngineMachine, now: Instant, wakes: &mut Wakes<Line>) {
         (self.closing, self.is_cancelling) = (Some(now + CANCEL_LIMIT), true);
@@ -300,10 +329,11 @@ impl Core<NodePort> {
     }
 
     /// Returns what became of a block.
-    pub(super) fn outcome(&self, tag: Tag) -> Poll<Result<SessionId, Error>> {
-        let Some(block) = self.port.blocks.get(&tag) else {
+    pub(super) fn outcome(&mut self, tag: Tag) -> Poll<Result<SessionId, Error>> {
+        let Some(block) = self.port.blocks.get_mut(&tag) else {
             return Poll::Ready(Err(Error::Closed));
         };
+        block.is_told = block.end.is_some();
         match block.end.clone() {
             Some(Event::Complete { session, .. }) => Poll::Ready(Ok(session)),
             Some(Event::Failed {
@@ -353,6 +383,10 @@ impl Core<NodePort> {
         if item.is_none() && self.peek().has_waiting(service.client) {
             let (port, machine, wakes) = self.parts();
             item = port.pull(machine, now, wakes, service.client);
+        }
+        if item.is_some() && self.peek().has_waiting(service.client) {
+            let (port, machine, wakes) = self.parts();
+            port.fetch_ahead(machine, now, wakes);
         }
         match item {
             None if self.is_over() => Err(Error::Closed),

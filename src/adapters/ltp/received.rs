@@ -93,6 +93,7 @@ impl Received {
                 by,
                 reason,
                 after_delivery,
+                ..
             } => {
                 let kind = ReceivedKind::Cancelled {
                     by,

@@ -35,8 +35,9 @@ impl NodeSnapshot {
     }
 
     /// Takes all that a node has; the snapshot of the engine is of the same moment.
-    pub(super) fn new(engine: Snapshot<Path>, port: NodePort, age: Age) -> Self {
+    pub(super) fn new(engine: Snapshot<Path>, mut port: NodePort, age: Age) -> Self {
         let engine = engine.map_address(|path| path.remote);
+        port.blocks.retain(|_, block| !block.is_told);
         Self { engine, age, port }
     }
 

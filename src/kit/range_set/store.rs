@@ -157,6 +157,21 @@ impl Store {
         first.filter(|held| held.start < range.end)
     }
 
+    /// Returns the last range that begins before `end`.
+    pub(super) fn last_before(&self, end: u64) -> Option<Range<u64>> {
+        let (start, end) = match &self.ranges {
+            Ranges::List(list) => {
+                let behind = list.partition_point(|held| held.0 < end);
+                *list.get(behind.checked_sub(1)?)?
+            }
+            Ranges::Tree(tree) => {
+                let (start, end) = tree.range(..end).next_back()?;
+                (*start, *end)
+            }
+        };
+        Some(start..end)
+    }
+
     /// Returns the ranges with numbers from `start` on, in order.
     pub(super) fn from(&self, start: u64) -> impl Iterator<Item = Range<u64>> {
         match &self.ranges {

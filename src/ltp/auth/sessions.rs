@@ -2,6 +2,7 @@
 
 use core::num::NonZeroU64;
 
+use crate::Instant;
 use crate::ltp::closed::Closed;
 use crate::ltp::export::Exports;
 use crate::ltp::import::Imports;
@@ -64,11 +65,11 @@ pub(in crate::ltp) fn key_hash(
     name: (Role, SessionId),
     exports: &mut Exports,
     imports: &mut Imports,
-    closed: &Closed,
+    (closed, now): (&Closed, Instant),
 ) -> Option<KeyHash> {
     match key_of(name, exports, imports) {
         Some(key) => *key,
-        None => closed.get(name)?.key_hash,
+        None => closed.get(now, name)?.key_hash,
     }
 }
 
@@ -77,10 +78,10 @@ pub(in crate::ltp) fn remember_key(
     name: (Role, SessionId),
     key: KeyHash,
     (exports, imports): (&mut Exports, &mut Imports),
-    closed: &mut Closed,
+    (closed, now): (&mut Closed, Instant),
 ) {
     match key_of(name, exports, imports) {
         Some(place) => *place = Some(key),
-        None => closed.change(name, |old| old.key_hash = Some(key)),
+        None => closed.change(now, name, |old| old.key_hash = Some(key)),
     }
 }

@@ -8,7 +8,7 @@ use core::ops::Range;
 use core::time::Duration;
 
 use crate::ltp::context::{Context, ExportTimer, ImportTimer};
-use crate::ltp::export::{Outstanding, Piece, Repair, Sending, Written};
+use crate::ltp::export::{Outstanding, Piece, Repair, Sending};
 use crate::ltp::import::Reception;
 use crate::ltp::output::{Batch, Out, WriteResult};
 use crate::ltp::peer::{Control, PeerState};
@@ -66,10 +66,9 @@ impl Context<'_> {
         &mut self,
         mut reception: Option<&mut Reception>,
         (serial, left): (u64, u8),
-        len: usize,
     ) {
         self.note_report(reception.as_deref_mut(), serial);
-        let timer = self.await_answer(len, ImportTimer::Report(serial));
+        let timer = self.await_answer(ImportTimer::Report(serial));
         let issued = reception.as_deref_mut().and_then(|one| one.issued(serial));
         let unused = match issued.filter(|issued| issued.timer.is_some()) {
             Some(issued) => mem::replace(&mut issued.timer, timer),
@@ -81,13 +80,13 @@ impl Context<'_> {
 
     /// Notes that a report, or a copy of it, was sent. Each one that arrives is acknowledged.
     pub(in crate::ltp) fn note_report(&mut self, reception: Option<&mut Reception>, serial: u64) {
-        let now = self.node.now;
+        let (now, departure) = (self.node.now, self.departure());
         if let Some(issued) = reception.and_then(|one| one.issued(serial)) {
-            issued.latest = now;
+            issued.latest = departure;
             issued.copy = None;
         }
         if self.peer.is_auto() {
-            let until = self.peer.answer(now, 0).deadline;
+            let until = self.peer.answer(now).deadline;
             let (line, session) = (&mut self.peer.line, self.session);
             line.on_report_sent(now, session, serial, until);
         }
@@ -150,13 +149,8 @@ impl Sending {
     // Checkpoints.
 
     /// Restarts the timer of a checkpoint with its latest copy.
-    pub(in crate::ltp) fn restart_checkpoint_timer(
-        &mut self,
-        serial: u64,
-        len: usize,
-        cx: &mut Context<'_>,
-    ) {
-        let timer = cx.await_answer(len, ExportTimer::Checkpoint(serial));
+    pub(in crate::ltp) fn restart_checkpoint_timer(&mut self, serial: u64, cx: &mut Context<'_>) {
+        let timer = cx.await_answer(ExportTimer::Checkpoint(serial));
         let known = self.checkpoint_mut(serial);
         let unused = match known.filter(|one| one.timer.is_some()) {
             Some(one) => mem::replace(&mut one.timer, timer),
@@ -287,12 +281,12 @@ impl Sending {
         &mut self,
         tx: &mut Out<'_>,
         cx: &mut Context<'_>,
-    ) -> Written {
+    ) -> Batch {
         let frame = self.frame(None, cx);
         let Some(range) = self.next_duplicate() else {
             self.repair_mut().duplicates.is_queued = false;
             cx.peer.spare.pop_front();
-            return Ok(Batch::HasRoom);
+            return Batch::HasRoom;
         };
         let color = Color::Red(None);
         let fit = frame.fit(range.start, color).unwrap_or(range.end);
@@ -302,14 +296,14 @@ impl Sending {
             color,
         };
         match self.put_piece(&piece, None, tx, cx) {
-            WriteResult::NoRoom => return Ok(Batch::Full),
+            WriteResult::NoRoom => return Batch::Full,
             WriteResult::Written(_) => cx.node.stats.octets_resent += end - range.start,
             WriteResult::Impossible => {}
         }
         if let Some(duplicate) = self.repair_mut().duplicates.queue.front_mut() {
             duplicate.from = end;
         }
-        Ok(Batch::HasRoom)
+        Batch::HasRoom
     }
 
     /// Returns the next octets to send of those that nobody has claimed.

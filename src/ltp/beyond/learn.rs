@@ -1,12 +1,13 @@
 //! What reports say about losses and round-trip times of the line.
 
 use core::ops::Range;
+use core::time::Duration;
 
-use crate::Addr;
 use crate::ltp::context::Context;
 use crate::ltp::engine::Engine;
 use crate::ltp::export::{Outstanding, Sending};
 use crate::ltp::peer::PeerState;
+use crate::{Addr, Instant};
 
 /// Octets of a segment that are not data, approximately.
 const HEAD: u64 = 24;
@@ -57,7 +58,7 @@ impl Outstanding {
     /// Measures the time from the checkpoint to its report.
     pub(in crate::ltp) fn learn_answer(&self, cx: &mut Context<'_>) {
         let now = cx.node.now;
-        cx.peer.answered(now, self.first, self.latest, self.len);
+        cx.peer.answered(now, self.first, self.latest);
         if self.tries == 1 && self.first == self.latest {
             cx.peer.line.exchanged(true);
         }
@@ -70,5 +71,13 @@ impl<A: Addr> Engine<A> {
     pub fn line(&self, peer: u64) -> Option<crate::ltp::LineEstimate> {
         let slot = self.core.peers.slot(peer).ok()?;
         self.core.peers.get(slot).map(PeerState::estimate)
+    }
+
+    /// Returns how long nothing was heard from a peer that owes answers, and how long that may last until it is given
+    /// up. `None` for a peer that is heard or owes nothing, and for an unknown one.
+    #[must_use]
+    pub fn silence(&self, now: Instant, peer: u64) -> Option<(Duration, Duration)> {
+        let slot = self.core.peers.slot(peer).ok()?;
+        self.core.peers.get(slot)?.silent_for(now)
     }
 }

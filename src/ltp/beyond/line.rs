@@ -194,11 +194,6 @@ impl Line {
         true
     }
 
-    /// Whether no answer was measured.
-    pub(in crate::ltp) fn is_unmeasured(&self) -> bool {
-        self.rtt.samples() == 0
-    }
-
     /// Returns how much longer than the light times an answer may take. `None` without a learned margin.
     pub(in crate::ltp) fn rto_margin(&self, rto: RtoPolicy, light: Duration) -> Option<Duration> {
         let RtoPolicy::Learned(RtoBounds { min, max }) = rto else {

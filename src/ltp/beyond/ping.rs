@@ -45,6 +45,7 @@ impl<A: Addr> Engine<A> {
             return Err(Error::PingPending(peer));
         }
         let number = node.draw_number(|number| exports.table.contains(&number));
+        state.is_named = true;
         state.ping = Some(Ping {
             number,
             tries: 0,
@@ -62,22 +63,22 @@ impl PeerState {
     fn send_ping(&mut self, node: &mut Node) {
         if !self.queue(node, Control::Ping) {
             // Treated as lost on the line: the timer repeats it.
-            self.on_ping_sent(node, 0);
+            self.on_ping_sent(node);
         }
     }
 
-    pub(in crate::ltp) fn on_ping_sent(&mut self, node: &mut Node, len: usize) {
-        let now = node.now;
+    pub(in crate::ltp) fn on_ping_sent(&mut self, node: &mut Node) {
+        let (now, departure) = (node.now, self.departure(node.now));
         if self.ping.is_none() {
             return;
         }
-        let timer = self.start(node, self.answer(now, len), TimerKind::Ping);
+        let timer = self.start(node, self.answer(now), TimerKind::Ping);
         if let Some(ping) = &mut self.ping {
             ping.tries = ping.tries.saturating_add(1);
             ping.timer = timer;
-            ping.latest = now;
+            ping.latest = departure;
             if ping.tries == 1 {
-                ping.first = now;
+                ping.first = departure;
             }
         }
     }
@@ -152,10 +153,10 @@ impl Core {
         peers.pings.remove(&ping.number);
         let peer = peers.get_mut(slot)?;
         if is_answered {
-            peer.answered(node.now, ping.first, ping.latest, 0);
+            peer.answered(node.now, ping.first, ping.latest);
         }
         let name = (Role::Sender, node.own_session(ping.number));
-        node.remember(peer, name, End::Plain, None);
+        node.remember(peer, name, End::Plain, None, None);
         Some((peer.id, ping))
     }
 }

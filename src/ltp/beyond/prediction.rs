@@ -1,8 +1,8 @@
 //! Header prediction: the next octets of the red part that was continued last, in a segment without marks.
 
 use crate::ltp::api::Service;
-use crate::ltp::context::{Context, Node};
-use crate::ltp::import::{ImportSession, Imports, Parts, Reception};
+use crate::ltp::context::{Context, Core};
+use crate::ltp::import::{Imports, Parts, Reception};
 use crate::ltp::sdnv::HeaderTemplate;
 use crate::ltp::wire::{Color, Data, SessionId, header};
 
@@ -45,10 +45,11 @@ impl Imports {
     #[inline]
     pub(in crate::ltp) fn receive_predicted(
         &mut self,
-        node: &mut Node,
+        core: &mut Core,
         train: &[u8],
         size: usize,
     ) -> usize {
+        let node = &mut core.node;
         let Some(Prediction {
             session,
             client,
@@ -63,7 +64,11 @@ impl Imports {
             return 0;
         }
         let import = self.table.find_mut(session);
-        let Some(reception) = import.and_then(ImportSession::reception) else {
+        let Some(import) = import else {
+            return 0;
+        };
+        let slot = import.slot;
+        let Some(reception) = import.reception() else {
             return 0;
         };
         if !reception.is_plain(*client, next.offset) {
@@ -93,8 +98,10 @@ impl Imports {
             parts.reports.filled = node.now;
             reception.active = node.now;
         }
+        let len = next.len;
         node.stats.segments_received += count as u64;
-        node.stats.red_octets += (count * next.len) as u64;
+        node.stats.red_octets += (count * len) as u64;
+        core.heard(slot);
         count * size
     }
 }
@@ -143,7 +150,8 @@ fn predict_next(last: &Data<'_>, cx: &mut Context<'_>) {
     let session = cx.session;
     let before = cx.node.prediction.as_ref();
     let is_again = before.is_some_and(|prediction| prediction.session == session);
-    let is_open = cx.peer.keys.accepts_all();
+    // What a stranger sends is counted segment by segment.
+    let is_open = cx.peer.keys.accepts_all() && cx.peer.unproved(cx.node).is_none();
     let next = (is_again && is_open).then(|| NextSegment::behind(session, last));
     cx.node.prediction = Some(Prediction {
         session,

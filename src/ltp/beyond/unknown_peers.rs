@@ -7,8 +7,7 @@ use crate::ltp::auth::Keys;
 use crate::ltp::config::Peer;
 use crate::ltp::context::Core;
 use crate::ltp::engine::Engine;
-use crate::ltp::peer::Origin;
-use crate::ltp::peers::Addresses;
+use crate::ltp::peers::{Addresses, Newcomer};
 use crate::ltp::wire::{Body, Segment};
 use crate::sync::Arc;
 use crate::{Addr, Instant};
@@ -29,7 +28,13 @@ impl<A: Addr> Engine<A> {
     ///
     /// Data of a session from an address that no peer has adds a peer with that address, under the engine ID in
     /// the session. Anybody can claim an ID, so the template should require authentication where the network
-    /// is open. At the limit, an accepted peer without sessions is removed to make room.
+    /// is open. At the limit, an accepted peer gives way: first those that have proved nothing, longest idle first, then
+    /// others without a session. A peer has proved that it hears once it acknowledged a report, or was authenticated, or
+    /// a block or a ping was sent to it.
+    ///
+    /// Until then it is a stranger. Its host is sent at most three times the octets that came from it, and 1 KiB; what
+    /// exceeds that waits. A session of it lives for 30 s at most. All accepted peers together have
+    /// [`Config::strangers`](crate::ltp::Config::strangers) octets for what they send.
     ///
     /// # Errors
     ///
@@ -59,22 +64,27 @@ impl<A: Addr> Engine<A> {
         let policy = self.addresses.policy.as_ref()?;
         let id = segment.session.originator;
         let keys = Arc::clone(&policy.keys);
-        self.addresses.may_add(id, from, &self.core.peers).ok()?;
+        Addresses::<A>::may_add(id, &self.core.peers).ok()?;
         let peer = Peer {
             address: from,
             ..(*policy.template).clone()
         };
-        if self.core.peers.accepted >= policy.limit {
-            let idle = self.core.peers.iter().find(|peer| {
-                peer.origin == Origin::Accepted && peer.exports == 0 && peer.imports == 0
-            });
-            let idle = idle?.id;
-            self.remove_peer(self.core.node.now, idle).ok()?;
+        let Body::Data(data) = &segment.body else {
+            return None;
+        };
+        let peers = &self.core.peers;
+        if peers.accepted >= policy.limit || peers.is_full(&self.core.node) {
+            // Only for a session that can start is anything taken from anybody.
+            let can_start = segment.session.number > 0
+                && self.core.node.services.get(data.client).is_some()
+                && policy.limit > 0;
+            if !can_start || !self.make_way(Newcomer::Stranger, None) {
+                return None;
+            }
         }
         let core = &mut self.core;
         let slot = self.addresses.insert(id, peer, keys, core).ok()?;
-        core.peers.get_mut(slot)?.origin = Origin::Accepted;
-        core.peers.accepted += 1;
+        self.addresses.count_accepted(slot, core);
         core.node.push_event(Event::UnknownPeer { peer: id }, 0);
         Some(slot)
     }

@@ -6,6 +6,7 @@ use super::{ExportSession, Outstanding, Sending, Stage};
 use crate::ltp::api::{Event, Progress, Side};
 use crate::ltp::closed::End;
 use crate::ltp::context::{Cancel, Context, Step};
+use crate::ltp::end_cause::EndCause;
 use crate::ltp::engine::Engine;
 use crate::ltp::peer::Role;
 use crate::ltp::wire::Reason;
@@ -56,7 +57,15 @@ impl ExportSession {
 
     /// Cancels a session as its sender (RFC 5326 section 6.19). The application hears of it once. The peer hears of it
     /// if a segment was sent and the peer did not cancel.
-    pub(in crate::ltp) fn fail(&mut self, by: Side, reason: Reason, cx: &mut Context<'_>) -> Step {
+    pub(in crate::ltp) fn fail(&mut self, cause: EndCause, cx: &mut Context<'_>) -> Step {
+        self.fail_with((Side::Local, cause.reason(), cause), cx)
+    }
+
+    pub(super) fn fail_with(
+        &mut self,
+        (by, reason, cause): (Side, Reason, EndCause),
+        cx: &mut Context<'_>,
+    ) -> Step {
         let Stage::Sending(sending) = &mut self.stage else {
             return match by {
                 Side::Local => Step::Continues,
@@ -73,10 +82,11 @@ impl ExportSession {
             session: cx.session,
             by,
             reason,
+            cause,
             data: mem::take(&mut sending.block),
         };
         cx.node.push_event(failed, 0);
-        let mut cancel = Cancel::new(reason);
+        let mut cancel = Cancel::after(reason, cx);
         let step = match by {
             Side::Local if has_left => cancel.send(Role::Sender, cx),
             Side::Local | Side::Remote => Step::Ends(End::Plain),
@@ -129,7 +139,7 @@ impl ExportSession {
     pub(in crate::ltp) const fn cancel_mut(&mut self) -> Option<&mut Cancel> {
         match &mut self.stage {
             Stage::Cancelling(cancel) => Some(cancel),
-            _ => None,
+            Stage::Sending(_) => None,
         }
     }
 }

@@ -12,8 +12,9 @@ use super::{
 use crate::kit::RangeSet;
 use crate::ltp::beyond::{BlockFlow, Hello, Repairs, ReportRound, SentPart};
 use crate::ltp::context::{Context, ExportTimer, Node};
+use crate::ltp::end_cause::{EndCause, Limit};
 use crate::ltp::peer::MANY_REPORTS;
-use crate::ltp::wire::{Reason, Report};
+use crate::ltp::wire::Report;
 
 /// An answer that comes so long after the light times has waited behind octets in a queue.
 const LATE: Duration = Duration::from_secs(1);
@@ -79,29 +80,27 @@ impl Sending {
     /// Adds a report to those on the same checkpoint, and answers them if they are all, or once their rest is late.
     pub(super) fn gather(
         &mut self,
-        report: &Report<'_>,
+        (checkpoint, told): (u64, (u64, Range<u64>)),
         answered: Option<Outstanding>,
         reported_up_to: u64,
         cx: &mut Context<'_>,
     ) -> Outcome {
         let delay = cx.peer.config.repair_delay;
-        let scope = Range::from(report.scope);
-        let has_gaps = !self.repair().claimed.covers(&scope);
+        let has_gaps = !self.repair().claimed.covers(&told.1);
         let begun = match answered {
-            Some(answered) => Some(self.round_of(answered, reported_up_to, report, cx)),
+            Some(answered) => Some(self.round_of(answered, reported_up_to, told.clone(), cx)),
             None if has_gaps => Some(ReportRound::new(
-                (report.checkpoint, 1),
-                scope.clone(),
+                (checkpoint, 1),
+                told.1.clone(),
                 None,
-                (report.serial, scope.clone()),
+                told.clone(),
             )),
             None => None,
         };
         let is_adaptive = cx.peer.config.redundancy.adaptive().is_some();
         let is_parallel = cx.peer.repairs() == Repairs::Parallel;
         let RepairState { flow, claimed, .. } = self.repair_mut();
-        let part = (report.serial, scope);
-        let round = flow.gather(report.checkpoint, part, begun, |round| {
+        let round = flow.gather(checkpoint, told, begun, |round| {
             // Where the next checkpoint asks about the same, no part is waited for, or none before the last.
             is_adaptive || (is_parallel && round.reaches_end()) || round.is_complete(claimed)
         });
@@ -156,7 +155,7 @@ impl Sending {
         &mut self,
         checkpoint: Outstanding,
         reported_up_to: u64,
-        report: &Report<'_>,
+        told: (u64, Range<u64>),
         cx: &Context<'_>,
     ) -> ReportRound {
         let is_first_pass = checkpoint.report == 0 && checkpoint.retransmitted.is_empty();
@@ -177,8 +176,7 @@ impl Sending {
         });
         let asked = lower..checkpoint.range.end;
         let name = (checkpoint.serial, checkpoint.cycle + 1);
-        let scope = Range::from(report.scope);
-        ReportRound::new(name, asked, part, (report.serial, scope))
+        ReportRound::new(name, asked, part, told)
     }
 
     /// Learns from a round of reports, and answers it.
@@ -235,11 +233,13 @@ impl Sending {
         let place = repair.queue.iter().position(copies);
         let place = place.unwrap_or(repair.queue.len());
         repair.queue.insert(place, Repair::Retransmission(run));
-        if repair.problems > cx.peer.config.problem_limit {
-            return Outcome::Failed(Reason::RETRANSMISSION_LIMIT);
+        let limit = cx.peer.config.problem_limit;
+        if repair.problems > limit {
+            return Outcome::Failed(EndCause::over(Limit::Problems, limit));
         }
-        if round.cycle > cx.peer.config.cycle_limit {
-            return Outcome::Failed(Reason::CYCLE_LIMIT);
+        let limit = cx.peer.config.cycle_limit;
+        if round.cycle > limit {
+            return Outcome::Failed(EndCause::over(Limit::Cycles, limit));
         }
         self.queue_repairs(cx);
         Outcome::Continues
@@ -256,7 +256,8 @@ impl Sending {
     ) {
         if self.repair.is_some() {
             let reported_up_to = self.repair().reported_up_to;
-            let round = self.round_of(answered, reported_up_to, report, cx);
+            let told = (report.serial, report.scope.into());
+            let round = self.round_of(answered, reported_up_to, told, cx);
             let mut all = RangeSet::new();
             all.insert(0..self.red);
             learn_round(&round, &all, cx);

@@ -8,16 +8,14 @@ use core::ops::Range;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::{
-    ExportSession, Exports, MAX_SERIAL_RANGES, Outcome, Repair, RepairState, Retransmission,
-    Sending, Stage,
-};
+use super::{ExportSession, Exports, Outcome, Repair, RepairState, Retransmission, Sending, Stage};
 use crate::Tag;
 use crate::kit::RangeSet;
 use crate::ltp::auth::KeyHash;
 use crate::ltp::context::{Context, Core, SERIALS, Step};
 use crate::ltp::peer::Role;
 use crate::ltp::peers::Peers;
+use crate::ltp::report_history::ReportHistory;
 use crate::ltp::snapshot::{Age, Restored, SavedCancel, require};
 
 /// A session in which a block is sent.
@@ -34,7 +32,7 @@ pub(in crate::ltp) struct SavedExport {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 enum SavedSending {
-    Sending(SavedBlock),
+    Sending(Box<SavedBlock>),
     Cancelling(SavedCancel),
 }
 
@@ -53,6 +51,8 @@ struct SavedBlock {
     wants_checkpoint: bool,
     claimed: RangeSet,
     reports: RangeSet,
+    #[cfg_attr(feature = "serde", serde(default))]
+    is_whole: bool,
     lowest: Option<(u64, u64)>,
     retransmissions: Vec<SavedRetransmission>,
     problems: u32,
@@ -126,7 +126,8 @@ impl Sending {
             serial: self.serial,
             wants_checkpoint: self.wants_checkpoint,
             claimed: repair.claimed.clone(),
-            reports: repair.reports.clone(),
+            reports: repair.history.serials(),
+            is_whole: repair.history.is_whole(),
             lowest: repair.lowest,
             retransmissions: self.save_retransmissions(),
             problems: repair.problems,
@@ -144,8 +145,8 @@ impl Sending {
         require(saved.serial > 0, "exports.serial", at)?;
         let reached = saved.red.min(saved.next.max(saved.may_have_left));
         require(saved.claimed.end() <= reached, "exports.claimed", at)?;
-        let is_few = saved.reports.count() <= MAX_SERIAL_RANGES;
-        require(is_few, "exports.reports", at)?;
+        let history = ReportHistory::restore(&saved.reports, saved.is_whole);
+        require(history.is_within_limit(), "exports.reports", at)?;
         let (may_have_left, serial) = match age {
             Age::Current => (saved.may_have_left, saved.serial),
             Age::Behind => (len, saved.serial.saturating_add(SERIALS)),
@@ -154,7 +155,7 @@ impl Sending {
             may_have_left,
             checked: saved.next,
             claimed: saved.claimed,
-            reports: saved.reports,
+            history,
             lowest: saved.lowest,
             queue: restore_retransmissions(saved.retransmissions, reached, at)?,
             problems: saved.problems,
@@ -167,6 +168,8 @@ impl Sending {
             block: saved.block,
             next: saved.next,
             notifies_sent: saved.notifies_sent,
+            // Whatever is below may have been sent before.
+            first_serial: 1,
             serial,
             unchecked: 0,
             wants_checkpoint: saved.wants_checkpoint,
@@ -225,7 +228,7 @@ impl Exports {
         let save = |number: u64| {
             let export = self.table.get(&number)?;
             let state = match &export.stage {
-                Stage::Sending(sending) => SavedSending::Sending(sending.save()),
+                Stage::Sending(sending) => SavedSending::Sending(Box::new(sending.save())),
                 Stage::Cancelling(cancel) => SavedSending::Cancelling(SavedCancel::of(cancel)),
             };
             Some(SavedExport {
@@ -248,12 +251,12 @@ impl Exports {
         let number = saved.number;
         let name = (Role::Sender, node.own_session(number));
         let is_known = number == 0 || self.table.contains(&number);
-        let is_free = !is_known && node.closed.admit(name).is_none();
+        let is_free = !is_known && node.closed.get(node.now, name).is_none();
         require(is_free, "exports.number", at)?;
         let slot = peers.restored_slot(saved.peer, "exports.peer", at)?;
         let stage = match saved.state {
             SavedSending::Sending(sending) => {
-                let sending = Sending::restore(sending, at, age)?;
+                let sending = Sending::restore(*sending, at, age)?;
                 require(self.place_of(sending.tag).is_err(), "exports.tag", at)?;
                 let octets = &mut node.budget.exports;
                 *octets = octets.saturating_add(sending.block.len());

@@ -40,9 +40,9 @@ impl Exports {
         export: ExportSession,
         peer: &mut PeerState,
     ) -> Option<u32> {
-        let tag = export.tag();
+        let (tag, slot) = (export.tag(), export.slot);
         peer.exports += 1;
-        let place = self.table.insert(number, export)?;
+        let place = self.table.insert(number, export, slot)?;
         if let Some(tag) = tag {
             let Self { table, tags } = self;
             tags.insert(tag, place, |place| table.at(place)?.1.tag());
@@ -128,7 +128,7 @@ impl Exports {
         }
         if let Some(peer) = peers.get_mut(export.slot) {
             peer.exports -= 1;
-            node.remember(peer, (Role::Sender, session), end, export.key_hash);
+            node.remember(peer, (Role::Sender, session), end, export.key_hash, None);
         }
         node.forget_cookies(Role::Sender, session);
         self.table.remove_at(place);

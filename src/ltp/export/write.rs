@@ -5,15 +5,15 @@ use core::ops::Range;
 
 use super::pieces::{Frame, MANY, Piece};
 use super::{ExportSession, Outstanding, Repair, Retransmission, Sending, Stage};
-use crate::ltp::api::Side;
 use crate::ltp::beyond::{HELLO_INTERVAL, Hello};
 use crate::ltp::context::{Context, ExportTimer, Step};
+use crate::ltp::end_cause::EndCause;
 use crate::ltp::output::{Batch, Out, WriteResult};
 use crate::ltp::peer::Queue;
-use crate::ltp::wire::{Body, Checkpoint, Color, Data, Reason};
+use crate::ltp::wire::{Body, Checkpoint, Color, Data};
 
 /// What writing has led to: whether the batch has room, or why the session fails.
-pub(in crate::ltp) type Written = Result<Batch, Reason>;
+type Written = Result<Batch, EndCause>;
 
 impl ExportSession {
     /// Writes the next segment that a queue of the peer asks for, or several of a first pass. `None` if there is no
@@ -31,11 +31,11 @@ impl ExportSession {
         let written = match queue {
             Queue::FirstPasses => sending.send_first_pass(tx, cx),
             Queue::Repairs => sending.send_repair(tx, cx),
-            Queue::Duplicates => sending.send_duplicate(tx, cx),
+            Queue::Duplicates => Ok(sending.send_duplicate(tx, cx)),
         };
         match written {
             Ok(batch) => (Some(batch), Step::Continues),
-            Err(reason) => (Some(Batch::HasRoom), self.fail(Side::Local, reason, cx)),
+            Err(cause) => (Some(Batch::HasRoom), self.fail(cause, cx)),
         }
     }
 }
@@ -84,18 +84,18 @@ impl Sending {
             run.from = first.start;
         }
         let piece = run.next_piece(frame, serial, (red, len));
-        let piece = piece.ok_or(Reason::SYSTEM)?;
+        let piece = piece.ok_or(EndCause::NoRoomInDatagram)?;
         if !run.is_repeated {
             run.since.get_or_insert(cx.node.now);
         }
         if cx.must_space(&piece) {
             return Ok(Batch::HasRoom);
         }
-        let octets = match self.put_piece(&piece, None, tx, cx) {
+        match self.put_piece(&piece, None, tx, cx) {
             WriteResult::NoRoom => return Ok(Batch::Full),
-            WriteResult::Impossible => return Err(Reason::SYSTEM),
-            WriteResult::Written(octets) => octets,
-        };
+            WriteResult::Impossible => return Err(EndCause::NoRoomInDatagram),
+            WriteResult::Written(_) => {}
+        }
         cx.node.stats.octets_resent += piece.range.end - piece.range.start;
         let repair = self.repair_mut();
         if let Some(Repair::Retransmission(run)) = repair.queue.front_mut() {
@@ -103,7 +103,7 @@ impl Sending {
             if let Color::Red(Some(checkpoint)) = piece.color {
                 let run = mem::take(run);
                 repair.queue.pop_front();
-                self.on_checkpoint_sent((checkpoint, piece.range), run, octets, cx);
+                self.on_checkpoint_sent((checkpoint, piece.range), run, cx);
             }
         }
         Ok(Batch::HasRoom)
@@ -123,32 +123,51 @@ impl Sending {
             self.repair_mut().queue.pop_front();
             return Batch::HasRoom;
         };
+        let fit = self.frame(None, cx).fit(piece.range.start, piece.color);
+        if fit.is_none_or(|fit| fit < piece.range.end - piece.range.start) {
+            self.cut_anew(serial, cx);
+            return Batch::HasRoom;
+        }
         let put = self.put_piece(&piece, None, tx, cx);
         if put == WriteResult::NoRoom {
             return Batch::Full;
         }
         self.repair_mut().queue.pop_front();
         if let Some(checkpoint) = self.checkpoint_mut(serial) {
-            checkpoint.latest = cx.node.now;
+            checkpoint.latest = cx.departure();
         }
-        match copies {
-            Some(left) => {
-                self.restart_checkpoint_timer(serial, put.len(), cx);
-                self.on_copy_sent(serial, left, cx);
-            }
-            None => {
-                cx.node.stats.checkpoints_resent += 1;
-                let one = self.checkpoint_mut(serial);
-                let tries = one.map_or((0, 0), |one| (one.tries, one.range.end));
-                let timer = cx.await_report_again(put.len(), serial, tries);
-                if let Some(checkpoint) = self.checkpoint_mut(serial) {
-                    checkpoint.tries = checkpoint.tries.saturating_add(1);
-                    checkpoint.timer = timer;
-                }
-                self.copy_checkpoint(serial, cx);
-            }
+        if let Some(left) = copies {
+            self.restart_checkpoint_timer(serial, cx);
+            self.on_copy_sent(serial, left, cx);
+            return Batch::HasRoom;
         }
+        cx.node.stats.checkpoints_resent += 1;
+        let timer = cx.await_answer(ExportTimer::Checkpoint(serial));
+        if let Some(checkpoint) = self.checkpoint_mut(serial) {
+            checkpoint.tries = checkpoint.tries.saturating_add(1);
+            checkpoint.timer = timer;
+        }
+        self.copy_checkpoint(serial, cx);
         Batch::HasRoom
+    }
+
+    /// Sends the octets of a checkpoint that is too long for a segment of today in shorter ones. The last of them asks
+    /// for the same report under another serial number.
+    fn cut_anew(&mut self, serial: u64, cx: &mut Context<'_>) {
+        let Some(place) = self.place_of(serial) else {
+            return;
+        };
+        let checkpoint = self.checkpoints.remove(place);
+        cx.stop_all(checkpoint.timers());
+        let queue = &mut self.repair_mut().queue;
+        queue.pop_front();
+        let gaps = core::iter::once(checkpoint.range).collect();
+        let run = Retransmission::new(
+            (checkpoint.lower, checkpoint.report),
+            checkpoint.cycle,
+            gaps,
+        );
+        queue.push_front(Repair::Retransmission(run));
     }
 
     // First passes.
@@ -166,18 +185,18 @@ impl Sending {
         }
         let is_due = self.is_checkpoint_due(frame, cx);
         let piece = self.next_piece(frame, is_due);
-        let piece = piece.ok_or(Reason::SYSTEM)?;
+        let piece = piece.ok_or(EndCause::NoRoomInDatagram)?;
         if self.next > 0 && cx.must_space(&piece) {
             return Ok(Batch::HasRoom);
         }
         match self.put_piece(&piece, hello, tx, cx) {
             WriteResult::NoRoom => return Ok(Batch::Full),
-            WriteResult::Impossible => return Err(Reason::SYSTEM),
-            WriteResult::Written(len) => {
+            WriteResult::Impossible => return Err(EndCause::NoRoomInDatagram),
+            WriteResult::Written(_) => {
                 if hello.is_some() {
                     cx.peer.flow.on_hello_sent(cx.node.now);
                 }
-                self.on_first_pass_sent(piece, len, cx);
+                self.on_first_pass_sent(piece, cx);
             }
         }
         Ok(Batch::HasRoom)
@@ -193,7 +212,7 @@ impl Sending {
             || window.is_some_and(|due| frame.reaches(self.next, due))
     }
 
-    fn on_first_pass_sent(&mut self, piece: Piece, len: usize, cx: &mut Context<'_>) {
+    fn on_first_pass_sent(&mut self, piece: Piece, cx: &mut Context<'_>) {
         self.begin_first_part(cx);
         if let Some(repair) = &mut self.repair {
             repair.flow.on_segments(1, HELLO_INTERVAL);
@@ -213,8 +232,9 @@ impl Sending {
                 repair.flow.begin_part(piece.range.end, now);
             }
             let run = Retransmission::default();
-            self.on_checkpoint_sent((checkpoint, piece.range), run, len, cx);
+            self.on_checkpoint_sent((checkpoint, piece.range), run, cx);
         }
+        cx.peer.begun = Some(cx.session.number);
         if self.next == self.len() {
             cx.peer.fresh.pop_front();
             if self.has_more_to_do() {
@@ -228,7 +248,6 @@ impl Sending {
         &mut self,
         (checkpoint, range): (Checkpoint, Range<u64>),
         run: Retransmission,
-        len: usize,
         cx: &mut Context<'_>,
     ) {
         let serial = checkpoint.serial;
@@ -243,11 +262,11 @@ impl Sending {
             mark: checkpoint.mark,
             cycle: run.cycle,
             tries: 1,
-            timer: cx.await_answer(len, ExportTimer::Checkpoint(serial)),
+            timer: cx.await_answer(ExportTimer::Checkpoint(serial)),
             copy: None,
-            first: cx.node.now,
-            latest: cx.node.now,
-            len,
+            first: cx.departure(),
+            latest: cx.departure(),
+            after: self.repair().history.highest(),
             retransmitted: run.gaps,
             lower: run.lower,
             since: run.since,

@@ -3,9 +3,10 @@
 use core::mem;
 
 use super::{ImportSession, Reception, SESSION, Stage};
-use crate::ltp::api::{Error, Event, Side};
+use crate::ltp::api::{Error, Event, Service, Side};
 use crate::ltp::closed::End;
 use crate::ltp::context::{Cancel, Context, EVENT_OVERHEAD, Step};
+use crate::ltp::end_cause::EndCause;
 use crate::ltp::engine::Engine;
 use crate::ltp::peer::Role;
 use crate::ltp::wire::{Reason, SessionId};
@@ -22,7 +23,7 @@ impl<A: Addr> Engine<A> {
         let mut is_known = false;
         self.imports.with(session, &mut self.core, |import, cx| {
             is_known = import.reception().is_some();
-            import.cancel(Reason::USER, cx)
+            import.cancel(EndCause::Application, cx)
         });
         is_known.then_some(()).ok_or(Error::UnknownSession(session))
     }
@@ -31,8 +32,8 @@ impl<A: Addr> Engine<A> {
 impl ImportSession {
     /// Cancels a session as its receiver (RFC 5326 section 6.19): frees what it holds, and sends CRs until one is
     /// acknowledged.
-    pub(in crate::ltp) fn cancel(&mut self, reason: Reason, cx: &mut Context<'_>) -> Step {
-        let is_new = self.stop(Side::Local, reason, cx);
+    pub(in crate::ltp) fn cancel(&mut self, cause: EndCause, cx: &mut Context<'_>) -> Step {
+        let is_new = self.stop(cause, cx);
         match self.cancel_mut().filter(|_| is_new) {
             Some(cancel) => cancel.send(Role::Receiver, cx),
             None => Step::Continues,
@@ -40,11 +41,25 @@ impl ImportSession {
     }
 
     /// Frees what a session holds, and reports the cancellation once. False if it was cancelled before.
-    pub(in crate::ltp) fn stop(&mut self, by: Side, reason: Reason, cx: &mut Context<'_>) -> bool {
+    pub(in crate::ltp) fn stop(&mut self, cause: EndCause, cx: &mut Context<'_>) -> bool {
+        let is_reporting = self.reception().is_some_and(|one| one.has_reports());
+        let reason = match cause {
+            // The sender has not failed to answer, it has just stopped.
+            EndCause::PeerSilent(_) if !is_reporting => Reason::SYSTEM,
+            cause => cause.reason(),
+        };
+        self.stop_with((Side::Local, reason, cause), cx)
+    }
+
+    fn stop_with(
+        &mut self,
+        (by, reason, cause): (Side, Reason, EndCause),
+        cx: &mut Context<'_>,
+    ) -> bool {
         if matches!(self.stage, Stage::Cancelling(_)) {
             return false;
         }
-        let cancelling = Stage::Cancelling(Cancel::new(reason));
+        let cancelling = Stage::Cancelling(Cancel::after(reason, cx));
         if let Stage::Receiving(reception) = mem::replace(&mut self.stage, cancelling) {
             reception.release(cx);
             cx.node.stats.imports_cancelled += 1;
@@ -54,6 +69,7 @@ impl ImportSession {
                 client,
                 by,
                 reason,
+                cause,
                 after_delivery: reception.is_delivered,
             };
             cx.node.push_service_event(client, event, EVENT_OVERHEAD);
@@ -69,15 +85,31 @@ impl ImportSession {
             // Red data that still come must not be delivered any more.
             _ => End::Plain,
         };
-        self.stop(Side::Local, Reason::SYSTEM, cx);
+        let silent_for = self.reception().map(|one| cx.node.now - one.active);
+        self.stop(EndCause::PeerSilent(silent_for.unwrap_or_default()), cx);
         Step::Ends(end)
     }
 
     /// Stops the timers of a session that is closed, and frees what it holds.
     pub(super) fn release(&self, cx: &mut Context<'_>) {
+        cx.stop(self.lifetime);
         match &self.stage {
             Stage::Receiving(reception) => reception.release(cx),
             Stage::Cancelling(cancel) => cx.stop(cancel.timer),
+        }
+    }
+
+    /// Whether the sender or the application has heard of the session, or may have.
+    pub(in crate::ltp) fn has_been_heard_of(&self) -> bool {
+        match &self.stage {
+            Stage::Receiving(reception) => {
+                let parts = reception.parts.as_ref();
+                let has_reported = parts.is_none_or(|parts| {
+                    parts.reports.first() != reception.serial || parts.green.is_some()
+                });
+                has_reported || reception.is_delivered || reception.service == Service::Streaming
+            }
+            Stage::Cancelling(_) => true,
         }
     }
 
@@ -85,13 +117,13 @@ impl ImportSession {
     pub(in crate::ltp) const fn cancel_mut(&mut self) -> Option<&mut Cancel> {
         match &mut self.stage {
             Stage::Cancelling(cancel) => Some(cancel),
-            _ => None,
+            Stage::Receiving(_) => None,
         }
     }
 
     /// Handles a CS (RFC 5326 section 6.17), which was acknowledged.
     pub(in crate::ltp) fn on_cancel(&mut self, reason: Reason, cx: &mut Context<'_>) -> Step {
-        self.stop(Side::Remote, reason, cx);
+        self.stop_with((Side::Remote, reason, EndCause::Peer), cx);
         Step::Ends(End::Plain)
     }
 
@@ -106,13 +138,14 @@ impl ImportSession {
 
 impl Reception {
     fn end(&self) -> End {
-        let green = self.parts.as_ref().and_then(|parts| parts.green);
+        let parts = self.parts.as_ref();
+        let green = parts.and_then(|parts| Some((parts.green?, parts.green_end)));
         match (self.is_delivered, self.red, green) {
             (true, Some(red), _) => End::Delivered {
                 red,
                 serial: self.serial,
             },
-            (false, None, Some(low)) => End::GreenOnly { low },
+            (false, None, Some((low, Some(end)))) => End::GreenOnly { low, end },
             _ => End::Plain,
         }
     }
@@ -139,7 +172,10 @@ impl Reception {
     /// RFC 5326 section 6.14 does not require the first of these conditions, and section 8.2 not the second. RFC 5325
     /// section 3.2 has the reading that works.
     pub(in crate::ltp) fn close_if_over(&self) -> Step {
-        let is_green_over = self.parts.as_ref().is_some_and(|parts| parts.is_green_over);
+        let is_green_over = self
+            .parts
+            .as_ref()
+            .is_some_and(|parts| parts.green_end.is_some());
         let is_over =
             self.is_delivered && !self.has_reports() && (self.ends_block || is_green_over);
         if is_over {

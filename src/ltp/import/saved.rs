@@ -14,12 +14,14 @@ use crate::ltp::api::Service;
 use crate::ltp::auth::KeyHash;
 use crate::ltp::buffer_pool::BufferPool;
 use crate::ltp::context::{Context, Core, Step};
+use crate::ltp::end_cause::EndCause;
+use crate::ltp::fingerprint::Fingerprint;
 use crate::ltp::peer::Role;
 use crate::ltp::peers::Peers;
 use crate::ltp::reassembly::{Reassembly, Room};
 use crate::ltp::report::Reports;
 use crate::ltp::snapshot::{Age, Restored, SavedCancel, require};
-use crate::ltp::wire::{Reason, SessionId};
+use crate::ltp::wire::SessionId;
 
 /// A session in which a block is received.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub(in crate::ltp) struct SavedImport {
     session: SessionId,
     peer: u64,
     key_hash: Option<KeyHash>,
+    #[cfg_attr(feature = "serde", serde(default))]
+    fingerprint: Option<Fingerprint>,
     stage: SavedStage,
 }
 
@@ -47,7 +51,8 @@ struct SavedReception {
     red: Option<u64>,
     ends_block: bool,
     green: Option<u64>,
-    is_green_over: bool,
+    #[cfg_attr(feature = "serde", serde(default))]
+    green_end: Option<u64>,
     is_delivered: bool,
     streamed: u64,
     serial: u64,
@@ -91,7 +96,7 @@ impl Reception {
             red: self.red,
             ends_block: self.ends_block,
             green: parts.green,
-            is_green_over: parts.is_green_over,
+            green_end: parts.green_end,
             is_delivered: self.is_delivered,
             streamed: parts.streamed,
             serial: self.serial,
@@ -129,12 +134,12 @@ impl Reception {
             held.run_from(0)
         };
         require(saved.streamed <= contiguous, "imports.streamed", at)?;
-        let checkpoints = saved.checkpoints.clone();
-        let reports = Reports::restore(checkpoints, saved.primary, saved.problems);
+        let reports = Reports::restore(&saved.checkpoints, saved.primary, saved.problems);
         let parts = Parts {
-            is_green_over: saved.is_green_over,
+            green: saved.green,
+            green_end: saved.green_end,
             streamed: saved.streamed,
-            ..Parts::new(saved.green, reports)
+            ..Parts::new(None, reports)
         };
         Ok(Self {
             red: saved.red,
@@ -161,7 +166,12 @@ impl Reception {
             let Some(free) = free.filter(|_| is_short) else {
                 return false;
             };
-            let room = Room { free, limit, red };
+            let room = Room {
+                free,
+                spare: free,
+                limit,
+                red,
+            };
             let stored = self.parts().red.store(&range, &piece.data, room, &mut pool);
             if stored.is_none() {
                 return false;
@@ -177,13 +187,13 @@ impl Reception {
         pieces: &[SavedPiece],
         age: Age,
         cx: &mut Context<'_>,
-    ) -> Result<Step, Reason> {
+    ) -> Result<Step, EndCause> {
         let (free, limit) = (cx.node.budget.free(), cx.peer.config.session_octets);
         let is_kept = self.refill(pieces, free, limit);
         self.recharge(cx);
         // Claims made since are not in the snapshot, and a peer never sends again what was claimed.
         if !is_kept || (age == Age::Behind && !self.is_delivered) {
-            return Err(Reason::SYSTEM);
+            return Err(EndCause::StateLost);
         }
         self.guard(cx);
         self.schedule_piece(cx);
@@ -208,6 +218,7 @@ impl Imports {
                 session,
                 peer: peers.id(import.slot),
                 key_hash: import.key_hash,
+                fingerprint: Some(import.fingerprint),
                 stage,
             })
         };
@@ -222,11 +233,13 @@ impl Imports {
     ) -> Restored {
         let session = saved.session;
         let is_known = session.number == 0 || self.table.contains(&session);
-        let is_free = !is_known && core.node.closed.admit((Role::Receiver, session)).is_none();
+        let name = (Role::Receiver, session);
+        let node = &core.node;
+        let is_free = !is_known && node.closed.get(node.now, name).is_none();
         require(is_free, "imports.session", at)?;
         let slot = core.peers.restored_slot(saved.peer, "imports.peer", at)?;
-        let (stage, pieces) = match saved.stage {
-            SavedStage::Cancelling(cancel) => (Stage::Cancelling(cancel.restore()), Vec::new()),
+        let (stage, pieces, client) = match saved.stage {
+            SavedStage::Cancelling(cancel) => (Stage::Cancelling(cancel.restore()), Vec::new(), 0),
             SavedStage::Receiving(reception) => {
                 let service = core.node.services.get(reception.client);
                 // A delivered session may be for a service that was closed.
@@ -234,12 +247,18 @@ impl Imports {
                 require(is_served, "imports.client", at)?;
                 let service = service.unwrap_or_default();
                 let restored = Reception::restore(&reception, service, at, core.node.now)?;
-                (Stage::Receiving(restored), reception.pieces)
+                (
+                    Stage::Receiving(restored),
+                    reception.pieces,
+                    reception.client,
+                )
             }
         };
         let import = ImportSession {
             slot,
             key_hash: saved.key_hash,
+            lifetime: None,
+            fingerprint: saved.fingerprint.unwrap_or(Fingerprint::new(client)),
             stage,
         };
         if let Some(place) = self.insert(session, import, core) {

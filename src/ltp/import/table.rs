@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use super::{ImportSession, Stage};
 use crate::ltp::closed::End;
 use crate::ltp::context::{Context, Core, Node, Step};
+use crate::ltp::end_cause::EndCause;
 use crate::ltp::peer::Role;
 use crate::ltp::table::{Keyed, Sessions};
 use crate::ltp::wire::{Data, SessionId};
@@ -30,9 +31,11 @@ impl Imports {
         core: &mut Core,
     ) {
         let count = self.table.len();
-        let started = core
-            .context(slot, session)
-            .and_then(|mut cx| ImportSession::start(data, count, &mut cx));
+        let started = core.context(slot, session).and_then(|mut cx| {
+            let (mut import, step) = ImportSession::start(data, count, &mut cx)?;
+            import.lifetime = cx.limit_lifetime();
+            Some((import, step))
+        });
         if let Some((import, step)) = started {
             let place = self.insert(session, import, core);
             self.finish(place, step, core);
@@ -46,10 +49,11 @@ impl Imports {
         import: ImportSession,
         core: &mut Core,
     ) -> Option<u32> {
-        if let Some(peer) = core.peers.get_mut(import.slot) {
+        let slot = import.slot;
+        if let Some(peer) = core.peers.get_mut(slot) {
             peer.imports += 1;
         }
-        self.table.insert(session, import)
+        self.table.insert(session, import, slot)
     }
 
     /// Runs a session, if there is one.
@@ -103,6 +107,27 @@ impl Imports {
     }
 
     fn close(&mut self, place: u32, end: End, core: &mut Core) {
+        self.release(place, Some(end), core);
+    }
+
+    /// Ends a session whose peer is removed.
+    pub(in crate::ltp) fn stop_at(&mut self, place: u32, core: &mut Core) {
+        self.run(place, core, |import, cx| {
+            import.stop(EndCause::PeerRemoved, cx);
+            Step::Ends(End::Plain)
+        });
+    }
+
+    /// Ends a session that gives way to another. One of which neither side has heard anything may start anew.
+    pub(in crate::ltp) fn drop_at(&mut self, place: u32, core: &mut Core) {
+        match self.table.at(place) {
+            Some((_, import)) if import.has_been_heard_of() => self.stop_at(place, core),
+            _ => self.release(place, None, core),
+        }
+    }
+
+    /// Frees what a session holds, and remembers how it ended.
+    fn release(&mut self, place: u32, end: Option<End>, core: &mut Core) {
         if let Some((session, import)) = self.table.at_mut(place)
             && let Some(mut cx) = core.context(import.slot, *session)
         {
@@ -110,7 +135,11 @@ impl Imports {
             import.release(&mut cx);
             cx.peer.imports -= 1;
             cx.node.forget_cookies(Role::Receiver, *session);
-            cx.node.remember(cx.peer, name, end, import.key_hash);
+            if let Some(end) = end {
+                let fingerprint = Some(import.fingerprint);
+                cx.node
+                    .remember(cx.peer, name, end, import.key_hash, fingerprint);
+            }
         }
         self.table.remove_at(place);
     }

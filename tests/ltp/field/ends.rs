@@ -24,7 +24,6 @@ fn end(alone: &Alone<u64>) -> String {
 
 /// RFC 5326 section 3.2.4: reason 1 says that there is no such service, and reason 0 that the service cancels.
 #[test]
-#[ignore = "that a service which closes cancels by itself is not yet kept"]
 fn closing_a_service_in_the_middle_of_a_block_cancels_it_by_the_service() {
     let mut alone = receiver(Peer::new(PEER));
     alone.hear(PEER, "00 01 05 00 04 00 05 41*5");
@@ -48,7 +47,6 @@ fn a_block_for_a_service_that_is_not_open_is_refused_as_unreachable() {
 }
 
 #[test]
-#[ignore = "that messages tell the ends of sessions apart is not yet kept"]
 fn a_block_over_a_limit_is_told_with_the_limit_and_its_value() {
     let mut alone = receiver(Peer {
         session_octets: 1_000_000,
@@ -64,7 +62,6 @@ fn a_block_over_a_limit_is_told_with_the_limit_and_its_value() {
 
 /// Four ends that were one: a limit, silence, a service that closed, and the peer's own cancellation.
 #[test]
-#[ignore = "that messages tell the ends of sessions apart is not yet kept"]
 fn the_ends_of_a_reception_are_told_apart() {
     let mut ends = Vec::new();
     let begun = || {
@@ -98,7 +95,6 @@ fn the_ends_of_a_reception_are_told_apart() {
 
 /// A block that nobody answered and one whose repeats ran out are not the same to its sender.
 #[test]
-#[ignore = "that messages tell the ends of sessions apart is not yet kept"]
 fn a_peer_that_is_silent_is_told_apart_from_one_that_exceeds_a_limit() {
     let fate = |claims: bool| {
         let mut alone = Alone::new(Config::engine(1), 1);
@@ -154,7 +150,6 @@ fn an_error_that_gives_a_block_back_does_not_print_its_octets() {
 /// What was told is told, and is not there again after a restart.
 #[cfg(feature = "blocking")]
 #[test]
-#[ignore = "that an end which was waited for is over is not yet kept"]
 fn a_block_whose_end_was_waited_for_is_not_restored() {
     use core::time::Duration;
 

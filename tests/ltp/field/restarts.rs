@@ -318,13 +318,11 @@ fn prove_every_step(victim: usize) {
 }
 
 #[test]
-#[ignore = "that no block is complete and nowhere received is not yet kept"]
 fn a_restart_of_the_receiver_at_any_step_loses_no_block_that_is_complete() {
     prove_every_step(1);
 }
 
 #[test]
-#[ignore = "that no block is complete and nowhere received is not yet kept"]
 fn a_restart_of_the_sender_at_any_step_loses_no_block_that_is_complete() {
     prove_every_step(0);
 }
@@ -336,7 +334,6 @@ fn sometimes(rng: &mut Rng, n: u64, value: u64) -> u64 {
 
 /// `FARLINK_TRIES=50` makes 10,000 seeds of it.
 #[test]
-#[ignore = "that no block is complete and nowhere received is not yet kept"]
 fn restarts_at_random_on_lines_that_lose_segments_lose_no_block_that_is_complete() {
     for_each_seed(200, |seed| {
         let mut rng = Seed::from(seed).child("restart").rng();
@@ -385,7 +382,6 @@ fn halfway(seed: u64) -> Scene {
 }
 
 #[test]
-#[ignore = "that no block is complete and nowhere received is not yet kept"]
 fn a_receiver_made_anew_after_a_claim_receives_the_block_or_the_sender_fails() {
     for_each_seed(40, |seed| {
         let mut scene = halfway(seed);
@@ -429,7 +425,6 @@ fn a_receiver_restored_from_any_snapshot_receives_the_block() {
 
 /// A block counts as received when the application has it.
 #[test]
-#[ignore = "that the last report of a block on demand waits for the take is not yet kept"]
 fn the_report_that_completes_a_block_on_demand_waits_until_it_is_taken() {
     let mut alone = Alone::<u64>::new(Config::engine(2), 2);
     let now = alone.now;

@@ -55,7 +55,6 @@ fn tagged(tag: u64, len: usize) -> Block {
 // Contacts that end.
 
 #[test]
-#[ignore = "that a reception outlives the silence of a peer that was heard is not yet kept"]
 fn a_silence_of_32_s_does_not_end_a_reception() {
     let mut alone = Alone::new(Config::engine(2), 2);
     alone
@@ -73,7 +72,6 @@ fn a_silence_of_32_s_does_not_end_a_reception() {
 }
 
 #[test]
-#[ignore = "that blocks outlive the silence of a peer that was heard is not yet kept"]
 fn blocks_outlive_a_gap_in_contact_of_which_nobody_was_told() {
     for gap in [13, 32, 120] {
         let lines = [(); 2].map(|()| dark(8, 8 + gap, Line::delayed(NEAR)));
@@ -129,7 +127,6 @@ fn a_peer_that_was_never_heard_is_given_up_after_12_s() {
 }
 
 #[test]
-#[ignore = "that a peer that was heard is tried for 10 minutes, with a probe a minute, is not yet kept"]
 fn a_peer_that_was_heard_is_tried_for_ten_minutes_with_few_probes() {
     let gone = || dark(10, 100_000, Line::delayed(NEAR));
     let mut scene = Scene::pair([peer(2), peer(1)], [gone(), gone()]);
@@ -157,20 +154,12 @@ fn a_peer_that_was_heard_is_tried_for_ten_minutes_with_few_probes() {
 // Lines that are slower than the answer.
 
 #[test]
-#[ignore = "that timers know how long a segment takes is not yet kept"]
 fn a_segment_that_takes_14_s_outlasts_no_guard() {
-    // The rate is known to the sender, to both, or to nobody.
-    let peers = [
-        [paced(2, 100), peer(1)],
-        [paced(2, 100), paced(1, 100)],
-        [peer(2), peer(1)],
-    ];
-    for (at, peers) in peers.into_iter().enumerate() {
-        let there = match at {
-            2 => slow(NEAR, 100),
-            _ => Line::delayed(NEAR),
-        };
-        let mut scene = Scene::pair(peers, [there, Line::delayed(NEAR)]);
+    // The rate is known to the sender, or to both.
+    let peers = [[paced(2, 100), peer(1)], [paced(2, 100), paced(1, 100)]];
+    for peers in peers {
+        let lines = [Line::delayed(NEAR), Line::delayed(NEAR)];
+        let mut scene = Scene::pair(peers, lines);
         scene.send(1, tagged(1, 5000));
 
         let span = scene.run_until_over(1200);
@@ -181,7 +170,6 @@ fn a_segment_that_takes_14_s_outlasts_no_guard() {
 }
 
 #[test]
-#[ignore = "that timers start behind the backlog of the engine is not yet kept"]
 fn a_checkpoint_is_not_repeated_while_octets_before_it_leave() {
     let peers = [2, 1].map(|id| Peer {
         flow: Flow::rate(1000).with_burst(1 << 16),
@@ -198,9 +186,24 @@ fn a_checkpoint_is_not_repeated_while_octets_before_it_leave() {
     assert!(span < secs(70), "{span:?}");
 }
 
+/// The first segment of the answer takes longer than a peer that was never heard is given, so one must have been heard.
+#[test]
+fn a_line_of_14_s_a_segment_carries_blocks_to_a_peer_that_was_heard_though_nobody_knows_its_rate() {
+    let lines = [slow(NEAR, 100), Line::delayed(NEAR)];
+    let mut scene = Scene::pair([peer(2), peer(1)], lines);
+    scene.send(1, tagged(1, 500));
+    scene.run(20);
+    assert_eq!(scene.complete(1).len(), 1);
+    scene.send(1, tagged(2, 5000));
+
+    let span = scene.run_until_over(1200);
+
+    scene.assert_all_complete(&[500, 5000]);
+    assert!(span < secs(300), "{span:?}");
+}
+
 /// What a rate allows at once follows the rate: no more than two segments, or a few milliseconds.
 #[test]
-#[ignore = "that the burst follows the rate is not yet kept"]
 fn no_more_than_two_segments_leave_at_once_at_a_low_rate() {
     let mut alone = Alone::new(Config::engine(1), 1);
     let slow = Peer {
@@ -219,7 +222,6 @@ fn no_more_than_two_segments_leave_at_once_at_a_low_rate() {
 }
 
 #[test]
-#[ignore = "that any segment of a peer counts as hearing it is not yet kept"]
 fn a_block_that_waits_behind_the_repairs_of_another_is_not_cancelled() {
     for red in [Red::All, Red::Octets(1300)] {
         let there = losing(40, Line::delayed(NEAR));
@@ -255,7 +257,6 @@ fn a_block_that_waits_behind_the_repairs_of_another_is_not_cancelled() {
 }
 
 #[test]
-#[ignore = "that any segment of a peer counts as hearing it is not yet kept"]
 fn three_blocks_from_the_moon_that_are_repaired_in_turn_are_all_received() {
     let light = Duration::from_millis(1300);
     let moon = |id| paced(id, 4000).at_distance(light);
@@ -273,7 +274,6 @@ fn three_blocks_from_the_moon_that_are_repaired_in_turn_are_all_received() {
 // Segments that the path takes no more.
 
 #[test]
-#[ignore = "that what waits is cut anew when the segment size changes is not yet kept"]
 fn a_checkpoint_that_is_too_long_for_the_path_is_cut_anew() {
     let change = Instant::ZERO + Duration::from_millis(500);
     let there = Line::delayed(NEAR)
@@ -295,7 +295,6 @@ fn a_checkpoint_that_is_too_long_for_the_path_is_cut_anew() {
 }
 
 #[test]
-#[ignore = "that what waits is cut anew when the segment size changes is not yet kept"]
 fn a_report_that_is_too_long_for_the_path_is_made_anew_of_shorter_ones() {
     let mut alone = Alone::new(Config::engine(2), 2);
     let long = Peer {
@@ -391,7 +390,6 @@ impl Asymmetry {
 }
 
 #[test]
-#[ignore = "that feedback keeps to its share of the return rate is not yet kept"]
 fn a_return_link_8000_times_slower_carries_the_reports() {
     for is_adaptive in [false, true] {
         for is_told in [false, true] {
@@ -412,27 +410,36 @@ fn a_return_link_8000_times_slower_carries_the_reports() {
 }
 
 #[test]
-#[ignore = "that feedback keeps to its share of the return rate is not yet kept"]
 fn a_return_link_1000_times_slower_serves_both_ways_alike() {
-    for light in [1, 250, 1300, 3_600_000].map(Duration::from_millis) {
-        let [fixed, adaptive] = [false, true].map(|is_adaptive| {
-            let line = Asymmetry {
-                len: 4_000_000,
-                rates: [250_000, 250],
-                light,
-                is_told: true,
-                is_lossy: true,
-                is_adaptive,
-            };
-            line.transfer()
-        });
+    for light in [1, 250, 1300].map(Duration::from_millis) {
+        serves_both_ways_alike(light);
+    }
+}
 
-        let faster = fixed.min(adaptive);
-        for span in [fixed, adaptive] {
-            assert!(
-                span.as_secs_f64() <= 1.2 * faster.as_secs_f64(),
-                "{light:?}: fixed {fixed:?}, adaptive {adaptive:?}"
-            );
-        }
+#[test]
+#[ignore = "that a repair which is lost costs no round trip without `adaptive()` is not yet kept"]
+fn a_return_link_1000_times_slower_serves_both_ways_alike_over_an_hour_of_light() {
+    serves_both_ways_alike(Duration::from_secs(3600));
+}
+
+fn serves_both_ways_alike(light: Duration) {
+    let [fixed, adaptive] = [false, true].map(|is_adaptive| {
+        let line = Asymmetry {
+            len: 4_000_000,
+            rates: [250_000, 250],
+            light,
+            is_told: true,
+            is_lossy: true,
+            is_adaptive,
+        };
+        line.transfer()
+    });
+
+    let faster = fixed.min(adaptive);
+    for span in [fixed, adaptive] {
+        assert!(
+            span.as_secs_f64() <= 1.2 * faster.as_secs_f64(),
+            "{light:?}: fixed {fixed:?}, adaptive {adaptive:?}"
+        );
     }
 }

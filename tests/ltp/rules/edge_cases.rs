@@ -8,12 +8,6 @@ use crate::line::hop;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn encoded(session: SessionId, body: Body<'_>) -> Vec<u8> {
-    let mut octets = Vec::new();
-    Segment::new(session, body).encode(&mut octets);
-    octets
-}
-
 // Data.
 
 #[test]
@@ -125,7 +119,7 @@ fn blocks_beyond_the_number_of_sessions_arrive_once_others_are_over() {
 }
 
 #[test]
-fn closing_a_service_cancels_what_is_under_way_with_unreach() {
+fn closing_a_service_cancels_what_is_under_way_as_the_service_does() {
     let mut line = Line::new(1, OWLT);
     line.judge(lose(3, 100));
     line.send(1, &pattern(5000), Red::All);
@@ -139,7 +133,7 @@ fn closing_a_service_cancels_what_is_under_way_with_unreach() {
         line.events(2)[..],
         [Event::Cancelled {
             by: Side::Local,
-            reason: Reason::UNREACHABLE,
+            reason: Reason::USER,
             ..
         }]
     ));
@@ -147,7 +141,7 @@ fn closing_a_service_cancels_what_is_under_way_with_unreach() {
         line.events(1)[..],
         [Event::Failed {
             by: Side::Remote,
-            reason: Reason::UNREACHABLE,
+            reason: Reason::USER,
             ..
         }]
     ));
@@ -226,7 +220,6 @@ fn a_cancelled_reception_stays_cancelled_whatever_comes_late() {
 #[test]
 fn a_closed_session_is_forgotten_only_when_nobody_can_ask_for_it_any_more() {
     let few = |config: &mut farlink::ltp::Config| {
-        config.min_closed = 0;
         config.max_closed = 8;
     };
     let mut line = Line::with(1, OWLT, few, |_| {});
@@ -244,8 +237,8 @@ fn a_closed_session_is_forgotten_only_when_nobody_can_ask_for_it_any_more() {
     end(&mut line, 1);
     line.events(2);
 
-    // Six tries of 8 s, twice.
-    for (wait, deliveries) in [(90, 0), (10, 1)] {
+    // As long as a sender waits for an answer, and six tries of 8 s, twice.
+    for (wait, deliveries) in [(690, 0), (700, 1)] {
         line.run_for(SECOND * wait);
         end(&mut line, wait.into());
         line.events(2);
@@ -367,8 +360,8 @@ fn what_a_receiver_says_to_another_engine_is_not_for_this_one() {
 }
 
 #[test]
-fn segments_count_whatever_address_they_come_from_and_answers_go_to_the_one_that_is_configured() {
-    let mut line = Line::new(1, OWLT);
+fn segments_of_a_peer_that_roams_count_wherever_they_come_from_and_answers_go_to_its_address() {
+    let mut line = Line::with(1, OWLT, |_| {}, |peer| peer.roams = true);
     let session = line.send(1, &pattern(10), Red::All);
     line.drain();
     let claims = [0..10];

@@ -4,8 +4,8 @@ use core::num::NonZeroU32;
 use core::time::Duration;
 
 use farlink::ltp::{
-    Body, Checkpoint, Claims, Color, Command, Cue, Data, Error, Event, Flow, Mark, Reason, Red,
-    Report, Service, SessionId, Side,
+    Body, Checkpoint, Claims, Color, Command, Cue, Data, EndCause, Error, Event, Flow, Mark,
+    Reason, Red, Report, Segment, Service, SessionId, Side,
 };
 use farlink::{Cause, Instant, Link, Machine as _, Tag};
 
@@ -73,6 +73,23 @@ fn green(offset: u64, octets: &[u8], ends_block: bool) -> Body<'_> {
 
 /// The reports that the second engine sent: checkpoint, scope, claims.
 type Reported = (u64, (u64, u64), Vec<(u64, u64)>);
+
+/// Returns the octets of a segment.
+fn encoded(session: SessionId, body: Body<'_>) -> Vec<u8> {
+    let mut octets = Vec::new();
+    Segment::new(session, body).encode(&mut octets);
+    octets
+}
+
+/// Lets engine 1 hear a segment that concerns no session.
+fn hear_peer(line: &mut Line) {
+    line.give(1, NOTHING, Body::CancelAckToSender);
+}
+
+const NOTHING: SessionId = SessionId {
+    originator: 1,
+    number: 99,
+};
 
 fn reports(line: &Line) -> Vec<Reported> {
     line.bodies()
@@ -192,6 +209,10 @@ fn a_checkpoint_is_sent_six_times_and_then_the_session_is_cancelled_with_rlexc()
     line.judge(|_| Fate::Drop);
 
     line.send(1, &pattern(100), Red::All);
+    for _ in 0..24 {
+        hear_peer(&mut line);
+        line.run_for(Duration::from_secs(1));
+    }
     line.run();
 
     assert_eq!(line.codes(), [3, 3, 3, 3, 3, 3, 12, 12, 12, 12, 12, 12]);
@@ -208,6 +229,23 @@ fn a_checkpoint_is_sent_six_times_and_then_the_session_is_cancelled_with_rlexc()
         panic!("{events:?}");
     };
     assert_eq!(data[..], pattern(100), "the block is given back");
+    assert_eq!(line.left(), (0, 0, 0));
+}
+
+/// Who was never heard gets no more than a probe now and then, and is told once that it is given up.
+#[test]
+fn a_peer_that_was_never_heard_is_asked_three_times_within_12_s_and_told_once() {
+    let mut line = Line::new(1, Duration::ZERO);
+    line.judge(|_| Fate::Drop);
+
+    line.send(1, &pattern(100), Red::All);
+    line.run();
+
+    assert_eq!(line.codes(), [3, 3, 3, 12]);
+    let events = line.events(1);
+    let silent = EndCause::PeerSilent(Duration::from_secs(12));
+    let is_silent = matches!(events[..], [Event::Failed { cause, .. }] if cause == silent);
+    assert!(is_silent, "{events:?}");
     assert_eq!(line.left(), (0, 0, 0));
 }
 
@@ -343,21 +381,42 @@ fn a_report_covers_the_checkpointed_scope_and_a_secondary_one_starts_where_the_c
 }
 
 #[test]
-fn a_checkpoint_that_cites_an_unknown_report_or_was_overtaken_is_answered_from_0() {
+fn a_checkpoint_that_was_overtaken_is_answered_from_0() {
     let mut line = Line::new(1, OWLT);
     line.give(2, FOREIGN, checkpoint(6, 0, Mark::None, 50, &[0; 10]));
     line.give(2, FOREIGN, checkpoint(5, 0, Mark::None, 20, &[0; 10]));
-    line.give(2, FOREIGN, checkpoint(7, 9999, Mark::None, 30, &[0; 10]));
     line.drain();
 
     assert_eq!(
         reports(&line),
+        // Claims are those of when the report is written.
         [
-            (6, (0, 60), vec![(50, 60)]),
+            (6, (0, 60), vec![(20, 30), (50, 60)]),
             (5, (0, 30), vec![(20, 30)]),
-            (7, (0, 40), vec![(20, 40)]),
         ]
     );
+}
+
+/// Whoever sent it was told of octets that are nowhere any more.
+#[test]
+fn a_checkpoint_that_cites_a_report_which_was_never_made_ends_the_session() {
+    let mut line = Line::new(1, OWLT);
+    line.give(2, FOREIGN, checkpoint(6, 0, Mark::None, 50, &[0; 10]));
+    line.drain();
+    line.give(2, FOREIGN, checkpoint(7, 99_999, Mark::None, 30, &[0; 10]));
+    line.drain();
+
+    assert_eq!(line.codes(), [8, 14]);
+    let events = line.events(2);
+    let end = matches!(
+        events[..],
+        [Event::Cancelled {
+            by: Side::Local,
+            reason: Reason::SYSTEM,
+            ..
+        }]
+    );
+    assert!(end, "{events:?}");
 }
 
 #[test]
@@ -606,7 +665,7 @@ fn a_delayed_retransmission_gathers_reports() {
     let session = line.send(1, &pattern(1000), Red::All);
     line.drain();
 
-    for (serial, scope, claim) in [(9, 0..500, 0..100), (10, 0..1000, 100..1000)] {
+    for (serial, scope, claim) in [(9, 0..500, 0..100), (10, 100..1000, 100..1000)] {
         let claims = [claim];
         let body = Body::Report(Report {
             serial,

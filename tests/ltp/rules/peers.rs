@@ -196,6 +196,22 @@ fn strangers_are_dropped_unless_welcome_and_then_answered_where_they_came_from()
     assert_eq!(seen[0], Event::UnknownPeer { peer: 7 });
     assert_eq!(received(&seen), Some(&[1; 10][..]));
     assert_eq!(to, Some(hop(9)));
+    // It proves that it hears, and begins another block.
+    let farlink::ltp::Body::Report(report) =
+        farlink::ltp::Segment::decode(tx.octets()).unwrap().body
+    else {
+        panic!("no report");
+    };
+    let ack = farlink::ltp::Body::ReportAck(report.serial);
+    for (number, body) in [(5, ack), (6, red(0, &[1; 5]))] {
+        let session = SessionId {
+            originator: 7,
+            number,
+        };
+        let mut whole = Vec::new();
+        farlink::ltp::Segment::new(session, body).encode(&mut whole);
+        line.far().receive(Instant::ZERO, hop(9), &whole);
+    }
     give_as(&mut line, 8, 10, &[1; 10]);
     assert_eq!(
         line.far().stats().unknown_peer,

@@ -93,6 +93,11 @@ fn a_report_never_acknowledged_cancels_an_incomplete_reception_with_rlexc() {
     line.judge(|_| Fate::Drop);
 
     line.give(2, FOREIGN, checkpoint(5, 0, Mark::None, 10, &[1; 10]));
+    // The sender is heard all the time.
+    for _ in 0..50 {
+        line.run_for(SECOND);
+        line.give(2, NOTHING, Body::ReportAck(1));
+    }
     line.run();
 
     assert_eq!(

@@ -140,6 +140,7 @@ fn a_changed_light_time_holds_for_what_leaves_from_then_on() {
     line.judge(lose(3, 2));
     line.send(1, &pattern(100), Red::All);
     line.run_for(SECOND);
+    hear_peer(&mut line);
 
     let far = Peer::new(hop(2))
         .with_flow(Flow::Unlimited)
@@ -229,6 +230,11 @@ fn one_poll_fires_at_most_256_due_timers_and_then_yields() {
     assert_eq!(engine.timers(), 1000);
 
     let late = now + Duration::from_secs(100);
+    let nothing = SessionId {
+        originator: 1,
+        number: 77,
+    };
+    engine.receive(late, peer, &encoded(nothing, Body::CancelAckToSender));
     let mut left = Vec::new();
     while let Output::Yield = engine.poll(late, &mut tx) {
         assert!(tx.is_empty());

@@ -1,0 +1,432 @@
+//! The reports of one session, and whether one and the same receiver can have made all of them.
+//!
+//! Claims are binding (RFC 5326 section 6.22), but a receiver that starts anew has nothing of what it claimed before.
+//! A sender that put the claims of both together would take a block for delivered that is nowhere whole. Three things
+//! tell it. Report serial numbers count up by one from a random start (section 3.2.2). Of two reports the one with the
+//! higher serial number was made later, and claims whatever the other claimed in its scope. And the report that answers
+//! a checkpoint was made after the checkpoint was sent, so after all reports that had come by then.
+
+use core::ops::Range;
+
+use crate::kit::RangeSet;
+
+/// Reports of a session that may be lost in a row on the line, or overtake each other.
+const MAX_LOST: u64 = 64;
+/// The maximum number of ranges of serial numbers. Receivers count up, so there are few.
+const MAX_RANGES: usize = 1024;
+
+/// The serial numbers of the reports that were used.
+///
+/// Serial numbers are never 0, and one less is kept of each, so that the highest fits a half-open range.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ReportHistory {
+    serials: RangeSet,
+    /// Whether one report claimed the whole red part.
+    is_whole: bool,
+}
+
+/// A report that came.
+#[derive(Debug, Clone)]
+pub(super) struct Reported<C> {
+    pub(super) serial: u64,
+    pub(super) scope: Range<u64>,
+    /// The claims in ascending order, as ranges of the block.
+    pub(super) claims: C,
+    /// The highest report serial number that had come when the cited checkpoint was sent first, if that is known.
+    pub(super) after: Option<u64>,
+    /// The number of checkpoints that may have drawn reports which did not come.
+    pub(super) unanswered: u64,
+}
+
+/// What a report says about the reports before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It came before.
+    Repeated,
+    /// There are too many gaps in the serial numbers to keep account.
+    Incoherent,
+    /// It agrees with them.
+    Agrees,
+    /// It can only be older than they are, and lacks these octets; or its receiver started anew. What is uncertain is
+    /// sent again.
+    Older(RangeSet),
+    /// Its receiver started anew, and has nothing of what was claimed before.
+    Restarted,
+}
+
+impl ReportHistory {
+    pub(super) const NONE: Self = Self {
+        serials: RangeSet::new(),
+        is_whole: false,
+    };
+
+    /// Returns the history of a session from before a restart of this engine.
+    pub(super) fn restore(serials: &RangeSet, is_whole: bool) -> Self {
+        let mut history = Self {
+            is_whole,
+            ..Self::NONE
+        };
+        for range in serials.within(1..u64::MAX) {
+            history.serials.insert(range.start - 1..range.end - 1);
+        }
+        history
+    }
+
+    /// Returns the serial numbers noted.
+    pub(super) fn serials(&self) -> RangeSet {
+        let mut serials = RangeSet::new();
+        for range in self.serials.within(0..u64::MAX) {
+            serials.insert(range.start + 1..range.end.saturating_add(1));
+        }
+        serials
+    }
+
+    /// Judges a report by those before it, which claimed `claimed` in all.
+    pub(super) fn judge<C>(&self, report: Reported<C>, claimed: &RangeSet) -> Verdict
+    where
+        C: IntoIterator<Item = Range<u64>>,
+    {
+        let at = report.serial.saturating_sub(1);
+        if self.serials.intersects(at..report.serial) {
+            return Verdict::Repeated;
+        }
+        if self.is_full() {
+            return Verdict::Incoherent;
+        }
+        let Some(first) = self.first() else {
+            return Verdict::Agrees;
+        };
+        let highest = self.highest();
+        let most = highest
+            .saturating_add(MAX_LOST)
+            .saturating_add(report.unanswered);
+        let is_before = report.serial.saturating_add(MAX_LOST) < first
+            || report.after.is_some_and(|after| report.serial < after);
+        if is_before || report.serial > most {
+            return Verdict::Restarted;
+        }
+        let revoked = revoked(report.scope, report.claims, claimed);
+        match (revoked.is_empty(), report.serial > highest) {
+            (true, _) => Verdict::Agrees,
+            (false, true) => Verdict::Restarted,
+            (false, false) => Verdict::Older(revoked),
+        }
+    }
+
+    /// Whether there are too many gaps in the serial numbers for one more.
+    pub(super) fn is_full(&self) -> bool {
+        self.serials.count() >= MAX_RANGES
+    }
+
+    /// Whether there are no more gaps than reports that came can have left.
+    pub(super) fn is_within_limit(&self) -> bool {
+        self.serials.count() <= MAX_RANGES
+    }
+
+    /// Notes a report whose claims are used. `is_whole` tells whether it claims the whole red part.
+    pub(super) fn note(&mut self, serial: u64, is_whole: bool) {
+        self.serials.insert(serial.saturating_sub(1)..serial);
+        self.is_whole |= is_whole;
+    }
+
+    /// Forgets all reports: their receiver started anew.
+    pub(super) fn forget(&mut self) {
+        *self = Self::NONE;
+    }
+
+    /// Whether one receiver made all reports: one of them claims everything, or none is missing between them. The
+    /// first serial number of a receiver that started anew follows the last one before by chance in one of 16,383
+    /// cases.
+    pub(super) fn is_of_one_receiver(&self) -> bool {
+        self.is_whole || self.serials.count() <= 1
+    }
+
+    pub(super) const fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
+    /// Returns the highest serial number noted, or 0.
+    pub(super) fn highest(&self) -> u64 {
+        self.serials.end()
+    }
+
+    fn first(&self) -> Option<u64> {
+        let first = self.serials.within(0..u64::MAX).next()?;
+        Some(first.start.saturating_add(1))
+    }
+
+    pub(super) fn memory_used(&self) -> usize {
+        self.serials.memory_used()
+    }
+}
+
+/// Returns what was claimed in a scope and is not any more.
+fn revoked(
+    scope: Range<u64>,
+    claims: impl IntoIterator<Item = Range<u64>>,
+    claimed: &RangeSet,
+) -> RangeSet {
+    let mut revoked = RangeSet::new();
+    let mut from = scope.start;
+    let end = scope.end..scope.end;
+    for claim in claims.into_iter().chain([end]) {
+        for lost in claimed.within(from..claim.start) {
+            revoked.insert(lost);
+        }
+        from = claim.end;
+    }
+    revoked
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::single_range_in_vec_init,
+    reason = "a list of one claim is meant, not its octets"
+)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    /// A report on 0 to 1000, and the claims of those before.
+    fn report(serial: u64, claims: &[Range<u64>]) -> Reported<Vec<Range<u64>>> {
+        Reported {
+            serial,
+            scope: 0..1000,
+            claims: claims.to_vec(),
+            after: None,
+            unanswered: 0,
+        }
+    }
+
+    fn noted(serials: &[u64]) -> ReportHistory {
+        let mut history = ReportHistory::default();
+        for serial in serials {
+            history.note(*serial, false);
+        }
+        history
+    }
+
+    fn set(ranges: &[Range<u64>]) -> RangeSet {
+        let mut set = RangeSet::new();
+        for range in ranges {
+            set.insert(range.clone());
+        }
+        set
+    }
+
+    #[test]
+    fn the_first_report_agrees_whatever_it_says_and_comes_again_as_a_repeat() {
+        let mut history = ReportHistory::default();
+        let first = report(16_000, &[]);
+        assert_eq!(
+            history.judge(first.clone(), &RangeSet::new()),
+            Verdict::Agrees
+        );
+
+        history.note(16_000, false);
+
+        assert_eq!(history.judge(first, &RangeSet::new()), Verdict::Repeated);
+    }
+
+    #[test]
+    fn a_later_report_that_lacks_a_claim_of_its_scope_is_of_a_receiver_that_started_anew() {
+        let history = noted(&[100]);
+        let claimed = set(&[0..400]);
+        let judge = |claims: &[Range<u64>]| history.judge(report(101, claims), &claimed);
+
+        assert_eq!(judge(&[400..1000]), Verdict::Restarted);
+        assert_eq!(judge(&[0..399, 400..1000]), Verdict::Restarted, "one octet");
+        assert_eq!(judge(&[]), Verdict::Restarted, "no claim at all");
+        assert_eq!(judge(&[0..400]), Verdict::Agrees);
+        assert_eq!(judge(&[0..1000]), Verdict::Agrees);
+    }
+
+    #[test]
+    fn claims_outside_of_the_scope_of_a_report_are_not_contradicted_by_it() {
+        let history = noted(&[100]);
+        let claimed = set(&[0..400, 900..1000]);
+        let partial = Reported {
+            scope: 400..900,
+            ..report(101, &[500..600])
+        };
+
+        assert_eq!(history.judge(partial, &claimed), Verdict::Agrees);
+    }
+
+    #[test]
+    fn a_report_that_was_overtaken_may_lack_what_later_ones_claim_and_that_is_sent_again() {
+        let history = noted(&[100, 102]);
+        let claimed = set(&[0..800]);
+
+        let older = history.judge(report(101, &[0..300, 500..800]), &claimed);
+
+        assert_eq!(older, Verdict::Older(set(&[300..500])));
+        assert_eq!(
+            history.judge(report(99, &[0..800]), &claimed),
+            Verdict::Agrees
+        );
+    }
+
+    #[test]
+    fn a_report_made_after_a_checkpoint_has_a_higher_number_than_those_that_came_before_it() {
+        let history = noted(&[100, 101]);
+        let claimed = set(&[0..800]);
+        let cited = |serial, after| Reported {
+            after: Some(after),
+            ..report(serial, &[0..1000])
+        };
+
+        assert_eq!(history.judge(cited(99, 101), &claimed), Verdict::Restarted);
+        assert_eq!(history.judge(cited(99, 0), &claimed), Verdict::Agrees);
+        assert_eq!(history.judge(cited(102, 101), &claimed), Verdict::Agrees);
+    }
+
+    #[test]
+    fn a_number_below_the_first_or_beyond_any_possible_one_is_of_a_receiver_that_started_anew() {
+        let history = noted(&[14_809, 14_810]);
+        let claimed = set(&[0..400]);
+        let judge = |serial, unanswered| {
+            let all = Reported {
+                unanswered,
+                ..report(serial, &[0..1000])
+            };
+            history.judge(all, &claimed)
+        };
+
+        for serial in [1, 11_641, 14_744, 14_810 + 65, 16_383, u64::MAX] {
+            assert_eq!(judge(serial, 0), Verdict::Restarted, "{serial}");
+        }
+        for serial in [14_745, 14_808, 14_811, 14_810 + 64] {
+            assert_eq!(judge(serial, 0), Verdict::Agrees, "{serial}");
+        }
+        assert_eq!(
+            judge(14_810 + 164, 100),
+            Verdict::Agrees,
+            "each drew a report"
+        );
+        assert_eq!(judge(14_810 + 165, 100), Verdict::Restarted);
+    }
+
+    #[test]
+    fn reports_are_of_one_receiver_if_none_is_missing_or_one_claims_all() {
+        assert!(noted(&[]).is_of_one_receiver());
+        assert!(noted(&[5]).is_of_one_receiver());
+        assert!(noted(&[7, 5, 6]).is_of_one_receiver());
+        assert!(!noted(&[5, 7]).is_of_one_receiver());
+
+        let mut history = noted(&[5, 7]);
+        history.note(9, true);
+        assert!(history.is_of_one_receiver() && history.is_whole());
+        history.forget();
+        assert!(!history.is_whole());
+        assert_eq!(history.highest(), 0);
+    }
+
+    #[test]
+    fn the_highest_number_of_all_is_one_like_the_others() {
+        let mut history = noted(&[u64::MAX - 1]);
+        let claimed = set(&[0..400]);
+        let last = || report(u64::MAX, &[0..400]);
+        assert_eq!(history.judge(last(), &claimed), Verdict::Agrees);
+
+        history.note(u64::MAX, false);
+
+        assert!(history.is_of_one_receiver());
+        assert_eq!(history.judge(last(), &claimed), Verdict::Repeated);
+    }
+
+    #[test]
+    fn what_is_saved_and_restored_is_the_same() {
+        let history = noted(&[1, 2, 7, 900]);
+
+        let restored = ReportHistory::restore(&history.serials(), true);
+
+        assert_eq!(restored.serials, history.serials);
+        assert!(restored.is_whole());
+        assert_eq!(history.serials(), set(&[1..3, 7..8, 900..901]));
+    }
+
+    #[test]
+    fn numbers_with_too_many_gaps_are_not_counted_on() {
+        let numbers: Vec<u64> = (1..=1024).map(|number| 2 * number).collect();
+        let history = noted(&numbers);
+
+        let verdict = history.judge(report(3, &[]), &RangeSet::new());
+
+        assert_eq!(verdict, Verdict::Incoherent);
+        assert_eq!(
+            history.judge(report(4, &[]), &RangeSet::new()),
+            Verdict::Repeated
+        );
+    }
+
+    /// Receivers that start anew at any time, over lines that lose, repeat and reorder reports. Whatever comes in
+    /// whatever order: what the reports of a history claim together, one receiver has.
+    #[test]
+    fn reports_of_two_receivers_never_make_up_a_whole_block() {
+        let mut rng = crate::Seed::from(11).rng();
+        let (mut whole, mut restarts) = (0, 0);
+        for _ in 0..20_000 {
+            let block = 0..10;
+            let mut made: Vec<(u64, RangeSet, Range<u64>)> = Vec::new();
+            let mut alive = RangeSet::new();
+            let mut serial = 1 + rng.below(16_383);
+            let dies_at = rng.below(12);
+            for step in 0..12 {
+                if step == dies_at {
+                    alive = RangeSet::new();
+                    serial = 1 + rng.below(16_383);
+                }
+                let start = rng.below(10);
+                alive.insert(start..start + 1 + rng.below(10 - start));
+                // Reports from 0 as ION makes them, or from a bound further on.
+                let lower = if rng.below(2) == 0 { 0 } else { rng.below(9) };
+                made.push((serial, alive.clone(), lower..10));
+                serial += 1;
+            }
+            let mut history = ReportHistory::default();
+            let mut claimed = RangeSet::new();
+            while !made.is_empty() {
+                let near = rng.below(3).min(made.len() as u64 - 1);
+                let (serial, held, scope) = made.remove(usize::try_from(near).unwrap());
+                if rng.below(4) == 0 {
+                    continue;
+                }
+                let claims: Vec<Range<u64>> = held.within(scope.clone()).collect();
+                let report = Reported {
+                    serial,
+                    scope,
+                    claims: claims.clone(),
+                    after: None,
+                    unanswered: 0,
+                };
+                match history.judge(report, &claimed) {
+                    Verdict::Repeated | Verdict::Incoherent => continue,
+                    Verdict::Agrees => {}
+                    Verdict::Older(lost) => {
+                        for octets in lost.within(0..u64::MAX) {
+                            claimed.remove(octets);
+                        }
+                    }
+                    Verdict::Restarted => {
+                        restarts += 1;
+                        history.forget();
+                        claimed = RangeSet::new();
+                    }
+                }
+                for claim in &claims {
+                    claimed.insert(claim.clone());
+                }
+                history.note(serial, claims == [block.clone()]);
+                if claimed.covers(&block) && history.is_of_one_receiver() {
+                    whole += 1;
+                    let one = held.covers(&block) || alive.covers(&block);
+                    assert!(one, "{history:?} {held:?} {alive:?}");
+                    break;
+                }
+            }
+        }
+        assert!(whole > 9000 && restarts > 9000, "{whole} {restarts}");
+    }
+}
