@@ -100,7 +100,7 @@ fn a_peer_that_is_silent_is_told_apart_from_one_that_exceeds_a_limit() {
         let mut alone = Alone::new(Config::engine(1), 1);
         let peer = Peer {
             problem_limit: 1,
-            flow: Flow::rate(1_000_000).with_burst(1 << 16),
+            flow: Flow::rate(1_000_000),
             ..Peer::new(PEER)
         };
         alone.engine.add_peer(alone.now, 2, peer).unwrap();

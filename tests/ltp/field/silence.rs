@@ -172,7 +172,7 @@ fn a_segment_that_takes_14_s_outlasts_no_guard() {
 #[test]
 fn a_checkpoint_is_not_repeated_while_octets_before_it_leave() {
     let peers = [2, 1].map(|id| Peer {
-        flow: Flow::rate(1000).with_burst(1 << 16),
+        flow: Flow::rate(1000),
         ..peer(id)
     });
     let far = Duration::from_millis(100);
@@ -207,7 +207,7 @@ fn a_line_of_14_s_a_segment_carries_blocks_to_a_peer_that_was_heard_though_nobod
 fn no_more_than_two_segments_leave_at_once_at_a_low_rate() {
     let mut alone = Alone::new(Config::engine(1), 1);
     let slow = Peer {
-        flow: Flow::rate(1000).with_burst(1 << 16),
+        flow: Flow::rate(1000),
         ..Peer::new(PEER)
     };
     alone.engine.add_peer(alone.now, 2, slow).unwrap();
@@ -299,6 +299,7 @@ fn a_report_that_is_too_long_for_the_path_is_made_anew_of_shorter_ones() {
     let mut alone = Alone::new(Config::engine(2), 2);
     let long = Peer {
         segment: 9000,
+        flow: Flow::Unlimited,
         ..Peer::new(PEER)
     };
     alone.engine.add_peer(alone.now, 1, long).unwrap();
@@ -310,6 +311,7 @@ fn a_report_that_is_too_long_for_the_path_is_made_anew_of_shorter_ones() {
     let before = alone.sent.len();
     let short = Peer {
         segment: 200,
+        flow: Flow::Unlimited,
         ..Peer::new(PEER)
     };
 

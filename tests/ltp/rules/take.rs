@@ -311,7 +311,7 @@ fn a_silent_service_is_held_to_about_half_and_stalls_nobody_else() {
         assert!(is_complete(&line.events(1), tag));
     }
     // What was accepted is there, and leaves room for more.
-    for _ in 0..20 {
+    for _ in 0..32 {
         take(&mut line, SILENT);
     }
     let blocks = lengths(&line.events(2));

@@ -123,7 +123,7 @@ fn the_time_on_the_wire_counts_in_a_deadline() {
         1,
         OWLT,
         |_| {},
-        |peer| peer.flow = Flow::rate(100).with_burst(1 << 16),
+        |peer| peer.flow = Flow::rate(100),
     );
     line.judge(lose(3, 1));
 
