@@ -17,7 +17,7 @@ import tarfile
 import rust_source
 
 # The aim for the adapters is 5000, that for LTP 9500. A ceiling is lowered as the module shrinks, and never raised.
-BUDGETS = {'adapters': 6910, 'ltp': 10760}
+BUDGETS = {'adapters': 5641, 'ltp': 10760}
 SOURCE = pathlib.Path('src')
 
 

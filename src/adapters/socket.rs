@@ -18,7 +18,7 @@ use super::handle::DetachedStream;
 use super::runtime::{ByteStream, Source};
 use super::scratch;
 use super::sockets::SocketCounters;
-use crate::{Addr, Instant, Link, Machine, Tag, Transmit};
+use crate::{Addr, Instant, Link, Tag, Transmit};
 
 /// How long the last octets of a stream are waited for that cannot be written to any more. The runtime may
 /// hear later than the writer that a TCP connection was reset; other streams may never end.
@@ -129,11 +129,10 @@ pub(super) enum Outcome {
     Gone(Option<io::Error>),
 }
 
-impl<M: Machine> Turn<'_, M> {
+impl<A> Turn<'_, A> {
     /// Tells the machine that what it knows as `at` is down.
-    fn down(&mut self, at: M::Addr, error: io::Error) -> Outcome {
-        let down = Link::Down(cause_of(&error));
-        self.machine.link(self.now, at, down);
+    fn down(&mut self, at: A, error: io::Error) -> Outcome {
+        self.machine.link(at, Link::Down(cause_of(&error)));
         Outcome::Gone(Some(error))
     }
 }
@@ -306,11 +305,7 @@ impl<A: Addr> Socket<A> {
     }
 
     /// Moves what can be moved, and tells the machine about it. To the machine its address is `at`.
-    pub(super) fn inputs<M: Machine<Addr = A>>(
-        &mut self,
-        at: A,
-        turn: &mut Turn<'_, M>,
-    ) -> Outcome {
+    pub(super) fn inputs(&mut self, at: A, turn: &mut Turn<'_, A>) -> Outcome {
         match self.stage {
             Stage::Connecting(tag) => return self.connect(tag, at, turn),
             Stage::Detach(..) | Stage::Close => return self.poll_end(turn.waker, turn.now),
@@ -321,12 +316,12 @@ impl<A: Addr> Socket<A> {
         if let Poll::Ready(Err(error)) = self.poll_written(turn.waker) {
             self.break_off(error);
             if !was_full && is_open {
-                turn.machine.link(turn.now, at, Link::Full);
+                turn.machine.link(at, Link::Full);
             }
         }
         let is_freed = was_full && self.rest.is_none() && self.broken.is_none();
         if is_freed && is_open {
-            turn.machine.link(turn.now, self.carrier(at), Link::Free);
+            turn.machine.link(self.carrier(at), Link::Free);
         }
         let outcome = match &self.kind {
             _ if !turn.may_read => Outcome::Blocked,
@@ -342,12 +337,7 @@ impl<A: Addr> Socket<A> {
         }
     }
 
-    fn connect<M: Machine<Addr = A>>(
-        &mut self,
-        tag: Tag,
-        at: A,
-        turn: &mut Turn<'_, M>,
-    ) -> Outcome {
+    fn connect(&mut self, tag: Tag, at: A, turn: &mut Turn<'_, A>) -> Outcome {
         let connected = match &mut self.kind {
             Kind::Stream(stream) => stream.poll_connected(&mut turn.cx()),
             Kind::Datagrams(..) | Kind::Listener(..) => Poll::Ready(Ok(())),
@@ -361,11 +351,11 @@ impl<A: Addr> Socket<A> {
             }
         };
         self.stage = Stage::Open;
-        turn.machine.link(turn.now, at, cue);
+        turn.machine.link(at, cue);
         outcome
     }
 
-    fn read<M: Machine<Addr = A>>(&mut self, at: A, turn: &mut Turn<'_, M>) -> Outcome {
+    fn read(&mut self, at: A, turn: &mut Turn<'_, A>) -> Outcome {
         let Kind::Stream(stream) = &mut self.kind else {
             return Outcome::Quiet;
         };
@@ -379,7 +369,7 @@ impl<A: Addr> Socket<A> {
             let polled = stream.poll_read(&mut turn.cx(), buffer);
             if let Poll::Ready(Ok(count @ 1..)) = polled {
                 let octets = buffer.get(..count).unwrap_or_default();
-                turn.machine.receive(turn.now, at, octets);
+                turn.machine.receive(at, octets);
             }
             polled
         });
@@ -388,7 +378,7 @@ impl<A: Addr> Socket<A> {
             Poll::Ready(Ok(1..)) => {}
             Poll::Ready(Ok(0)) => {
                 self.has_ended = true;
-                turn.machine.link(turn.now, at, Link::Ended);
+                turn.machine.link(at, Link::Ended);
             }
             Poll::Ready(Err(error)) => return turn.down(at, error),
         }
@@ -396,7 +386,7 @@ impl<A: Addr> Socket<A> {
     }
 
     /// Reads what came before the stream broke. Only behind the last octet the machine hears that it is down.
-    fn read_last<M: Machine<Addr = A>>(&mut self, at: A, turn: &mut Turn<'_, M>) -> Outcome {
+    fn read_last(&mut self, at: A, turn: &mut Turn<'_, A>) -> Outcome {
         let (Kind::Stream(stream), Some(mut broken)) = (&mut self.kind, self.broken.take()) else {
             return Outcome::Quiet;
         };
@@ -421,7 +411,7 @@ impl<A: Addr> Socket<A> {
         let mut outcome = Outcome::Blocked;
         if turn.machine.wants(at) {
             let unread = mem::take(&mut broken.unread);
-            turn.machine.receive(turn.now, at, &unread);
+            turn.machine.receive(at, &unread);
             outcome = Outcome::Busy;
         }
         self.broken = Some(broken);
@@ -429,16 +419,15 @@ impl<A: Addr> Socket<A> {
     }
 
     /// Receives up to a number of datagrams, so that one socket does not keep the others waiting.
-    fn receive<M: Machine<Addr = A>>(&mut self, at: A, turn: &mut Turn<'_, M>) -> Outcome {
+    fn receive(&mut self, at: A, turn: &mut Turn<'_, A>) -> Outcome {
         let Kind::Datagrams(io, counters) = &mut self.kind else {
             return Outcome::Quiet;
         };
         let (mut read, mut failures) = (0, 0);
         while read < DATAGRAMS {
-            let (cx, now) = (&mut turn.cx(), turn.now);
-            let each = &mut |from, octets: &[u8], size| {
-                turn.machine.receive_batch(now, from, octets, size);
-            };
+            let cx = &mut turn.cx();
+            let machine = &mut *turn.machine;
+            let each = &mut |from, octets: &[u8], size| machine.receive_batch(from, octets, size);
             match io.poll_receive(cx, each) {
                 // Errors were read, but no datagram.
                 Poll::Ready(Ok(count)) => read += count.max(1),
@@ -458,7 +447,7 @@ impl<A: Addr> Socket<A> {
         Outcome::Busy
     }
 
-    fn accept<M>(&mut self, turn: &Turn<'_, M>) -> Outcome {
+    fn accept(&mut self, turn: &Turn<'_, A>) -> Outcome {
         let Kind::Listener(source, counters) = &self.kind else {
             return Outcome::Quiet;
         };

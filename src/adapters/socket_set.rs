@@ -159,11 +159,11 @@ where
             return Poll::Ready(());
         };
         let batch = (tx.octets(), tx.segment_size());
-        let send = &mut |socket: &socket2::Socket| {
+        let call = &mut |socket: &socket2::Socket| {
             self.offload.send(socket, to, batch, sent)?;
             Ok(Moved::new(0, false))
         };
-        if ready!(self.source.poll_io(cx, Way::Out, send)).is_err() {
+        if ready!(self.source.poll_io(cx, Way::Out, call)).is_err() {
             // The runtime has ended, and nothing will be sent again.
             let left = tx.datagrams().len().saturating_sub(*sent) as u64;
             self.counters.count(|stats| stats.udp.unsent += left);
@@ -185,11 +185,11 @@ where
             self.counters.count(|stats| stats.unknown_senders += count);
         };
         with_recv_buffers(|buffers| {
-            let receive = &mut |socket: &socket2::Socket| {
+            let call = &mut |socket: &socket2::Socket| {
                 let (count, is_drained) = self.offload.receive(socket, buffers, each)?;
                 Ok(Moved::new(count, is_drained))
             };
-            self.source.poll_io(cx, Way::In, receive)
+            self.source.poll_io(cx, Way::In, call)
         })
     }
 

@@ -3,6 +3,7 @@
 mod ends;
 mod gather;
 mod pieces;
+mod reports;
 mod rows;
 mod saved;
 mod table;
@@ -29,7 +30,7 @@ use super::end_cause::{EndCause, Limit};
 use super::engine::Engine;
 use super::peer::{Control, Role};
 use super::report::spilled;
-use super::report_history::{ReportHistory, Reported, Verdict};
+use super::report_history::ReportHistory;
 use super::wire::{Mark, Reason, Report, SessionId};
 use crate::kit::{RangeSet, TimerId};
 use crate::{Addr, Instant, Tag};
@@ -194,33 +195,6 @@ impl Retransmission {
             gaps,
             lower,
             ..Self::default()
-        }
-    }
-}
-
-/// The claims that a report takes back: how many octets they were, and where all of them end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Revoked {
-    Nothing,
-    /// It may be older than the reports that claimed them.
-    Some(u64),
-    /// Its receiver started anew.
-    All(u64, u64),
-}
-
-impl Revoked {
-    const fn octets(self) -> u64 {
-        match self {
-            Self::Nothing => 0,
-            Self::Some(octets) | Self::All(octets, _) => octets,
-        }
-    }
-
-    /// Returns the end of all that was claimed.
-    const fn end(self) -> u64 {
-        match self {
-            Self::Nothing | Self::Some(_) => 0,
-            Self::All(_, end) => end,
         }
     }
 }
@@ -403,167 +377,6 @@ impl Sending {
             + repair.flow.memory_used()
             + repair.duplicates.memory_used()
             + gaps.map(Vec::capacity).sum::<usize>() * size_of::<Range<u64>>()
-    }
-
-    // Reports.
-
-    /// Whether a report claims octets that were never sent, or has one serial number too many.
-    fn is_contradicted_by(&self, report: &Report<'_>) -> bool {
-        let repair = self.repair();
-        report.scope.end > self.red.min(self.next.max(repair.may_have_left))
-            || repair.history.is_full()
-    }
-
-    /// Whether a checkpoint with a serial number was sent, or may have been before a restart.
-    const fn has_sent(&self, serial: u64) -> bool {
-        self.first_serial <= serial && serial < self.serial
-    }
-
-    fn on_report(&mut self, report: &Report<'_>, cx: &mut Context<'_>) -> Outcome {
-        let (serial, checkpoint) = (report.serial, report.checkpoint);
-        if checkpoint != 0 && !self.has_sent(checkpoint) {
-            // Whoever made it does not know the session.
-            cx.node.stats.unknown_checkpoint += 1;
-            return Outcome::Continues;
-        }
-        let is_whole = report.claims_all(self.red);
-        let mut scope = Range::from(report.scope);
-        if is_whole && self.next == self.len() {
-            self.learn_losses(checkpoint, &scope, true, cx);
-            if let Some(answered) = self.answer_checkpoint(checkpoint, cx) {
-                self.learn_last_round(answered, report, cx);
-            }
-            cx.node.stats.positive_reports_received += 1;
-            return Outcome::Complete;
-        }
-        let Some(revoked) = self.weigh(report) else {
-            return Outcome::Continues;
-        };
-        let counts = self.counts_in_flight();
-        let repair = self.repair_mut();
-        repair.history.note(serial, is_whole);
-        let claims = report.claims.iter();
-        let claimed: u64 = claims.map(|claim| repair.claimed.insert(claim)).sum();
-        if repair.lowest.is_none_or(|(lower, _)| scope.start < lower) {
-            repair.lowest = Some((scope.start, serial));
-        }
-        repair.guard_tries = 0;
-        if let Revoked::All(..) = revoked {
-            self.forget_old_reports(cx);
-            // What was claimed before is sent again, whether or not the report covers it.
-            scope = 0..scope.end.max(revoked.end());
-        }
-        let reported_up_to = self.repair().reported_up_to;
-        let has_gaps = !self.repair().claimed.covers(&scope);
-        self.learn_losses(checkpoint, &scope, false, cx);
-        let answered = self.answer_checkpoint(checkpoint, cx);
-        self.drop_answered_checkpoints(checkpoint, &scope, cx);
-        let counted = u64::from(counts);
-        if let Revoked::All(..) = revoked {
-            cx.peer.flow.forget();
-            cx.peer.apply_flow();
-        }
-        cx.peer.in_flight.octets += counted * revoked.octets();
-        cx.peer.remove_in_flight(cx.node, counted * claimed);
-        if has_gaps {
-            cx.node.stats.negative_reports_received += 1;
-        } else {
-            cx.node.stats.positive_reports_received += 1;
-        }
-        let outcome = self.gather((checkpoint, (serial, scope)), answered, reported_up_to, cx);
-        if outcome != Outcome::Continues {
-            return outcome;
-        }
-        self.check_progress(cx)
-    }
-
-    /// Weighs a report against those before it, and takes back what they claimed and it denies. `None` for one that came
-    /// before.
-    fn weigh(&mut self, report: &Report<'_>) -> Option<Revoked> {
-        let asked = self.place_of(report.checkpoint);
-        let asked = asked.and_then(|place| self.checkpoints.get(place));
-        let reported = Reported {
-            serial: report.serial,
-            scope: report.scope.into(),
-            claims: report.claims.iter(),
-            after: asked.map(|asked| asked.after),
-            // Bound: usize has at most 64 bits.
-            unanswered: self.checkpoints.len() as u64,
-        };
-        let repair = self.repair();
-        match repair.history.judge(reported, &repair.claimed) {
-            Verdict::Repeated | Verdict::Incoherent => None,
-            Verdict::Agrees => Some(Revoked::Nothing),
-            Verdict::Older(lost) => {
-                let repair = self.repair_mut();
-                for octets in lost.within(0..u64::MAX) {
-                    repair.claimed.remove(octets);
-                }
-                Some(Revoked::Some(lost.len()))
-            }
-            Verdict::Restarted => {
-                let repair = self.repair_mut();
-                repair.history.forget();
-                repair.lowest = None;
-                let claimed = mem::take(&mut repair.claimed);
-                Some(Revoked::All(claimed.len(), claimed.end()))
-            }
-        }
-    }
-
-    /// Lets nothing cite a report of a receiver that started anew: such a checkpoint would end the session.
-    fn forget_old_reports(&mut self, cx: &mut Context<'_>) {
-        self.checkpoints.retain(|one| {
-            if one.report != 0 {
-                cx.stop_all(one.timers());
-            }
-            one.report == 0
-        });
-        let repair = self.repair_mut();
-        cx.stop(repair.delay.take());
-        repair.flow.clear();
-        repair.queue.retain(|repair| repair.gaps().is_none());
-    }
-
-    /// Stops the timer of the checkpoint that a report answers, and returns it.
-    ///
-    /// A report on an unknown checkpoint changes nothing here; its claims hold all the same. So it is with checkpoint
-    /// serial number 0, by which ION and HDTN report everything, also beyond the end of the red part (capture 16).
-    fn answer_checkpoint(&mut self, serial: u64, cx: &mut Context<'_>) -> Option<Outstanding> {
-        let place = self.place_of(serial)?;
-        let checkpoint = self.checkpoints.remove(place);
-        cx.stop_all(checkpoint.timers());
-        checkpoint.learn_answer(cx);
-        Some(checkpoint)
-    }
-
-    /// Drops the checkpoints sent before the one that a report answers if the report covers what they asked for: their
-    /// octets are within its scope, or were claimed.
-    ///
-    /// The checkpoint that ends the red part stays until it is answered, since only it tells the length.
-    fn drop_answered_checkpoints(
-        &mut self,
-        checkpoint: u64,
-        scope: &Range<u64>,
-        cx: &mut Context<'_>,
-    ) {
-        if checkpoint >= self.serial {
-            return;
-        }
-        let claimed = &self.repair.as_deref().unwrap_or(&NOTHING_LOST).claimed;
-        let is_told = |gap: &Range<u64>| {
-            scope.start <= gap.start && gap.end <= scope.end || claimed.covers(gap)
-        };
-        self.checkpoints.retain(|one| {
-            let is_past = one.serial < checkpoint
-                && one.mark == Mark::None
-                && is_told(&one.range)
-                && one.retransmitted.iter().all(is_told);
-            if is_past {
-                cx.stop_all(one.timers());
-            }
-            !is_past
-        });
     }
 
     /// Queues a retransmission.

@@ -2,6 +2,7 @@
 
 mod ends;
 mod saved;
+mod start;
 mod table;
 
 use alloc::boxed::Box;
@@ -19,10 +20,10 @@ use super::closed::End;
 use super::context::{Cancel, Context, EVENT_OVERHEAD, ImportTimer, Step};
 use super::end_cause::{EndCause, Limit};
 use super::fingerprint::{Fingerprint, Judgment};
-use super::peer::{Control, Role};
+use super::peer::Role;
 use super::reassembly::{Reassembly, Room};
 use super::report::{Issued, Reports};
-use super::wire::{Checkpoint, Color, Data, Mark, Reason};
+use super::wire::{Checkpoint, Color, Data, Mark};
 use crate::Instant;
 use crate::kit::{Due, TimerId};
 use core::ops::Range;
@@ -153,82 +154,6 @@ impl ImportSession {
         }
     }
 
-    /// Starts a session, unless it is closed or a limit is reached. `count` sessions are open.
-    pub(super) fn start(
-        data: &Data<'_>,
-        count: usize,
-        cx: &mut Context<'_>,
-    ) -> Option<(Self, Step)> {
-        // RFC 5326 does not exclude it, but ION and the CCSDS profile have no session 0.
-        if cx.session.number == 0 {
-            cx.node.stats.malformed += 1;
-            return None;
-        }
-        let name = (Role::Receiver, cx.session);
-        let (mut green, mut is_remembered) = (None, false);
-        if let Some(record) = cx.node.closed.get(cx.node.now, name).copied() {
-            let judgment = record.judge(data);
-            is_remembered = true;
-            match record.end {
-                // Its sender started anew.
-                _ if judgment == Judgment::NewSession => {}
-                // Its EOB overtook the red part (RFC 5326 section 8.2), which the sender still repeats.
-                End::GreenOnly { low, end } if matches!(data.color, Color::Red(_)) => {
-                    green = Some((low, end));
-                }
-                end => {
-                    // As long as the peer has not closed it, it is remembered.
-                    let until = cx.node.now + cx.peer.remembered_for();
-                    let now = cx.node.now;
-                    cx.node.closed.change(now, name, |old| old.until = until);
-                    cx.on_data_of_closed(data, end, judgment == Judgment::Repeat);
-                    return None;
-                }
-            }
-        }
-        if !cx.has_import_room(count) || cx.node.is_over_share(data.client) {
-            cx.node.stats.no_room += 1;
-            return None;
-        }
-        if is_remembered {
-            cx.node.closed.remove(name);
-        }
-        let slot = cx.peer.slot;
-        let Some(service) = cx.node.services.get(data.client) else {
-            // RFC 5326 section 4.2: one CR per session, repeated like any other.
-            cx.node.stats.unknown_client += 1;
-            let mut cancel = Cancel::new(Reason::UNREACHABLE);
-            let step = cancel.send(Role::Receiver, cx);
-            return Some((Self::new(slot, data, Stage::Cancelling(cancel)), step));
-        };
-        if green.is_none()
-            && let Some(whole) = Reception::whole(service, data, cx)
-        {
-            return Some((
-                Self::new(slot, data, Stage::Receiving(whole)),
-                Step::Continues,
-            ));
-        }
-        let serial = cx.first_serial();
-        let reports = Reports::new(serial);
-        let parts = Parts::new(green, reports);
-        let mut reception = Reception {
-            parts: Some(Box::new(parts)),
-            ..Reception::new(data.client, service, serial, cx.node.now)
-        };
-        reception.recharge(cx);
-        reception.guard(cx);
-        // A session that was opened again has been reported before.
-        if service == Service::Streaming && green.is_none() {
-            let (session, client) = (cx.session, data.client);
-            let event = Event::Started { session, client };
-            cx.node.push_service_event(client, event, EVENT_OVERHEAD);
-        }
-        let mut started = Self::new(slot, data, Stage::Receiving(reception));
-        let step = started.on_data(data, cx);
-        Some((started, step))
-    }
-
     /// Handles a data segment, red or green.
     #[inline]
     pub(super) fn on_data(&mut self, data: &Data<'_>, cx: &mut Context<'_>) -> Step {
@@ -348,71 +273,6 @@ impl ImportSession {
 
     fn or_cancel(&mut self, handled: Result<Step, EndCause>, cx: &mut Context<'_>) -> Step {
         handled.unwrap_or_else(|cause| self.cancel(cause, cx))
-    }
-}
-
-impl Context<'_> {
-    fn has_import_room(&self, count: usize) -> bool {
-        let limit = self.node.config.max_imports;
-        u32::try_from(count).is_ok_and(|count| count < limit)
-            && self.node.has_event_room()
-            && self.peer.imports < self.peer.config.max_imports
-            && self.free_octets() >= SESSION + 2 * EVENT_OVERHEAD
-    }
-
-    /// Handles data of a closed session. A duplicate never starts the session again, or the block would be delivered
-    /// twice. Two things still help a sender: green data that the EOB overtook, and an answer to a checkpoint whose
-    /// reports were all lost. Only one that is known to the octet is answered: what merely looks like it may be of a
-    /// sender that started anew, and whose block nobody has.
-    fn on_data_of_closed(&mut self, data: &Data<'_>, end: End, is_repeat: bool) {
-        let session = self.session;
-        match (end, data.color) {
-            (End::GreenOnly { low, end }, Color::Green { ends_block: false })
-                if data.range().end <= end && self.node.services.get(data.client).is_some() =>
-            {
-                self.hand_green(data, false);
-                let low = low.min(data.offset);
-                let now = self.node.now;
-                self.node
-                    .closed
-                    .change(now, (Role::Receiver, session), |old| {
-                        old.end = End::GreenOnly { low, end };
-                    });
-            }
-            (End::Delivered { red, serial }, Color::Red(Some(checkpoint))) if is_repeat => {
-                let checkpoint = checkpoint.serial;
-                self.queue(Control::Final {
-                    session,
-                    serial,
-                    checkpoint,
-                    red,
-                });
-            }
-            _ => self.node.stats.closed_session += 1,
-        }
-    }
-
-    /// Delivers a green segment at once, in the order of arrival and with duplicates (RFC 5326 section 6.10). False if
-    /// there is no room.
-    fn hand_green(&mut self, data: &Data<'_>, ends_block: bool) -> bool {
-        let node = &mut *self.node;
-        let octets = data.octets.len() + EVENT_OVERHEAD;
-        let is_full = octets > node.budget.free() || node.is_over_share(data.client);
-        if is_full || !node.has_event_room() {
-            node.stats.no_room += 1;
-            return false;
-        }
-        // Bound: usize has at most 64 bits.
-        node.stats.green_octets += data.octets.len() as u64;
-        let event = Event::Green {
-            session: self.session,
-            client: data.client,
-            offset: data.offset,
-            data: Bytes::copy_from_slice(data.octets),
-            ends_block,
-        };
-        node.push_service_event(data.client, event, octets);
-        true
     }
 }
 

@@ -47,6 +47,22 @@ fn many_threads_flush_at_once() {
 }
 
 #[test]
+fn a_handle_blocks_whatever_runtime_drives_its_connection() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let listener = listen(here(), Config::responder(Policy::AcceptAny)).unwrap();
+    let address = listener.local_addr();
+    let connecting = async { farlink::adapters::tokio::cotp::connect(address, client()).await };
+    let near = Connection::from(runtime.block_on(connecting).unwrap());
+    let mut far = listener.accept().unwrap();
+
+    near.send("hello").unwrap();
+
+    assert_eq!(far.receive().unwrap().unwrap(), "hello");
+    drop(far);
+    near.close().unwrap();
+}
+
+#[test]
 fn a_peer_gives_up_by_its_own_limit_while_a_listener_has_no_room() {
     let mut options = ConnectionOptions::from(Config::responder(Policy::AcceptAny));
     options.arrivals = 2;

@@ -114,8 +114,13 @@ fn a_silent_application_is_held_to_the_limit_and_stalls_nobody_else() {
         // Nobody takes these: they are accepted up to the limit, and then refused until they are given up.
         let mut accepted = 0;
         let mut refused = loop {
+            let waited = mars.stats().waiting_octets;
             let mut sending = to_silent.start(2, block.clone(), Red::All).await.unwrap();
-            while !ends_within(&mut sending, GLANCE).await && mars.stats().engine.no_room == 0 {}
+            // What the node does not take ahead waits unacknowledged.
+            while !ends_within(&mut sending, GLANCE).await
+                && mars.stats().waiting_octets == waited
+                && mars.stats().engine.no_room == 0
+            {}
             if mars.stats().engine.no_room > 0 {
                 break sending;
             }

@@ -36,10 +36,10 @@ fn a_sender_that_crashed_goes_on_with_its_blocks_by_their_handles() {
         let mut earth = restored(earth_at, 1, &saved);
 
         assert!(earth.sendings.iter().map(Sending::tag).eq(tags));
+        let mut blocks = [next(&far).await, next(&far).await];
         for sending in &mut earth.sendings {
             end(sending).await.unwrap();
         }
-        let mut blocks = [next(&far).await, next(&far).await];
         blocks.sort();
         assert_eq!(blocks, sorted(["small".into(), block_of(100_000).into()]));
         assert_eq!(far.try_receive().unwrap(), None);

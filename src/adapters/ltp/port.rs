@@ -58,7 +58,11 @@ pub(crate) struct NodePort {
     is_cancelling: bool,
 }
 
-/// An open access point. What it receives waits in the engine.
+/// Items of an access point, and octets of the node, up to which one more is taken ahead.
+const AHEAD: usize = 16;
+const AHEAD_OCTETS: usize = 1 << 16;
+
+/// An open access point. What it receives waits in the engine, apart from a little.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct OpenService {
@@ -189,7 +193,10 @@ impl NodePort {
         let tags: Vec<Tag> = engine.tags().collect();
         self.blocks.retain(|tag, block| {
             block.is_unwatched = false;
-            block.end.is_some() || tags.contains(tag)
+            match &block.end {
+                None => tags.contains(tag),
+                Some(end) => matches!(end, Event::Complete { .. } | Event::Failed { .. }),
+            }
         });
         let clients: BTreeSet<u64> = engine.services().map(|(client, _)| client).collect();
         self.services.retain(|client, _| clients.contains(client));
@@ -247,22 +254,30 @@ impl NodePort {
         None
     }
 
-    /// Takes one item for each access point that has none, so that the sender of a block hears that it arrived when the
-    /// node has it. Tells whether there was one.
+    /// Whether one more item of a client service is taken ahead: the first always, so that none waits for others.
+    fn may_fetch(&self, client: u64) -> bool {
+        let Some(open) = self.services.get(&client) else {
+            return false;
+        };
+        let items = self.services.values().flat_map(|open| &open.items);
+        let octets = || items.map(|item| item.data.len()).sum::<usize>();
+        open.items.is_empty() || open.items.len() < AHEAD && octets() < AHEAD_OCTETS
+    }
+
+    /// Takes some items ahead for each access point, so that the sender of a block hears that it arrived when the node has
+    /// it, and not when the application asks for it. Tells whether there was one.
     fn fetch_ahead(
         &mut self,
         machine: &mut EngineMachine,
         now: Instant,
         wakes: &mut Wakes<Line>,
     ) -> bool {
-        let empty = self
-            .services
-            .iter()
-            .filter(|(_, open)| open.items.is_empty());
-        let clients: Vec<u64> = empty.map(|(client, _)| *client).collect();
+        let clients: Vec<u64> = self.services.keys().copied().collect();
         let mut any = false;
         for client in clients {
-            if let Some(item) = self.pull(machine, now, wakes, client) {
+            while self.may_fetch(client)
+                && let Some(item) = self.pull(machine, now, wakes, client)
+            {
                 self.queue(item, wakes);
                 any = true;
             }

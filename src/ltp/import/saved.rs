@@ -199,7 +199,15 @@ impl Reception {
         self.schedule_piece(cx);
         match self.complete_red().filter(|_| !self.is_delivered) {
             Some(red) => self.deliver_red(red, false, cx),
-            None => Ok(self.close_if_over()),
+            None => {
+                if let Some(red) = self.red.filter(|_| self.is_delivered) {
+                    // The reports that said so were not acknowledged, and a sender that was restored too asks under
+                    // numbers that memory could not tell from those of another session.
+                    self.report(0, 0..red, cx)?;
+                    self.recharge(cx);
+                }
+                Ok(self.close_if_over())
+            }
         }
     }
 }

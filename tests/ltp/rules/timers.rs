@@ -119,12 +119,7 @@ fn the_guard_of_a_reception_stands_still_with_its_peer() {
 
 #[test]
 fn the_time_on_the_wire_counts_in_a_deadline() {
-    let mut line = Line::with(
-        1,
-        OWLT,
-        |_| {},
-        |peer| peer.flow = Flow::rate(100),
-    );
+    let mut line = Line::with(1, OWLT, |_| {}, |peer| peer.flow = Flow::rate(100));
     line.judge(lose(3, 1));
 
     line.send(1, &pattern(100), Red::All);
