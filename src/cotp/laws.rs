@@ -58,9 +58,9 @@ impl LawSubject for Connection {
         Self::is_stranger(self)
     }
 
-    fn held(&self) -> Held {
+    fn octets_held(&self) -> Held {
         Held {
-            octets: Self::held(self),
+            octets: self.held(),
             sessions: 1,
             continued: 1,
         }

@@ -107,7 +107,7 @@ pub trait LawSubject: Machine<Command: Clone + Debug, Event: Debug + PartialEq> 
     ///
     /// A number in a datagram costs its sender nothing, so it must not allocate memory. What was allocated when the
     /// machine was made and what came with commands does not count. The default holds nothing.
-    fn held(&self) -> Held {
+    fn octets_held(&self) -> Held {
         Held::default()
     }
 

@@ -147,7 +147,7 @@ impl LawSubject for Engine<Hop> {
     }
 
     /// Events that were received and not polled count, and closed sessions count as sessions.
-    fn held(&self) -> Held {
+    fn octets_held(&self) -> Held {
         let Core { node, .. } = &self.core;
         let events = node.events.iter();
         let events = events.filter(|(event, _)| item_of(event).is_some());

@@ -357,7 +357,7 @@ impl LawSubject for Beacon {
         !self.named.contains(&at)
     }
 
-    fn held(&self) -> Held {
+    fn octets_held(&self) -> Held {
         Held {
             octets: usize::try_from(self.allocated).unwrap_or(usize::MAX),
             sessions: 1,

@@ -73,7 +73,7 @@ struct Trial {
 #[derive(Debug, Clone, Copy)]
 struct Ceiling {
     /// The part of that level that was delivered.
-    passed: u64,
+    carried: u64,
     /// Blocks without losses before it is exceeded.
     blocks: u32,
 }
@@ -148,11 +148,11 @@ impl Level {
                 return self.undo(now, trial, lost);
             }
             let passed = scaled(trial.before, trial.delivered, PARTS);
-            let before = self.ceiling.map_or(0, |ceiling| ceiling.passed);
+            let before = self.ceiling.map_or(0, |ceiling| ceiling.carried);
             // A small difference may be one of chance.
             let is_small = trial.delivered >= PARTS * 3 / 4;
             self.ceiling = Some(Ceiling {
-                passed: if is_small { passed.max(before) } else { passed },
+                carried: if is_small { passed.max(before) } else { passed },
                 blocks: CAUTION,
             });
         }
@@ -198,7 +198,7 @@ impl Level {
     fn ceiling_value(&self) -> Option<u64> {
         let ceiling = self.ceiling?;
         Some(scaled(
-            ceiling.passed,
+            ceiling.carried,
             PARTS * 19 / 20,
             PARTS - self.ambient,
         ))
