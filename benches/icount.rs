@@ -22,7 +22,9 @@ use core::time::Duration;
 use bytes::Bytes;
 use cotp_pair::Pair;
 use farlink::cotp;
-use farlink::ltp::{self, Block, Body, Color, Data, Engine, Peer, Segment, Service, SessionId};
+use farlink::ltp::{
+    self, Block, Body, Color, Data, Engine, Flow, Peer, Segment, Service, SessionId,
+};
 use farlink::{Hop, Instant, Limits, Machine as _, Output, Seed, Tag, Transmit};
 use gungraun::{
     Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main,
@@ -146,7 +148,7 @@ impl Engines {
             let mut engine = Engine::new(config, Seed::from(id)).unwrap();
             let peer = Peer {
                 max_exports: 1 << 11,
-                ..Peer::new(hop(3 - id))
+                ..Peer::new(hop(3 - id)).with_flow(Flow::Unlimited)
             };
             engine.add_peer(Instant::ZERO, 3 - id, peer).unwrap();
             engine.open(Instant::ZERO, CLIENT, Service::Whole).unwrap();

@@ -11,7 +11,7 @@ use criterion::{
     criterion_main,
 };
 use farlink::ltp::{
-    Block, Body, Color, Config, Cue, Data, Engine, Event, Peer, Segment, Service, SessionId,
+    Block, Body, Color, Config, Cue, Data, Engine, Event, Flow, Peer, Segment, Service, SessionId,
 };
 use farlink::{Hop, Instant, Limits, Machine as _, Output, Seed, Tag, Transmit};
 use licklider_core as other;
@@ -114,7 +114,7 @@ fn peer(at: Hop) -> Peer<Hop> {
         max_imports: 1 << 17,
         session_octets: LONGEST,
         import_octets: 2 * LONGEST,
-        ..Peer::new(at)
+        ..Peer::new(at).with_flow(Flow::Unlimited)
     }
 }
 
@@ -388,7 +388,9 @@ fn engine_with_peers(count: u16) -> Option<Engine<Hop>> {
     for via in 0..count {
         let id = u64::from(via) + 2;
         let hop = Hop { interface: 0, via };
-        engine.add_peer(now, id, Peer::new(hop)).ok()?;
+        engine
+            .add_peer(now, id, Peer::new(hop).with_flow(Flow::Unlimited))
+            .ok()?;
         let block = Block::red(Tag(id), id, CLIENT, Bytes::from_static(b"block"));
         engine.send_block(now, block).ok()?;
     }

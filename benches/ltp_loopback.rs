@@ -26,7 +26,7 @@
 )]
 
 use core::hint::black_box;
-use core::num::{NonZeroU64, NonZeroUsize};
+use core::num::NonZeroUsize;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::time::Duration;
 use std::io::IoSliceMut;
@@ -38,7 +38,7 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use farlink::adapters::blocking::ltp::{AccessPoint, Error, Node, NodeOptions};
 use farlink::adapters::udp::UdpOptions;
-use farlink::ltp::{Block, Command, Config, Event, Peer, Service};
+use farlink::ltp::{Block, Command, Config, Event, Flow, Peer, Service};
 use farlink::{Limits, Path, Tag};
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 
@@ -279,7 +279,7 @@ impl BareTurns {
 fn peer<A>(address: A, size: usize, window: usize) -> Peer<A> {
     Peer {
         segment: size,
-        window: NonZeroU64::new(window as u64),
+        flow: Flow::window(window as u64),
         own_delay: Duration::from_millis(100),
         remote_delay: Duration::from_millis(100),
         ..Peer::new(address)

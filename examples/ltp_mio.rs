@@ -14,11 +14,10 @@
 use std::io;
 use std::mem;
 use std::net::SocketAddr;
-use std::num::NonZeroU64;
 use std::time::Duration;
 
 use farlink::adapters::Clock;
-use farlink::ltp::{Block, Config, Engine, Event, Peer, Service};
+use farlink::ltp::{Block, Config, Engine, Event, Flow, Peer, Service};
 use farlink::{Instant, Limits, Link, Machine as _, Output, Path, Proto, Seed, Tag, Transmit};
 use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token};
@@ -151,10 +150,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Path::udp(mars.local, earth.local),
     );
     // No more than this is under way, or a burst overruns the buffer of the socket at the other end.
-    let peer = Peer {
-        window: NonZeroU64::new(1 << 16),
-        ..Peer::new(there)
-    };
+    let peer = Peer::new(there).with_flow(Flow::window(1 << 16));
     earth.engine.add_peer(now, 2, peer)?;
     mars.engine.add_peer(now, 1, Peer::new(back))?;
     mars.engine.open(now, 4, Service::Whole)?;

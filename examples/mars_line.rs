@@ -7,10 +7,9 @@
     reason = "an example is read by people who write std"
 )]
 
-use std::num::NonZeroU64;
 use std::time::Duration;
 
-use farlink::ltp::{Block, Config, Engine, Event, Peer, Service};
+use farlink::ltp::{Block, Config, Engine, Event, Flow, Peer, Service};
 use farlink::sim::{Line, World};
 use farlink::{Hop, Tag};
 
@@ -31,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     world.with(earth, |engine, now| {
         let peer = Peer {
-            rate: NonZeroU64::new(100_000),
+            flow: Flow::rate(100_000),
             ..Peer::new(hop(2)).at_distance(LIGHT_TIME)
         };
         engine.add_peer(now, 2, peer)?;

@@ -18,6 +18,10 @@ pub struct Limits {
     pub batch: NonZeroUsize,
     /// Most octets of one batch, or of one run of a stream.
     pub octets: NonZeroUsize,
+    /// Octets that wait to be read from the socket at most, beyond which datagrams are lost: the receive buffer
+    /// that the driver was granted. A protocol may tell its peers. Default 0, not known; the adapters fill it in.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
+    pub receive_buffer: usize,
 }
 
 impl Limits {
@@ -28,6 +32,16 @@ impl Limits {
             datagram: at_least_one(datagram),
             batch: at_least_one(batch),
             octets: at_least_one(octets),
+            receive_buffer: 0,
+        }
+    }
+
+    /// Returns the same limits with a receive buffer of this many octets.
+    #[must_use]
+    pub const fn with_receive_buffer(self, receive_buffer: usize) -> Self {
+        Self {
+            receive_buffer,
+            ..self
         }
     }
 
@@ -49,6 +63,15 @@ impl Default for Limits {
     fn default() -> Self {
         Self::new(1472, 44, 1 << 16)
     }
+}
+
+#[cfg(feature = "serde")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde calls"
+)]
+const fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 const fn at_least_one(number: usize) -> NonZeroUsize {

@@ -6,7 +6,7 @@ use core::num::NonZeroUsize;
 
 use allocation_counter::measure;
 use bytes::Bytes;
-use farlink::ltp::{Block, Config, Engine, Event, Peer, Service};
+use farlink::ltp::{Block, Config, Engine, Event, Flow, Peer, Service};
 use farlink::{Hop, Instant, Limits, Machine as _, Output, Seed, Tag, Transmit};
 
 const NEAR: Hop = Hop {
@@ -168,8 +168,12 @@ impl Pair {
             tx: Transmit::new(Limits::default()),
             tag: 0,
         };
-        pair.near.add_peer(now, 2, Peer::new(FAR)).unwrap();
-        pair.far.add_peer(now, 1, Peer::new(NEAR)).unwrap();
+        pair.near
+            .add_peer(now, 2, Peer::new(FAR).with_flow(Flow::Unlimited))
+            .unwrap();
+        pair.far
+            .add_peer(now, 1, Peer::new(NEAR).with_flow(Flow::Unlimited))
+            .unwrap();
         pair.far.open(now, CLIENT, Service::Whole).unwrap();
         pair
     }

@@ -104,6 +104,11 @@ pub(crate) trait Carrier<A>: Send {
     /// Without input the waker is registered, or will be called for another reason.
     fn inputs(&mut self, turn: &mut Turn<'_, A>) -> bool;
 
+    /// Returns the octets of the smallest receive buffer of its UDP sockets; 0 if it knows none.
+    fn receive_buffer(&self) -> usize {
+        0
+    }
+
     /// Tells whether all that was sent is with the system.
     fn is_flushed(&self) -> bool;
 

@@ -91,9 +91,13 @@ impl<P: Port> Shared<P> {
             machine = core::any::type_name::<P::Machine>(),
             "driver starts"
         );
+        let limits = match setup.limits.receive_buffer {
+            0 => setup.limits.with_receive_buffer(carrier.receive_buffer()),
+            _ => setup.limits,
+        };
         let shared = Arc::new(Self {
             state: Mutex::new(State {
-                core: Core::new(port, machine, setup.limits),
+                core: Core::new(port, machine, limits),
                 carrier: None,
                 waker: None,
                 is_woken: true,

@@ -47,6 +47,11 @@ pub(super) trait DatagramIo<A>: Send {
         cx: &mut Context<'_>,
         each: &mut dyn FnMut(A, &[u8], NonZeroUsize),
     ) -> Poll<io::Result<usize>>;
+
+    /// Returns the octets of the receive buffer that was granted; 0 if it is not known.
+    fn receive_buffer(&self) -> usize {
+        0
+    }
 }
 
 /// What a socket is made of.
@@ -185,6 +190,14 @@ impl<A: Addr> Socket<A> {
     /// Tells whether the machine is done with it.
     pub(super) const fn is_ending(&self) -> bool {
         matches!(self.stage, Stage::Detach(..) | Stage::Close)
+    }
+
+    /// Returns the octets of the receive buffer for datagrams; 0 if there is none, or it is not known.
+    pub(super) fn receive_buffer(&self) -> usize {
+        match &self.kind {
+            Kind::Datagrams(io, _) => io.receive_buffer(),
+            Kind::Stream(_) | Kind::Listener(..) => 0,
+        }
     }
 
     const fn is_stream(&self) -> bool {

@@ -192,4 +192,8 @@ where
             self.source.poll_io(cx, Way::In, call)
         })
     }
+
+    fn receive_buffer(&self) -> usize {
+        self.offload.sizes.receive
+    }
 }

@@ -324,6 +324,12 @@ impl<A: Addr> Carrier<A> for Table<A> {
         full
     }
 
+    fn receive_buffer(&self) -> usize {
+        let sockets = self.entries.values().map(|entry| &entry.socket);
+        let granted = sockets.map(Socket::receive_buffer);
+        granted.filter(|octets| *octets > 0).min().unwrap_or(0)
+    }
+
     fn answer(&mut self, now: Instant, ask: Ask<A>) {
         let at = match &ask {
             Ask::Open { tag, path } => return self.open(*tag, *path),

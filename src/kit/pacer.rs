@@ -47,6 +47,12 @@ impl Pacer {
         self.burst = burst;
     }
 
+    /// Whether there is a rate.
+    #[must_use]
+    pub const fn is_limited(&self) -> bool {
+        self.rate.is_some()
+    }
+
     /// Returns how long `octets` take at the rate; 0 without a rate.
     #[must_use]
     pub fn transmission_time(&self, octets: usize) -> Duration {
@@ -67,8 +73,15 @@ impl Pacer {
     /// Returns when the next octets may leave; `None` for at once.
     #[must_use]
     pub fn blocked_until(&self, now: Instant) -> Option<Instant> {
+        self.blocked_beyond(now, self.burst)
+    }
+
+    /// Returns when the next octets may leave if no more than `burst` octets may be ahead of the rate; `None` for at
+    /// once.
+    #[must_use]
+    pub fn blocked_beyond(&self, now: Instant, burst: u32) -> Option<Instant> {
         self.rate?;
-        let burst = self.transmission_time(usize::try_from(self.burst).unwrap_or(usize::MAX));
+        let burst = self.transmission_time(usize::try_from(burst).unwrap_or(usize::MAX));
         let ahead = self.tx_clock - now;
         let excess = ahead
             .checked_sub(burst)

@@ -102,11 +102,16 @@ impl<M: LawSubject> fmt::Debug for Case<M> {
             datagram,
             batch,
             octets,
+            receive_buffer,
         } = self.limits;
         writeln!(f, "Case::<{}> {{", type_name::<M>())?;
         writeln!(f, "    config: {:?},", self.config)?;
         writeln!(f, "    seed: {},", self.seed)?;
-        writeln!(f, "    limits: Limits::new({datagram}, {batch}, {octets}),")?;
+        write!(f, "    limits: Limits::new({datagram}, {batch}, {octets})")?;
+        if receive_buffer > 0 {
+            write!(f, ".with_receive_buffer({receive_buffer})")?;
+        }
+        writeln!(f, ",")?;
         writeln!(f, "    script: vec![")?;
         for step in &self.script {
             writeln!(f, "        {step:?},")?;

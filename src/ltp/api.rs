@@ -195,6 +195,14 @@ pub enum Event {
         #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
         data: Bytes,
     },
+    /// The peer refused the block because it had checkpoints before the end of its red part (`RLEXC`, from ION). It is
+    /// sent once more without, in another session.
+    Restarted {
+        /// The tag of the block.
+        tag: Tag,
+        /// The session in which the block is sent.
+        session: SessionId,
+    },
     /// There is room for the block to this peer that was refused with [`Error::Full`].
     Room {
         /// The engine ID of the peer.
@@ -303,6 +311,7 @@ impl fmt::Debug for Event {
         debug_event! { self, f;
             Sent { tag }
             Complete { tag, session }
+            Restarted { tag, session }
             Failed { tag, session, by, reason, cause, data as Preview }
             Room { peer }
             Answered { peer, after }

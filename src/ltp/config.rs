@@ -2,11 +2,11 @@
 
 use core::error::Error as StdError;
 use core::fmt;
-use core::num::{NonZeroU32, NonZeroU64};
+use core::num::NonZeroU32;
 use core::time::Duration;
 
 use super::auth::{Auth, Keys};
-use super::beyond::{AdaptiveRedundancy, Redundancy, RtoBounds, RtoPolicy};
+use super::beyond::{AdaptiveRedundancy, Flow, Redundancy, RtoBounds, RtoPolicy};
 
 /// Octets into which any control segment fits, with 64-bit numbers and one claim.
 pub const MIN_SEGMENT: usize = 96;
@@ -60,6 +60,11 @@ pub struct Config {
     /// The maximum number of sessions whose cookies are kept for [`Engine::cookies`](super::Engine::cookies)
     /// (RFC 5327 section 2.2). Default 0: cookies are ignored.
     pub max_cookies: u32,
+    /// Whether this engine tells others that it is of this crate, and with it the receive buffer of its socket, by a
+    /// private header extension (RFC 5326 section 3.1.4): in the first segment of a block and in every 64th until
+    /// it is answered, to peers with [`Flow::Auto`]; and in reports to those who told the same. Others ignore the
+    /// extension. Default true.
+    pub hello: bool,
     /// Whether [`Event::Sent`](super::Event::Sent) reports that every segment of a block was sent once (RFC 5326
     /// section 7.7). Default false.
     pub notify_sent: bool,
@@ -96,6 +101,7 @@ impl Default for Config {
             max_control: 1 << 14,
             max_closed: 1 << 18,
             max_cookies: 0,
+            hello: true,
             notify_sent: false,
         }
     }
@@ -133,7 +139,7 @@ macro_rules! defaults {
 }
 #[cfg(feature = "serde")]
 defaults! {
-    remote_delay: Duration, own_delay: Duration, burst: u32, segment: usize, checkpoint_retries: u8,
+    remote_delay: Duration, own_delay: Duration, segment: usize, checkpoint_retries: u8,
     report_retries: u8, cancel_retries: u8, problem_limit: u32, cycle_limit: u32, max_exports: u32,
     max_imports: u32, session_octets: usize, import_octets: usize, first_silence: Duration,
     silence: Duration,
@@ -164,12 +170,9 @@ pub struct Peer<A> {
     #[cfg_attr(feature = "serde", serde(default = "default::own_delay"))]
     #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration"))]
     pub own_delay: Duration,
-    /// The rate at which this engine sends, in octets per second. Default `None`, no limit.
+    /// How fast this engine sends. Default [`Flow::Auto`]: as fast as the peer is found to bear.
     #[cfg_attr(feature = "serde", serde(default))]
-    pub rate: Option<NonZeroU64>,
-    /// Octets that may be sent at once under `rate`. Default 65,536.
-    #[cfg_attr(feature = "serde", serde(default = "default::burst"))]
-    pub burst: u32,
+    pub flow: Flow,
     /// The maximum length of a segment in octets, all headers included, at least 96. Default 1400.
     #[cfg_attr(feature = "serde", serde(default = "default::segment"))]
     pub segment: usize,
@@ -204,19 +207,10 @@ pub struct Peer<A> {
     /// The maximum number of octets allocated for blocks being received from this peer. Default 512 MiB.
     #[cfg_attr(feature = "serde", serde(default = "default::import_octets"))]
     pub import_octets: usize,
-    /// Every how many segments of a red part a discretionary checkpoint is sent. Default `None`, never.
+    /// Every how many segments of a red part a discretionary checkpoint is sent, beside those of the flow. Default
+    /// `None`, never. ION cancels a block for any of them.
     #[cfg_attr(feature = "serde", serde(default))]
     pub checkpoint_every: Option<NonZeroU32>,
-    /// The maximum number of red octets in flight: sent and not yet claimed by a report. Beyond it first passes
-    /// wait for reports. Default `None`, no limit, as in RFC 5326.
-    ///
-    /// This is for peers so near that the line holds less: it keeps a fast sender from overflowing the receive
-    /// buffer of the peer's socket. A discretionary checkpoint is sent after every quarter of the window. Half
-    /// of that receive buffer is a good value. With light times, the window should be far above the product
-    /// of rate and round trip. Receivers that allow few reports in a session, such as ION, are better served by
-    /// `rate`.
-    #[cfg_attr(feature = "serde", serde(default))]
-    pub window: Option<NonZeroU64>,
     /// How long a report with gaps is delayed for segments in flight. It starts again with each segment that
     /// fills a gap. Default 0, not at all.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::serde_duration"))]
@@ -273,9 +267,7 @@ pub struct Peer<A> {
 impl<A> Peer<A> {
     /// Returns the default configuration of a peer at `address`, which has no light time.
     ///
-    /// Nothing keeps a fast sender from overflowing the receive buffer of the peer's socket; what it drops is
-    /// lost, and sent again. For blocks longer than about 100 KB set a [`window`](Self::window) or a
-    /// [`rate`](Self::rate).
+    /// It is sent to as fast as it is found to bear ([`Flow::Auto`]). For a radio, set light times and a rate.
     #[must_use]
     pub const fn new(address: A) -> Self {
         Self {
@@ -284,8 +276,7 @@ impl<A> Peer<A> {
             owlt_in: Duration::ZERO,
             remote_delay: Duration::from_secs(1),
             own_delay: Duration::from_secs(1),
-            rate: None,
-            burst: 1 << 16,
+            flow: Flow::Auto,
             segment: 1400,
             checkpoint_retries: 5,
             report_retries: 5,
@@ -297,7 +288,6 @@ impl<A> Peer<A> {
             session_octets: 1 << 27,
             import_octets: 1 << 29,
             checkpoint_every: None,
-            window: None,
             report_delay: Duration::ZERO,
             repair_delay: Duration::ZERO,
             redundancy: Redundancy::Fixed(0),
@@ -321,6 +311,12 @@ impl<A> Peer<A> {
         }
     }
 
+    /// Returns the same peer with this flow.
+    #[must_use]
+    pub fn with_flow(self, flow: Flow) -> Self {
+        Self { flow, ..self }
+    }
+
     /// Returns the same peer with its address mapped to another type.
     #[must_use]
     pub fn map_address<B>(self, map: impl FnOnce(A) -> B) -> Peer<B> {
@@ -330,8 +326,7 @@ impl<A> Peer<A> {
             owlt_in: self.owlt_in,
             remote_delay: self.remote_delay,
             own_delay: self.own_delay,
-            rate: self.rate,
-            burst: self.burst,
+            flow: self.flow,
             segment: self.segment,
             checkpoint_retries: self.checkpoint_retries,
             report_retries: self.report_retries,
@@ -343,7 +338,6 @@ impl<A> Peer<A> {
             session_octets: self.session_octets,
             import_octets: self.import_octets,
             checkpoint_every: self.checkpoint_every,
-            window: self.window,
             report_delay: self.report_delay,
             repair_delay: self.repair_delay,
             redundancy: self.redundancy,
@@ -366,7 +360,7 @@ impl<A> Peer<A> {
     #[must_use]
     pub fn adaptive(self) -> Self {
         let light = self.owlt_out + self.owlt_in;
-        let quarter = self.rate.map(|rate| {
+        let quarter = self.flow.given_rate().map(|rate| {
             let octets = light.as_nanos() * u128::from(rate.get()) / 4_000_000_000;
             let segments = octets / (self.segment.max(1) as u128);
             let segments = u32::try_from(segments).unwrap_or(u32::MAX);

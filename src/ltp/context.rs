@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::api::{Event, Stats};
 use super::auth::{Cookies, KeyHash};
-use super::beyond::{Accounts, MAX_UNPROVED, Prediction, STRANGER_SERIALS};
+use super::beyond::{Accounts, Hello, MAX_UNPROVED, Prediction, STRANGER_SERIALS};
 use super::budget::Budget;
 use super::closed::{Closed, End, Record};
 use super::config::{Config, Direction, Numbers};
@@ -48,6 +48,8 @@ pub(super) struct Node {
     pub(super) first_pass_done: Vec<u64>,
     /// Octets of the longest datagram, by the limits of the last poll.
     pub(super) datagram: usize,
+    /// What this engine says about itself, by the limits of the last poll.
+    pub(super) hello: Hello,
     /// The number of restarts, and whether sessions before one of them may be unknown.
     pub(super) incarnation: u64,
     pub(super) is_forgetful: bool,
@@ -60,6 +62,17 @@ pub(super) struct Node {
 pub(super) struct Core {
     pub(super) node: Node,
     pub(super) peers: Peers,
+}
+
+impl Core {
+    /// Takes what a peer says about its engine.
+    pub(super) fn greeted(&mut self, slot: u32, hello: Hello) {
+        if let Some(peer) = self.peers.get_mut(slot) {
+            peer.flow.on_hello(self.node.now, hello);
+            peer.apply_flow();
+            peer.release_first_passes(&mut self.node);
+        }
+    }
 }
 
 /// What a session works with while it handles one input.
@@ -101,6 +114,8 @@ pub(super) enum Step {
     Continues,
     /// It is closed (RFC 5326 section 6.20), and remembered as it ended.
     Ends(End),
+    /// It is closed, and its block is sent once more in another session.
+    Restarts,
 }
 
 /// The timer of a peer or of one of its sessions.
@@ -260,6 +275,7 @@ impl Node {
             ready: VecDeque::new(),
             first_pass_done: Vec::new(),
             datagram: usize::MAX,
+            hello: Hello { window: 0 },
             incarnation: 0,
             is_forgetful: false,
             strangers: Accounts::default(),

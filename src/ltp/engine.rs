@@ -7,6 +7,7 @@ use core::num::NonZeroUsize;
 
 use super::api::{Command, Error, Event, Stats};
 use super::auth::{self, Verification};
+use super::beyond::Hello;
 use super::closed::End;
 use super::config::{Config, ConfigError};
 use super::context::{Core, Lateness, Node, SessionTimer, Step, TimerKind};
@@ -187,7 +188,17 @@ impl<A: Addr> Engine<A> {
         self.addresses.accepted_from = Some(from);
         self.core.heard(slot);
         let place = self.admit((slot, place), from, octets, segment);
+        let hello = Hello::find(&segment.header).filter(|_| self.core.node.config.hello);
+        // Anybody can write what its own host says.
+        let own = self.addresses.of(slot);
+        let hello = hello.filter(|_| own.is_some_and(|own| from.same_host(own)));
+        if let Some(hello) = hello {
+            self.core.greeted(slot, hello);
+        }
         self.dispatch((slot, place), segment);
+        if hello.is_some() && matches!(segment.body, Body::Data(_)) {
+            self.imports.answer_hello(session, &mut self.core);
+        }
         let (exports, imports) = (&mut self.exports, &mut self.imports);
         let node = &mut self.core.node;
         if let Some(key) = key {
@@ -466,6 +477,8 @@ impl<A: Addr> Machine for Engine<A> {
         tx.clear();
         let limits = tx.limits();
         self.core.node.datagram = limits.datagram.get().min(limits.octets.get());
+        // Bound: usize has at most 64 bits.
+        self.core.node.hello = Hello::from_receive_buffer(limits.receive_buffer as u64);
         self.advance(now);
         if self.core.node.is_due() && !self.fire_due() {
             return Output::Yield;

@@ -1,6 +1,7 @@
 //! The sending role: blocks, checkpoints, and what reports do to them.
 
 mod ends;
+mod gather;
 mod pieces;
 mod reports;
 mod rows;
@@ -22,7 +23,7 @@ pub(super) use self::saved::SavedExport;
 pub(super) use self::table::Exports;
 use super::api::{Block, Error, Red, Side};
 use super::auth::KeyHash;
-use super::beyond::DuplicateRepairs;
+use super::beyond::{BlockFlow, DuplicateRepairs};
 use super::config::Direction;
 use super::context::{Cancel, Context, Core, ExportTimer, Node, Step};
 use super::end_cause::{EndCause, Limit};
@@ -96,8 +97,9 @@ pub(super) struct RepairState {
     pub(super) duplicates: DuplicateRepairs,
     /// The offset up to which losses of the first pass were counted.
     pub(super) reported_up_to: u64,
-    /// Reports with gaps that are answered later, together.
-    delayed: Vec<PendingReport>,
+    /// What the flow keeps of the block.
+    pub(super) flow: BlockFlow,
+    /// The timer of reports whose rest is awaited.
     delay: Option<TimerId>,
 }
 
@@ -115,7 +117,7 @@ impl RepairState {
         guard_tries: 0,
         duplicates: DuplicateRepairs::NONE,
         reported_up_to: 0,
-        delayed: Vec::new(),
+        flow: BlockFlow::NONE,
         delay: None,
     };
 }
@@ -143,6 +145,10 @@ pub(super) struct Outstanding {
     after: u64,
     /// The octets that were sent again before it. The report that answers it covers them.
     pub(super) retransmitted: Vec<Range<u64>>,
+    /// The lower bound of the report that it cites.
+    lower: u64,
+    /// When what was sent again began to leave. `None` if losses of it cannot be told.
+    since: Option<Instant>,
 }
 
 impl Outstanding {
@@ -165,7 +171,7 @@ pub(super) enum Repair {
 }
 
 /// Missing octets, the last of which are sent in a checkpoint.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Retransmission {
     report: u64,
     cycle: u32,
@@ -173,28 +179,24 @@ pub(super) struct Retransmission {
     /// The index of the gap being sent, and the offset within it.
     at: usize,
     from: u64,
+    /// The lower bound of the report.
+    lower: u64,
+    /// When the first of it left. `None` as well if octets are sent several times, so that losses cannot be told.
+    since: Option<Instant>,
+    is_repeated: bool,
 }
 
 impl Retransmission {
-    fn new(report: u64, cycle: u32, gaps: Vec<Range<u64>>) -> Self {
+    fn new((lower, report): (u64, u64), cycle: u32, gaps: Vec<Range<u64>>) -> Self {
         Self {
             report,
             cycle,
-            at: 0,
             from: gaps.first().map_or(0, |gap| gap.start),
             gaps,
+            lower,
+            ..Self::default()
         }
     }
-}
-
-/// A report with gaps that is still to be answered.
-#[derive(Debug, Clone)]
-struct PendingReport {
-    report: u64,
-    /// The checkpoint that the report answers.
-    checkpoint: u64,
-    scope: Range<u64>,
-    cycle: u32,
 }
 
 /// What an input has led to.
@@ -275,6 +277,9 @@ impl ExportSession {
 
     /// Handles a CR (RFC 5326 section 6.17). ION sends one for each segment that comes (capture 10).
     pub(super) fn on_cancel(&mut self, reason: Reason, cx: &mut Context<'_>) -> Step {
+        if reason == Reason::RETRANSMISSION_LIMIT && self.limit_exceeded(cx) {
+            return Step::Restarts;
+        }
         self.fail_with((Side::Remote, reason, EndCause::Peer), cx)
     }
 
@@ -369,7 +374,7 @@ impl Sending {
             + repair.history.memory_used()
             + spilled(&self.checkpoints) * size_of::<Outstanding>()
             + repair.queue.capacity() * size_of::<Repair>()
-            + repair.delayed.capacity() * size_of::<PendingReport>()
+            + repair.flow.memory_used()
             + repair.duplicates.memory_used()
             + gaps.map(Vec::capacity).sum::<usize>() * size_of::<Range<u64>>()
     }
@@ -395,7 +400,7 @@ impl Sending {
         if is_claimed && self.repair().history.is_of_one_receiver() {
             if let Some(repair) = &mut self.repair {
                 repair.queue.clear();
-                repair.delayed.clear();
+                repair.flow.clear();
             }
             if self.next == self.len() {
                 return Outcome::Complete;
@@ -446,8 +451,11 @@ impl Sending {
         };
         let end = missing.last().unwrap_or(first.clone()).end;
         let cited = repair.lowest.filter(|(lower, _)| *lower <= first.start);
-        let report = cited.map_or(0, |(_, serial)| serial);
-        let run = Retransmission::new(report, 0, core::iter::once(end - 1..end).collect());
+        let gaps = core::iter::once(end - 1..end).collect();
+        let run = Retransmission {
+            is_repeated: true,
+            ..Retransmission::new(cited.unwrap_or_default(), 0, gaps)
+        };
         self.push_repair(Repair::Retransmission(run), cx);
     }
 
@@ -543,7 +551,10 @@ impl<A: Addr> Engine<A> {
             return Err(full);
         }
         let number = node.draw_number(|number| exports.table.contains(&number));
-        let export = ExportSession::new(slot, block, red, node);
+        let mut export = ExportSession::new(slot, block, red, node);
+        if red > 0 && node.config.hello && peer.flow.begin_block() {
+            export.greet();
+        }
         exports.insert(number, export, peer);
         node.budget.exports += octets;
         peer.is_named = true;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::api::{Block, Command, Red};
 use super::auth::{Auth, Key, Signer, Verifier};
-use super::beyond::{AdaptiveRedundancy, Redundancy, RtoBounds};
+use super::beyond::{AdaptiveRedundancy, Flow, Redundancy, RtoBounds};
 use super::config::{Config, Direction, Peer};
 use super::wire::{
     Body, Checkpoint, Claims, Color, Data, Extensions, Mark, Report, Segment, SessionId,
@@ -36,6 +36,7 @@ impl<'a> Arbitrary<'a> for Config {
             max_control: u.int_in_range(0..=24)?,
             max_closed: least + u.int_in_range(0..=8)?,
             max_cookies: u.int_in_range(0..=3)?,
+            hello: u.arbitrary()?,
             notify_sent: u.arbitrary()?,
         })
     }
@@ -48,8 +49,7 @@ impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Peer<A> {
             owlt_in: duration(u)?,
             remote_delay: duration(u)?,
             own_delay: duration(u)?,
-            rate: NonZeroU64::new(u.int_in_range(0..=10_000)?),
-            burst: u.int_in_range(0..=2000)?,
+            flow: u.arbitrary()?,
             segment: u.int_in_range(60..=1500)?,
             checkpoint_retries: u.int_in_range(0..=3)?,
             report_retries: u.int_in_range(0..=3)?,
@@ -61,7 +61,6 @@ impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Peer<A> {
             session_octets: u.int_in_range(0..=8000)?,
             import_octets: u.int_in_range(0..=30_000)?,
             checkpoint_every: NonZeroU32::new(u.int_in_range(0..=4)?),
-            window: NonZeroU64::new(u.int_in_range(0..=6000)?),
             report_delay: duration(u)?,
             repair_delay: duration(u)?,
             redundancy: u.arbitrary()?,
@@ -70,6 +69,26 @@ impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Peer<A> {
             keepalive: keepalive(u)?,
             auth: u.arbitrary()?,
             ..Self::new(u.arbitrary()?)
+        })
+    }
+}
+
+impl<'a> Arbitrary<'a> for Flow {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        let rate = NonZeroU64::new(u.int_in_range(0..=10_000)?);
+        let octets = NonZeroU64::new(u.int_in_range(0..=6000)?);
+        let burst = u.int_in_range(0..=2000)?;
+        Ok(match (u.int_in_range(0..=2)?, rate, octets) {
+            (0, Some(octets_per_second), _) => Self::Rate {
+                octets_per_second,
+                burst: (burst % 4 != 0).then_some(burst),
+            },
+            (1, octets_per_second, Some(octets)) => Self::Window {
+                octets,
+                octets_per_second,
+            },
+            (2, ..) => Self::Auto,
+            _ => Self::Unlimited,
         })
     }
 }

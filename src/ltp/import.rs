@@ -180,6 +180,15 @@ impl ImportSession {
         self.or_cancel(handled, cx)
     }
 
+    /// Answers a segment in which the sender told that it is of this crate.
+    pub(super) fn answer_hello(&mut self, cx: &mut Context<'_>) -> Step {
+        let Stage::Receiving(reception) = &mut self.stage else {
+            return Step::Continues;
+        };
+        let handled = reception.answer_hello(cx);
+        self.or_cancel(handled.map(|()| Step::Continues), cx)
+    }
+
     /// Whether a segment is of another session under the same number.
     fn is_overtaken_by(&self, data: &Data<'_>) -> bool {
         let is_same_client =

@@ -111,7 +111,7 @@
 //!
 //! Beyond the RFCs: discretionary checkpoints at a fixed interval and on demand; delayed reports and delayed
 //! retransmissions; guard timers, so that no session stays for ever; pacing; windows for near peers
-//! ([`Peer::window`]); contacts by [`Link`](crate::Link) or [`Cue`], with a checkpoint before an announced end.
+//! ([`Flow::Window`]); contacts by [`Link`](crate::Link) or [`Cue`], with a checkpoint before an announced end.
 //!
 //! An engine measures losses and round trips to each peer ([`Engine::line`]). They can decide how many copies a
 //! signal gets and how often repairs are duplicated ([`Redundancy`]), and when an answer is late
@@ -227,7 +227,9 @@ pub use api::{Block, Command, Cue, Error, Event, Progress, Red, Service, Side, S
 pub use auth::{Auth, Key, Signer, Verifier};
 #[cfg(feature = "ltp-rsa")]
 pub use auth::{PrivateKey, PublicKey};
-pub use beyond::{AdaptiveRedundancy, LineEstimate, Redundancy, RtoBounds, RtoPolicy};
+pub use beyond::{
+    AdaptiveRedundancy, Flow, FlowEstimate, LineEstimate, Redundancy, RtoBounds, RtoPolicy,
+};
 pub use config::{Config, ConfigError, Direction, MIN_SEGMENT, Numbers, Peer};
 pub use end_cause::{EndCause, Limit};
 pub use engine::Engine;

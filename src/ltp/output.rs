@@ -4,12 +4,13 @@
 use alloc::vec::Vec;
 use core::slice;
 
+use super::beyond::Hello;
 use super::context::{Cancel, Context, Core, Node, TimerKind};
 use super::engine::Engine;
-use super::export::{ExportSession, Exports};
+use super::export::{ExportSession, Exports, Piece};
 use super::import::{ImportSession, Imports, Reception};
 use super::peer::{Control, PeerState, Queue, Role};
-use super::wire::{Body, Claims, Reason, Report, SessionId, header, header_len};
+use super::wire::{Body, Claims, Color, Mark, Reason, Report, SessionId, header, header_len};
 use crate::{Addr, Transmit};
 
 /// A keep-alive (RFC 7122 section 3.4). By its length alone it could be a CAS.
@@ -191,7 +192,7 @@ impl PeerState {
         if !self.may_send() {
             return None;
         }
-        if self.config.rate.is_some()
+        if self.pacer.is_limited()
             && let Some(at) = self.pacer.blocked_until(node.now)
         {
             self.pace = self.start_local(node, at, TimerKind::Pace);
@@ -229,7 +230,7 @@ impl PeerState {
         };
         let Some(behind) = behind else {
             let len = body.wire_len();
-            return self.put(node, session, (body.code(), len), tx, |out| {
+            return self.put((node, session), (body.code(), len), None, tx, |out| {
                 body.encode(out);
             });
         };
@@ -244,24 +245,26 @@ impl PeerState {
         self.count(node, written(is_written, len, tx))
     }
 
-    /// Writes one segment with a content of `len` octets into the batch.
-    pub(super) fn put(
+    /// Writes one segment with a content of `len` octets into the batch, with a hello among its header extensions or not.
+    fn put(
         &mut self,
-        node: &mut Node,
-        session: SessionId,
+        (node, session): (&mut Node, SessionId),
         (code, len): (u8, usize),
+        hello: Option<Hello>,
         tx: &mut Out<'_>,
         write: impl Fn(&mut Vec<u8>),
     ) -> WriteResult {
-        let whole = header_len(session) + self.keys.overhead() + len;
+        let whole = header_len(session) + self.keys.overhead() + Hello::len(hello) + len;
         if !self.may_spend(node, whole) {
             return WriteResult::NoRoom;
         }
         let keys = &self.keys;
+        let counts = self.keys.counts() + (u8::from(hello.is_some()) << 4);
         let is_written = tx.push(whole, &mut |out| {
             let start = out.len();
-            header(code, session, keys.counts()).put(out);
+            header(code, session, counts).put(out);
             keys.put_header(out);
+            out.extend(hello.into_iter().flat_map(Hello::encode));
             write(out);
             keys.put_trailer(out, start);
         });
@@ -363,7 +366,7 @@ impl Context<'_> {
                 checkpoint,
                 red,
                 ..
-            } => self.put_report_on_all((serial, checkpoint), red, tx),
+            } => self.put_report_on_all((serial, checkpoint), red, None, tx),
             Control::Ping => match &self.peer.ping {
                 Some(ping) => {
                     self.session = self.node.own_session(ping.number);
@@ -395,6 +398,7 @@ impl Context<'_> {
         &mut self,
         (serial, checkpoint): (u64, u64),
         red: u64,
+        hello: Option<Hello>,
         tx: &mut Out<'_>,
     ) -> WriteResult {
         let all = 0..red;
@@ -404,7 +408,23 @@ impl Context<'_> {
             scope: (0..red).into(),
             claims: Claims::new(slice::from_ref(&all)),
         });
-        self.put_body(&body, tx)
+        self.put_with(&body, hello, tx)
+    }
+
+    /// Writes one segment of the session into the batch, with a hello or without.
+    #[inline]
+    pub(super) fn put_with(
+        &mut self,
+        body: &Body<'_>,
+        hello: Option<Hello>,
+        tx: &mut Out<'_>,
+    ) -> WriteResult {
+        match hello {
+            None => self.put_body(body, tx),
+            Some(_) => self.put_segment((body.code(), body.wire_len()), hello, tx, |out| {
+                body.encode(out);
+            }),
+        }
     }
 
     /// Writes one segment of the session into the batch.
@@ -413,9 +433,39 @@ impl Context<'_> {
         self.peer.put_body(self.node, self.session, body, tx)
     }
 
+    /// Writes one segment of the session with a content of `len` octets into the batch.
+    pub(super) fn put_segment(
+        &mut self,
+        (code, len): (u8, usize),
+        hello: Option<Hello>,
+        tx: &mut Out<'_>,
+        write: impl Fn(&mut Vec<u8>),
+    ) -> WriteResult {
+        let place = (&mut *self.node, self.session);
+        self.peer.put(place, (code, len), hello, tx, write)
+    }
+
+    /// Whether a segment that asks for the report on a whole part has to wait, so that a full receive buffer does not take
+    /// it. A timer is started then.
+    pub(super) fn must_space(&mut self, piece: &Piece) -> bool {
+        let Color::Red(Some(checkpoint)) = piece.color else {
+            return false;
+        };
+        if checkpoint.mark == Mark::None && checkpoint.report == 0 {
+            return false;
+        }
+        let burst = self.peer.flow.last_burst();
+        let at = burst.and_then(|burst| self.peer.pacer.blocked_beyond(self.node.now, burst));
+        let Some(at) = at else {
+            return false;
+        };
+        self.peer.pace = self.peer.start_local(self.node, at, TimerKind::Pace);
+        true
+    }
+
     /// Returns the octets for the content of a segment of the session.
-    pub(super) fn segment_room(&self) -> usize {
-        let head = header_len(self.session) + self.peer.keys.overhead();
+    pub(super) fn segment_room(&self, hello: Option<Hello>) -> usize {
+        let head = header_len(self.session) + self.peer.keys.overhead() + Hello::len(hello);
         let segment = self.peer.config.segment.min(self.node.datagram);
         segment.saturating_sub(head)
     }

@@ -1,10 +1,14 @@
 //! The state of one peer: its configuration, its contact, and its queues.
 
 use alloc::collections::VecDeque;
+use core::num::{NonZeroU32, NonZeroU64};
 use core::time::Duration;
 
 use super::auth::Keys;
-use super::beyond::{InFlight, Line, LineEstimate, MAX_WAITING, Ping, Redundancy, RtoPolicy};
+use super::beyond::{
+    FlowControl, InFlight, Line, LineEstimate, MAX_WAITING, Ping, Redundancy, Repairs, RtoBounds,
+    RtoPolicy,
+};
 use super::config::{Direction, Peer};
 use super::context::{Key, Lateness, Node, TimerKind};
 use super::silence::{Late, Patience, Silence, Step};
@@ -15,8 +19,8 @@ use crate::sync::Arc;
 
 /// How often a learned margin is doubled at most.
 const MAX_BACKOFF: u32 = 6;
-/// Milliseconds for which the rate may be exceeded.
-const BURST_MILLIS: u64 = 6;
+/// Octets of a red part for which ION allows six reports with gaps.
+pub(super) const MANY_REPORTS: u64 = 8_000_000;
 
 /// One peer, in a slot of the engine, which also has its address.
 #[derive(Debug)]
@@ -45,6 +49,10 @@ pub(super) struct PeerState {
     pub(super) is_first_pass_next: bool,
     pub(super) in_flight: InFlight,
     pub(super) is_ready: bool,
+    pub(super) flow: FlowControl,
+    /// What the flow says at present: the limit of octets in flight, and the octets between checkpoints.
+    pub(super) window: Option<NonZeroU64>,
+    pub(super) interval: Option<u64>,
     pub(super) pacer: Pacer,
     pub(super) pace: Option<TimerId>,
     pub(super) exports: u32,
@@ -187,19 +195,6 @@ pub(super) enum Role {
     Receiver,
 }
 
-/// Returns the octets by which what leaves may be ahead of the rate: what that allows in some milliseconds, and at least
-/// one segment, so that two leave at once.
-fn burst(config: &Peer<()>) -> u32 {
-    let Some(rate) = config.rate else {
-        return config.burst;
-    };
-    let octets = rate.get().saturating_mul(BURST_MILLIS) / 1000;
-    // Bound: usize has at most 64 bits.
-    let least = config.segment as u64;
-    let octets = u32::try_from(octets.max(least)).unwrap_or(u32::MAX);
-    octets.min(config.burst)
-}
-
 impl PeerState {
     pub(super) fn new(
         (slot, id): (u32, u64),
@@ -208,7 +203,8 @@ impl PeerState {
         carrier: LinkState,
         now: Instant,
     ) -> Self {
-        let pacer = Pacer::new(config.rate, burst(&config));
+        let light = config.owlt_out + config.owlt_in;
+        let flow = FlowControl::new(config.flow, config.segment, light);
         let mut peer = Self {
             slot,
             id,
@@ -225,7 +221,10 @@ impl PeerState {
             is_first_pass_next: false,
             in_flight: InFlight::default(),
             is_ready: false,
-            pacer,
+            flow,
+            window: None,
+            interval: None,
+            pacer: Pacer::new(None, 0),
             pace: None,
             exports: 0,
             imports: 0,
@@ -254,16 +253,42 @@ impl PeerState {
             resume_timer: None,
             times: Times::default(),
         };
-        peer.retime();
+        peer.apply_flow();
         peer
+    }
+
+    /// Takes over what the flow says.
+    pub(super) fn apply_flow(&mut self) {
+        let (rate, burst) = self.flow.pacing().unzip();
+        self.pacer.set_rate(rate, burst.unwrap_or(0));
+        self.window = self.flow.window();
+        self.interval = self.flow.checkpoint_interval();
+        self.retime();
+    }
+
+    /// Returns every how many segments of a red part a checkpoint is configured, if the peer bears it.
+    pub(super) fn checkpoint_every(&self) -> Option<NonZeroU32> {
+        let every = self.config.checkpoint_every;
+        every.filter(|_| self.flow.allows_checkpoints())
+    }
+
+    /// Returns how many retransmissions of a session may be under way. What asks for early reports takes any number.
+    pub(super) fn repairs(&self) -> Repairs {
+        let is_adaptive = self.config.redundancy.adaptive().is_some();
+        if is_adaptive || self.checkpoint_every().is_some() {
+            Repairs::Parallel
+        } else {
+            self.flow.repairs()
+        }
     }
 
     /// Changes the configuration.
     pub(super) fn configure(&mut self, config: Peer<()>, keys: Keys) {
-        self.pacer.set_rate(config.rate, burst(&config));
+        let light = config.owlt_out + config.owlt_in;
+        self.flow.configure(config.flow, config.segment, light);
         self.config = config;
         self.keys = Arc::new(keys);
-        self.retime();
+        self.apply_flow();
     }
 
     fn retime(&mut self) {
@@ -271,9 +296,10 @@ impl PeerState {
         let light = config.owlt_out + config.owlt_in;
         let half = config.own_delay / 2;
         let fixed = (half + config.remote_delay, half);
-        let learned = self.line.rto_margin(config.rto, light);
+        let rto = self.rto();
+        let learned = self.line.rto_margin(rto, light);
         let learned = learned.map(|margin| {
-            let most = config.rto.longest().max(margin);
+            let most = rto.longest().max(margin);
             margin.saturating_mul(1 << self.backoff).min(most)
         });
         let (before, behind) = learned.map_or(fixed, |rto_margin| (rto_margin, Duration::ZERO));
@@ -281,6 +307,18 @@ impl PeerState {
         self.times.until_answer = config.owlt_out + before;
         self.times.after_answer = config.owlt_in + behind;
         self.times.silence_limit = config.round_trip().max(self.timeout()) * tries;
+    }
+
+    /// Returns how the timeout is found. Where the rate is an estimate, round trips are learned anyway.
+    fn rto(&self) -> RtoPolicy {
+        match (self.config.rto, self.flow.least_margin()) {
+            (RtoPolicy::Fixed, Some(min)) => {
+                let max = self.config.remote_delay + self.config.own_delay;
+                let min = min.min(max);
+                RtoPolicy::Learned(RtoBounds { min, max })
+            }
+            (rto, _) => rto,
+        }
     }
 
     pub(super) const fn may_send(&self) -> bool {
@@ -540,7 +578,11 @@ impl PeerState {
 
     /// Returns the measurements of the line.
     pub(super) fn estimate(&self) -> LineEstimate {
-        self.line.estimate(&self.config.redundancy, self.timeout())
+        let estimate = self.line.estimate(&self.config.redundancy, self.timeout());
+        LineEstimate {
+            flow: self.flow.estimate(),
+            ..estimate
+        }
     }
 
     /// Measures the time of an answer to a signal that was sent first at `first` and last at `latest`. Contacts that
@@ -548,9 +590,10 @@ impl PeerState {
     pub(super) fn answered(&mut self, now: Instant, first: Instant, latest: Instant) {
         if self.contact_start <= first && !self.is_silent() {
             let took = now - first;
-            if self.line.took(took, latest - first) && self.config.rto != RtoPolicy::Fixed {
+            if self.line.took(took, latest - first) {
                 self.backoff = 0;
-                self.retime();
+                self.flow.on_round_trip(took);
+                self.apply_flow();
             }
         }
     }
@@ -558,7 +601,7 @@ impl PeerState {
     /// Waits longer for answers where the time of one was learned and another is late: it may queue at the peer, and no
     /// time is measured as long as signals are repeated.
     pub(super) fn back_off(&mut self, now: Instant) {
-        if self.config.rto != RtoPolicy::Fixed && now >= self.backed_off_until {
+        if self.rto() != RtoPolicy::Fixed && now >= self.backed_off_until {
             self.backoff = (self.backoff + 1).min(MAX_BACKOFF);
             self.retime();
             self.backed_off_until = now + self.timeout();

@@ -470,10 +470,14 @@ impl<A: Addr> Engine<A> {
         }
         let carrier = addresses.link_state(peer.address);
         let old = addresses.of(slot).unwrap_or(peer.address);
+        let has_moved = !old.same_host(peer.address);
         addresses.change(slot, peer.address);
         // The peer may require authentication from here on.
         node.prediction = None;
         state.cue(node, |state| {
+            if has_moved {
+                state.flow.forget();
+            }
             state.configure(peer.map_address(|_| ()), keys);
             state.carrier = carrier;
         });

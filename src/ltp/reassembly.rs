@@ -159,7 +159,12 @@ impl Reassembly {
         pool: &mut BufferPool,
     ) -> Option<u64> {
         let Range { start, end } = indices(range)?;
-        let more = self.held.memory_for_one_more();
+        let is_next = self.held.end() == range.start && !self.held.is_empty();
+        let more = if is_next {
+            0
+        } else {
+            self.held.memory_for_one_more()
+        };
         let free = room.free.checked_sub(more)?;
         // What the red part may take in all.
         let memory = self.memory_used().saturating_add(room.free);

@@ -5,7 +5,7 @@ use core::ops::Range;
 
 use smallvec::SmallVec;
 
-use super::beyond::segments;
+use super::beyond::{Hello, segments};
 use super::context::{Context, ImportTimer, Step};
 use super::end_cause::{EndCause, Limit};
 use super::import::Reception;
@@ -57,6 +57,8 @@ pub(super) struct Reports {
     pub(super) filled: Instant,
     /// Octets of the reports that await their acknowledgments.
     octets: usize,
+    /// The number of segments in which the sender told that it is of this crate. Reports tell the same then.
+    pub(super) hellos: u32,
 }
 
 /// A report that awaits its acknowledgment. A repetition has the same claims (RFC 5326 section 6.8).
@@ -283,13 +285,14 @@ impl Reception {
         tx: &mut Out<'_>,
         cx: &mut Context<'_>,
     ) -> WriteResult {
+        let hello = self.hello(cx);
         let red = self.red.unwrap_or(0);
         let Some(issued) = self.issued(serial) else {
             return WriteResult::Impossible;
         };
         let checkpoint = issued.checkpoint;
         if issued.tells_all {
-            return cx.put_report_on_all((serial, checkpoint), red, tx);
+            return cx.put_report_on_all((serial, checkpoint), red, hello, tx);
         }
         let is_written_first = issued.body.is_empty();
         if is_written_first && !self.make_body(serial, cx) {
@@ -301,8 +304,9 @@ impl Reception {
             return WriteResult::Impossible;
         };
         let body = &issued.body;
-        let content = (8, body.len());
-        let put = cx.peer.put(cx.node, cx.session, content, tx, |out| {
+        // A report that was made before the sender told may be as long as a segment.
+        let hello = hello.filter(|_| body.len() <= cx.segment_room(hello));
+        let put = cx.put_segment((8, body.len()), hello, tx, |out| {
             out.extend_from_slice(body);
         });
         if is_written_first {
@@ -313,7 +317,7 @@ impl Reception {
 
     /// Encodes as much of a report as fits a segment, and issues another one for the rest. False if there is nothing.
     fn make_body(&mut self, serial: u64, cx: &mut Context<'_>) -> bool {
-        let room = cx.segment_room();
+        let room = cx.segment_room(self.hello(cx));
         let next = self.serial;
         let Some(place) = self.place_of(serial) else {
             return false;
@@ -358,6 +362,28 @@ impl Reception {
                 self.parts().reports.forget_checkpoint(checkpoint);
             }
         }
+    }
+
+    /// Returns what reports say about this engine, if the sender told that it is of this crate.
+    fn hello(&self, cx: &Context<'_>) -> Option<Hello> {
+        let parts = self.parts.as_ref();
+        let is_known = parts.is_some_and(|parts| parts.reports.hellos > 0);
+        is_known.then_some(cx.node.hello)
+    }
+
+    /// Answers a hello by a report on what was received, if no other report will: the first, and every one whose number
+    /// is a power of two, since answers may be lost.
+    pub(super) fn answer_hello(&mut self, cx: &mut Context<'_>) -> Result<(), EndCause> {
+        let is_complete = self.complete_red().is_some();
+        let parts = self.parts();
+        parts.reports.hellos = parts.reports.hellos.saturating_add(1);
+        let is_due = parts.reports.hellos.is_power_of_two() && !is_complete;
+        let scope = 0..parts.red.held.end();
+        if is_due && scope.end > 0 {
+            self.report(0, scope, cx)?;
+            self.recharge(cx);
+        }
+        Ok(())
     }
 
     /// Answers a checkpoint: a new one by a report (RFC 5326 section 6.11), a repeated one by its reports (section
@@ -617,7 +643,7 @@ impl Reception {
         issued.timer = None;
         issued.tries = cx.late.tries(issued.tries);
         if issued.tries <= limit {
-            let is_too_long = issued.body.len() > cx.segment_room();
+            let is_too_long = issued.body.len() > cx.segment_room(None);
             cx.peer.line.exchanged(false);
             cx.peer.back_off(cx.node.now);
             if is_too_long {

@@ -58,7 +58,7 @@
 //! | block | when | fields |
 //! |---|---|---|
 //! | `head` | first in each section | `farlink` (version of the crate), `format`, `kind`, `seed`, `config`, `part`, `calls` (those of earlier parts), `epoch`; `restored` and `redacted` if so |
-//! | `limits` | before the first poll with these limits | `datagram`, `batch`, `octets` |
+//! | `limits` | before the first poll with these limits | `datagram`, `batch`, `octets`; `receive_buffer` if known |
 //! | `end` | last in each section | `finished`, `limit` or `continued`; `calls` |
 //!
 //! A reader refuses another format than its own, with both numbers in the error.

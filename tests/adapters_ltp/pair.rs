@@ -1,10 +1,8 @@
 //! Two nodes, and what is done with them.
 
-use std::num::NonZeroU64;
-
 use bytes::Bytes;
 use farlink::adapters::ltp::{Error, ReceivedKind};
-use farlink::ltp::{Config, Peer, Reason, Side};
+use farlink::ltp::{Config, Flow, Peer, Reason, Side};
 
 use super::face::{AccessPoint, Node, Task, next, spawn};
 use crate::loopback::here;
@@ -23,9 +21,8 @@ pub(crate) fn pair() -> (Node, Node) {
 
 /// Makes `from` send so many octets a second to `to`.
 pub(crate) fn slow_down(from: &Node, to: &Node, rate: u64) {
-    let mut peer = Peer::new(to.local_addr());
-    peer.rate = NonZeroU64::new(rate);
-    peer.burst = 10_000;
+    let flow = Flow::rate(rate).with_burst(10_000);
+    let peer = Peer::new(to.local_addr()).with_flow(flow);
     from.change_peer(2, peer).unwrap();
 }
 

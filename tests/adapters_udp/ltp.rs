@@ -1,10 +1,9 @@
 //! LTP over these sockets: a window keeps the receiver's buffer from overflowing.
 
-use std::num::NonZeroU64;
 use std::time::Duration;
 
 use farlink::adapters::udp::UdpOptions;
-use farlink::ltp::{Block, Command, Event, Peer, Service};
+use farlink::ltp::{Block, Command, Event, Flow, Peer, Service};
 use farlink::{Limits, Path, Tag};
 
 use crate::engine_loop::EngineLoop;
@@ -38,12 +37,12 @@ fn transfer(segment: usize, len: usize, count: u64) -> u64 {
     };
     let mut near = EngineLoop::new(1, limits, &options);
     let mut far = EngineLoop::new(2, limits, &options);
-    let window = NonZeroU64::new(far.receive_buffer() as u64 / 2);
+    let window = far.receive_buffer() as u64 / 2;
     let peer = |from: &EngineLoop, to: &EngineLoop| {
         let path = Path::udp(from.local_addr(), to.local_addr());
         let peer = Peer {
             segment,
-            window,
+            flow: Flow::window(window),
             // Other tests run meanwhile.
             remote_delay: Duration::from_secs(60),
             ..Peer::new(path)

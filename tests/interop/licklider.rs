@@ -7,7 +7,6 @@
 use std::fs;
 use std::io::Read as _;
 use std::net::{SocketAddr, UdpSocket};
-use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use std::time::Duration;
 
 use farlink::Seed;
 use farlink::adapters::blocking::ltp::{AccessPoint, Error, Node, ReceivedKind};
-use farlink::ltp::{Config, Peer, Reason, Red};
+use farlink::ltp::{Config, Flow, Peer, Reason, Red};
 
 use crate::loopback::here;
 
@@ -91,7 +90,7 @@ fn peer(of: SocketAddr) -> Peer<SocketAddr> {
         remote_delay: Duration::from_millis(200),
         own_delay: Duration::from_millis(200),
         // It has no queue: at a higher rate, the buffer of its socket overflows.
-        rate: NonZeroU64::new(50_000_000),
+        flow: Flow::rate(50_000_000),
         ..Peer::new(of)
     }
 }

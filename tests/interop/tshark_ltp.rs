@@ -1,14 +1,14 @@
 //! Wireshark's command line reads the segments of our engines as our decoder does.
 
-use core::num::{NonZeroU32, NonZeroU64};
+use core::num::NonZeroU32;
 use core::time::Duration;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use bytes::Bytes;
 use farlink::ltp::{
-    Auth, Block, Body, Color, Command, Config, Engine, Extensions, Key, Numbers, Peer, Reason, Red,
-    Redundancy, Segment, Service, SessionId,
+    Auth, Block, Body, Color, Command, Config, Engine, Extensions, Flow, Key, Numbers, Peer,
+    Reason, Red, Redundancy, Segment, Service, SessionId,
 };
 use farlink::record::{Capture, FlowEventKind, Flows, Recorder, redact};
 use farlink::sim::{FaultRule, Host, Line, World};
@@ -208,7 +208,7 @@ fn joined(
 }
 
 fn near(id: u64) -> Peer<u64> {
-    Peer::new(id).at_distance(LIGHT)
+    Peer::new(id).with_flow(Flow::Unlimited).at_distance(LIGHT)
 }
 
 fn run(mut world: World) -> Vec<u8> {
@@ -290,7 +290,7 @@ fn long_numbers_and_authentication_are_read() {
         let lines = [Line::delayed(LIGHT), Line::delayed(LIGHT)];
         let (mut world, [one, _]) = joined(&config, lines, |id| Peer {
             auth: auth.clone(),
-            rate: NonZeroU64::new(100_000),
+            flow: Flow::rate(100_000).with_burst(1 << 16),
             ..near(id)
         });
         world
@@ -312,9 +312,13 @@ fn recording(ports: [u16; 2]) -> Vec<u8> {
     let now = Instant::from_nanos(1_000_000);
     let mut one: Recorder<Engine<Path>> = sink.recorder(Config::engine(1), 1);
     let mut two = Engine::new(Config::engine(2), Seed::from(2)).unwrap();
-    one.command(now, Command::AddPeer(2, Box::new(Peer::new(to_two))))
+    one.command(
+        now,
+        Command::AddPeer(2, Box::new(Peer::new(to_two).with_flow(Flow::Unlimited))),
+    )
+    .unwrap();
+    two.add_peer(now, 1, Peer::new(to_one).with_flow(Flow::Unlimited))
         .unwrap();
-    two.add_peer(now, 1, Peer::new(to_one)).unwrap();
     two.open(now, 4, Service::Whole).unwrap();
     let block = Block::red(Tag(1), 2, 4, vec![0xfe; 9000].into());
     one.command(now, Command::Send(block)).unwrap();

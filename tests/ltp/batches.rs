@@ -3,7 +3,7 @@
 use core::num::NonZeroUsize;
 
 use bytes::Bytes;
-use farlink::ltp::{Block, Config, Engine, Event, Peer, Red, Service};
+use farlink::ltp::{Block, Config, Engine, Event, Flow, Peer, Red, Service};
 use farlink::{Hop, Instant, Limits, Machine as _, Output, Rng, Seed, Tag, Transmit};
 
 const NEAR: Hop = Hop {
@@ -20,7 +20,7 @@ fn engine(id: u64, other: u64, at: Hop, segment: usize) -> Engine<Hop> {
     let mut engine = Engine::new(Config::engine(id), Seed::from(id)).unwrap();
     let peer = Peer {
         segment,
-        ..Peer::new(at)
+        ..Peer::new(at).with_flow(Flow::Unlimited)
     };
     engine.add_peer(Instant::ZERO, other, peer).unwrap();
     engine.open(Instant::ZERO, CLIENT, Service::Whole).unwrap();

@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::sync::Mutex;
 
 use farlink::ltp::{
-    AdaptiveRedundancy, Auth, Block, Config, Cue, Engine, Error, Event, Key, Numbers, Peer, Red,
-    Redundancy, RtoBounds, RtoPolicy, Service, SessionId, Signer,
+    AdaptiveRedundancy, Auth, Block, Config, Cue, Engine, Error, Event, Flow, Key, Numbers, Peer,
+    Red, Redundancy, RtoBounds, RtoPolicy, Service, SessionId, Signer,
 };
 use farlink::{Cause, Hop, Link, Machine as _, Rng, Seed, Tag};
 
@@ -67,8 +67,7 @@ fn peer_by_chance(rng: &mut Rng, delay: Duration, auth: &Auth) -> Peer<Hop> {
     let millis = |rng: &mut Rng, choices| Duration::from_millis(pick(rng, choices));
     let retries = pick(rng, [2, 5, 30]);
     Peer {
-        rate: NonZeroU64::new(pick(rng, [0, 0, 0, 2000, 100_000])),
-        burst: pick(rng, [0, 1400, 1 << 16]),
+        flow: any_flow(rng),
         segment: 96 + auth_overhead(auth) + rng.below(300) as usize,
         checkpoint_retries: retries,
         report_retries: retries,
@@ -80,7 +79,6 @@ fn peer_by_chance(rng: &mut Rng, delay: Duration, auth: &Auth) -> Peer<Hop> {
         session_octets: pick(rng, [1500, 1 << 27, 1 << 27, 1 << 27]),
         import_octets: pick(rng, [6000, 1 << 29, 1 << 29]),
         checkpoint_every: NonZeroU32::new(pick(rng, [0, 0, 1, 2, 3])),
-        window: NonZeroU64::new(pick(rng, [0, 0, 1, 700, 3000])),
         report_delay: millis(rng, [0, 0, 20, 3000]),
         repair_delay: millis(rng, [0, 0, 20, 3000]),
         redundancy: any_redundancy(rng),
@@ -90,6 +88,20 @@ fn peer_by_chance(rng: &mut Rng, delay: Duration, auth: &Auth) -> Peer<Hop> {
         ),
         auth: auth.clone(),
         ..Peer::new(hop(1)).at_distance(delay)
+    }
+}
+
+fn any_flow(rng: &mut Rng) -> Flow {
+    let burst = pick(rng, [0, 1400, 1 << 16]);
+    let rate = NonZeroU64::new(pick(rng, [0, 0, 0, 2000, 100_000]));
+    let window = NonZeroU64::new(pick(rng, [0, 0, 1, 700, 3000]));
+    match (rate, window) {
+        (octets_per_second, Some(octets)) => Flow::Window {
+            octets,
+            octets_per_second,
+        },
+        (Some(rate), None) => Flow::rate(rate.get()).with_burst(burst),
+        (None, None) => pick(rng, [Flow::Auto, Flow::Unlimited]),
     }
 }
 
@@ -450,9 +462,18 @@ fn storm(seed: u64, suite: Suite, tally: &Tally) {
     } = &mut storm;
     assert_eq!(line.left(), (0, 0, 0), "something is left");
     let events = [line.events(1), line.events(2)];
-    let by_session: BTreeMap<SessionId, &Sent> =
+    let mut by_session: BTreeMap<SessionId, &Sent> =
         sent.iter().map(|sent| (sent.session, sent)).collect();
     assert_eq!(by_session.len(), sent.len(), "a session number twice");
+    // The session of a block that was sent once more, since its early checkpoints were refused.
+    let mut seconds: BTreeMap<u64, SessionId> = BTreeMap::new();
+    for event in events.iter().flatten() {
+        if let Event::Restarted { tag, session } = event {
+            let block = sent.iter().find(|sent| sent.tag == tag.0).unwrap();
+            assert!(seconds.insert(tag.0, *session).is_none(), "a third time");
+            by_session.insert(*session, block);
+        }
+    }
     let told = [told(&events[0], &by_session), told(&events[1], &by_session)];
     for (refused, events) in refused.iter().zip(&events) {
         let told = refused.map(|from| &events[from..]);
@@ -477,7 +498,8 @@ fn storm(seed: u64, suite: Suite, tally: &Tally) {
             assert_eq!(data[..], block.data[..], "given back");
             continue;
         }
-        let at_receiver = told[2 - block.from as usize].get(&block.session);
+        let session = seconds.get(&block.tag).unwrap_or(&block.session);
+        let at_receiver = told[2 - block.from as usize].get(session);
         let is_delivered = at_receiver.is_some_and(|told| told.whole.is_some());
         assert!(
             is_delivered || block.red == 0,

@@ -1,10 +1,11 @@
 //! Configurations as people write them, in TOML.
 
 use core::net::SocketAddr;
-use core::num::NonZeroU64;
 use core::time::Duration;
 
-use farlink::ltp::{AdaptiveRedundancy, Config, Direction, Peer, Redundancy, RtoBounds, RtoPolicy};
+use farlink::ltp::{
+    AdaptiveRedundancy, Config, Direction, Flow, Peer, Redundancy, RtoBounds, RtoPolicy,
+};
 
 fn read(text: &str) -> Result<Peer<SocketAddr>, toml::de::Error> {
     toml::from_str(text)
@@ -35,7 +36,7 @@ fn durations_are_text_or_seconds_and_missing_fields_take_their_defaults() {
         address = "192.0.2.1:1113"
         owlt_out = "20.5min"
         owlt_in = 1.3
-        rate = 125000
+        flow = { rate = { octets_per_second = 125000 } }
         keepalive = "15s"
         direction = "send_only"
         [redundancy.adaptive]
@@ -47,7 +48,7 @@ fn durations_are_text_or_seconds_and_missing_fields_take_their_defaults() {
     let expected = Peer {
         owlt_out: Duration::from_secs(1230),
         owlt_in: Duration::from_millis(1300),
-        rate: NonZeroU64::new(125_000),
+        flow: Flow::rate(125_000),
         keepalive: Some(Duration::from_secs(15)),
         direction: Direction::SendOnly,
         redundancy: Redundancy::Adaptive(AdaptiveRedundancy {
@@ -87,4 +88,6 @@ fn an_unknown_field_is_refused_with_its_name() {
             "{error}"
         );
     }
+    let error = read("address = \"192.0.2.1:1113\"\nflow.rate.bits = 1").unwrap_err();
+    assert!(error.to_string().contains("bits"), "{error}");
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::ltp_peers::{Licklider, Notice, Send};
 use crate::seeds::for_each_seed;
-use farlink::ltp::{Block, Config, Engine, Event, Peer, Red, Redundancy, Service};
+use farlink::ltp::{Block, Config, Engine, Event, Flow, Peer, Red, Redundancy, Service};
 use farlink::{Hop, Instant, Limits, Machine as _, Output, Rng, Seed, Tag, Transmit};
 use licklider_core as other;
 use other::EngineId;
@@ -54,7 +54,7 @@ impl World {
             checkpoint_every: core::num::NonZeroU32::new(every),
             checkpoint_retries: 30,
             report_retries: 30,
-            ..Peer::new(HOP).at_distance(delay)
+            ..Peer::new(HOP).with_flow(Flow::Unlimited).at_distance(delay)
         };
         ours.add_peer(Instant::ZERO, THEIRS, peer).unwrap();
         ours.open(Instant::ZERO, CLIENT, Service::Whole).unwrap();

@@ -4,7 +4,9 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use farlink::laws::Checker;
-use farlink::ltp::{Block, Body, Config, Engine, Event, Peer, Red, Segment, Service, SessionId};
+use farlink::ltp::{
+    Block, Body, Config, Engine, Event, Flow, Peer, Red, Segment, Service, SessionId,
+};
 use farlink::{Hop, Instant, Limits, Link, Machine, Output, Seed, Tag, Transmit};
 
 pub(crate) const CLIENT: u64 = 4;
@@ -81,7 +83,9 @@ impl Line {
             let mut own = Config::engine(id);
             config(&mut own);
             let mut engine = Engine::new(own, Seed::from(seed * 2 + id)).unwrap();
-            let mut peer = Peer::new(hop(3 - id)).at_distance(delay);
+            let mut peer = Peer::new(hop(3 - id))
+                .with_flow(Flow::Unlimited)
+                .at_distance(delay);
             change(&mut peer);
             engine.add_peer(Instant::ZERO, 3 - id, peer).unwrap();
             engine.open(Instant::ZERO, CLIENT, Service::Whole).unwrap();

@@ -6,7 +6,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use farlink::ltp::{
-    Age, Body, Claims, Color, Config, Cue, Data, Engine, Error, Event, Peer, Red, Report,
+    Age, Body, Claims, Color, Config, Cue, Data, Engine, Error, Event, Flow, Peer, Red, Report,
     RestoreError, Segment, Service, SessionId, Snapshot,
 };
 use farlink::{Hop, Instant, Limits, Machine as _, Output, Rng, Seed, Tag, Transmit};
@@ -70,6 +70,14 @@ impl Plan {
         window: None,
     };
 
+    fn flow(self) -> Flow {
+        match (self.window, self.every) {
+            (Some(octets), _) => Flow::window(octets.get()),
+            (None, Some(_)) => Flow::rate(150).with_burst(0),
+            (None, None) => Flow::Unlimited,
+        }
+    }
+
     fn age(self) -> Age {
         if self.lag == 0 {
             Age::Current
@@ -92,14 +100,14 @@ impl World {
                 segment: 140,
                 checkpoint_every: plan.every,
                 // A first pass that lasts for many light times, so that claims come in its middle.
-                rate: plan.every.and(NonZeroU64::new(150)),
-                burst: 0,
-                window: plan.window,
+                flow: plan.flow(),
                 checkpoint_retries: 12,
                 first_silence: Duration::from_secs(600),
                 report_retries: 12,
                 cancel_retries: 12,
-                ..Peer::new(hop(other)).at_distance(OWLT)
+                ..Peer::new(hop(other))
+                    .with_flow(Flow::Unlimited)
+                    .at_distance(OWLT)
             };
             engine.add_peer(Instant::ZERO, other, peer).unwrap();
             engine.open(Instant::ZERO, CLIENT, Service::Whole).unwrap();
@@ -738,7 +746,7 @@ fn strangers_and_contacts_are_as_they_were() {
     let mut engine = Engine::new(config(1), Seed::from(1)).unwrap();
     engine.open(now, CLIENT, Service::Whole).unwrap();
     engine
-        .accept_unknown_peers(now, Some(Peer::new(hop(9))), 2)
+        .accept_unknown_peers(now, Some(Peer::new(hop(9)).with_flow(Flow::Unlimited)), 2)
         .unwrap();
     let data = |originator| {
         let session = SessionId {

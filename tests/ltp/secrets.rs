@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use farlink::ltp::{Auth, ExtensionTag, Key, Peer, Red, Segment, Signer, Verifier};
+use farlink::ltp::{Auth, ExtensionTag, Flow, Key, Peer, Red, Segment, Signer, Verifier};
 use farlink::{Hop, Instant, Machine as _};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
@@ -98,6 +98,7 @@ fn segments_without_a_value_or_by_another_key_or_key_id_are_dropped() {
                 interface: 0,
                 via: 2,
             })
+            .with_flow(Flow::Unlimited)
         };
         line.near().change_peer(Instant::ZERO, 2, peer).unwrap();
         line.send(1, &pattern(20), Red::All);
@@ -126,7 +127,9 @@ fn changing(send: &[&'static [u8]], accept: &[&'static [u8]]) -> Auth {
 fn set(line: &mut Line, node: usize, auth: Auth) {
     let peer = Peer {
         auth,
-        ..Peer::new(hop(2 - node as u64)).at_distance(OWLT)
+        ..Peer::new(hop(2 - node as u64))
+            .with_flow(Flow::Unlimited)
+            .at_distance(OWLT)
     };
     let now = line.now;
     let engine = if node == 0 { line.near() } else { line.far() };
@@ -342,7 +345,9 @@ fn a_forged_segment_lets_no_stranger_in_and_turns_none_out() {
     let mut line = authentic(&auth);
     let template = Peer {
         auth: auth.clone(),
-        ..Peer::new(hop(1)).at_distance(OWLT)
+        ..Peer::new(hop(1))
+            .with_flow(Flow::Unlimited)
+            .at_distance(OWLT)
     };
     let now = line.now;
     line.far().remove_peer(now, 1).unwrap();

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use crate::ltp_captures::{Capture, Record, captures};
 use farlink::ltp::{
-    Body, Checkpoint, Color, Config, Cue, Data, Engine, Event, Peer, Reason, Segment, Service, Side,
+    Body, Checkpoint, Color, Config, Cue, Data, Engine, Event, Flow, Peer, Reason, Segment,
+    Service, Side,
 };
 use farlink::{Hop, Instant, Limits, Machine as _, Output, Seed, Transmit};
 
@@ -99,7 +100,11 @@ fn replay(capture: &Capture, role: u64, service: u64) -> (Vec<Event>, Vec<Vec<u8
     };
     let mut engine = Engine::new(Config::engine(role), Seed::from(1)).unwrap();
     engine
-        .add_peer(Instant::ZERO, 3 - role, Peer::new(peer))
+        .add_peer(
+            Instant::ZERO,
+            3 - role,
+            Peer::new(peer).with_flow(Flow::Unlimited),
+        )
         .unwrap();
     engine.open(Instant::ZERO, service, Service::Whole).unwrap();
     let mut tx = Transmit::new(Limits::default());
@@ -402,7 +407,9 @@ impl Sender {
     fn new(capture: &Capture) -> Self {
         let (block, red, client) = block_of(capture);
         let mut engine = Engine::new(Config::engine(1), Seed::from(1)).unwrap();
-        engine.add_peer(Instant::ZERO, 2, Peer::new(ION)).unwrap();
+        engine
+            .add_peer(Instant::ZERO, 2, Peer::new(ION).with_flow(Flow::Unlimited))
+            .unwrap();
         engine.open(Instant::ZERO, client, Service::Whole).unwrap();
         let block = farlink::ltp::Block {
             tag: TAG,

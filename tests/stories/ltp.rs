@@ -1,11 +1,11 @@
 //! LTP: known faults of other implementations, contact plans, and many peers.
 
-use core::num::{NonZeroU32, NonZeroU64};
+use core::num::NonZeroU32;
 use core::slice::from_ref;
 use core::time::Duration;
 
 use farlink::Instant;
-use farlink::ltp::{Body, Command, Event, Peer, Reason, Red, Side};
+use farlink::ltp::{Body, Command, Event, Flow, Peer, Reason, Red, Side};
 use farlink::sim::{Contacts, FaultRule, Line};
 
 use crate::ltp_scene::{MINUTE, SECOND, Scene, pattern};
@@ -17,7 +17,7 @@ const LUNAR: Duration = Duration::from_millis(1300);
 fn lunar(id: u64) -> Peer<u64> {
     Peer {
         segment: 200,
-        ..Peer::new(id).at_distance(LUNAR)
+        ..Peer::new(id).with_flow(Flow::Unlimited).at_distance(LUNAR)
     }
 }
 
@@ -232,8 +232,7 @@ fn a_file_reaches_mars_through_contact_windows() {
         ..Line::delayed(LIGHT)
     };
     let mut scene = Scene::pair(12, there, back, |id| Peer {
-        rate: NonZeroU64::new(100),
-        burst: 1400,
+        flow: Flow::rate(100).with_burst(1400),
         ..Peer::new(id).at_distance(LIGHT)
     });
     let file = pattern(27_000);
@@ -279,7 +278,9 @@ fn many_peers_do_not_wait_for_each_other() {
             _ => Line::delayed(light),
         };
         scene.join(1, id, there, back, move |peer| {
-            Peer::new(peer).at_distance(light)
+            Peer::new(peer)
+                .with_flow(Flow::Unlimited)
+                .at_distance(light)
         });
     }
     let block = pattern(300);

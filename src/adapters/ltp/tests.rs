@@ -3,7 +3,6 @@
 use alloc::boxed::Box;
 use alloc::vec;
 use core::net::{Ipv4Addr, SocketAddr};
-use core::num::NonZeroU64;
 use core::task::Poll;
 use core::time::Duration;
 
@@ -13,7 +12,9 @@ use super::port::{CANCEL_LIMIT, NodePort, ServiceRef};
 use super::{EngineMachine, Error, Received};
 use crate::adapters::event_loop::{Core, Port as _, Rest};
 use crate::adapters::waiters::WaitStatus;
-use crate::ltp::{Block, Command, Config, Engine, Event, Peer, Reason, Service, SessionId, Side};
+use crate::ltp::{
+    Block, Command, Config, Engine, Event, Flow, Peer, Reason, Service, SessionId, Side,
+};
 use crate::{Instant, Limits, Machine as _, Output, Path, Seed, Tag, Transmit};
 
 const CLIENT: u64 = 4;
@@ -58,9 +59,7 @@ fn a_node_that_is_given_time_sends_its_backlog_until_then() {
 #[test]
 fn a_cancellation_that_the_rate_holds_back_is_waited_for_up_to_a_second() {
     let mut node = Node::new();
-    let mut peer = Peer::new(far());
-    peer.rate = NonZeroU64::new(1);
-    peer.burst = 1;
+    let peer = Peer::new(far()).with_flow(Flow::rate(1).with_burst(1));
     let change = Command::ChangePeer(2, Box::new(peer));
     node.core.machine().command(now(), change).unwrap();
     node.send(MEGABYTE);

@@ -37,6 +37,19 @@ fn a_thousand_sockets_are_not_polled_for_one_that_is_ready() {
 }
 
 #[test]
+fn the_receive_buffer_is_that_of_the_smallest_socket_which_knows_it() {
+    let mut bench = Bench::new();
+    let granted = |bench: &Bench| Carrier::receive_buffer(&bench.table);
+    assert_eq!(granted(&bench), 0);
+
+    for port in [7, 3, 0, 5] {
+        bench.add(port, Fake::default());
+    }
+
+    assert_eq!(granted(&bench), 3000);
+}
+
+#[test]
 fn what_a_full_udp_socket_did_not_take_is_kept_and_nothing_is_sent_twice() {
     let mut bench = Bench::new();
     let socket = bench.add(1, Fake::default());
@@ -449,6 +462,10 @@ impl DatagramIo<Path> for FakeIo {
         };
         each(self.at, &octets, NonZeroUsize::new(octets.len()).unwrap());
         Poll::Ready(Ok(1))
+    }
+
+    fn receive_buffer(&self) -> usize {
+        usize::from(self.at.local.port()) * 1000
     }
 }
 

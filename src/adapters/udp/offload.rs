@@ -27,7 +27,7 @@ pub(in crate::adapters) struct Offload {
     pub(super) local: SocketAddr,
     /// A connected socket sends without an address.
     peer: Option<SocketAddr>,
-    pub(super) sizes: BufferSizes,
+    pub(in crate::adapters) sizes: BufferSizes,
     counters: Arc<SocketCounters>,
 }
 

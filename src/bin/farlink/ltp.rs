@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use farlink::Instant;
 use farlink::adapters::tokio::ltp::{EngineFactory, EngineMachine, Error, Node, NodeOptions};
-use farlink::ltp::{Auth, Config, Peer};
+use farlink::ltp::{Auth, Config, Flow, Peer};
 
 use crate::contact_plan::ContactPlan;
 use crate::output::OutputFormat;
@@ -210,19 +210,22 @@ pub(crate) fn retries_of<A>(peer: Peer<A>, retries: u8) -> Peer<A> {
     }
 }
 
-/// Sets the rate. What leaves at once is what the rate lets out in a twentieth of a second, or a segment.
+/// Sets the rate, if there is one.
 pub(crate) fn at_rate<A>(peer: Peer<A>, rate: Option<NonZeroU64>) -> Peer<A> {
-    let longest = Peer::new(()).burst;
-    let shortest = u32::try_from(peer.segment).map_or(longest, |segment| segment.min(longest));
-    let burst = rate.map_or(longest, |rate| {
-        let burst = u32::try_from(rate.get() / 20).unwrap_or(longest);
-        burst.clamp(shortest, longest)
-    });
-    Peer {
-        rate,
-        burst,
-        ..peer
-    }
+    let flow = rate.map_or(peer.flow, |rate| Flow::rate(rate.get()));
+    peer.with_flow(flow)
+}
+
+/// Limits the octets in flight, if there is a limit. A rate stays.
+pub(crate) fn within<A>(peer: Peer<A>, window: Option<u64>) -> Peer<A> {
+    let Some(octets) = window.and_then(NonZeroU64::new) else {
+        return peer;
+    };
+    let octets_per_second = peer.flow.given_rate();
+    peer.with_flow(Flow::Window {
+        octets,
+        octets_per_second,
+    })
 }
 
 /// Parses a duration in seconds.
@@ -297,5 +300,27 @@ fn failure_of(error: &Error) -> Failure {
     match error {
         Error::Refused(_) | Error::Config(_) => Failure::Usage(error.to_string()),
         _ => Failure::Protocol(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_limits_the_flow_and_nothing_is_left_to_the_engine() {
+        let given = |rate, window| {
+            let peer = at_rate(Peer::new(()), NonZeroU64::new(rate));
+            within(peer, window).flow
+        };
+        let paced = Flow::Window {
+            octets: NonZeroU64::new(500).unwrap(),
+            octets_per_second: NonZeroU64::new(1000),
+        };
+
+        assert_eq!(given(0, None), Flow::Auto);
+        assert_eq!(given(1000, None), Flow::rate(1000));
+        assert_eq!(given(0, Some(500)), Flow::window(500));
+        assert_eq!(given(1000, Some(500)), paced);
     }
 }

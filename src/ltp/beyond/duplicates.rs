@@ -178,7 +178,17 @@ impl Sending {
         if left == 0 {
             return;
         }
-        let pause = cx.peer.pause();
+        self.copy_checkpoint_after(cx.peer.pause(), serial, left, cx);
+    }
+
+    /// Sends the next of `left` copies after a time.
+    pub(in crate::ltp) fn copy_checkpoint_after(
+        &mut self,
+        pause: Duration,
+        serial: u64,
+        left: u8,
+        cx: &mut Context<'_>,
+    ) {
         if pause.is_zero() {
             self.copy_checkpoint_now(serial, left, cx);
             return;
@@ -272,7 +282,7 @@ impl Sending {
         tx: &mut Out<'_>,
         cx: &mut Context<'_>,
     ) -> Batch {
-        let frame = self.frame(cx);
+        let frame = self.frame(None, cx);
         let Some(range) = self.next_duplicate() else {
             self.repair_mut().duplicates.is_queued = false;
             cx.peer.spare.pop_front();
@@ -285,7 +295,7 @@ impl Sending {
             range: range.start..end,
             color,
         };
-        match self.put_piece(&piece, tx, cx) {
+        match self.put_piece(&piece, None, tx, cx) {
             WriteResult::NoRoom => return Batch::Full,
             WriteResult::Written(_) => cx.node.stats.octets_resent += end - range.start,
             WriteResult::Impossible => {}

@@ -7,6 +7,7 @@
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
+use super::flow::FlowEstimate;
 use super::redundancy::{PARTS, Redundancy, bounded};
 use super::rto::{RtoBounds, RtoPolicy};
 use crate::Instant;
@@ -31,6 +32,8 @@ pub struct LineEstimate {
     pub copies: u8,
     /// The retransmission timeout of a signal, light times included.
     pub timeout: Duration,
+    /// How fast segments leave.
+    pub flow: FlowEstimate,
 }
 
 /// Segments after which a measured loss counts half.
@@ -213,6 +216,7 @@ impl Line {
             samples: self.rtt.samples(),
             copies: self.copies(copies),
             timeout,
+            flow: FlowEstimate::default(),
         }
     }
 

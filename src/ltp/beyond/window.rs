@@ -1,16 +1,13 @@
 //! The window: how many octets may be in flight to a near peer.
 //!
 //! LTP has no flow control. A fast sender overflows the receive buffer of a near peer's socket, and most of a block
-//! is sent twice. With a window ([`Peer::window`](super::Peer::window)), first passes stop when that many red
+//! is sent twice. With a window ([`Flow::Window`](super::Flow::Window)), first passes stop when that many red
 //! octets were sent and not claimed by a report. A discretionary checkpoint is sent after every quarter of the
 //! window, so that reports arrive before it is used up.
 
 use crate::ltp::context::{Context, Node};
 use crate::ltp::export::Sending;
 use crate::ltp::peer::PeerState;
-
-/// Checkpoints in one window. With fewer the line falls idle between two reports; more are only overhead.
-const CHECKPOINTS: u64 = 4;
 
 /// What is in flight to a peer.
 #[derive(Debug, Default)]
@@ -22,20 +19,18 @@ pub(in crate::ltp) struct InFlight {
 }
 
 impl PeerState {
-    /// Returns the offset at which the first pass of a session must send a checkpoint. `None` without a window.
+    /// Returns the offset at which the first pass of a session must send a checkpoint. `None` if none
+    /// may precede its end.
     pub(in crate::ltp) fn checkpoint_due(&self, sending: &Sending) -> Option<u64> {
-        let window = self.config.window?.get();
-        let left = window.saturating_sub(self.in_flight.octets);
-        let used_up = sending.next.saturating_add(left);
-        let quarter = sending
-            .repair()
-            .checked
-            .saturating_add(window / CHECKPOINTS);
-        Some(used_up.min(quarter))
+        let due = sending.repair().checked.saturating_add(self.interval?);
+        Some(self.window.map_or(due, |window| {
+            let left = window.get().saturating_sub(self.in_flight.octets);
+            sending.next.saturating_add(left).min(due)
+        }))
     }
 
     fn is_used_up(&self) -> bool {
-        let window = self.config.window;
+        let window = self.window;
         window.is_some_and(|window| self.in_flight.octets >= window.get())
     }
 

@@ -47,6 +47,7 @@ impl ExportSession {
             sending.end(cx);
             cx.node.stats.exports_complete += 1;
             cx.node.budget.exports -= sending.block.len();
+            sending.learn_success(cx);
             let (tag, session) = (sending.tag, cx.session);
             cx.node.push_event(Event::Complete { tag, session }, 0);
         }
@@ -74,14 +75,7 @@ impl ExportSession {
         sending.end(cx);
         cx.node.stats.exports_failed += 1;
         let has_left = sending.next.max(sending.repair().may_have_left) > 0;
-        let number = cx.session.number;
-        // The others keep their order.
-        if sending.next < sending.len() {
-            cx.peer.fresh.retain(|other| *other != number);
-        }
-        if sending.repair().is_queued {
-            cx.peer.repairs.retain(|other| *other != number);
-        }
+        sending.leave_queues(cx);
         // The block is given back in the event, and stays accounted for until that is taken.
         let failed = Event::Failed {
             tag: sending.tag,
@@ -99,6 +93,38 @@ impl ExportSession {
         };
         self.stage = Stage::Cancelling(cancel);
         step
+    }
+
+    /// Learns from a cancellation by the peer because of one of its limits. Returns whether the block is to be sent once
+    /// more, since it had checkpoints before the end of the red part, which ION refuses.
+    pub(super) fn limit_exceeded(&self, cx: &mut Context<'_>) -> bool {
+        let Stage::Sending(sending) = &self.stage else {
+            return false;
+        };
+        let flow = &sending.repair().flow;
+        let is_possible = cx.peer.flow.on_limit_exceeded(flow.has_early_checkpoint);
+        cx.peer.apply_flow();
+        is_possible && !flow.is_second
+    }
+
+    /// Ends the session without a word to the application, and returns the session that sends its block once more.
+    pub(super) fn begin_again(&mut self, cx: &mut Context<'_>) -> Option<Self> {
+        let over = Stage::Cancelling(Cancel::new(Reason::USER));
+        match mem::replace(&mut self.stage, over) {
+            Stage::Sending(sending) => {
+                sending.end(cx);
+                sending.leave_queues(cx);
+                Some(Self {
+                    key_hash: None,
+                    stage: Stage::Sending(sending.again(cx.node)),
+                    ..*self
+                })
+            }
+            cancelling @ Stage::Cancelling(_) => {
+                self.stage = cancelling;
+                None
+            }
+        }
     }
 
     /// Handles a CAS (RFC 5326 section 6.18).
@@ -131,6 +157,17 @@ impl Sending {
             }
         }
         cx.peer.remove_in_flight(cx.node, self.in_flight());
+    }
+
+    /// Takes the session out of the queues of its passes. The others keep their order.
+    fn leave_queues(&self, cx: &mut Context<'_>) {
+        let number = cx.session.number;
+        if self.next < self.len() {
+            cx.peer.fresh.retain(|other| *other != number);
+        }
+        if self.repair().is_queued {
+            cx.peer.repairs.retain(|other| *other != number);
+        }
     }
 
     /// Whether something is to be done once the last segment of the first pass was sent.

@@ -1,12 +1,10 @@
 //! What reports do to a block that is being sent (RFC 5326 section 6.13).
 
-use alloc::vec::Vec;
 use core::mem;
 use core::ops::Range;
 
-use super::{NOTHING_LOST, Outcome, PendingReport, Repair, Retransmission, Sending};
-use crate::ltp::context::{Context, ExportTimer};
-use crate::ltp::end_cause::{EndCause, Limit};
+use super::{NOTHING_LOST, Outcome, Outstanding, Sending};
+use crate::ltp::context::Context;
 use crate::ltp::report_history::{Reported, Verdict};
 use crate::ltp::wire::{Mark, Report};
 
@@ -61,7 +59,9 @@ impl Sending {
         let mut scope = Range::from(report.scope);
         if is_whole && self.next == self.len() {
             self.learn_losses(checkpoint, &scope, true, cx);
-            self.answer_checkpoint(checkpoint, cx);
+            if let Some(answered) = self.answer_checkpoint(checkpoint, cx) {
+                self.learn_last_round(answered, report, cx);
+            }
             cx.node.stats.positive_reports_received += 1;
             return Outcome::Complete;
         }
@@ -82,27 +82,26 @@ impl Sending {
             // What was claimed before is sent again, whether or not the report covers it.
             scope = 0..scope.end.max(revoked.end());
         }
+        let reported_up_to = self.repair().reported_up_to;
         let has_gaps = !self.repair().claimed.covers(&scope);
         self.learn_losses(checkpoint, &scope, false, cx);
-        let cycle = self.answer_checkpoint(checkpoint, cx);
+        let answered = self.answer_checkpoint(checkpoint, cx);
         self.drop_answered_checkpoints(checkpoint, &scope, cx);
         let counted = u64::from(counts);
+        if let Revoked::All(..) = revoked {
+            cx.peer.flow.forget();
+            cx.peer.apply_flow();
+        }
         cx.peer.in_flight.octets += counted * revoked.octets();
         cx.peer.remove_in_flight(cx.node, counted * claimed);
         if has_gaps {
             cx.node.stats.negative_reports_received += 1;
-            let pending = PendingReport {
-                report: serial,
-                checkpoint,
-                scope,
-                cycle: cycle + 1,
-            };
-            let outcome = self.pending(pending, cx);
-            if outcome != Outcome::Continues {
-                return outcome;
-            }
         } else {
             cx.node.stats.positive_reports_received += 1;
+        }
+        let outcome = self.gather((checkpoint, (serial, scope)), answered, reported_up_to, cx);
+        if outcome != Outcome::Continues {
+            return outcome;
         }
         self.check_progress(cx)
     }
@@ -151,22 +150,20 @@ impl Sending {
         });
         let repair = self.repair_mut();
         cx.stop(repair.delay.take());
-        repair.delayed.clear();
+        repair.flow.clear();
         repair.queue.retain(|repair| repair.gaps().is_none());
     }
 
-    /// Stops the timer of the checkpoint that a report answers, and returns its retransmission cycle.
+    /// Stops the timer of the checkpoint that a report answers, and returns it.
     ///
     /// A report on an unknown checkpoint changes nothing here; its claims hold all the same. So it is with checkpoint
     /// serial number 0, by which ION and HDTN report everything, also beyond the end of the red part (capture 16).
-    fn answer_checkpoint(&mut self, serial: u64, cx: &mut Context<'_>) -> u32 {
-        let Some(place) = self.place_of(serial) else {
-            return 0;
-        };
+    fn answer_checkpoint(&mut self, serial: u64, cx: &mut Context<'_>) -> Option<Outstanding> {
+        let place = self.place_of(serial)?;
         let checkpoint = self.checkpoints.remove(place);
         cx.stop_all(checkpoint.timers());
         checkpoint.learn_answer(cx);
-        checkpoint.cycle
+        Some(checkpoint)
     }
 
     /// Drops the checkpoints sent before the one that a report answers if the report covers what they asked for: their
@@ -196,63 +193,5 @@ impl Sending {
             }
             !is_past
         });
-    }
-
-    /// Answers a report with gaps at once, or later together with others.
-    fn pending(&mut self, pending: PendingReport, cx: &mut Context<'_>) -> Outcome {
-        let delay = cx.peer.config.repair_delay;
-        if delay.is_zero() {
-            return self.answer_gaps(&pending, cx);
-        }
-        let repair = self.repair_mut();
-        repair.delayed.push(pending);
-        if repair.delay.is_none() {
-            repair.delay = cx.start_local(cx.node.now + delay, ExportTimer::Repair);
-        }
-        Outcome::Continues
-    }
-
-    pub(super) fn repair_due(&mut self, cx: &mut Context<'_>) -> Outcome {
-        let repair = self.repair_mut();
-        repair.delay = None;
-        let mut pending = mem::take(&mut repair.delayed);
-        pending.sort_by_key(|pending| pending.scope.start);
-        for pending in &pending {
-            let outcome = self.answer_gaps(pending, cx);
-            if outcome != Outcome::Continues {
-                return outcome;
-            }
-        }
-        self.check_progress(cx)
-    }
-
-    /// Queues exactly the missing octets. ION drops a segment that overlaps what it has.
-    fn answer_gaps(&mut self, pending: &PendingReport, cx: &mut Context<'_>) -> Outcome {
-        let told = Some(pending.checkpoint).filter(|told| *told < self.serial);
-        let under_repair = self.under_repair(told.unwrap_or(0));
-        let repair = self.repair_mut();
-        let missing = repair.claimed.gaps(pending.scope.clone());
-        let mut gaps: Vec<Range<u64>> = missing.flat_map(|gap| under_repair.gaps(gap)).collect();
-        if gaps.is_empty() {
-            return Outcome::Continues;
-        }
-        gaps.shrink_to_fit();
-        repair.problems += 1;
-        let run = Retransmission::new(pending.report, pending.cycle, gaps);
-        // Copies follow what was not sent once.
-        let copies = |repair: &Repair| matches!(repair, Repair::CheckpointCopies { .. });
-        let place = repair.queue.iter().position(copies);
-        let place = place.unwrap_or(repair.queue.len());
-        repair.queue.insert(place, Repair::Retransmission(run));
-        let limit = cx.peer.config.problem_limit;
-        if repair.problems > limit {
-            return Outcome::Failed(EndCause::over(Limit::Problems, limit));
-        }
-        if pending.cycle > cx.peer.config.cycle_limit {
-            let limit = cx.peer.config.cycle_limit;
-            return Outcome::Failed(EndCause::over(Limit::Cycles, limit));
-        }
-        self.queue_repairs(cx);
-        Outcome::Continues
     }
 }

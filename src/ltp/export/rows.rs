@@ -3,6 +3,7 @@
 use super::Sending;
 use super::pieces::{Frame, Piece};
 use crate::Instant;
+use crate::ltp::beyond::HELLO_INTERVAL;
 use crate::ltp::context::Context;
 use crate::ltp::output::{Batch, Out, WriteResult};
 use crate::ltp::peer::PeerState;
@@ -41,12 +42,16 @@ impl Sending {
             if written == 0 {
                 return (!tx.is_empty()).then_some(Batch::Full);
             }
+            self.begin_first_part(cx);
             self.next += written * row.fit;
             if self.counts_in_flight() {
                 cx.peer.in_flight.octets += written * row.fit;
             }
             let segments = u32::try_from(written).unwrap_or(u32::MAX);
             self.unchecked = self.unchecked.saturating_add(segments);
+            if let Some(repair) = &mut self.repair {
+                repair.flow.on_segments(segments, HELLO_INTERVAL);
+            }
         }
         // The rate is checked again before the next segment.
         (self.next > before).then_some(Batch::HasRoom)
@@ -98,7 +103,7 @@ impl Sending {
             range: self.next..self.next + fit,
             color: Color::Red(None),
         };
-        let put = self.put_piece(&piece, tx, cx);
+        let put = self.put_piece(&piece, None, tx, cx);
         u64::from(matches!(put, WriteResult::Written(_)))
     }
 }
@@ -119,7 +124,12 @@ impl PeerState {
         let left = sending.red.checked_sub(sending.next)?.checked_sub(1)?;
         let fit = frame.fit(sending.next, Color::Red(None))?;
         let mut count = left / fit;
-        if let Some(every) = self.config.checkpoint_every {
+        if let Some(until) = sending.repair().flow.hello_in()
+            && self.flow.has_hello()
+        {
+            count = count.min(until.into());
+        }
+        if let Some(every) = self.checkpoint_every() {
             let most = every.get().saturating_sub(1);
             count = count.min(u64::from(most.saturating_sub(sending.unchecked)));
         }
@@ -129,7 +139,7 @@ impl PeerState {
             count = count.min(open.div_ceil(fit));
         }
         // The rate is checked before each segment.
-        if self.config.rate.is_some() {
+        if self.pacer.is_limited() {
             count = count.min(1);
         }
         (count > 0).then_some(Row { fit, count })

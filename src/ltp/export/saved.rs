@@ -85,9 +85,9 @@ impl Sending {
             Repair::Retransmission(run) => Some((run.report, run.cycle, run.gaps.clone())),
             Repair::CheckpointRetry(_) | Repair::CheckpointCopies { .. } => None,
         });
-        let delayed = repair.delayed.iter().map(|pending| {
-            let gaps = repair.claimed.gaps(pending.scope.clone()).collect();
-            (pending.report, pending.cycle, gaps)
+        let delayed = repair.flow.unanswered().map(|round| {
+            let (_, report) = round.cited(repair.lowest, &repair.claimed);
+            (report, round.cycle, round.missing(&repair.claimed))
         });
         let mut known = repair.claimed.clone();
         for gap in self.checkpoints.iter().flat_map(|one| &one.retransmitted) {
@@ -211,7 +211,7 @@ fn restore_retransmissions(
         let fresh: u64 = gaps.iter().map(|gap| all.insert(gap.clone())).sum();
         let is_fresh = fresh == saved.gaps.len() && fresh > 0 && all.end() <= end;
         require(is_fresh, "exports.retransmissions", at)?;
-        let run = Retransmission::new(saved.report, saved.cycle, gaps);
+        let run = Retransmission::new((0, saved.report), saved.cycle, gaps);
         repairs.push_back(Repair::Retransmission(run));
     }
     Ok(repairs)

@@ -83,8 +83,36 @@ impl Exports {
         {
             self.tags.remove(tag, place);
         }
-        if let Step::Ends(end) = step {
-            self.close(place, end, core);
+        match step {
+            Step::Continues => {}
+            Step::Ends(end) => self.close(place, end, core),
+            Step::Restarts => self.restart(place, core),
+        }
+    }
+
+    /// Sends the block of a session once more, in another session.
+    fn restart(&mut self, place: u32, core: &mut Core) {
+        let node = &mut core.node;
+        let number = node.draw_number(|number| self.table.contains(&number));
+        let Some((old, export)) = self.table.at_mut(place) else {
+            return;
+        };
+        let (old, tag, slot) = (node.own_session(*old), export.tag(), export.slot);
+        let Some(mut cx) = core.context(slot, old) else {
+            return;
+        };
+        let again = export.begin_again(&mut cx);
+        if let Some(tag) = tag {
+            self.tags.remove(tag, place);
+        }
+        self.close(place, End::Plain, core);
+        let Core { node, peers } = core;
+        if let (Some(again), Some(tag), Some(peer)) = (again, tag, peers.get_mut(slot)) {
+            self.insert(number, again, peer);
+            peer.fresh.push_back(number);
+            peer.mark_ready(node);
+            let session = node.own_session(number);
+            node.push_event(Event::Restarted { tag, session }, 0);
         }
     }
 

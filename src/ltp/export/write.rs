@@ -1,11 +1,11 @@
 //! What a session sends next, and the timers that start with it.
 
-use alloc::vec::Vec;
 use core::mem;
 use core::ops::Range;
 
 use super::pieces::{Frame, MANY, Piece};
 use super::{ExportSession, Outstanding, Repair, Retransmission, Sending, Stage};
+use crate::ltp::beyond::{HELLO_INTERVAL, Hello};
 use crate::ltp::context::{Context, ExportTimer, Step};
 use crate::ltp::end_cause::EndCause;
 use crate::ltp::output::{Batch, Out, WriteResult};
@@ -67,7 +67,7 @@ impl Sending {
     }
 
     fn send_retransmission(&mut self, tx: &mut Out<'_>, cx: &mut Context<'_>) -> Written {
-        let frame = self.frame(cx);
+        let frame = self.frame(None, cx);
         let (serial, red, len) = (self.serial, self.red, self.len());
         let repair = self.repair_mut();
         let claimed = &repair.claimed;
@@ -85,7 +85,13 @@ impl Sending {
         }
         let piece = run.next_piece(frame, serial, (red, len));
         let piece = piece.ok_or(EndCause::NoRoomInDatagram)?;
-        match self.put_piece(&piece, tx, cx) {
+        if !run.is_repeated {
+            run.since.get_or_insert(cx.node.now);
+        }
+        if cx.must_space(&piece) {
+            return Ok(Batch::HasRoom);
+        }
+        match self.put_piece(&piece, None, tx, cx) {
             WriteResult::NoRoom => return Ok(Batch::Full),
             WriteResult::Impossible => return Err(EndCause::NoRoomInDatagram),
             WriteResult::Written(_) => {}
@@ -95,9 +101,9 @@ impl Sending {
         if let Some(Repair::Retransmission(run)) = repair.queue.front_mut() {
             run.advance(piece.range.end);
             if let Color::Red(Some(checkpoint)) = piece.color {
-                let (cycle, gaps) = (run.cycle, mem::take(&mut run.gaps));
+                let run = mem::take(run);
                 repair.queue.pop_front();
-                self.on_checkpoint_sent((checkpoint, piece.range), (cycle, gaps), cx);
+                self.on_checkpoint_sent((checkpoint, piece.range), run, cx);
             }
         }
         Ok(Batch::HasRoom)
@@ -117,12 +123,12 @@ impl Sending {
             self.repair_mut().queue.pop_front();
             return Batch::HasRoom;
         };
-        let fit = self.frame(cx).fit(piece.range.start, piece.color);
+        let fit = self.frame(None, cx).fit(piece.range.start, piece.color);
         if fit.is_none_or(|fit| fit < piece.range.end - piece.range.start) {
             self.cut_anew(serial, cx);
             return Batch::HasRoom;
         }
-        let put = self.put_piece(&piece, tx, cx);
+        let put = self.put_piece(&piece, None, tx, cx);
         if put == WriteResult::NoRoom {
             return Batch::Full;
         }
@@ -156,7 +162,11 @@ impl Sending {
         let queue = &mut self.repair_mut().queue;
         queue.pop_front();
         let gaps = core::iter::once(checkpoint.range).collect();
-        let run = Retransmission::new(checkpoint.report, checkpoint.cycle, gaps);
+        let run = Retransmission::new(
+            (checkpoint.lower, checkpoint.report),
+            checkpoint.cycle,
+            gaps,
+        );
         queue.push_front(Repair::Retransmission(run));
     }
 
@@ -166,32 +176,47 @@ impl Sending {
         if self.must_wait(cx) {
             return Ok(Batch::HasRoom);
         }
-        let frame = self.frame(cx);
-        if let Some(batch) = self.send_rows(frame, tx, cx) {
+        let hello = self.hello(cx);
+        let frame = self.frame(hello, cx);
+        if hello.is_none()
+            && let Some(batch) = self.send_rows(frame, tx, cx)
+        {
             return Ok(batch);
         }
         let is_due = self.is_checkpoint_due(frame, cx);
         let piece = self.next_piece(frame, is_due);
         let piece = piece.ok_or(EndCause::NoRoomInDatagram)?;
-        match self.put_piece(&piece, tx, cx) {
+        if self.next > 0 && cx.must_space(&piece) {
+            return Ok(Batch::HasRoom);
+        }
+        match self.put_piece(&piece, hello, tx, cx) {
             WriteResult::NoRoom => return Ok(Batch::Full),
             WriteResult::Impossible => return Err(EndCause::NoRoomInDatagram),
-            WriteResult::Written(_) => self.on_first_pass_sent(piece, cx),
+            WriteResult::Written(_) => {
+                if hello.is_some() {
+                    cx.peer.flow.on_hello_sent(cx.node.now);
+                }
+                self.on_first_pass_sent(piece, cx);
+            }
         }
         Ok(Batch::HasRoom)
     }
 
     /// Whether the next segment of the first pass must be a checkpoint, wherever it ends.
     fn is_checkpoint_due(&self, frame: Frame, cx: &Context<'_>) -> bool {
-        let every = cx.peer.config.checkpoint_every;
+        let every = cx.peer.checkpoint_every();
         let window = cx.peer.checkpoint_due(self);
-        self.wants_checkpoint
+        (self.wants_checkpoint && cx.peer.flow.allows_checkpoints())
             || cx.peer.is_last_of_contact(cx.node.now)
             || every.is_some_and(|every| self.unchecked + 1 >= every.get())
             || window.is_some_and(|due| frame.reaches(self.next, due))
     }
 
     fn on_first_pass_sent(&mut self, piece: Piece, cx: &mut Context<'_>) {
+        self.begin_first_part(cx);
+        if let Some(repair) = &mut self.repair {
+            repair.flow.on_segments(1, HELLO_INTERVAL);
+        }
         self.next = piece.range.end;
         self.unchecked = self.unchecked.saturating_add(1);
         if matches!(piece.color, Color::Red(_)) && self.counts_in_flight() {
@@ -201,9 +226,13 @@ impl Sending {
             self.unchecked = 0;
             self.wants_checkpoint = false;
             if self.next < self.red {
-                self.repair_mut().checked = self.next;
+                let now = cx.node.now;
+                let repair = self.repair_mut();
+                repair.checked = piece.range.end;
+                repair.flow.begin_part(piece.range.end, now);
             }
-            self.on_checkpoint_sent((checkpoint, piece.range), (0, Vec::new()), cx);
+            let run = Retransmission::default();
+            self.on_checkpoint_sent((checkpoint, piece.range), run, cx);
         }
         cx.peer.begun = Some(cx.session.number);
         if self.next == self.len() {
@@ -218,35 +247,44 @@ impl Sending {
     fn on_checkpoint_sent(
         &mut self,
         (checkpoint, range): (Checkpoint, Range<u64>),
-        (cycle, retransmitted): (u32, Vec<Range<u64>>),
+        run: Retransmission,
         cx: &mut Context<'_>,
     ) {
         let serial = checkpoint.serial;
         self.serial = serial.saturating_add(1);
+        if self.next < self.red {
+            self.repair_mut().flow.has_early_checkpoint = true;
+        }
         let outstanding = Outstanding {
             serial,
             report: checkpoint.report,
             range,
             mark: checkpoint.mark,
-            cycle,
+            cycle: run.cycle,
             tries: 1,
             timer: cx.await_answer(ExportTimer::Checkpoint(serial)),
             copy: None,
             first: cx.departure(),
             latest: cx.departure(),
             after: self.repair().history.highest(),
-            retransmitted,
+            retransmitted: run.gaps,
+            lower: run.lower,
+            since: run.since,
         };
+        let copy = self.flow_copy(&outstanding, cx);
         self.checkpoints.push(outstanding);
         self.queue_duplicates_of(serial, cx);
-        self.copy_checkpoint(serial, cx);
+        match copy {
+            Some(pause) => self.copy_checkpoint_after(pause, serial, 1, cx),
+            None => self.copy_checkpoint(serial, cx),
+        }
     }
 
     // Writing.
 
     /// Returns the limits of a data segment.
-    pub(in crate::ltp) fn frame(&self, cx: &Context<'_>) -> Frame {
-        let room = cx.segment_room();
+    pub(in crate::ltp) fn frame(&self, hello: Option<Hello>, cx: &Context<'_>) -> Frame {
+        let room = cx.segment_room(hello);
         let is_copied = cx.peer.config.redundancy.adaptive().is_some() && cx.peer.copies() > 1;
         let is_long = || usize::try_from(self.red).is_ok_and(|red| red / MANY > room);
         Frame {
@@ -260,6 +298,7 @@ impl Sending {
     pub(in crate::ltp) fn put_piece(
         &self,
         piece: &Piece,
+        hello: Option<Hello>,
         tx: &mut Out<'_>,
         cx: &mut Context<'_>,
     ) -> WriteResult {
@@ -272,6 +311,6 @@ impl Sending {
             color: piece.color,
             octets,
         });
-        cx.put_body(&body, tx)
+        cx.put_with(&body, hello, tx)
     }
 }

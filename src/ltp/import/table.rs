@@ -68,6 +68,11 @@ impl Imports {
         }
     }
 
+    /// Answers a segment of a session in which its sender told that it is of this crate.
+    pub(in crate::ltp) fn answer_hello(&mut self, session: SessionId, core: &mut Core) {
+        self.with(session, core, ImportSession::answer_hello);
+    }
+
     /// Lets a session handle an input, and closes it if it ends with that.
     #[inline]
     pub(in crate::ltp) fn run(

@@ -4,11 +4,11 @@ use core::mem;
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use farlink::ltp::{Block, Body, Color, Config, Engine, Event, Peer, Segment, Service};
+use farlink::ltp::{Block, Body, Color, Config, Engine, Event, Flow, Peer, Segment, Service};
 use farlink::{Hop, Instant, Limits, Machine as _, Output, Seed, Tag, Transmit};
 
 use super::coin::{Coin, SegmentKind};
-use super::scene::{BLOCK, SEGMENT, Scene};
+use super::scene::{BLOCK, RATE, SEGMENT, Scene};
 
 const CLIENT: u64 = 4;
 
@@ -51,13 +51,14 @@ impl Pair {
         let engines = [1, 2].map(|id| {
             let mut engine = Engine::new(Config::engine(id), Seed::from(id)).unwrap();
             let peer = Peer {
-                rate: Scene::rate(),
-                burst: 0,
+                flow: Flow::rate(RATE).with_burst(0),
                 segment: SEGMENT,
                 checkpoint_retries: 200,
                 report_retries: 200,
                 cycle_limit: 1000,
-                ..Peer::new(hop(3 - id as u16)).at_distance(scene.owlt)
+                ..Peer::new(hop(3 - id as u16))
+                    .with_flow(Flow::Unlimited)
+                    .at_distance(scene.owlt)
             };
             engine
                 .add_peer(Instant::ZERO, 3 - id, change(peer))

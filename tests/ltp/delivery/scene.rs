@@ -1,6 +1,5 @@
 //! The lines of the table.
 
-use core::num::NonZeroU64;
 use core::time::Duration;
 
 /// Octets per second in each direction: 100 Mbit/s.
@@ -35,9 +34,5 @@ impl Scene {
     /// How long a segment takes to send.
     pub(crate) fn radiation(len: usize) -> Duration {
         Duration::from_nanos(len as u64 * 1_000_000_000 / RATE)
-    }
-
-    pub(crate) fn rate() -> Option<NonZeroU64> {
-        NonZeroU64::new(RATE)
     }
 }

@@ -1,9 +1,7 @@
 //! How sessions end, and what the ends are told: the reason on the wire is the true one, and messages tell the ends
 //! apart without the octets of a block.
 
-use core::num::NonZeroU64;
-
-use farlink::ltp::{Body, Config, Event, Peer, Reason, Service};
+use farlink::ltp::{Body, Config, Event, Flow, Peer, Reason, Service};
 
 use super::{PEER, block};
 use crate::ltp_alone::{Alone, secs, session};
@@ -102,7 +100,7 @@ fn a_peer_that_is_silent_is_told_apart_from_one_that_exceeds_a_limit() {
         let mut alone = Alone::new(Config::engine(1), 1);
         let peer = Peer {
             problem_limit: 1,
-            rate: NonZeroU64::new(1_000_000),
+            flow: Flow::rate(1_000_000),
             ..Peer::new(PEER)
         };
         alone.engine.add_peer(alone.now, 2, peer).unwrap();

@@ -3,10 +3,10 @@
 //! 3.2.2, 6.11, 6.13 and 6.22).
 
 use core::net::SocketAddr;
-use core::num::{NonZeroU32, NonZeroU64};
+use core::num::NonZeroU32;
 
 use farlink::Path;
-use farlink::ltp::{Body, Config, Event, Peer, Service, SessionId};
+use farlink::ltp::{Body, Config, Event, Flow, Peer, Service, SessionId};
 
 use super::{PEER, block, checkpoints};
 use crate::ltp_alone::{Alone, datagram, secs, session};
@@ -131,8 +131,7 @@ fn half_claimed() -> (Alone<u64>, SessionId, u64) {
     let mut alone = Alone::new(Config::engine(1), 1);
     let peer = Peer {
         checkpoint_every: NonZeroU32::new(3),
-        rate: NonZeroU64::new(1400),
-        burst: 1400,
+        flow: Flow::rate(1400).with_burst(1400),
         ..Peer::new(PEER)
     };
     alone.engine.add_peer(alone.now, 2, peer).unwrap();

@@ -1,13 +1,12 @@
 //! Many blocks between an engine and models of others, over lines that lose, repeat and reorder: what is complete was
 //! received, once and as it was sent, and nothing is left at the end.
 
-use core::num::NonZeroU64;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use farlink::ltp::{Block, Command, Config, Engine, Event, Peer, Service};
+use farlink::ltp::{Block, Command, Config, Engine, Event, Flow, Peer, Service};
 use farlink::sim::{Line, Reorder, TraceDetail, World};
 use farlink::{Instant, Rng, Seed, Tag};
 
@@ -54,8 +53,7 @@ fn engine(id: u64, seed: u64) -> Engine<u64> {
     let mut engine = Engine::new(Config::engine(id), Seed::from(seed)).unwrap();
     let peer = Peer {
         segment: SEGMENT,
-        rate: NonZeroU64::new(100_000),
-        burst: 1400,
+        flow: Flow::rate(100_000).with_burst(1400),
         ..Peer::new(3 - id)
     };
     let peer = peer.at_distance(Duration::from_millis(800));

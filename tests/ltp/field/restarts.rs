@@ -6,11 +6,11 @@
 //! once in 128 times. Early checkpoints are ours alone: what a foreign sender was told before a receiver lost it, and
 //! does not send again, no receiver can know.
 
-use core::num::{NonZeroU32, NonZeroU64};
+use core::num::NonZeroU32;
 use core::time::Duration;
 
 use bytes::Bytes;
-use farlink::ltp::{Age, Block, Command, Config, Engine, Event, Peer, Service};
+use farlink::ltp::{Age, Block, Command, Config, Engine, Event, Flow, Peer, Service};
 use farlink::sim::{Host, Line, TraceDetail, World};
 use farlink::{Instant, Rng, Seed, Tag};
 
@@ -66,8 +66,7 @@ struct Heard {
 fn engine(id: u64, seed: u64, every: u32, now: Instant) -> Engine<u64> {
     let mut engine = Engine::new(Config::engine(id), Seed::from(seed)).unwrap();
     let peer = Peer {
-        rate: NonZeroU64::new(RATE),
-        burst: 300,
+        flow: Flow::rate(RATE).with_burst(300),
         segment: SEGMENT,
         checkpoint_every: NonZeroU32::new(every),
         ..Peer::new(3 - id)
@@ -369,8 +368,7 @@ fn halfway(seed: u64) -> Scene {
     scene.engine(2, seed + 1000);
     let sender = Peer {
         checkpoint_every: NonZeroU32::new(3),
-        rate: NonZeroU64::new(1400),
-        burst: 1400,
+        flow: Flow::rate(1400).with_burst(1400),
         ..Peer::new(2)
     };
     scene.peer(1, 2, sender);

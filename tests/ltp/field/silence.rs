@@ -1,10 +1,9 @@
 //! Silence is that of a peer, not of a session, and time counts from when the last octet has left (RFC 5326 sections 6.2,
 //! 6.3, 6.5 and 6.6). Lines are slow, interrupted, asymmetric or far, and nothing is given up while the peer is heard.
 
-use core::num::NonZeroU64;
 use core::time::Duration;
 
-use farlink::ltp::{Block, Body, Config, Cue, Event, Peer, Red, Service};
+use farlink::ltp::{Block, Body, Config, Cue, Event, Flow, Peer, Red, Service};
 use farlink::sim::{FaultRule, Line};
 use farlink::{Instant, Tag};
 
@@ -21,8 +20,7 @@ fn peer(id: u64) -> Peer<u64> {
 /// A peer at a known rate, in octets per second.
 fn paced(id: u64, rate: u64) -> Peer<u64> {
     Peer {
-        rate: NonZeroU64::new(rate),
-        burst: 1400,
+        flow: Flow::rate(rate).with_burst(1400),
         ..peer(id)
     }
 }
@@ -174,7 +172,7 @@ fn a_segment_that_takes_14_s_outlasts_no_guard() {
 #[test]
 fn a_checkpoint_is_not_repeated_while_octets_before_it_leave() {
     let peers = [2, 1].map(|id| Peer {
-        rate: NonZeroU64::new(1000),
+        flow: Flow::rate(1000),
         ..peer(id)
     });
     let far = Duration::from_millis(100);
@@ -209,7 +207,7 @@ fn a_line_of_14_s_a_segment_carries_blocks_to_a_peer_that_was_heard_though_nobod
 fn no_more_than_two_segments_leave_at_once_at_a_low_rate() {
     let mut alone = Alone::new(Config::engine(1), 1);
     let slow = Peer {
-        rate: NonZeroU64::new(1000),
+        flow: Flow::rate(1000),
         ..Peer::new(PEER)
     };
     alone.engine.add_peer(alone.now, 2, slow).unwrap();
@@ -301,6 +299,7 @@ fn a_report_that_is_too_long_for_the_path_is_made_anew_of_shorter_ones() {
     let mut alone = Alone::new(Config::engine(2), 2);
     let long = Peer {
         segment: 9000,
+        flow: Flow::Unlimited,
         ..Peer::new(PEER)
     };
     alone.engine.add_peer(alone.now, 1, long).unwrap();
@@ -312,6 +311,7 @@ fn a_report_that_is_too_long_for_the_path_is_made_anew_of_shorter_ones() {
     let before = alone.sent.len();
     let short = Peer {
         segment: 200,
+        flow: Flow::Unlimited,
         ..Peer::new(PEER)
     };
 
@@ -361,8 +361,7 @@ impl Asymmetry {
             Duration::ZERO
         };
         let peer = Peer {
-            rate: NonZeroU64::new(rate),
-            burst,
+            flow: Flow::rate(rate).with_burst(burst),
             ..peer(id)
         };
         let peer = peer.at_distance(told);

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use farlink::Instant;
-use farlink::ltp::{Config, Peer, Service};
+use farlink::ltp::{Config, Flow, Peer, Service};
 
 use super::PEER;
 use crate::ltp_alone::Alone;
@@ -12,7 +12,7 @@ use crate::ltp_captures::{Capture, captures};
 /// The types and times of what an engine in the place of a capture's receiver sends.
 fn answers(capture: &Capture, is_named: bool) -> Vec<(Instant, u8)> {
     let mut alone = Alone::new(Config::engine(2), 2);
-    let peer = Peer::new(PEER);
+    let peer = Peer::new(PEER).with_flow(Flow::Unlimited);
     if is_named {
         alone.engine.add_peer(alone.now, 1, peer).unwrap();
     } else {

@@ -1,6 +1,6 @@
 //! Unusual but valid input, and invalid input that does no harm.
 
-use farlink::ltp::{Extension, ExtensionTag, Peer, Segment};
+use farlink::ltp::{Extension, ExtensionTag, Flow, Peer, Segment};
 use farlink::{Hop, Limits, Transmit};
 
 use super::*;
@@ -260,7 +260,9 @@ fn a_peer_that_is_added_again_has_no_block_delivered_twice() {
 
     let now = line.now;
     line.far().remove_peer(now, 1).unwrap();
-    let again = Peer::new(hop(1)).at_distance(OWLT);
+    let again = Peer::new(hop(1))
+        .with_flow(Flow::Unlimited)
+        .at_distance(OWLT);
     line.far().add_peer(now, 1, again).unwrap();
     line.events(2);
     line.run();

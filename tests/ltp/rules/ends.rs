@@ -561,7 +561,9 @@ fn a_changed_peer_is_served_by_its_changed_values() {
     line.send(1, &pattern(1000), Red::All);
     let peer = farlink::ltp::Peer {
         segment: 300,
-        ..farlink::ltp::Peer::new(crate::line::hop(2)).at_distance(OWLT)
+        ..farlink::ltp::Peer::new(crate::line::hop(2))
+            .with_flow(Flow::Unlimited)
+            .at_distance(OWLT)
     };
 
     line.near()
@@ -581,8 +583,7 @@ fn segments_are_paced_at_the_configured_rate() {
         Duration::ZERO,
         |_| {},
         |peer| {
-            peer.rate = NonZeroU64::new(10_000);
-            peer.burst = 1400;
+            peer.flow = Flow::rate(10_000).with_burst(1400);
         },
     );
 
@@ -655,7 +656,7 @@ fn a_streaming_service_gets_the_red_part_in_order_and_then_as_a_whole() {
 #[test]
 fn an_engine_can_be_its_own_peer() {
     let mut line = Line::new(1, OWLT);
-    let peer = farlink::ltp::Peer::new(crate::line::hop(9));
+    let peer = farlink::ltp::Peer::new(crate::line::hop(9)).with_flow(Flow::Unlimited);
     line.near().add_peer(Instant::ZERO, 1, peer).unwrap();
     let own = farlink::ltp::Block {
         to: 1,

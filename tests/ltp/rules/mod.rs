@@ -1,11 +1,11 @@
 //! One test per rule of RFC 5326, named after it. The procedures are those of section 6.
 
-use core::num::{NonZeroU32, NonZeroU64};
+use core::num::NonZeroU32;
 use core::time::Duration;
 
 use farlink::ltp::{
-    Body, Checkpoint, Claims, Color, Command, Cue, Data, EndCause, Error, Event, Mark, Reason, Red,
-    Report, Segment, Service, SessionId, Side,
+    Body, Checkpoint, Claims, Color, Command, Cue, Data, EndCause, Error, Event, Flow, Mark,
+    Reason, Red, Report, Segment, Service, SessionId, Side,
 };
 use farlink::{Cause, Instant, Link, Machine as _, Tag};
 
@@ -13,6 +13,7 @@ use crate::line::{CLIENT, Fate, Line, Passing, block, is_complete, pattern, rece
 
 mod edge_cases;
 mod ends;
+mod flow;
 mod peers;
 mod redundancy;
 mod signals;

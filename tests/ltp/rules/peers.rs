@@ -1,7 +1,7 @@
 //! Pings, keep-alives, directions, and unknown peers.
 
 use farlink::Hop;
-use farlink::ltp::{Auth, Direction, Key, Peer};
+use farlink::ltp::{Auth, Direction, Flow, Key, Peer};
 
 use super::*;
 use crate::line::hop;
@@ -60,7 +60,9 @@ fn a_receive_only_engine_delivers_and_sends_nothing() {
     let mut line = Line::new(1, OWLT);
     let beacon = Peer {
         direction: Direction::ReceiveOnly,
-        ..Peer::new(hop(1)).at_distance(OWLT)
+        ..Peer::new(hop(1))
+            .with_flow(Flow::Unlimited)
+            .at_distance(OWLT)
     };
     line.far().change_peer(Instant::ZERO, 1, beacon).unwrap();
 
@@ -102,7 +104,9 @@ fn a_receive_only_engine_gives_up_what_stays_incomplete_in_silence() {
     let mut line = Line::new(1, OWLT);
     let beacon = Peer {
         direction: Direction::ReceiveOnly,
-        ..Peer::new(hop(1)).at_distance(OWLT)
+        ..Peer::new(hop(1))
+            .with_flow(Flow::Unlimited)
+            .at_distance(OWLT)
     };
     line.far().change_peer(Instant::ZERO, 1, beacon).unwrap();
 
@@ -119,7 +123,9 @@ fn a_beacon_sends_green_blocks_only() {
     let mut line = Line::new(1, OWLT);
     let peer = Peer {
         direction: Direction::SendOnly,
-        ..Peer::new(hop(2)).at_distance(OWLT)
+        ..Peer::new(hop(2))
+            .with_flow(Flow::Unlimited)
+            .at_distance(OWLT)
     };
     line.near().change_peer(Instant::ZERO, 2, peer).unwrap();
 
@@ -139,7 +145,9 @@ fn ways_are_not_changed_under_a_session() {
     line.send(1, &pattern(100), Red::All);
     let peer = Peer {
         direction: Direction::ReceiveOnly,
-        ..Peer::new(hop(2)).at_distance(OWLT)
+        ..Peer::new(hop(2))
+            .with_flow(Flow::Unlimited)
+            .at_distance(OWLT)
     };
 
     let refused = line.near().change_peer(Instant::ZERO, 2, peer);
@@ -166,7 +174,11 @@ fn strangers_are_dropped_unless_welcome_and_then_answered_where_they_came_from()
     give_as(&mut line, 7, 9, &[1; 10]);
     assert_eq!(line.far().stats().unknown_peer, 1);
 
-    let template = Some(Peer::new(hop(0)).at_distance(OWLT));
+    let template = Some(
+        Peer::new(hop(0))
+            .with_flow(Flow::Unlimited)
+            .at_distance(OWLT),
+    );
     line.far()
         .accept_unknown_peers(Instant::ZERO, template, 1)
         .unwrap();
@@ -213,7 +225,7 @@ fn a_stranger_without_sessions_makes_room_for_the_next() {
     let mut line = Line::new(1, OWLT);
     let template: Peer<Hop> = Peer {
         report_retries: 0,
-        ..Peer::new(hop(0))
+        ..Peer::new(hop(0)).with_flow(Flow::Unlimited)
     };
     line.far()
         .accept_unknown_peers(Instant::ZERO, Some(template), 1)
@@ -251,7 +263,7 @@ fn a_stranger_that_is_not_authentic_is_turned_out() {
             id: b""[..].into(),
             secret: b"secret"[..].into(),
         }),
-        ..Peer::new(hop(0))
+        ..Peer::new(hop(0)).with_flow(Flow::Unlimited)
     };
     line.far()
         .accept_unknown_peers(Instant::ZERO, Some(template), 4)
@@ -272,8 +284,7 @@ fn the_last_red_segment_before_an_announced_end_of_contact_is_a_checkpoint() {
         OWLT,
         |_| {},
         |peer| {
-            peer.rate = NonZeroU64::new(1400);
-            peer.burst = 0;
+            peer.flow = Flow::rate(1400).with_burst(0);
         },
     );
     let ends = Instant::ZERO + Duration::from_millis(4500);

@@ -1,8 +1,6 @@
 //! What an engine does by itself against loss and delay: copies, duplicate repairs, learned timeouts.
 
-use farlink::ltp::{AdaptiveRedundancy, ConfigError, Peer, Redundancy, RtoBounds, RtoPolicy};
-
-use core::num::NonZeroU64;
+use farlink::ltp::{AdaptiveRedundancy, ConfigError, Flow, Peer, Redundancy, RtoBounds, RtoPolicy};
 
 use super::*;
 use crate::line::hop;
@@ -236,7 +234,7 @@ fn an_answer_over_a_silence_is_no_sample() {
 fn what_cannot_be_learned_by_is_refused_with_the_limit() {
     let refused = |change: fn(&mut Peer<farlink::Hop>)| {
         let mut line = Line::new(1, OWLT);
-        let mut peer = Peer::new(hop(2));
+        let mut peer = Peer::new(hop(2)).with_flow(Flow::Unlimited);
         change(&mut peer);
         line.near()
             .change_peer(Instant::ZERO, 2, peer)
@@ -271,7 +269,7 @@ fn what_cannot_be_learned_by_is_refused_with_the_limit() {
                     min: Duration::ZERO,
                     ..RtoBounds::default()
                 }),
-                ..Peer::new(hop(2))
+                ..Peer::new(hop(2)).with_flow(Flow::Unlimited)
             }
         ),
         Err(Error::InvalidPeer(ConfigError::RoundTrip))
@@ -288,8 +286,7 @@ fn a_report_that_waits_lets_overtaken_segments_in_and_nothing_is_sent_again() {
             OWLT,
             |_| {},
             |peer| {
-                peer.rate = NonZeroU64::new(100_000);
-                peer.burst = 1400;
+                peer.flow = Flow::rate(100_000).with_burst(1400);
                 *peer = peer.clone().adaptive();
                 peer.report_delay = wait;
             },

@@ -181,8 +181,7 @@ fn a_red_part_that_is_claimed_while_green_is_left_completes_when_the_last_segmen
         Duration::ZERO,
         |_| {},
         |peer| {
-            peer.rate = NonZeroU64::new(1000);
-            peer.burst = 600;
+            peer.flow = Flow::rate(1000).with_burst(600);
         },
     );
     line.send(1, &pattern(8000), Red::Octets(500));
@@ -377,7 +376,12 @@ fn control_leaves_before_repairs_and_those_before_first_passes() {
 fn no_peer_waits_for_the_backlog_of_another() {
     let mut line = Line::new(1, OWLT);
     let near = line.near();
-    near.add_peer(Instant::ZERO, 3, Peer::new(hop(3))).unwrap();
+    near.add_peer(
+        Instant::ZERO,
+        3,
+        Peer::new(hop(3)).with_flow(Flow::Unlimited),
+    )
+    .unwrap();
     for (tag, to) in [(1, 2), (2, 3)] {
         let block = farlink::ltp::Block {
             to,
@@ -403,7 +407,11 @@ fn what_is_sent_goes_where_the_peer_is_by_now() {
     line.send(1, &pattern(100), Red::All);
 
     line.near()
-        .change_peer(Instant::ZERO, 2, Peer::new(hop(9)))
+        .change_peer(
+            Instant::ZERO,
+            2,
+            Peer::new(hop(9)).with_flow(Flow::Unlimited),
+        )
         .unwrap();
 
     let mut tx = Transmit::new(Limits::default());

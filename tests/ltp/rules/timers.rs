@@ -1,6 +1,6 @@
 //! Timers: when they are suspended, what a deadline includes, and the effect of a changed peer.
 
-use farlink::ltp::{Block, Config, Engine, Peer};
+use farlink::ltp::{Block, Config, Engine, Flow, Peer};
 use farlink::{Hop, Limits, Output, Seed, Transmit};
 
 use super::*;
@@ -119,7 +119,7 @@ fn the_guard_of_a_reception_stands_still_with_its_peer() {
 
 #[test]
 fn the_time_on_the_wire_counts_in_a_deadline() {
-    let mut line = Line::with(1, OWLT, |_| {}, |peer| peer.rate = NonZeroU64::new(100));
+    let mut line = Line::with(1, OWLT, |_| {}, |peer| peer.flow = Flow::rate(100));
     line.judge(lose(3, 1));
 
     line.send(1, &pattern(100), Red::All);
@@ -137,7 +137,9 @@ fn a_changed_light_time_holds_for_what_leaves_from_then_on() {
     line.run_for(SECOND);
     hear_peer(&mut line);
 
-    let far = Peer::new(hop(2)).at_distance(SECOND * 10);
+    let far = Peer::new(hop(2))
+        .with_flow(Flow::Unlimited)
+        .at_distance(SECOND * 10);
     line.near().change_peer(at(1000), 2, far).unwrap();
     line.run();
 
@@ -147,15 +149,16 @@ fn a_changed_light_time_holds_for_what_leaves_from_then_on() {
 #[test]
 fn a_changed_rate_takes_effect_at_once() {
     let slow = |peer: &mut Peer<Hop>| {
-        peer.rate = NonZeroU64::new(10);
-        peer.burst = 100;
+        peer.flow = Flow::rate(10).with_burst(100);
     };
     let mut line = Line::with(1, OWLT, |_| {}, slow);
     line.send(1, &pattern(5000), Red::All);
     line.run_for(SECOND);
     assert_eq!(line.log.len(), 1);
 
-    let fast = Peer::new(hop(2)).at_distance(OWLT);
+    let fast = Peer::new(hop(2))
+        .with_flow(Flow::Unlimited)
+        .at_distance(OWLT);
     line.near().change_peer(at(1000), 2, fast).unwrap();
     line.drain();
 
@@ -185,7 +188,8 @@ fn a_session_that_nobody_answers_asks_again_with_its_last_missing_octet() {
     line.judge(|_| Fate::Drop);
 
     line.give(1, session, piece);
-    line.run_until(at(8000));
+    // The rest of the report is awaited for up to a second.
+    line.run_until(at(9000));
 
     let Body::Data(data) = line.bodies().last().unwrap().1.body else {
         panic!("no data");
@@ -209,7 +213,9 @@ fn one_poll_fires_at_most_256_due_timers_and_then_yields() {
         via: 2,
     };
     let mut engine = Engine::new(Config::engine(1), Seed::from(1)).unwrap();
-    engine.add_peer(now, 2, Peer::new(peer)).unwrap();
+    engine
+        .add_peer(now, 2, Peer::new(peer).with_flow(Flow::Unlimited))
+        .unwrap();
     for tag in 1..=1000 {
         let block = Block::red(Tag(tag), 2, CLIENT, "block".into());
         engine.send_block(now, block).unwrap();

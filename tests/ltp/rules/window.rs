@@ -114,17 +114,15 @@ fn a_window_that_shrinks_leaves_no_block_behind() {
         OWLT,
         |_| {},
         |peer| {
-            peer.rate = NonZeroU64::new(10_000);
-            peer.burst = 1400;
+            peer.flow = Flow::rate(10_000).with_burst(1400);
         },
     );
     line.send(1, &pattern(100_000), Red::All);
     line.run_for(Duration::from_secs(4));
 
-    let peer = Peer {
-        window: NonZeroU64::new(2000),
-        ..Peer::new(hop(2)).at_distance(OWLT)
-    };
+    let peer = Peer::new(hop(2))
+        .with_flow(Flow::window(2000))
+        .at_distance(OWLT);
     let now = line.now;
     line.near().change_peer(now, 2, peer).unwrap();
     line.run();
@@ -141,7 +139,9 @@ fn a_window_that_is_lifted_lets_the_rest_go_at_once() {
     assert!(most_under_way(&line) < 4000);
 
     let now = line.now;
-    let peer = Peer::new(hop(2)).at_distance(OWLT);
+    let peer = Peer::new(hop(2))
+        .with_flow(Flow::Unlimited)
+        .at_distance(OWLT);
     line.near().change_peer(now, 2, peer).unwrap();
     line.drain();
 
@@ -178,7 +178,7 @@ fn windowed(window: u64) -> Line {
         OWLT,
         |_| {},
         |peer: &mut Peer<Hop>| {
-            peer.window = NonZeroU64::new(window);
+            peer.flow = Flow::window(window);
             peer.checkpoint_retries = 60;
             peer.report_retries = 60;
         },

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use farlink::laws::codec;
 use farlink::laws::{self, Case, LawSubject as _, Step};
 use farlink::ltp::{
-    Auth, Block, Body, Color, Command, Config, Engine, Key, Peer, Red, Report, Segment,
+    Auth, Block, Body, Color, Command, Config, Engine, Flow, Key, Peer, Red, Report, Segment,
     SegmentCodec, Service, SessionId,
 };
 use farlink::{Hop, Instant, Limits, Machine as _, Output, Seed, Tag, Transmit};
@@ -98,7 +98,7 @@ fn capture(u: &mut Unstructured<'_>, auth: &Auth) -> Result<Case<Engine<Hop>>> {
     let other = 3 - role;
     let peer = Peer {
         auth: auth.clone(),
-        ..Peer::new(hop(other))
+        ..Peer::new(hop(other)).with_flow(Flow::Unlimited)
     };
     let mut script = vec![
         Step::Command(Command::AddPeer(other, Box::new(peer))),

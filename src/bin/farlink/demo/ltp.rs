@@ -1,7 +1,6 @@
 //! LTP in the demo: a block that is repaired and recorded, a refused block, and a file.
 
 use core::net::{Ipv4Addr, SocketAddr};
-use core::num::NonZeroU64;
 use core::time::Duration;
 use std::path::Path;
 
@@ -10,7 +9,7 @@ use farlink::adapters::Clock;
 use farlink::adapters::tokio::ltp::{
     EngineFactory, EngineMachine, Error, Node, NodeOptions, Received, ReceivedKind,
 };
-use farlink::ltp::{self, Command, Config, Engine, Event, Peer, Red};
+use farlink::ltp::{self, Command, Config, Engine, Event, Flow, Peer, Red};
 use farlink::{AsMachine, Instant, Link, Machine, Output, Path as NetPath, Transmit};
 
 use super::{Arguments, draw, random_octets};
@@ -64,10 +63,7 @@ impl Pair {
         let two = node(2, PORT, two.clone())
             .or_else(|_| node(2, 0, two))
             .map_err(failure("engine 2"))?;
-        let near = Peer {
-            window: NonZeroU64::new(WINDOW),
-            ..Peer::new(two.local_addr())
-        };
+        let near = Peer::new(two.local_addr()).with_flow(Flow::window(WINDOW));
         one.add_peer(2, near).map_err(failure("engine 1"))?;
         two.add_peer(1, Peer::new(one.local_addr()))
             .map_err(failure("engine 2"))?;

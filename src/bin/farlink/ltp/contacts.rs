@@ -75,7 +75,7 @@ impl Contacts {
         let peer = Peer {
             owlt_out: state.owlt_out.unwrap_or(self.peer.owlt_out),
             owlt_in: state.owlt_in.unwrap_or(self.peer.owlt_in),
-            ..at_rate(self.peer.clone(), rate.or(self.peer.rate))
+            ..at_rate(self.peer.clone(), rate)
         };
         if peer != self.peer {
             self.peer = peer.clone();

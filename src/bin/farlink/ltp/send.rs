@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::net::SocketAddr;
-use core::num::{NonZeroU32, NonZeroU64};
+use core::num::NonZeroU32;
 use core::time::Duration;
 use std::path::PathBuf;
 
@@ -19,7 +19,7 @@ use super::interrupt::Interrupt;
 use super::source::Source;
 use super::target::{Target, is_port_closed};
 use super::transfer::{BlockProgress, Transfer};
-use super::{DEFAULT_LIMIT, id};
+use super::{DEFAULT_LIMIT, id, within};
 use crate::output::{self, OutputFormat};
 use crate::{Failure, input};
 
@@ -43,13 +43,12 @@ pub(crate) struct Arguments {
     /// Send the last N octets of a block green, without repairs
     #[arg(long, value_name = "N", default_value_t = 0)]
     green: u64,
-    /// The limit of octets sent and not reported. For near and fast lines, half of the receive buffer of the
-    /// receiver's socket
+    /// The limit of octets sent and not reported. It requests reports before the end of a block, for which ION
+    /// cancels the block. By default that of the receiver, if it is farlink and near
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     window: Option<u64>,
-    /// Request a report every N segments of the red part, or only at its end for 0. Reports show progress and
-    /// begin repairs, and ION accepts few of them. By default eight in a block of 32 MiB or more, and none in
-    /// shorter ones
+    /// Request a report every N segments of the red part, beside that at its end. Reports show progress and begin
+    /// repairs. ION cancels the block for any of them
     #[arg(long, value_name = "N")]
     checkpoint: Option<u32>,
     /// Print one JSON object per event
@@ -57,9 +56,6 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// Octets of the shortest block with reports before its end, and the number of these reports.
-const LONG: u64 = 32 << 20;
-const PARTS: u64 = 8;
 /// Blocks under way at most.
 const MAX_BLOCKS: usize = 256;
 /// How often progress is checked.
@@ -71,13 +67,8 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let format = OutputFormat::of(arguments.json).with_failures();
     let sources = sources(arguments)?;
     let mut interrupt = Interrupt::new().await;
-    let longest = sources
-        .iter()
-        .map(Source::max_len)
-        .max()
-        .unwrap_or_default();
     let target = &arguments.target;
-    let connected = target.connect(format, |peer| tune(arguments, longest, peer));
+    let connected = target.connect(format, |peer| tune(arguments, peer));
     let mut connected = connected.await?;
     let node = connected.node.clone();
     // A node sends only from open services.
@@ -117,21 +108,11 @@ fn sources(arguments: &Arguments) -> Result<VecDeque<Source>, Failure> {
         .collect()
 }
 
-fn tune(arguments: &Arguments, longest: u64, peer: Peer<SocketAddr>) -> Peer<SocketAddr> {
+fn tune(arguments: &Arguments, peer: Peer<SocketAddr>) -> Peer<SocketAddr> {
     Peer {
-        window: arguments.window.and_then(NonZeroU64::new),
-        checkpoint_every: checkpoint(arguments.checkpoint, peer.segment, longest),
-        ..peer
+        checkpoint_every: arguments.checkpoint.and_then(NonZeroU32::new),
+        ..within(peer, arguments.window)
     }
-}
-
-/// Returns the number of segments between two reports.
-fn checkpoint(wanted: Option<u32>, segment: usize, len: u64) -> Option<NonZeroU32> {
-    if wanted.is_some() || len < LONG {
-        return wanted.and_then(NonZeroU32::new);
-    }
-    let segments = len / u64::try_from(segment.max(1)).unwrap_or(u64::MAX);
-    NonZeroU32::new(u32::try_from(segments / PARTS).unwrap_or(u32::MAX))
 }
 
 /// A block that is over.
@@ -420,20 +401,4 @@ async fn watch_block(
     };
     progress.end(outcome.is_ok());
     outcome
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_long_block_is_reported_on_eight_times_and_a_short_one_at_its_end() {
-        let every = |wanted, len| checkpoint(wanted, 1400, len).map(NonZeroU32::get);
-
-        assert_eq!(every(None, LONG - 1), None);
-        assert_eq!(every(None, LONG), Some(2995));
-        assert_eq!(every(None, 1 << 30), Some(95_869));
-        assert_eq!(every(Some(7), 10), Some(7));
-        assert_eq!(every(Some(0), 1 << 30), None);
-    }
 }

@@ -37,7 +37,8 @@ pub(super) struct Target {
     /// Octets of the longest segment
     #[arg(long, value_name = "N", value_parser = segment_len, default_value_t = 1400)]
     pub(super) segment: usize,
-    /// The limit of the sending rate, in bits per second
+    /// The sending rate, in bits per second. By default 100 Mbit/s at first, then as fast as the peer bears; for
+    /// a radio, give its rate
     #[arg(long, value_name = "BPS", value_parser = clap::value_parser!(u64).range(8..))]
     pub(super) rate: Option<u64>,
     /// Record the node into this file, as pcapng

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::write;
 use crate::contact_plan::ContactPlan;
-use crate::ltp::{at_rate, retries_of, seconds, segment_len};
+use crate::ltp::{at_rate, retries_of, seconds, segment_len, within};
 use crate::output::{self, OutputFormat};
 use crate::scenarios::ltp::{Node, PORT, add_engines, connect, send};
 use crate::scenarios::{command, pattern};
@@ -187,12 +187,12 @@ impl Link<'_> {
         let peer = Peer {
             owlt_out: state.owlt_out.unwrap_or(arguments.owlt),
             owlt_in: state.owlt_in.unwrap_or(arguments.owlt),
-            window: arguments.window.and_then(NonZeroU64::new),
             checkpoint_every: arguments.checkpoint,
             session_octets: size,
             import_octets: size.saturating_mul(2).saturating_add(1 << 20),
             ..at_rate(peer, state.transmits.map(|(rate, _)| rate).or(self.rate()))
         };
+        let peer = within(peer, arguments.window);
         if arguments.adaptive {
             peer.adaptive()
         } else {

@@ -1,0 +1,673 @@
+//! The flow of one peer: how fast, whether checkpoints may be sent before the end of a red part, and a window.
+
+use core::num::NonZeroU64;
+use core::time::Duration;
+
+use super::flow::{Flow, FlowEstimate, burst};
+use super::hello::Hello;
+use super::level::{Level, PARTS, Round};
+use crate::Instant;
+
+/// The rate of a block to an unknown peer, in octets per second: 100 Mbit/s.
+const START: u64 = 12_500_000;
+/// The highest rate to a peer that is not of this crate: 400 Mbit/s.
+const MAX_RATE: u64 = 50_000_000;
+/// The lowest rate that losses lead to: 100 kbit/s.
+const MIN_RATE: u64 = 12_500;
+/// The largest window that is believed, in octets.
+const MAX_WINDOW: u64 = 16 << 20;
+/// Segments of the smallest window that losses lead to: one for each checkpoint in it.
+const MIN_WINDOW: u64 = 4;
+/// Checkpoints in one window, or in one round trip. With fewer a line falls idle between two reports; more are only
+/// overhead.
+const CHECKPOINTS: u64 = 4;
+/// Segments between two checkpoints at least.
+const MIN_INTERVAL: u64 = 8;
+/// The shortest round trip for which checkpoints are spaced.
+const MIN_ROUND_TRIP: Duration = Duration::from_millis(20);
+/// The part of a burst that may precede the last segment of a red part at once.
+const LAST: u32 = 4;
+/// Every how many segments of a block a hello is repeated, until it is answered.
+pub(in crate::ltp) const HELLO_INTERVAL: u32 = 64;
+/// Blocks that begin with a hello in any case, and every how many do after them.
+const HELLO_BLOCKS: u32 = 4;
+const HELLO_PERIOD: u32 = 64;
+/// How long the rest of a report is awaited: at least, at most, and as a part of the round trip.
+const MIN_GATHERING: Duration = Duration::from_millis(10);
+const MAX_GATHERING: Duration = Duration::from_secs(1);
+const GATHERING_PART: u32 = 8;
+
+/// How often octets of a retransmission are sent at most before its checkpoint.
+const MAX_COPIES: u64 = 4;
+/// The margin of learned timeouts at least. Peers whose process waits for others answer late; a checkpoint that is
+/// repeated without need may cost one of few reports.
+const MIN_MARGIN: Duration = Duration::from_millis(200);
+
+/// How many retransmissions of a session may be under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::ltp) enum Repairs {
+    /// One, once the red part has left: the peer may count the checkpoints that find gaps.
+    OneByOne,
+    /// Any number, each with its own checkpoint.
+    Parallel,
+}
+
+/// The flow to one peer.
+///
+/// It is pure: what was sent, reported and measured is told, and rates and windows are asked for.
+#[derive(Debug, Clone)]
+pub(in crate::ltp) struct FlowControl {
+    flow: Flow,
+    /// Octets of the longest segment.
+    segment: u64,
+    /// The light times of both directions.
+    light: Duration,
+    rate: Level,
+    /// The window of a peer of this crate, which follows losses. `None` until one was offered.
+    window: Option<Level>,
+    peer: Recognition,
+    /// The shortest round trip that was measured.
+    round_trip: Option<Duration>,
+    /// The peer has cancelled a block that had checkpoints before its end. It gets no more, even if they are configured.
+    refuses_checkpoints: bool,
+}
+
+/// Whether the peer is an engine of this crate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Recognition {
+    /// It was not told yet, or told and has not answered.
+    Unknown {
+        /// Blocks since the peer was added or forgotten.
+        blocks: u32,
+        /// When the first hello left.
+        asked: Option<Instant>,
+    },
+    Farlink,
+}
+
+impl Recognition {
+    const NOT_ASKED: Self = Self::Unknown {
+        blocks: 0,
+        asked: None,
+    };
+}
+
+impl FlowControl {
+    pub(in crate::ltp) fn new(flow: Flow, segment: usize, light: Duration) -> Self {
+        Self {
+            flow,
+            // Bound: usize has at most 64 bits.
+            segment: segment as u64,
+            light,
+            rate: Level::new(START, MIN_RATE, MAX_RATE),
+            window: None,
+            peer: Recognition::NOT_ASKED,
+            round_trip: None,
+            refuses_checkpoints: false,
+        }
+    }
+
+    /// Takes a changed configuration. What was learnt stays, unless the peer has another address.
+    pub(in crate::ltp) fn configure(&mut self, flow: Flow, segment: usize, light: Duration) {
+        self.flow = flow;
+        self.refuses_checkpoints = false;
+        // Bound: usize has at most 64 bits.
+        self.segment = segment as u64;
+        if self.light != light {
+            self.light = light;
+            self.round_trip = None;
+        }
+    }
+
+    /// Forgets all of the peer: another one may be at its address, or it may have restarted.
+    pub(in crate::ltp) fn forget(&mut self) {
+        *self = Self {
+            rate: Level::new(START, MIN_RATE, MAX_RATE),
+            window: None,
+            peer: Recognition::NOT_ASKED,
+            round_trip: None,
+            refuses_checkpoints: false,
+            ..*self
+        };
+    }
+
+    // What holds at present.
+
+    /// Returns the rate in octets per second, and the burst in octets. `None` without a limit.
+    pub(in crate::ltp) fn pacing(&self) -> Option<(NonZeroU64, u32)> {
+        let paced = |rate: NonZeroU64| (rate, burst(rate.get(), self.segment));
+        match self.flow {
+            Flow::Unlimited => None,
+            Flow::Rate {
+                octets_per_second,
+                burst: Some(burst),
+            } => Some((octets_per_second, burst)),
+            Flow::Rate {
+                octets_per_second, ..
+            } => Some(paced(octets_per_second)),
+            Flow::Window {
+                octets_per_second: Some(rate),
+                ..
+            } => Some(paced(rate)),
+            Flow::Window { .. } if !self.refuses_checkpoints => None,
+            Flow::Auto if self.is_near() => None,
+            // Without checkpoints there is no window.
+            Flow::Auto | Flow::Window { .. } => NonZeroU64::new(self.rate.value()).map(paced),
+        }
+    }
+
+    /// Returns how many octets may be ahead of the rate when the last segment of a red part leaves. A receive buffer
+    /// that is full takes no checkpoint, and its loss costs a timeout. A burst given by hand is obeyed.
+    pub(in crate::ltp) fn last_burst(&self) -> Option<u32> {
+        let (_, burst) = self.pacing()?;
+        Some(match self.flow {
+            Flow::Rate { burst: Some(_), .. } => burst,
+            _ => burst / LAST,
+        })
+    }
+
+    /// Returns the limit of red octets in flight.
+    pub(in crate::ltp) fn window(&self) -> Option<NonZeroU64> {
+        match self.flow {
+            Flow::Window { octets, .. } => Some(octets).filter(|_| !self.refuses_checkpoints),
+            Flow::Auto if self.is_near() => {
+                let window = self.window.as_ref().map_or(0, Level::value);
+                NonZeroU64::new(window)
+            }
+            Flow::Auto | Flow::Rate { .. } | Flow::Unlimited => None,
+        }
+    }
+
+    /// Whether the peer may get checkpoints before the end of a red part that were configured or asked for.
+    pub(in crate::ltp) const fn allows_checkpoints(&self) -> bool {
+        !self.refuses_checkpoints
+    }
+
+    /// Returns the octets between two checkpoints of a red part. `None` if none may precede its end.
+    pub(in crate::ltp) fn checkpoint_interval(&self) -> Option<u64> {
+        if let Some(window) = self.window() {
+            return Some(window.get() / CHECKPOINTS);
+        }
+        if self.flow != Flow::Auto || !self.takes_checkpoints() {
+            return None;
+        }
+        let octets = self.in_round_trip(self.round_trip().max(MIN_ROUND_TRIP));
+        let least = self.segment.saturating_mul(MIN_INTERVAL);
+        Some((octets / CHECKPOINTS).max(least))
+    }
+
+    /// Returns how often the octets of a retransmission of so many octets are sent before its checkpoint.
+    ///
+    /// On a line that loses octets whatever the rate, each round of reports takes a round trip and leaves as large a
+    /// share of it. What is sent twice within half a round trip costs no time and saves rounds.
+    pub(in crate::ltp) fn repair_copies(&self, octets: u64) -> u64 {
+        let loss = self.ambient();
+        if loss == 0 {
+            return 1;
+        }
+        let fit = self.in_round_trip(self.round_trip() / 2) / octets.max(1);
+        let mut left = octets / self.segment.max(1) * PARTS;
+        let mut copies = 0;
+        // Until less than one segment in fifty retransmissions is expected to be lost with all copies.
+        while left > PARTS / 50 && copies < MAX_COPIES {
+            left = left * loss / PARTS;
+            copies += 1;
+        }
+        copies.min(fit).max(1)
+    }
+
+    /// Whether the rate is an estimate.
+    pub(in crate::ltp) fn is_estimated(&self) -> bool {
+        self.flow == Flow::Auto
+    }
+
+    /// Whether the line is known to lose segments whatever the rate.
+    pub(in crate::ltp) fn is_lossy(&self) -> bool {
+        self.ambient() > 0
+    }
+
+    /// Returns the share of segments that the line loses whatever the rate, in parts per million.
+    fn ambient(&self) -> u64 {
+        let near = self.window.as_ref().filter(|_| self.is_near());
+        match self.flow {
+            Flow::Auto => near.unwrap_or(&self.rate).ambient(),
+            Flow::Rate { .. } | Flow::Window { .. } | Flow::Unlimited => 0,
+        }
+    }
+
+    /// Returns by how much a learned timeout exceeds the round trip at least, where nothing was configured about it.
+    pub(in crate::ltp) fn least_margin(&self) -> Option<Duration> {
+        (self.flow == Flow::Auto).then_some(MIN_MARGIN)
+    }
+
+    /// Returns how many retransmissions may be under way, where nothing was configured about checkpoints.
+    pub(in crate::ltp) fn repairs(&self) -> Repairs {
+        match self.checkpoint_interval() {
+            Some(_) => Repairs::Parallel,
+            None => Repairs::OneByOne,
+        }
+    }
+
+    /// Returns how long the rest of a report is awaited that came in part.
+    pub(in crate::ltp) fn gathering_time(&self) -> Duration {
+        (self.round_trip() / GATHERING_PART).clamp(MIN_GATHERING, MAX_GATHERING)
+    }
+
+    /// Returns what is known.
+    pub(in crate::ltp) fn estimate(&self) -> FlowEstimate {
+        let level = match &self.window {
+            Some(window) if self.is_near() => window,
+            _ => &self.rate,
+        };
+        FlowEstimate {
+            octets_per_second: self.pacing().map(|(rate, _)| rate),
+            window: self.window(),
+            is_farlink: self.peer == Recognition::Farlink,
+            reductions: level.reductions(),
+            loss: level.loss(),
+        }
+    }
+
+    fn takes_checkpoints(&self) -> bool {
+        self.peer == Recognition::Farlink && !self.refuses_checkpoints
+    }
+
+    /// Whether the window of a peer of this crate holds what leaves at the rate within a round trip.
+    fn is_near(&self) -> bool {
+        let window = self.window.as_ref().map_or(0, Level::value);
+        let is_measured = self.round_trip.is_some() || !self.light.is_zero();
+        self.takes_checkpoints()
+            && is_measured
+            && window >= self.in_round_trip(self.round_trip())
+            && window > 0
+    }
+
+    /// Returns the round trip without the time in queues.
+    fn round_trip(&self) -> Duration {
+        self.round_trip.unwrap_or_default().max(self.light)
+    }
+
+    fn in_round_trip(&self, round_trip: Duration) -> u64 {
+        let octets = u128::from(self.rate.value()) * round_trip.as_nanos() / 1_000_000_000;
+        u64::try_from(octets).unwrap_or(u64::MAX)
+    }
+
+    // Hello.
+
+    /// Counts a block, and returns whether it begins with a hello.
+    pub(in crate::ltp) fn begin_block(&mut self) -> bool {
+        let Recognition::Unknown { blocks, .. } = &mut self.peer else {
+            return false;
+        };
+        let is_due = *blocks < HELLO_BLOCKS || blocks.is_multiple_of(HELLO_PERIOD);
+        *blocks = blocks.wrapping_add(1);
+        is_due && self.flow == Flow::Auto
+    }
+
+    /// Whether blocks that began with a hello still repeat it.
+    pub(in crate::ltp) fn has_hello(&self) -> bool {
+        self.peer != Recognition::Farlink && self.flow == Flow::Auto
+    }
+
+    /// Notes that a hello left.
+    pub(in crate::ltp) fn on_hello_sent(&mut self, now: Instant) {
+        if let Recognition::Unknown { asked, .. } = &mut self.peer {
+            asked.get_or_insert(now);
+        }
+    }
+
+    /// Takes a hello that came from the peer's own host.
+    pub(in crate::ltp) fn on_hello(&mut self, now: Instant, hello: Hello) {
+        if let Recognition::Unknown {
+            asked: Some(asked), ..
+        } = self.peer
+        {
+            // It answers the first one or a later one, so this is at least the round trip.
+            self.on_round_trip(now - asked);
+        }
+        self.peer = Recognition::Farlink;
+        self.rate.set_max(u64::MAX);
+        let offered = hello.window.min(MAX_WINDOW);
+        let least = self.segment.saturating_mul(MIN_WINDOW).min(offered);
+        match &mut self.window {
+            Some(window) => window.set_max(offered),
+            None => self.window = Some(Level::new(offered, least, offered)),
+        }
+    }
+
+    // Measurements.
+
+    /// Takes a measured round trip.
+    pub(in crate::ltp) fn on_round_trip(&mut self, sample: Duration) {
+        let shortest = self.round_trip.unwrap_or(Duration::MAX);
+        self.round_trip = Some(shortest.min(sample));
+    }
+
+    /// Takes what reports told about a part of a block. Returns whether rate or window have changed.
+    pub(in crate::ltp) fn on_round(&mut self, now: Instant, round: &Round) -> bool {
+        let segment = self.segment;
+        self.level()
+            .is_some_and(|level| level.on_round(now, round, segment))
+    }
+
+    /// Takes the success of a block with so many red octets whose transmission began at `started`. Returns whether
+    /// rate or window have changed.
+    pub(in crate::ltp) fn on_complete(
+        &mut self,
+        now: Instant,
+        started: Instant,
+        octets: u64,
+    ) -> bool {
+        self.level()
+            .is_some_and(|level| level.on_complete(now, started, octets))
+    }
+
+    /// Takes a cancellation by the peer because of a limit (`RLEXC`) of a block, which had checkpoints before the end of
+    /// its red part or not. Returns whether the block can be sent once more without.
+    pub(in crate::ltp) fn on_limit_exceeded(&mut self, had_checkpoints: bool) -> bool {
+        self.refuses_checkpoints |= had_checkpoints;
+        self.peer = Recognition::NOT_ASKED;
+        self.window = None;
+        had_checkpoints
+    }
+
+    fn level(&mut self) -> Option<&mut Level> {
+        if self.flow != Flow::Auto {
+            return None;
+        }
+        if self.is_near() {
+            self.window.as_mut()
+        } else {
+            Some(&mut self.rate)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    const SEGMENT: usize = 1400;
+
+    fn auto() -> FlowControl {
+        FlowControl::new(Flow::Auto, SEGMENT, Duration::ZERO)
+    }
+
+    const fn at(millis: u64) -> Instant {
+        Instant::from_nanos(millis * 1_000_000)
+    }
+
+    const fn rate(octets: u64) -> NonZeroU64 {
+        NonZeroU64::new(octets).unwrap()
+    }
+
+    const HELLO: Hello = Hello { window: 2 << 20 };
+
+    fn recognised(round_trip: u64) -> FlowControl {
+        let mut control = auto();
+        control.begin_block();
+        control.on_hello_sent(at(0));
+        control.on_hello(at(round_trip), HELLO);
+        control
+    }
+
+    #[test]
+    fn an_unknown_peer_gets_100_mbit_in_bursts_of_64_kib_and_no_early_checkpoint() {
+        let control = auto();
+
+        assert_eq!(control.pacing(), Some((rate(12_500_000), 64_136)));
+        assert_eq!(control.last_burst(), Some(16_034));
+        assert_eq!(control.window(), None);
+        assert_eq!(control.checkpoint_interval(), None);
+        assert_eq!(control.repairs(), Repairs::OneByOne);
+    }
+
+    #[test]
+    fn what_is_given_by_hand_is_obeyed_and_nothing_is_learnt_about_it() {
+        let round = Round {
+            since: at(0),
+            sent: 10_000_000,
+            delivered: 1_000_000,
+            busy: None,
+        };
+        let paced = Flow::rate(1000).with_burst(0);
+        let window = Flow::Window {
+            octets: rate(8000),
+            octets_per_second: Some(rate(1000)),
+        };
+        for (flow, pacing, octets) in [
+            (paced, Some((rate(1000), 0)), None),
+            (Flow::rate(1000), Some((rate(1000), 1400)), None),
+            (window, Some((rate(1000), 1400)), Some(rate(8000))),
+            (Flow::window(8000), None, Some(rate(8000))),
+            (Flow::Unlimited, None, None),
+        ] {
+            let mut control = FlowControl::new(flow, SEGMENT, Duration::ZERO);
+
+            assert!(!control.begin_block() && !control.has_hello(), "{flow:?}");
+            control.on_hello(at(1), HELLO);
+            assert!(!control.on_round(at(2), &round), "{flow:?}");
+            assert!(!control.on_complete(at(3), at(0), 10_000_000), "{flow:?}");
+            assert_eq!(control.pacing(), pacing, "{flow:?}");
+            assert_eq!(control.window(), octets, "{flow:?}");
+            let interval = octets.map(|octets| octets.get() / 4);
+            assert_eq!(control.checkpoint_interval(), interval, "{flow:?}");
+        }
+    }
+
+    #[test]
+    fn a_near_farlink_has_a_window_and_no_rate() {
+        let control = recognised(1);
+
+        assert_eq!(control.pacing(), None);
+        assert_eq!(control.window(), Some(rate(2 << 20)));
+        assert_eq!(control.checkpoint_interval(), Some(512 << 10));
+        assert_eq!(control.repairs(), Repairs::Parallel);
+        assert!(control.estimate().is_farlink);
+    }
+
+    #[test]
+    fn a_far_farlink_keeps_the_rate_and_gets_a_checkpoint_every_quarter_round_trip() {
+        let control = recognised(1000);
+
+        assert_eq!(control.pacing(), Some((rate(12_500_000), 64_136)));
+        assert_eq!(control.window(), None);
+        assert_eq!(control.checkpoint_interval(), Some(3_125_000));
+        assert_eq!(control.repairs(), Repairs::Parallel);
+    }
+
+    #[test]
+    fn a_shorter_round_trip_than_the_first_answer_makes_a_peer_near() {
+        let mut control = recognised(1000);
+
+        control.on_round_trip(Duration::from_millis(3));
+        assert_eq!(control.window(), Some(rate(2 << 20)));
+        control.on_round_trip(Duration::from_secs(2));
+        assert_eq!(control.window(), Some(rate(2 << 20)), "time in queues");
+    }
+
+    #[test]
+    fn configured_light_times_are_the_shortest_round_trip() {
+        let light = Duration::from_millis(2600);
+        let mut control = FlowControl::new(Flow::Auto, SEGMENT, light);
+        control.on_hello(at(5000), HELLO);
+        control.on_round_trip(Duration::from_millis(1));
+
+        assert_eq!(control.window(), None);
+        assert_eq!(control.checkpoint_interval(), Some(8_125_000));
+    }
+
+    #[test]
+    fn at_most_16_mib_are_believed_and_a_window_of_0_is_none() {
+        for (window, expected) in [(64 << 20, Some(rate(16 << 20))), (0, None)] {
+            let mut control = auto();
+            control.on_hello_sent(at(0));
+            control.on_hello(at(1), Hello { window });
+
+            assert_eq!(control.window(), expected);
+            assert!(control.checkpoint_interval().is_some());
+        }
+    }
+
+    #[test]
+    fn checkpoints_are_eight_segments_apart_at_least() {
+        let mut control = auto();
+        control.on_hello_sent(at(0));
+        control.on_hello(at(1), Hello { window: 0 });
+        assert_eq!(control.checkpoint_interval(), Some(62_500), "5 ms");
+
+        let lost = Round {
+            since: at(2),
+            sent: 10_000_000,
+            delivered: 0,
+            busy: None,
+        };
+        control.on_round(at(3), &lost);
+
+        assert_eq!(control.checkpoint_interval(), Some(11_200));
+    }
+
+    #[test]
+    fn blocks_have_a_hello_until_it_is_answered() {
+        let mut control = auto();
+        assert!(control.begin_block() && control.has_hello());
+
+        control.on_hello(at(1), HELLO);
+
+        assert!(!control.has_hello());
+        assert!(!control.begin_block());
+    }
+
+    #[test]
+    fn a_peer_that_never_answers_is_asked_again_every_64th_block() {
+        let mut control = auto();
+
+        let asked: Vec<u32> = (0..200).filter(|_| control.begin_block()).collect();
+
+        assert_eq!(asked, [0, 1, 2, 3, 64, 128, 192]);
+    }
+
+    #[test]
+    fn losses_lower_the_window_of_a_near_farlink_and_the_rate_of_others() {
+        let lost = Round {
+            since: at(5),
+            sent: 1_000_000,
+            delivered: 500_000,
+            busy: None,
+        };
+        let (mut near, mut unknown) = (recognised(1), auto());
+
+        assert!(near.on_round(at(6), &lost));
+        assert!(unknown.on_round(at(6), &lost));
+
+        assert_eq!(near.window(), Some(rate(943_718)));
+        assert_eq!(near.pacing(), None);
+        assert_eq!(unknown.pacing(), Some((rate(5_625_000), 28_091)));
+        let estimate = unknown.estimate();
+        assert_eq!((estimate.reductions, estimate.loss), (1, 500_000));
+    }
+
+    #[test]
+    fn the_rate_rises_beyond_400_mbit_to_farlink_alone() {
+        let (mut far, mut unknown) = (recognised(1000), auto());
+        for control in [&mut far, &mut unknown] {
+            for block in 1..=10 {
+                control.on_complete(at(block * 2 + 1), at(block * 2), 1_000_000);
+            }
+        }
+
+        assert!(far.pacing().unwrap().0.get() > 600_000_000);
+        assert_eq!(unknown.pacing(), Some((rate(50_000_000), 64_136)));
+    }
+
+    #[test]
+    fn a_peer_that_cancels_for_early_checkpoints_gets_none_until_it_is_forgotten() {
+        let mut control = recognised(1);
+
+        assert!(control.on_limit_exceeded(true));
+        assert!(!control.estimate().is_farlink);
+        assert!(control.begin_block(), "it is asked again");
+        control.on_hello(at(100), HELLO);
+        assert_eq!(control.checkpoint_interval(), None);
+        assert_eq!(control.window(), None);
+
+        control.forget();
+        control.on_hello_sent(at(200));
+        control.on_hello(at(201), HELLO);
+        assert_eq!(control.window(), Some(rate(2 << 20)));
+    }
+
+    #[test]
+    fn a_window_given_by_hand_is_given_up_for_a_peer_that_takes_no_checkpoints() {
+        let mut control = FlowControl::new(Flow::window(8000), SEGMENT, Duration::ZERO);
+        assert!(control.allows_checkpoints());
+
+        assert!(control.on_limit_exceeded(true));
+
+        assert!(!control.allows_checkpoints());
+        assert_eq!(control.window(), None);
+        assert_eq!(control.checkpoint_interval(), None);
+        assert_eq!(control.pacing(), Some((rate(12_500_000), 64_136)));
+        control.configure(Flow::window(8000), SEGMENT, Duration::ZERO);
+        assert_eq!(control.window(), Some(rate(8000)), "given once more");
+    }
+
+    #[test]
+    fn short_retransmissions_are_sent_several_times_on_a_line_that_loses_a_tenth_anyway() {
+        let mut control = auto();
+        control.on_round_trip(Duration::from_millis(200));
+        assert_eq!(control.repair_copies(140_000), 1, "no losses are known");
+        for second in 1..4 {
+            let round = Round {
+                since: at(second * 1000),
+                sent: 10_000_000,
+                delivered: 9_000_000,
+                busy: None,
+            };
+            control.on_round(at(second * 1000 + 1), &round);
+        }
+
+        assert_eq!(control.repair_copies(1400), 2);
+        assert_eq!(control.repair_copies(14_000), 3);
+        assert_eq!(control.repair_copies(140_000), 4);
+        assert_eq!(control.repair_copies(500_000), 2, "a half of a round trip");
+        assert_eq!(control.repair_copies(2_000_000), 1);
+    }
+
+    #[test]
+    fn a_block_without_early_checkpoints_is_not_sent_again() {
+        let mut control = recognised(1);
+
+        assert!(!control.on_limit_exceeded(false));
+
+        assert_eq!(
+            control.checkpoint_interval(),
+            None,
+            "it may be another peer"
+        );
+        control.on_hello_sent(at(200));
+        control.on_hello(at(201), HELLO);
+        assert!(control.window().is_some());
+    }
+
+    #[test]
+    fn the_rest_of_a_report_is_awaited_for_10_ms_near_and_1_s_far() {
+        let far = |light| FlowControl::new(Flow::Auto, SEGMENT, Duration::from_secs(light));
+
+        assert_eq!(auto().gathering_time(), Duration::from_millis(10));
+        assert_eq!(far(2).gathering_time(), Duration::from_millis(250));
+        assert_eq!(far(2400).gathering_time(), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_changed_configuration_keeps_what_was_learnt() {
+        let mut control = recognised(1);
+
+        control.configure(Flow::Unlimited, SEGMENT, Duration::ZERO);
+        assert_eq!(control.window(), None);
+        control.configure(Flow::Auto, SEGMENT, Duration::ZERO);
+
+        assert_eq!(control.window(), Some(rate(2 << 20)));
+    }
+}

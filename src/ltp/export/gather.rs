@@ -1,0 +1,284 @@
+//! Report segments on one checkpoint, gathered, and what their answer is; and what a block teaches the flow.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::iter::once;
+use core::ops::Range;
+use core::time::Duration;
+
+use super::{
+    ExportSession, Outcome, Outstanding, Repair, RepairState, Retransmission, Sending, Stage,
+};
+use crate::kit::RangeSet;
+use crate::ltp::beyond::{BlockFlow, Hello, Repairs, ReportRound, SentPart};
+use crate::ltp::context::{Context, ExportTimer, Node};
+use crate::ltp::end_cause::{EndCause, Limit};
+use crate::ltp::peer::MANY_REPORTS;
+use crate::ltp::wire::Report;
+
+/// An answer that comes so long after the light times has waited behind octets in a queue.
+const LATE: Duration = Duration::from_secs(1);
+
+impl ExportSession {
+    /// Has the first segment say that this engine is of this crate.
+    pub(super) fn greet(&mut self) {
+        if let Stage::Sending(sending) = &mut self.stage {
+            sending.repair_mut().flow.greet();
+        }
+    }
+}
+
+impl Sending {
+    /// Returns the same block, to be sent from its start, without checkpoints before its end.
+    pub(super) fn again(self, node: &mut Node) -> Self {
+        Self {
+            next: 0,
+            serial: node.first_serial(),
+            unchecked: 0,
+            wants_checkpoint: false,
+            checkpoints: smallvec::SmallVec::new(),
+            repair: Some(Box::new(RepairState {
+                flow: BlockFlow::second(),
+                ..RepairState::NONE
+            })),
+            ..self
+        }
+    }
+
+    // Sending.
+
+    /// Returns what the next segment of the first pass says about this engine, if it does.
+    #[inline]
+    pub(super) fn hello(&self, cx: &Context<'_>) -> Option<Hello> {
+        let is_due = self.repair().flow.hello_in() == Some(0) && self.next < self.red;
+        (is_due && cx.peer.flow.has_hello()).then_some(cx.node.hello)
+    }
+
+    /// Notes when the first segment leaves, if that may teach the flow something.
+    pub(super) fn begin_first_part(&mut self, cx: &Context<'_>) {
+        // A block of one segment tells nothing about losses.
+        let is_long = || self.red > cx.peer.config.segment as u64;
+        if self.next == 0 && cx.peer.flow.is_estimated() && is_long() {
+            self.repair_mut().flow.begin_part(0, cx.node.now);
+        }
+    }
+
+    /// Returns after which time a copy of a checkpoint is sent if no answer has come: of the end and the first
+    /// retransmission of a long block, and of any retransmission on a line that is known to lose segments. ION counts a
+    /// copy only where gaps are left, and allows more of them the longer a block is.
+    pub(super) fn flow_copy(&self, checkpoint: &Outstanding, cx: &Context<'_>) -> Option<Duration> {
+        let cycle = checkpoint.cycle;
+        let is_last = self.next >= self.red;
+        let is_wanted = (cycle > 0 && cx.peer.flow.is_lossy())
+            || (cycle <= 1 && is_last && self.red >= MANY_REPORTS);
+        let is_automatic = cx.peer.flow.is_estimated() && cx.peer.is_plain();
+        (is_wanted && is_automatic).then(|| cx.peer.flow.gathering_time())
+    }
+
+    // Reports.
+
+    /// Adds a report to those on the same checkpoint, and answers them if they are all, or once their rest is late.
+    pub(super) fn gather(
+        &mut self,
+        (checkpoint, told): (u64, (u64, Range<u64>)),
+        answered: Option<Outstanding>,
+        reported_up_to: u64,
+        cx: &mut Context<'_>,
+    ) -> Outcome {
+        let delay = cx.peer.config.repair_delay;
+        let has_gaps = !self.repair().claimed.covers(&told.1);
+        let begun = match answered {
+            Some(answered) => Some(self.round_of(answered, reported_up_to, told.clone(), cx)),
+            None if has_gaps => Some(ReportRound::new(
+                (checkpoint, 1),
+                told.1.clone(),
+                None,
+                told.clone(),
+            )),
+            None => None,
+        };
+        let is_adaptive = cx.peer.config.redundancy.adaptive().is_some();
+        let is_parallel = cx.peer.repairs() == Repairs::Parallel;
+        let RepairState { flow, claimed, .. } = self.repair_mut();
+        let round = flow.gather(checkpoint, told, begun, |round| {
+            // Where the next checkpoint asks about the same, no part is waited for, or none before the last.
+            is_adaptive || (is_parallel && round.reaches_end()) || round.is_complete(claimed)
+        });
+        if let Some(round) = round {
+            if has_gaps && !delay.is_zero() {
+                flow.put_back(round);
+            } else {
+                let outcome = self.close_round(round, cx);
+                if outcome != Outcome::Continues {
+                    return outcome;
+                }
+            }
+        }
+        let outcome = self.answer_held(cx);
+        self.await_rest(delay, cx);
+        outcome
+    }
+
+    /// Starts the timer of reports whose rest is awaited. A delay given by hand is not prolonged.
+    fn await_rest(&mut self, delay: Duration, cx: &mut Context<'_>) {
+        let repair = self.repair_mut();
+        let is_timed = repair.delay.is_some();
+        if !repair.flow.is_gathering() || (is_timed && !delay.is_zero()) {
+            return;
+        }
+        cx.stop(repair.delay.take());
+        let wait = if delay.is_zero() {
+            cx.peer.flow.gathering_time()
+        } else {
+            delay
+        };
+        repair.delay = cx.start_local(cx.node.now + wait, ExportTimer::Repair);
+    }
+
+    /// Answers what has come of reports whose rest is late.
+    pub(super) fn repair_due(&mut self, cx: &mut Context<'_>) -> Outcome {
+        let repair = self.repair_mut();
+        repair.delay = None;
+        let mut rounds = repair.flow.take_rounds();
+        rounds.sort_by_key(|round| round.checkpoint);
+        for round in rounds {
+            let outcome = self.close_round(round, cx);
+            if outcome != Outcome::Continues {
+                return outcome;
+            }
+        }
+        self.check_progress(cx)
+    }
+
+    /// Returns the round that the first report on a checkpoint begins.
+    fn round_of(
+        &mut self,
+        checkpoint: Outstanding,
+        reported_up_to: u64,
+        told: (u64, Range<u64>),
+        cx: &Context<'_>,
+    ) -> ReportRound {
+        let is_first_pass = checkpoint.report == 0 && checkpoint.retransmitted.is_empty();
+        let (lower, ranges, since) = if is_first_pass {
+            let part = reported_up_to..checkpoint.range.start;
+            let flow = self.repair.as_mut().map(|repair| &mut repair.flow);
+            let since = flow.and_then(|flow| flow.since(reported_up_to));
+            (reported_up_to, once(part).collect(), since)
+        } else {
+            (checkpoint.lower, checkpoint.retransmitted, checkpoint.since)
+        };
+        let light = cx.peer.config.owlt_out + cx.peer.config.owlt_in;
+        let is_busy = cx.node.now - checkpoint.latest > light + LATE;
+        let part = since.map(|since| SentPart {
+            since,
+            ranges,
+            busy: is_busy.then(|| (cx.node.now - since).saturating_sub(light)),
+        });
+        let asked = lower..checkpoint.range.end;
+        let name = (checkpoint.serial, checkpoint.cycle + 1);
+        ReportRound::new(name, asked, part, told)
+    }
+
+    /// Learns from a round of reports, and answers it.
+    fn close_round(&mut self, round: ReportRound, cx: &mut Context<'_>) -> Outcome {
+        learn_round(&round, &self.repair().claimed, cx);
+        let is_serial = cx.peer.repairs() == Repairs::OneByOne && self.next >= self.red;
+        if is_serial && self.is_retransmitting() {
+            self.repair_mut().flow.hold(round);
+            return Outcome::Continues;
+        }
+        self.answer_gaps(&round, cx)
+    }
+
+    /// Answers what was held back for a retransmission that is over.
+    fn answer_held(&mut self, cx: &mut Context<'_>) -> Outcome {
+        if self.is_retransmitting() || self.repair().flow.is_gathering() {
+            return Outcome::Continues;
+        }
+        match self.repair_mut().flow.release() {
+            Some(held) => self.answer_gaps(&held, cx),
+            None => Outcome::Continues,
+        }
+    }
+
+    /// Whether a retransmission is queued, or was not reported on.
+    fn is_retransmitting(&self) -> bool {
+        let is_queued = |repair: &Repair| matches!(repair, Repair::Retransmission(_));
+        self.repair().queue.iter().any(is_queued)
+            || self.checkpoints.iter().any(|one| one.cycle > 0)
+    }
+
+    /// Queues exactly the missing octets. ION drops a segment that overlaps what it has.
+    fn answer_gaps(&mut self, round: &ReportRound, cx: &mut Context<'_>) -> Outcome {
+        let told = Some(round.checkpoint).filter(|told| *told < self.serial);
+        let under_repair = self.under_repair(told.unwrap_or(0));
+        let repair = self.repair_mut();
+        let missing = round.missing(&repair.claimed).into_iter();
+        let gaps: Vec<Range<u64>> = missing.flat_map(|gap| under_repair.gaps(gap)).collect();
+        if gaps.is_empty() {
+            return Outcome::Continues;
+        }
+        let cited = round.cited(repair.lowest, &repair.claimed);
+        let octets = gaps.iter().map(|gap| gap.end - gap.start).sum();
+        let copies = usize::try_from(cx.peer.flow.repair_copies(octets)).unwrap_or(1);
+        let len = gaps.len() * copies;
+        let gaps: Vec<Range<u64>> = gaps.into_iter().cycle().take(len).collect();
+        repair.problems += 1;
+        let run = Retransmission {
+            is_repeated: copies > 1,
+            ..Retransmission::new(cited, round.cycle, gaps)
+        };
+        // Copies follow what was not sent once.
+        let copies = |repair: &Repair| matches!(repair, Repair::CheckpointCopies { .. });
+        let place = repair.queue.iter().position(copies);
+        let place = place.unwrap_or(repair.queue.len());
+        repair.queue.insert(place, Repair::Retransmission(run));
+        let limit = cx.peer.config.problem_limit;
+        if repair.problems > limit {
+            return Outcome::Failed(EndCause::over(Limit::Problems, limit));
+        }
+        let limit = cx.peer.config.cycle_limit;
+        if round.cycle > limit {
+            return Outcome::Failed(EndCause::over(Limit::Cycles, limit));
+        }
+        self.queue_repairs(cx);
+        Outcome::Continues
+    }
+
+    // Learning.
+
+    /// Learns from the report that claims everything.
+    pub(super) fn learn_last_round(
+        &mut self,
+        answered: Outstanding,
+        report: &Report<'_>,
+        cx: &mut Context<'_>,
+    ) {
+        if self.repair.is_some() {
+            let reported_up_to = self.repair().reported_up_to;
+            let told = (report.serial, report.scope.into());
+            let round = self.round_of(answered, reported_up_to, told, cx);
+            let mut all = RangeSet::new();
+            all.insert(0..self.red);
+            learn_round(&round, &all, cx);
+        }
+    }
+
+    /// Learns from the success of the block.
+    pub(super) fn learn_success(&self, cx: &mut Context<'_>) {
+        let now = cx.node.now;
+        if let Some(started) = self.repair().flow.started()
+            && cx.peer.flow.on_complete(now, started, self.red)
+        {
+            cx.peer.apply_flow();
+        }
+    }
+}
+
+fn learn_round(round: &ReportRound, claimed: &RangeSet, cx: &mut Context<'_>) {
+    if let Some(outcome) = round.outcome(claimed)
+        && cx.peer.flow.on_round(cx.node.now, &outcome)
+    {
+        cx.peer.apply_flow();
+    }
+}
