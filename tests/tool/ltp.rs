@@ -428,7 +428,7 @@ fn claims_are_reported_while_a_block_is_being_sent() {
 #[test]
 fn a_green_block_without_its_end_is_kept_as_incomplete() {
     let out = folder("ltp_unended");
-    let mut node = receive(&["--once", "--retries", "0", "--out", &out]);
+    let mut node = receive(&["--once", "--retries", "0", "--silence", "1", "--out", &out]);
     let session = SessionId {
         originator: 1,
         number: 9,

@@ -113,6 +113,9 @@ struct PeerOptions {
     /// How often a checkpoint, report or cancel segment without an answer is repeated
     #[arg(long, value_name = "N", default_value_t = 5)]
     retries: u8,
+    /// How long a peer that was heard may be silent until it is given up, in seconds; 12 s for one that never was
+    #[arg(long, value_name = "S", value_parser = seconds, default_value = "600")]
+    silence: Duration,
     /// Sign all segments with the first key of this file, and accept none without a signature by one of its
     /// keys (RFC 5327, HMAC-SHA1). A line has the ID of a key, and the key in hex. A recording shows the keys
     #[arg(long, value_name = "FILE")]
@@ -132,6 +135,7 @@ impl PeerOptions {
         let key_file = self.key_file.as_deref();
         Ok(PeerParameters {
             retries: self.retries,
+            silence: self.silence,
             owlt: self.owlt,
             auth: key_file
                 .map(key_file::read)
@@ -152,6 +156,7 @@ impl PeerOptions {
 /// What the options say of peers.
 struct PeerParameters {
     retries: u8,
+    silence: Duration,
     owlt: Duration,
     auth: Auth,
     plan: Option<ContactPlan>,
@@ -164,6 +169,8 @@ impl PeerParameters {
     fn peer<A>(&self, address: A) -> Peer<A> {
         let peer = retries_of(Peer::new(address), self.retries);
         Peer {
+            silence: self.silence,
+            first_silence: peer.first_silence.min(self.silence),
             auth: self.auth.clone(),
             ..peer.at_distance(self.owlt)
         }
