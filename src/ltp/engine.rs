@@ -239,7 +239,7 @@ impl<A: Addr> Engine<A> {
             let is_over = u32::try_from(engine.imports.table.len()).is_ok_and(|len| len >= limit);
             engine.core.node.budget.free_for_strangers() < needed || (place.is_none() && is_over)
         };
-        while is_full(self) && self.make_way(Newcomer::Stranger, Some(slot)) {
+        while is_full(self) && self.make_way(Newcomer::Unnamed, Some(slot)) {
             self.core.node.stats.no_room += 1;
         }
         // The oldest session of a stranger gives way to its newest.

@@ -47,7 +47,7 @@ pub(super) struct Peers {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Newcomer {
     /// Another one: only that of one that has proved nothing, or that has no session.
-    Stranger,
+    Unnamed,
     /// A peer that a command names: that of any of them.
     Named,
 }

@@ -78,7 +78,7 @@ impl<A: Addr> Engine<A> {
             let can_start = segment.session.number > 0
                 && self.core.node.services.get(data.client).is_some()
                 && policy.limit > 0;
-            if !can_start || !self.make_way(Newcomer::Stranger, None) {
+            if !can_start || !self.make_way(Newcomer::Unnamed, None) {
                 return None;
             }
         }
