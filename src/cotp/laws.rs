@@ -7,7 +7,7 @@ use super::connection::Connection;
 use super::wire::Tpdu;
 use crate::Seed;
 use crate::laws::codec::Codec;
-use crate::laws::{Held, LawSubject};
+use crate::laws::{InputMemory, LawSubject};
 
 /// Bytes of memory that no limit of the configuration covers: the configuration itself, CR or CC, DR or ER,
 /// flushes, and the entries of short queues.
@@ -58,9 +58,9 @@ impl LawSubject for Connection {
         Self::is_stranger(self)
     }
 
-    fn octets_held(&self) -> Held {
-        Held {
-            octets: self.held(),
+    fn memory_for_input(&self) -> InputMemory {
+        InputMemory {
+            octets: Self::memory_for_input(self),
             sessions: 1,
             continued: 1,
         }

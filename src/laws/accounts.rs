@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::format;
 
-use super::{Held, Law, Violation};
+use super::{InputMemory, Law, Violation};
 use crate::Addr;
 
 /// Octets to a stranger for each octet from it (RFC 9000 section 8.1).
@@ -73,7 +73,7 @@ impl<A: Addr> Accounts<A> {
     }
 
     /// Checks what is held for octets that were received.
-    pub(super) fn check_held(&self, held: Held) -> Result<(), Violation> {
+    pub(super) fn check_memory(&self, held: InputMemory) -> Result<(), Violation> {
         let sessions = held.sessions.min(self.receives);
         let continued = held.continued.min(sessions).min(self.segments / 2);
         let bound = self

@@ -19,7 +19,7 @@
 //! | 11 | Nothing is written between `Full` and `Free`, nor after `Down`, `Detach`, `Finish`, `Close`, `Abort` or `Cancel`, of the address or of its [carrier](crate::Addr::carrier). | `NoWriteWhenClosed` | the checker |
 //! | 12 | A refused stream is wanted again once events are taken, `Free` comes, or it is closed. | `ReadResumes` | the checker |
 //! | 13 | The host of a [stranger](LawSubject::is_stranger) is sent at most three times the octets that came from it, and 1 KiB. Hosts of one [prefix](crate::Addr::prefix) count as one. | `NoAmplification` | every run |
-//! | 14 | What is [held](LawSubject::octets_held) for octets received is at most twice as much, and 2 KiB for each session, 66 KiB once it has a second segment. | `MemoryFollowsInput` | every run |
+//! | 14 | What is [held](LawSubject::memory_for_input) for octets received is at most twice as much, and 2 KiB for each session, 66 KiB once it has a second segment. | `MemoryFollowsInput` | every run |
 //!
 //! # In tests and fuzz targets
 //!
@@ -92,5 +92,5 @@ mod violation;
 pub use check::{Summary, check, check_metered, try_check, try_check_metered};
 pub use checker::Checker;
 pub use script::{Case, Step};
-pub use subject::{DrainInput, Held, LawSubject};
+pub use subject::{DrainInput, InputMemory, LawSubject};
 pub use violation::{Law, Violation};

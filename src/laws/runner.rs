@@ -443,7 +443,7 @@ impl<'b, 'm, M: LawSubject> Runner<'b, 'm, M> {
             (own, "by its own count")
         };
         if used <= bound {
-            return self.accounts.check_held(self.machine.octets_held());
+            return self.accounts.check_memory(self.machine.memory_for_input());
         }
         let detail = format!(
             "{used} bytes used {by}, above the limit of {} and {chunks} for chunks",

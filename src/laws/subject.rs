@@ -107,8 +107,8 @@ pub trait LawSubject: Machine<Command: Clone + Debug, Event: Debug + PartialEq> 
     ///
     /// A number in a datagram costs its sender nothing, so it must not allocate memory. What was allocated when the
     /// machine was made and what came with commands does not count. The default holds nothing.
-    fn octets_held(&self) -> Held {
-        Held::default()
+    fn memory_for_input(&self) -> InputMemory {
+        InputMemory::default()
     }
 
     /// Returns the largest number of outputs of one drain, for law 1.
@@ -175,7 +175,7 @@ pub trait LawSubject: Machine<Command: Clone + Debug, Event: Debug + PartialEq> 
 
 /// What a machine holds for octets that it received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Held {
+pub struct InputMemory {
     /// Bytes of memory, with all bookkeeping, in use or not.
     pub octets: usize,
     /// Sessions that are open or remembered: exchanges that a datagram of the peer began. A stream is one.

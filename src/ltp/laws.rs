@@ -18,7 +18,7 @@ use super::table::{BYTES_PER_POSITION, Sessions};
 use super::wire::{Segment, SessionId};
 use crate::kit::Timers;
 use crate::laws::codec::Codec;
-use crate::laws::{Held, LawSubject};
+use crate::laws::{InputMemory, LawSubject};
 use crate::{Addr, Hop, Seed};
 
 /// Bytes that an entry of a tree takes at most beside its key and value, in half-empty nodes.
@@ -147,7 +147,7 @@ impl LawSubject for Engine<Hop> {
     }
 
     /// Events that were received and not polled count, and closed sessions count as sessions.
-    fn octets_held(&self) -> Held {
+    fn memory_for_input(&self) -> InputMemory {
         let Core { node, .. } = &self.core;
         let events = node.events.iter();
         let events = events.filter(|(event, _)| item_of(event).is_some());
@@ -159,7 +159,7 @@ impl LawSubject for Engine<Hop> {
                 import::Stage::Receiving(reception) => reception.is_continued(),
                 import::Stage::Cancelling(_) => false,
             });
-        Held {
+        InputMemory {
             octets: node.budget.imports()
                 + node.budget.waiting
                 + events.clone().map(|(_, octets)| octets).sum::<usize>(),

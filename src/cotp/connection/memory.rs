@@ -21,7 +21,7 @@ impl Connection {
     }
 
     /// Returns the bytes held for octets that came from the peer.
-    pub(in crate::cotp) fn held(&self) -> usize {
+    pub(in crate::cotp) fn memory_for_input(&self) -> usize {
         if self.decoded == 0 {
             return self.unread_memory();
         }

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::lines::Refused;
-use crate::laws::{Held, LawSubject};
+use crate::laws::{InputMemory, LawSubject};
 use crate::{
     Addr as _, Ask, Hop, Instant, Limits, Link, Machine, Output, Rng, Seed, Tag, Transmit,
 };
@@ -357,8 +357,8 @@ impl LawSubject for Beacon {
         !self.named.contains(&at)
     }
 
-    fn octets_held(&self) -> Held {
-        Held {
+    fn memory_for_input(&self) -> InputMemory {
+        InputMemory {
             octets: usize::try_from(self.allocated).unwrap_or(usize::MAX),
             sessions: 1,
             continued: 0,
