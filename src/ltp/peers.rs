@@ -424,6 +424,12 @@ impl PeerState {
 }
 
 impl<A: Addr> Engine<A> {
+    /// Returns the address at which a peer is reached. `None` for an unknown peer.
+    #[must_use]
+    pub fn peer_address(&self, id: u64) -> Option<A> {
+        self.addresses.of(self.core.peers.slot(id).ok()?)
+    }
+
     /// Adds a peer under its engine ID.
     ///
     /// # Errors

@@ -56,7 +56,6 @@ fn hears_report(socket: &UdpSocket, engine: u8, number: u8) -> bool {
 
 /// An engine ID is identity, and the address is that of the link.
 #[test]
-#[ignore = "that an engine ID is identity and an address is not is not yet kept"]
 fn two_engines_behind_one_socket_are_both_received() {
     let server = receive(&[]);
     let modem = socket("127.0.0.1", &server);
@@ -72,7 +71,6 @@ fn two_engines_behind_one_socket_are_both_received() {
 }
 
 #[test]
-#[ignore = "that an engine ID is identity and an address is not is not yet kept"]
 fn two_peers_can_be_named_at_one_address() {
     let server = receive(&["--peer", "11=127.0.0.1:9000", "--peer", "12=127.0.0.1:9000"]);
 
@@ -80,7 +78,6 @@ fn two_peers_can_be_named_at_one_address() {
 }
 
 #[test]
-#[ignore = "that nothing is taken from a peer on the word of a datagram is not yet kept"]
 fn a_datagram_under_another_id_from_the_socket_of_a_peer_ends_no_block() {
     let server = receive(&[]);
     let peer = socket("127.0.0.1", &server);
@@ -101,7 +98,6 @@ fn a_datagram_under_another_id_from_the_socket_of_a_peer_ends_no_block() {
 }
 
 #[test]
-#[ignore = "that a full table lets go of strangers that proved nothing is not yet kept"]
 fn a_thousand_strangers_that_said_one_thing_keep_no_newcomer_out() {
     let server = receive(&[]);
     let pacer = socket("127.0.0.1", &server);
@@ -132,7 +128,6 @@ fn a_thousand_strangers_that_said_one_thing_keep_no_newcomer_out() {
 
 /// An engine in two places is told of once in a while, and not with each datagram.
 #[test]
-#[ignore = "that an engine in two places is told of once is not yet kept"]
 fn an_engine_id_in_two_places_is_told_of_a_few_times_only() {
     let mut server = receive(&[]);
     let places = [socket("127.0.0.1", &server), socket("127.0.0.2", &server)];
@@ -152,7 +147,6 @@ fn an_engine_id_in_two_places_is_told_of_a_few_times_only() {
 }
 
 #[test]
-#[ignore = "that a named peer is heard from its own host alone is not yet kept"]
 fn what_comes_from_another_host_in_the_name_of_a_peer_is_not_received() {
     let mut server = receive(&["--peer", "11=127.0.0.1:9999"]);
     let forger = socket("127.0.0.2", &server);

@@ -278,7 +278,9 @@ fn factory(
 ) -> Result<EngineFactory, Failure> {
     let recorder = EngineRecorder::new(record)?;
     Ok(EngineFactory::new(move |setup| {
-        let filter = PeerFilter::new(recorder.engine(setup)?, template.clone(), format);
+        let place = (setup.now, setup.local);
+        let engine = recorder.engine(setup)?;
+        let filter = PeerFilter::new(engine, place, template.clone(), format)?;
         Ok(EngineMachine::new(filter))
     }))
 }

@@ -26,8 +26,8 @@ impl<A: Addr> Engine<A> {
     /// Accepts segments from up to `limit` unknown peers, configured from the template. `None` rejects them;
     /// peers accepted before stay.
     ///
-    /// Data of a session from an address that no peer has adds a peer with that address, under the engine ID in
-    /// the session. Anybody can claim an ID, so the template should require authentication where the network
+    /// Data of a session of an unknown engine, and a CS, which may be a ping, add a peer with the address that they come
+    /// from, under the engine ID in the session. Anybody can claim an ID, so the template should require authentication where the network
     /// is open. At the limit, an accepted peer gives way: first those that have proved nothing, longest idle first, then
     /// others without a session. A peer has proved that it hears once it acknowledged a report, or was authenticated, or
     /// a block or a ping was sent to it.
@@ -69,14 +69,16 @@ impl<A: Addr> Engine<A> {
             address: from,
             ..(*policy.template).clone()
         };
-        let Body::Data(data) = &segment.body else {
-            return None;
+        let client = match &segment.body {
+            Body::Data(data) => Some(data.client),
+            Body::CancelBySender(_) => None,
+            _ => return None,
         };
         let peers = &self.core.peers;
         if peers.accepted >= policy.limit || peers.is_full(&self.core.node) {
             // Only for a session that can start is anything taken from anybody.
             let can_start = segment.session.number > 0
-                && self.core.node.services.get(data.client).is_some()
+                && client.is_some_and(|client| self.core.node.services.get(client).is_some())
                 && policy.limit > 0;
             if !can_start || !self.make_way(Newcomer::Unnamed, None) {
                 return None;
@@ -99,8 +101,8 @@ impl<A: Addr> Addresses<A> {
     ) -> Option<&Arc<Keys>> {
         let policy = self.policy.as_ref()?;
         let id = segment.session.originator;
-        let is_data = matches!(segment.body, Body::Data(_));
-        let is_new = is_data && id != 0 && !core.peers.by_id.contains_key(&id);
+        let names_sender = matches!(segment.body, Body::Data(_) | Body::CancelBySender(_));
+        let is_new = names_sender && id != 0 && !core.peers.by_id.contains_key(&id);
         (is_new && core.node.has_event_room()).then_some(&policy.keys)
     }
 }
