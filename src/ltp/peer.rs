@@ -24,6 +24,10 @@ pub(super) const MANY_REPORTS: u64 = 8_000_000;
 
 /// One peer, in a slot of the engine, which also has its address.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "cues, the link and the queues change independently of each other"
+)]
 pub(super) struct PeerState {
     pub(super) slot: u32,
     pub(super) id: u64,
