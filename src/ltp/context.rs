@@ -99,9 +99,8 @@ impl Lateness {
     /// Returns the tries used up, of which the last may not count.
     pub(super) const fn tries(self, tries: u8) -> u8 {
         match self {
-            Self::Counts => tries,
             Self::Probes if tries > 1 => tries - 1,
-            Self::Probes => tries,
+            Self::Counts | Self::Probes => tries,
             Self::IsFinal => u8::MAX,
         }
     }

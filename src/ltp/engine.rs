@@ -12,8 +12,8 @@ use super::closed::End;
 use super::config::{Config, ConfigError};
 use super::context::{Core, Lateness, Node, SessionTimer, Step, TimerKind};
 use super::export::Exports;
-use super::import::Imports;
 use super::import::SESSION;
+use super::import::{ImportSession, Imports};
 use super::output::KEEPALIVE;
 use super::peer::{Control, LinkState, Origin, PeerState, Role};
 use super::peers::{Addresses, Newcomer, Peers};
@@ -264,9 +264,10 @@ impl<A: Addr> Engine<A> {
                 let mut gives_way = false;
                 imports.run(place, core, |import, cx| {
                     gives_way = import.gives_way_to(data);
-                    match gives_way {
-                        true => Step::Ends(End::Plain),
-                        false => import.on_data(data, cx),
+                    if gives_way {
+                        Step::Ends(End::Plain)
+                    } else {
+                        import.on_data(data, cx)
                     }
                 });
                 if gives_way {
@@ -380,7 +381,7 @@ impl<A: Addr> Engine<A> {
         } else {
             let taken = node.next_taken(imports);
             if let Some(Event::Received { session, .. }) = &taken {
-                imports.with(*session, core, |import, cx| import.on_taken(cx));
+                imports.with(*session, core, ImportSession::on_taken);
             }
             taken
         };

@@ -45,6 +45,10 @@ pub(super) struct ExportSession {
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all sessions send a block, and a box would cost each an allocation"
+)]
 pub(super) enum Stage {
     Sending(Sending),
     Cancelling(Cancel),

@@ -119,14 +119,14 @@ impl Fingerprint {
         let is_same = is_last && checkpoint_digest(data, checkpoint) == self.last;
         let most = span.saturating_add(MAX_LOST);
         let is_resumed = (RESUMED..=u32::MAX / 2).contains(&ahead) && ahead % RESUMED <= most;
-        match (is_last, is_same) {
-            (_, true) => Judgment::Repeat,
-            (true, false) => Judgment::NewSession,
-            (false, _) if ahead <= most => Judgment::Undecided,
-            // The first checkpoints may have been lost, and come after all.
-            (false, _) if ahead >= MAX_LOST.wrapping_neg() => Judgment::Undecided,
-            (false, _) if is_resumed => Judgment::Repeat,
-            (false, _) => Judgment::NewSession,
+        // The first checkpoints may have been lost, and come after all.
+        let may_be_late = ahead <= most || ahead >= MAX_LOST.wrapping_neg();
+        if is_same || is_resumed {
+            Judgment::Repeat
+        } else if may_be_late && !is_last {
+            Judgment::Undecided
+        } else {
+            Judgment::NewSession
         }
     }
 

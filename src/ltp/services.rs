@@ -118,7 +118,7 @@ impl<A: Addr> Engine<A> {
         self.core.node.open(client, service, Delivery::OnDemand)
     }
 
-    /// Closes a client service. Sessions for it are cancelled with USR_CNCLD, except those whose red part was
+    /// Closes a client service. Sessions for it are cancelled with `USR_CNCLD`, except those whose red part was
     /// delivered: their senders still wait for the report, and would take a cancellation for a failure.
     ///
     /// Items that wait to be taken are dropped, and takes are forgotten. Events of the sessions that end, such

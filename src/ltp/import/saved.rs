@@ -197,18 +197,16 @@ impl Reception {
         }
         self.guard(cx);
         self.schedule_piece(cx);
-        match self.complete_red().filter(|_| !self.is_delivered) {
-            Some(red) => self.deliver_red(red, false, cx),
-            None => {
-                if let Some(red) = self.red.filter(|_| self.is_delivered) {
-                    // The reports that said so were not acknowledged, and a sender that was restored too asks under
-                    // numbers that memory could not tell from those of another session.
-                    self.report(0, 0..red, cx)?;
-                    self.recharge(cx);
-                }
-                Ok(self.close_if_over())
-            }
+        if let Some(red) = self.complete_red().filter(|_| !self.is_delivered) {
+            return self.deliver_red(red, false, cx);
         }
+        if let Some(red) = self.red.filter(|_| self.is_delivered) {
+            // The reports that said so were not acknowledged, and a sender that was restored too asks under numbers that
+            // memory could not tell from those of another session.
+            self.report(0, 0..red, cx)?;
+            self.recharge(cx);
+        }
+        Ok(self.close_if_over())
     }
 }
 
