@@ -21,6 +21,9 @@ use crate::sync::Arc;
 const MAX_BACKOFF: u32 = 6;
 /// Octets of a red part for which ION allows six reports with gaps.
 pub(super) const MANY_REPORTS: u64 = 8_000_000;
+/// Octets that the queue of a slow line is assumed to hold, and the octets per second of such a line.
+const UNKNOWN_QUEUE: u64 = 64 * 1024;
+const SLOW_LINE: u64 = 6250;
 
 /// One peer, in a slot of the engine, which also has its address.
 #[derive(Debug)]
@@ -424,9 +427,18 @@ impl PeerState {
         self.carrier.is_down || self.peer_stopped
     }
 
+    /// Returns how long what has left may take through the queue of a line whose rate is not known.
+    fn in_unknown_queue(&self) -> Duration {
+        if !self.flow.is_estimated() {
+            return Duration::ZERO;
+        }
+        let octets = self.in_flight.octets.min(UNKNOWN_QUEUE);
+        Duration::from_micros(octets.saturating_mul(1_000_000) / SLOW_LINE)
+    }
+
     fn patience(&self) -> Patience {
         Patience {
-            unheard: self.config.first_silence,
+            unheard: self.config.first_silence + self.in_unknown_queue(),
             heard: self.config.silence,
             answer: self.timeout(),
             tries: u32::from(self.config.checkpoint_retries) + 1,

@@ -105,7 +105,8 @@ impl Node {
         let engine = Engine::new(Config::engine(1), Seed::from(1)).unwrap();
         let machine = EngineMachine::new(engine);
         let mut core = Core::new(NodePort::default(), machine, Limits::default());
-        let add = Command::AddPeer(2, Box::new(Peer::new(far())));
+        let peer = Peer::new(far()).with_flow(Flow::Unlimited);
+        let add = Command::AddPeer(2, Box::new(peer));
         core.command(now(), add).unwrap();
         let open = Command::OpenOnDemand(CLIENT, Service::Whole);
         core.command(now(), open).unwrap();

@@ -159,11 +159,11 @@ impl FlowControl {
     /// Returns how many octets may be ahead of the rate when the last segment of a red part leaves. A receive buffer
     /// that is full takes no checkpoint, and its loss costs a timeout. A burst given by hand is obeyed.
     pub(in crate::ltp) fn last_burst(&self) -> Option<u32> {
-        let (_, burst) = self.pacing()?;
-        Some(match self.flow {
-            Flow::Rate { burst: Some(_), .. } => burst,
-            _ => burst / LAST,
-        })
+        match self.flow {
+            // A burst given by hand is obeyed.
+            Flow::Rate { burst: Some(_), .. } => None,
+            _ => self.pacing().map(|(_, burst)| burst / LAST),
+        }
     }
 
     /// Returns the limit of red octets in flight.

@@ -123,6 +123,14 @@ impl ReportRound {
         missing
     }
 
+    /// Returns lower bound and serial number of the report with the lowest bound, and what the reports leave unclaimed in
+    /// their scopes: where more reports follow soon, each is answered by itself.
+    pub(in crate::ltp) fn alone(&self, claimed: &RangeSet) -> ((u64, u64), Vec<Range<u64>>) {
+        let scopes = self.scopes.within(0..u64::MAX);
+        let gaps = scopes.flat_map(|scope| claimed.gaps(scope)).collect();
+        (self.lowest, gaps)
+    }
+
     /// Returns how much was sent ahead of the checkpoint, and how much of that was claimed.
     pub(in crate::ltp) fn outcome(&self, claimed: &RangeSet) -> Option<Round> {
         let part = self.part.as_ref()?;

@@ -212,13 +212,19 @@ impl Sending {
     fn answer_gaps(&mut self, round: &ReportRound, cx: &mut Context<'_>) -> Outcome {
         let told = Some(round.checkpoint).filter(|told| *told < self.serial);
         let under_repair = self.under_repair(told.unwrap_or(0));
+        let is_adaptive = cx.peer.config.redundancy.adaptive().is_some();
         let repair = self.repair_mut();
-        let missing = round.missing(&repair.claimed).into_iter();
+        let (cited, missing) = if is_adaptive {
+            round.alone(&repair.claimed)
+        } else {
+            let cited = round.cited(repair.lowest, &repair.claimed);
+            (cited, round.missing(&repair.claimed))
+        };
+        let missing = missing.into_iter();
         let gaps: Vec<Range<u64>> = missing.flat_map(|gap| under_repair.gaps(gap)).collect();
         if gaps.is_empty() {
             return Outcome::Continues;
         }
-        let cited = round.cited(repair.lowest, &repair.claimed);
         let octets = gaps.iter().map(|gap| gap.end - gap.start).sum();
         let copies = usize::try_from(cx.peer.flow.repair_copies(octets)).unwrap_or(1);
         let len = gaps.len() * copies;

@@ -121,7 +121,13 @@ fn repairs_are_sent_once_more_while_nothing_else_waits() {
 
 #[test]
 fn what_was_lost_again_is_repaired_by_the_report_on_a_later_checkpoint() {
-    let mut line = Line::new(1, OWLT);
+    // Where early checkpoints ask, every report on the end draws a run of its own.
+    let mut line = Line::with(
+        1,
+        OWLT,
+        |_| {},
+        |peer| peer.checkpoint_every = NonZeroU32::new(1000),
+    );
     let session = line.send(1, &pattern(5000), Red::All);
     line.drain();
     let first = match line.bodies().last().unwrap().1.body {
@@ -142,8 +148,9 @@ fn what_was_lost_again_is_repaired_by_the_report_on_a_later_checkpoint() {
     };
     // Two pieces of one report, each of which draws a run.
     line.give(1, session, report(9, first, 0..2000));
+    line.run_for(Duration::from_secs(1));
     line.give(1, session, report(10, first, 0..3000));
-    line.drain();
+    line.run_for(Duration::from_secs(1));
     let before = line.log.len();
 
     // The second run is answered, and the first, which left before it, is missing still.
