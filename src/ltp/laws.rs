@@ -163,8 +163,11 @@ impl LawSubject for Engine<Hop> {
             octets: node.budget.imports()
                 + node.budget.waiting
                 + events.clone().map(|(_, octets)| octets).sum::<usize>(),
-            // A closed session may be forgotten before its event is polled.
-            sessions: self.imports.table.len() + node.closed.len() + events.count(),
+            // A closed session may be forgotten before its event is polled or taken.
+            sessions: self.imports.table.len()
+                + node.closed.len()
+                + events.count()
+                + node.budget.waiting / EVENT_OVERHEAD,
             continued: continued.count(),
         }
     }

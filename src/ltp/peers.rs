@@ -361,7 +361,12 @@ impl<A: Addr> Addresses<A> {
         let Core { node, peers } = core;
         let old = self.of(slot);
         self.change(slot, address);
-        if let (Some(old), Some(peer)) = (old, peers.get_mut(slot))
+        let carrier = self.link_state(address);
+        let Some(peer) = peers.get_mut(slot) else {
+            return;
+        };
+        peer.cue(node, |peer| peer.carrier = carrier);
+        if let Some(old) = old
             && peer.account.is_some()
         {
             self.hosts.leave(old, node.now, &mut node.strangers);
