@@ -133,11 +133,13 @@ impl Sending {
         if put == WriteResult::NoRoom {
             return Batch::Full;
         }
-        let repair = self.repair_mut();
-        repair.history.note_resent(piece.range);
-        repair.queue.pop_front();
+        self.repair_mut().queue.pop_front();
         if let Some(checkpoint) = self.checkpoint_mut(serial) {
             checkpoint.latest = cx.departure();
+            if checkpoint.first < cx.node.now {
+                // A copy that leaves at once finds the same receiver.
+                self.repair_mut().history.note_resent(piece.range);
+            }
         }
         if let Some(left) = copies {
             self.restart_checkpoint_timer(serial, cx);
