@@ -361,9 +361,13 @@ impl<A: Addr> Addresses<A> {
         let Core { node, peers } = core;
         let old = self.of(slot);
         self.change(slot, address);
-        if let (Some(old), Some(peer)) = (old, peers.get_mut(slot))
-            && peer.account.is_some()
-        {
+        let carrier = self.link_state(address);
+        let (Some(old), Some(peer)) = (old, peers.get_mut(slot)) else {
+            return;
+        };
+        // The link there may be down or full.
+        peer.cue(node, |peer| peer.carrier = carrier);
+        if peer.account.is_some() {
             self.hosts.leave(old, node.now, &mut node.strangers);
             peer.account = self.hosts.enter(address, &mut node.strangers);
         }
