@@ -156,11 +156,15 @@ async fn start(
     let peer = || Peer {
         session_octets: limit,
         import_octets: most,
+        // Without `--peer` everybody is a stranger, and `--limit` says what is taken.
+        strangers: most,
         ..parameters.peer(())
     };
     let template = arguments.peers.is_empty().then(peer);
     let config = Config {
         import_octets: most,
+        // Without `--peer` everybody is a stranger, and `--limit` says what is taken.
+        strangers: most,
         ..Config::engine(arguments.engine)
     };
     // With invalid parameters, unknown engines would be rejected one by one, in silence.
