@@ -156,8 +156,6 @@ async fn start(
     let peer = || Peer {
         session_octets: limit,
         import_octets: most,
-        // Without `--peer` everybody is a stranger, and `--limit` says what is taken.
-        strangers: most,
         ..parameters.peer(())
     };
     let template = arguments.peers.is_empty().then(peer);
