@@ -23,6 +23,10 @@ pub(super) struct ReportHistory {
     serials: RangeSet,
     /// Whether one report claimed the whole red part.
     is_whole: bool,
+    /// From the first to the last report that are known to be of one receiver.
+    one: Range<u64>,
+    /// What was claimed when the first report came of which that is not known. `None` without such a report.
+    before: Option<RangeSet>,
 }
 
 /// A report that came.
@@ -58,6 +62,8 @@ impl ReportHistory {
     pub(super) const NONE: Self = Self {
         serials: RangeSet::new(),
         is_whole: false,
+        one: 0..0,
+        before: None,
     };
 
     /// Returns the history of a session from before a restart of this engine.
@@ -69,6 +75,9 @@ impl ReportHistory {
         for range in serials.within(1..u64::MAX) {
             history.serials.insert(range.start - 1..range.end - 1);
         }
+        history.one = history.serials.within(0..u64::MAX).next().unwrap_or(0..0);
+        // What the reports claimed one by one is not saved.
+        history.before = Some(RangeSet::new()).filter(|_| history.serials.count() > 1);
         history
     }
 
@@ -125,8 +134,58 @@ impl ReportHistory {
 
     /// Notes a report whose claims are used. `is_whole` tells whether it claims the whole red part.
     pub(super) fn note(&mut self, serial: u64, is_whole: bool) {
-        self.serials.insert(serial.saturating_sub(1)..serial);
+        let at = serial.saturating_sub(1);
+        self.serials.insert(at..serial);
         self.is_whole |= is_whole;
+        let follows = self.one.is_empty()
+            || at < self.one.start && self.serials.covers(&(at..self.one.start))
+            || at >= self.one.end && self.serials.covers(&(self.one.end..serial));
+        if follows {
+            self.join(serial);
+        }
+    }
+
+    /// Notes what the report with a serial number claims, before that is added to `claimed`.
+    ///
+    /// Reports may be missing for good: a receiver does not repeat them once others have told everything. But one that
+    /// started anew has nothing of what it claimed before, and what was claimed is not sent again, save for one segment:
+    /// a checkpoint that is repeated. So whoever claims more than `segment` octets again is the same.
+    pub(super) fn note_claims(
+        &mut self,
+        serial: u64,
+        claims: impl IntoIterator<Item = Range<u64>>,
+        claimed: &RangeSet,
+        segment: u64,
+    ) {
+        let at = serial.saturating_sub(1);
+        if !self.one.contains(&at) {
+            let before = self.before.get_or_insert_with(|| claimed.clone());
+            let again = claims.into_iter().flat_map(|claim| before.within(claim));
+            if again.map(|again| again.end - again.start).sum::<u64>() > segment {
+                self.join(serial);
+            }
+        }
+        if self.is_one() {
+            self.before = None;
+        }
+    }
+
+    /// Notes that a report is of the receiver of the others, and with it those that follow it without a gap.
+    fn join(&mut self, serial: u64) {
+        let at = serial.saturating_sub(1);
+        let end = self.serials.run_from(at);
+        let start = self.serials.last_before(serial).map_or(at, |run| run.start);
+        self.one = if self.one.is_empty() {
+            start..end
+        } else {
+            self.one.start.min(start)..self.one.end.max(end)
+        };
+    }
+
+    /// Whether all reports are known to be of one receiver.
+    fn is_one(&self) -> bool {
+        let first = self.first().map_or(0, |first| first - 1);
+        self.one.start <= first && self.highest() <= self.one.end
     }
 
     /// Forgets all reports: their receiver started anew.
@@ -134,11 +193,11 @@ impl ReportHistory {
         *self = Self::NONE;
     }
 
-    /// Whether one receiver made all reports: one of them claims everything, or none is missing between them. The
-    /// first serial number of a receiver that started anew follows the last one before by chance in one of 16,383
-    /// cases.
+    /// Whether one receiver made all reports: one of them claims everything, none is missing between them, or later ones
+    /// claim again what earlier ones did. The first serial number of a receiver that started anew follows the last one
+    /// before by chance in one of 16,383 cases.
     pub(super) fn is_of_one_receiver(&self) -> bool {
-        self.is_whole || self.serials.count() <= 1
+        self.is_whole || self.is_one()
     }
 
     pub(super) const fn is_whole(&self) -> bool {
@@ -156,7 +215,7 @@ impl ReportHistory {
     }
 
     pub(super) fn memory_used(&self) -> usize {
-        self.serials.memory_used()
+        self.serials.memory_used() + self.before.as_ref().map_or(0, RangeSet::memory_used)
     }
 }
 
@@ -321,6 +380,36 @@ mod tests {
         history.forget();
         assert!(!history.is_whole());
         assert_eq!(history.highest(), 0);
+    }
+
+    #[test]
+    fn a_report_that_claims_again_what_was_claimed_is_of_the_same_receiver_whatever_is_missing_between()
+     {
+        let claimed = set(&[0..400, 700..900]);
+        let after = |number, claims: &[Range<u64>]| {
+            let mut history = noted(&[5, 6]);
+            history.note(number, false);
+            history.note_claims(number, claims.iter().cloned(), &claimed, 100);
+            history
+        };
+
+        assert!(after(9, &[0..400, 500..600]).is_of_one_receiver());
+        assert!(after(3, &[0..50, 700..751]).is_of_one_receiver());
+        assert!(after(7, &[500..600]).is_of_one_receiver());
+        assert!(!after(9, &[400..700]).is_of_one_receiver());
+        assert!(!after(9, &[0..100]).is_of_one_receiver(), "a checkpoint");
+
+        // What it claimed itself before proves nothing.
+        let mut history = after(9, &[400..700]);
+        let more = set(&[0..900]);
+        history.note(11, false);
+        history.note_claims(11, [400..700], &more, 100);
+        assert!(!history.is_of_one_receiver());
+        history.note(12, false);
+        history.note_claims(12, [300..700], &more, 99);
+        assert!(history.is_of_one_receiver());
+        history.note(14, false);
+        assert!(!history.is_of_one_receiver());
     }
 
     #[test]
