@@ -25,7 +25,7 @@ use super::api::{Block, Error, Red, Side};
 use super::auth::KeyHash;
 use super::beyond::{BlockFlow, DuplicateRepairs};
 use super::config::Direction;
-use super::context::{Cancel, Context, Core, ExportTimer, Node, Step};
+use super::context::{Cancel, Context, Core, ExportTimer, Lateness, Node, Step};
 use super::end_cause::{EndCause, Limit};
 use super::engine::Engine;
 use super::peer::{Control, Role};
@@ -488,7 +488,14 @@ impl Sending {
             }
             return self.check_progress(cx);
         }
-        checkpoint.tries = cx.late.tries(checkpoint.tries);
+        // Behind what fills the queue of a slow line, the answer may come later than any before.
+        let late = match cx.late {
+            Lateness::Counts if cx.peer.may_be_queued(checkpoint.first, cx.node.now) => {
+                Lateness::Probes
+            }
+            late => late,
+        };
+        checkpoint.tries = late.tries(checkpoint.tries);
         if checkpoint.tries > cx.peer.config.checkpoint_retries {
             return Outcome::Failed(cx.unanswered(Limit::CheckpointRetries));
         }

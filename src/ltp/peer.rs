@@ -436,6 +436,13 @@ impl PeerState {
         Duration::from_micros(octets.saturating_mul(1_000_000) / SLOW_LINE)
     }
 
+    /// Whether a signal that left at `first` may yet be in the queue of a line whose rate is not known, or its answer on
+    /// the way.
+    pub(super) fn may_be_queued(&self, first: Instant, now: Instant) -> bool {
+        let queue = self.in_unknown_queue();
+        !queue.is_zero() && now < first + self.timeout() + queue
+    }
+
     fn patience(&self) -> Patience {
         Patience {
             unheard: self.config.first_silence + self.in_unknown_queue(),

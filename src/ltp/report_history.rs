@@ -6,6 +6,7 @@
 //! higher serial number was made later, and claims whatever the other claimed in its scope. And the report that answers
 //! a checkpoint was made after the checkpoint was sent, so after all reports that had come by then.
 
+use core::mem;
 use core::ops::Range;
 
 use crate::kit::RangeSet;
@@ -27,6 +28,8 @@ pub(super) struct ReportHistory {
     one: Range<u64>,
     /// What was claimed when the first report came of which that is not known. `None` without such a report.
     before: Option<RangeSet>,
+    /// What was sent more than once. A receiver that started anew may have that again.
+    resent: RangeSet,
 }
 
 /// A report that came.
@@ -64,6 +67,7 @@ impl ReportHistory {
         is_whole: false,
         one: 0..0,
         before: None,
+        resent: RangeSet::new(),
     };
 
     /// Returns the history of a session from before a restart of this engine.
@@ -76,8 +80,8 @@ impl ReportHistory {
             history.serials.insert(range.start - 1..range.end - 1);
         }
         history.one = history.serials.within(0..u64::MAX).next().unwrap_or(0..0);
-        // What the reports claimed one by one is not saved.
-        history.before = Some(RangeSet::new()).filter(|_| history.serials.count() > 1);
+        // What was sent again before is not saved.
+        history.resent.insert(0..u64::MAX);
         history
     }
 
@@ -118,6 +122,8 @@ impl ReportHistory {
         match (revoked.is_empty(), report.serial > highest) {
             (true, _) => Verdict::Agrees,
             (false, true) => Verdict::Restarted,
+            // It was overtaken: it is of the receiver whose reports have lower and higher numbers.
+            (false, false) if self.one.contains(&at) => Verdict::Agrees,
             (false, false) => Verdict::Older(revoked),
         }
     }
@@ -145,23 +151,26 @@ impl ReportHistory {
         }
     }
 
+    /// Notes octets that are sent once more.
+    pub(super) fn note_resent(&mut self, octets: Range<u64>) {
+        self.resent.insert(octets);
+    }
+
     /// Notes what the report with a serial number claims, before that is added to `claimed`.
     ///
     /// Reports may be missing for good: a receiver does not repeat them once others have told everything. But one that
-    /// started anew has nothing of what it claimed before, and what was claimed is not sent again, save for one segment:
-    /// a checkpoint that is repeated. So whoever claims more than `segment` octets again is the same.
+    /// started anew has nothing of what it claimed before and was sent once. Whoever claims that again is the same.
     pub(super) fn note_claims(
         &mut self,
         serial: u64,
         claims: impl IntoIterator<Item = Range<u64>>,
         claimed: &RangeSet,
-        segment: u64,
     ) {
         let at = serial.saturating_sub(1);
         if !self.one.contains(&at) {
             let before = self.before.get_or_insert_with(|| claimed.clone());
             let again = claims.into_iter().flat_map(|claim| before.within(claim));
-            if again.map(|again| again.end - again.start).sum::<u64>() > segment {
+            if again.into_iter().any(|again| !self.resent.covers(&again)) {
                 self.join(serial);
             }
         }
@@ -190,7 +199,11 @@ impl ReportHistory {
 
     /// Forgets all reports: their receiver started anew.
     pub(super) fn forget(&mut self) {
-        *self = Self::NONE;
+        let resent = mem::take(&mut self.resent);
+        *self = Self {
+            resent,
+            ..Self::NONE
+        };
     }
 
     /// Whether one receiver made all reports: one of them claims everything, none is missing between them, or later ones
@@ -215,7 +228,9 @@ impl ReportHistory {
     }
 
     pub(super) fn memory_used(&self) -> usize {
-        self.serials.memory_used() + self.before.as_ref().map_or(0, RangeSet::memory_used)
+        self.serials.memory_used()
+            + self.before.as_ref().map_or(0, RangeSet::memory_used)
+            + self.resent.memory_used()
     }
 }
 
@@ -321,6 +336,10 @@ mod tests {
         let older = history.judge(report(101, &[0..300, 500..800]), &claimed);
 
         assert_eq!(older, Verdict::Older(set(&[300..500])));
+        let mut one = noted(&[100, 102]);
+        one.note_claims(102, [0..800], &set(&[0..200]));
+        let overtaken = one.judge(report(101, &[0..300, 500..800]), &claimed);
+        assert_eq!(overtaken, Verdict::Agrees, "of one receiver");
         assert_eq!(
             history.judge(report(99, &[0..800]), &claimed),
             Verdict::Agrees
@@ -389,24 +408,25 @@ mod tests {
         let after = |number, claims: &[Range<u64>]| {
             let mut history = noted(&[5, 6]);
             history.note(number, false);
-            history.note_claims(number, claims.iter().cloned(), &claimed, 100);
+            history.note_resent(0..100);
+            history.note_claims(number, claims.iter().cloned(), &claimed);
             history
         };
 
         assert!(after(9, &[0..400, 500..600]).is_of_one_receiver());
-        assert!(after(3, &[0..50, 700..751]).is_of_one_receiver());
+        assert!(after(3, &[0..50, 700..701]).is_of_one_receiver());
         assert!(after(7, &[500..600]).is_of_one_receiver());
         assert!(!after(9, &[400..700]).is_of_one_receiver());
-        assert!(!after(9, &[0..100]).is_of_one_receiver(), "a checkpoint");
+        assert!(!after(9, &[0..100]).is_of_one_receiver(), "sent twice");
 
         // What it claimed itself before proves nothing.
         let mut history = after(9, &[400..700]);
         let more = set(&[0..900]);
         history.note(11, false);
-        history.note_claims(11, [400..700], &more, 100);
+        history.note_claims(11, [400..700], &more);
         assert!(!history.is_of_one_receiver());
         history.note(12, false);
-        history.note_claims(12, [300..700], &more, 99);
+        history.note_claims(12, [300..700], &more);
         assert!(history.is_of_one_receiver());
         history.note(14, false);
         assert!(!history.is_of_one_receiver());

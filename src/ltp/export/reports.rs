@@ -72,12 +72,10 @@ impl Sending {
         let repair = self.repair_mut();
         repair.history.note(serial, is_whole);
         let claims = report.claims.iter();
-        // Bound: usize has at most 64 bits.
-        let segment = cx.peer.config.segment as u64;
         let RepairState {
             history, claimed, ..
         } = &mut *repair;
-        history.note_claims(serial, report.claims.iter(), claimed, segment);
+        history.note_claims(serial, report.claims.iter(), claimed);
         let claimed: u64 = claims.map(|claim| repair.claimed.insert(claim)).sum();
         if repair.lowest.is_none_or(|(lower, _)| scope.start < lower) {
             repair.lowest = Some((scope.start, serial));

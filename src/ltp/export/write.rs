@@ -98,6 +98,7 @@ impl Sending {
         }
         cx.node.stats.octets_resent += piece.range.end - piece.range.start;
         let repair = self.repair_mut();
+        repair.history.note_resent(piece.range.clone());
         if let Some(Repair::Retransmission(run)) = repair.queue.front_mut() {
             run.advance(piece.range.end);
             if let Color::Red(Some(checkpoint)) = piece.color {
@@ -132,7 +133,9 @@ impl Sending {
         if put == WriteResult::NoRoom {
             return Batch::Full;
         }
-        self.repair_mut().queue.pop_front();
+        let repair = self.repair_mut();
+        repair.history.note_resent(piece.range);
+        repair.queue.pop_front();
         if let Some(checkpoint) = self.checkpoint_mut(serial) {
             checkpoint.latest = cx.departure();
         }
