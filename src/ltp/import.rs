@@ -648,7 +648,8 @@ impl Reception {
         let parts = self.parts();
         parts.guard = None;
         let has_red = !parts.red.held.is_empty();
-        // Report retries have a limit of their own.
+        // Report retries have a limit of their own, and reports may wait for a contact of any length. The timer starts
+        // again after them.
         let is_reporting = self.has_reports();
         if is_silent && !is_reporting {
             if self.is_delivered || !has_red {
@@ -657,11 +658,22 @@ impl Reception {
             // USR_CNCLD would say that the application asked for it.
             return Err(EndCause::PeerSilent(now - since));
         }
-        if is_silent {
-            self.active = now;
+        if self.pending.is_empty() {
+            if is_silent {
+                self.active = now;
+            }
+            self.guard(cx);
         }
-        self.guard(cx);
         Ok(false)
+    }
+
+    /// Starts the guard timer of a session whose last report has ended, if it has expired in the meantime.
+    pub(super) fn guard_again(&mut self, cx: &mut Context<'_>) {
+        let has_expired = |parts: &Parts| parts.guard.is_none();
+        if self.pending.is_empty() && self.parts.as_deref().is_some_and(has_expired) {
+            self.active = cx.node.now;
+            self.guard(cx);
+        }
     }
 
     // Memory accounting.

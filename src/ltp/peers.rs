@@ -362,13 +362,12 @@ impl<A: Addr> Addresses<A> {
         let old = self.of(slot);
         self.change(slot, address);
         let carrier = self.link_state(address);
-        let Some(peer) = peers.get_mut(slot) else {
+        let (Some(old), Some(peer)) = (old, peers.get_mut(slot)) else {
             return;
         };
+        // The link there may be down or full.
         peer.cue(node, |peer| peer.carrier = carrier);
-        if let Some(old) = old
-            && peer.account.is_some()
-        {
+        if peer.account.is_some() {
             self.hosts.leave(old, node.now, &mut node.strangers);
             peer.account = self.hosts.enter(address, &mut node.strangers);
         }

@@ -738,6 +738,7 @@ impl Reception {
         if let Some(parts) = &mut self.parts {
             parts.reports.octets -= spilled(&issued.body);
         }
+        self.guard_again(cx);
         Some(issued)
     }
 }

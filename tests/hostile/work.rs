@@ -2,7 +2,7 @@
 //! outputs: whatever is rebuilt shows there.
 
 use allocation_counter::measure;
-use farlink::ltp::{Config, Peer};
+use farlink::ltp::{Config, Flow, Peer};
 use farlink::{Limits, Machine as _, Output, Path, Transmit};
 
 use crate::ltp_alone::{Alone, datagram, secs};
@@ -77,7 +77,7 @@ fn engine_ids_that_change_with_each_datagram_keep_nobody_else_out() {
 #[test]
 fn a_poll_yields_when_many_timers_are_due() {
     let mut node = node();
-    let known = Peer::new(stranger(7));
+    let known = Peer::new(stranger(7)).with_flow(Flow::Unlimited);
     node.engine.add_peer(node.now, 7, known).unwrap();
     for number in 1..=10_000 {
         let whole = datagram(&format!("03 07 @{number} 00 04 00 01 05 00 78"));

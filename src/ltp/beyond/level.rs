@@ -293,7 +293,7 @@ mod tests {
             let since = self.now;
             let passed = sent.min(scaled(sent, self.rate, level.value()));
             let delivered = scaled(passed, PARTS - self.lost, PARTS);
-            self.now = self.now + Duration::from_millis(100);
+            self.now += Duration::from_millis(100);
             let round = Round {
                 since,
                 sent,
@@ -313,7 +313,7 @@ mod tests {
                 sent += left;
                 left -= delivered;
             }
-            self.now = self.now + Duration::from_millis(1);
+            self.now += Duration::from_millis(1);
             level.on_complete(self.now, started, octets);
             sent
         }

@@ -160,6 +160,10 @@ impl ReportRound {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::single_range_in_vec_init,
+    reason = "sets of one range are meant"
+)]
 mod tests {
     use super::*;
 

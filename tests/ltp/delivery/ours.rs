@@ -56,9 +56,7 @@ impl Pair {
                 checkpoint_retries: 200,
                 report_retries: 200,
                 cycle_limit: 1000,
-                ..Peer::new(hop(3 - id as u16))
-                    .with_flow(Flow::Unlimited)
-                    .at_distance(scene.owlt)
+                ..Peer::new(hop(3 - id as u16)).at_distance(scene.owlt)
             };
             engine
                 .add_peer(Instant::ZERO, 3 - id, change(peer))

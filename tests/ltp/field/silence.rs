@@ -72,6 +72,37 @@ fn a_silence_of_32_s_does_not_end_a_reception() {
 }
 
 #[test]
+fn a_reception_whose_report_waits_for_a_contact_sets_no_timer_until_it_has_ended() {
+    let mut alone = Alone::new(Config::engine(2), 2);
+    let sender = Peer::new(PEER);
+    let limit = sender.silence;
+    alone.engine.add_peer(alone.now, 1, sender).unwrap();
+    alone.engine.open(alone.now, 4, Service::Whole).unwrap();
+    alone.engine.contact(alone.now, 1, Cue::MustStop).unwrap();
+    alone.hear(PEER, "01 01 05 00 04 00 05 09 00 41*5");
+
+    let polls = alone.polls;
+    alone.run();
+    assert!(alone.polls - polls < 20, "{} polls", alone.polls - polls);
+    assert_eq!(alone.engine.sessions(), (0, 1));
+    assert_eq!(alone.sent.len(), 0);
+
+    alone
+        .engine
+        .contact(alone.now, 1, Cue::MayTransmit)
+        .unwrap();
+    alone.drain();
+    assert!(alone.has_reported(session(1, 5), 9));
+    let serial = alone.reports(session(1, 5))[0];
+    alone.hear(PEER, &format!("09 01 05 00 @{serial}"));
+
+    // The report has ended, and nothing comes: the guard ends the reception.
+    alone.run_for(limit + secs(60));
+    alone.hear(PEER, "0f 01 05 00");
+    assert_eq!(alone.engine.sessions(), (0, 0));
+}
+
+#[test]
 fn blocks_outlive_a_gap_in_contact_of_which_nobody_was_told() {
     for gap in [13, 32, 120] {
         let lines = [(); 2].map(|()| dark(8, 8 + gap, Line::delayed(NEAR)));

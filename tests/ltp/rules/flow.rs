@@ -126,7 +126,7 @@ fn an_engine_of_this_crate_answers_the_first_segment_with_its_window() {
     let flow = pair.flow(1);
     assert!(flow.is_farlink);
     // Half of the buffer, in units of 1024 octets.
-    assert_eq!(flow.window.map(|window| window.get()), Some(199_680));
+    assert_eq!(flow.window.map(core::num::NonZero::get), Some(199_680));
     assert_eq!(flow.octets_per_second, None, "the window takes its place");
     // The answer is asynchronous (RFC 5326 section 6.11 b), and what it says is true.
     let reports = pair.log.iter().filter(|(by, _)| *by == 2);

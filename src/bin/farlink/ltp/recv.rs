@@ -161,6 +161,8 @@ async fn start(
     let template = arguments.peers.is_empty().then(peer);
     let config = Config {
         import_octets: most,
+        // Without `--peer` everybody is a stranger, and `--limit` says what is taken.
+        strangers: most,
         ..Config::engine(arguments.engine)
     };
     // With invalid parameters, unknown engines would be rejected one by one, in silence.
