@@ -401,7 +401,7 @@ impl Sending {
     /// nothing: one of several reports may be lost for good (ION issue 14).
     fn check_progress(&mut self, cx: &mut Context<'_>) -> Outcome {
         let is_claimed = self.is_claimed();
-        if is_claimed && self.repair().history.is_of_one_receiver() {
+        if is_claimed && self.repair().history.is_of_one_receiver(self.red) {
             if let Some(repair) = &mut self.repair {
                 repair.queue.clear();
                 repair.flow.clear();

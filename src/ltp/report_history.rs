@@ -6,6 +6,7 @@
 //! higher serial number was made later, and claims whatever the other claimed in its scope. And the report that answers
 //! a checkpoint was made after the checkpoint was sent, so after all reports that had come by then.
 
+use alloc::vec::Vec;
 use core::mem;
 use core::ops::Range;
 
@@ -15,6 +16,9 @@ use crate::kit::RangeSet;
 const MAX_LOST: u64 = 64;
 /// The maximum number of ranges of serial numbers. Receivers count up, so there are few.
 const MAX_RANGES: usize = 1024;
+
+/// Reports that are kept until it is known of which receiver they are.
+const MAX_APART: usize = 64;
 
 /// The serial numbers of the reports that were used.
 ///
@@ -26,10 +30,18 @@ pub(super) struct ReportHistory {
     is_whole: bool,
     /// From the first to the last report that are known to be of one receiver.
     one: Range<u64>,
-    /// What was claimed when the first report came of which that is not known. `None` without such a report.
-    before: Option<RangeSet>,
+    /// What these claim, and the other reports. `None` without others.
+    apart: Option<Apart>,
     /// What was sent more than once. A receiver that started anew may have that again.
     resent: RangeSet,
+}
+
+/// What one receiver claims, and reports that may be of another.
+#[derive(Debug, Clone, Default)]
+struct Apart {
+    claimed: RangeSet,
+    /// Their serial numbers, each less one, and claims.
+    others: Vec<(u64, Vec<Range<u64>>)>,
 }
 
 /// A report that came.
@@ -66,7 +78,7 @@ impl ReportHistory {
         serials: RangeSet::new(),
         is_whole: false,
         one: 0..0,
-        before: None,
+        apart: None,
         resent: RangeSet::new(),
     };
 
@@ -80,8 +92,11 @@ impl ReportHistory {
             history.serials.insert(range.start - 1..range.end - 1);
         }
         history.one = history.serials.within(0..u64::MAX).next().unwrap_or(0..0);
-        // What was sent again before is not saved.
+        // What was sent again before is not saved, nor what each report claimed.
         history.resent.insert(0..u64::MAX);
+        if !history.is_one() {
+            history.apart = Some(Apart::default());
+        }
         history
     }
 
@@ -118,12 +133,16 @@ impl ReportHistory {
         if is_before || report.serial > most {
             return Verdict::Restarted;
         }
-        let revoked = revoked(report.scope, report.claims, claimed);
+        let claims: Vec<Range<u64>> = report.claims.into_iter().collect();
+        let revoked = revoked(report.scope, claims.iter().cloned(), claimed);
+        let own = self.apart.as_ref().map_or(claimed, |apart| &apart.claimed);
         match (revoked.is_empty(), report.serial > highest) {
             (true, _) => Verdict::Agrees,
             (false, true) => Verdict::Restarted,
-            // It was overtaken: it is of the receiver whose reports have lower and higher numbers.
-            (false, false) if self.one.contains(&at) => Verdict::Agrees,
+            // It was overtaken by reports of the same receiver.
+            (false, false) if self.one.contains(&at) || self.claims_again(&claims, own) => {
+                Verdict::Agrees
+            }
             (false, false) => Verdict::Older(revoked),
         }
     }
@@ -166,17 +185,32 @@ impl ReportHistory {
         claims: impl IntoIterator<Item = Range<u64>>,
         claimed: &RangeSet,
     ) {
+        if self.is_one() {
+            self.apart = None;
+            return;
+        }
+        let mut apart = self.apart.take().unwrap_or_else(|| Apart {
+            claimed: claimed.clone(),
+            others: Vec::new(),
+        });
         let at = serial.saturating_sub(1);
-        if !self.one.contains(&at) {
-            let before = self.before.get_or_insert_with(|| claimed.clone());
-            let again = claims.into_iter().flat_map(|claim| before.within(claim));
-            if again.into_iter().any(|again| !self.resent.covers(&again)) {
-                self.join(serial);
+        let claims: Vec<Range<u64>> = claims.into_iter().collect();
+        if self.claims_again(&claims, &apart.claimed) {
+            self.join(serial);
+        }
+        if apart.others.len() < MAX_APART || self.one.contains(&at) {
+            apart.others.push((at, claims));
+        }
+        while let Some(place) = apart.others.iter().position(|(at, claims)| {
+            self.one.contains(at) || self.claims_again(claims, &apart.claimed)
+        }) {
+            let (at, claims) = apart.others.swap_remove(place);
+            self.join(at.saturating_add(1));
+            for claim in claims {
+                apart.claimed.insert(claim);
             }
         }
-        if self.is_one() {
-            self.before = None;
-        }
+        self.apart = Some(apart).filter(|_| !self.is_one());
     }
 
     /// Notes that a report is of the receiver of the others, and with it those that follow it without a gap.
@@ -189,6 +223,14 @@ impl ReportHistory {
         } else {
             self.one.start.min(start)..self.one.end.max(end)
         };
+    }
+
+    /// Whether claims repeat one of what was sent once.
+    fn claims_again(&self, claims: &[Range<u64>], claimed: &RangeSet) -> bool {
+        let mut again = claims
+            .iter()
+            .flat_map(|claim| claimed.within(claim.clone()));
+        again.any(|again| !self.resent.covers(&again))
     }
 
     /// Whether all reports are known to be of one receiver.
@@ -209,8 +251,9 @@ impl ReportHistory {
     /// Whether one receiver made all reports: one of them claims everything, none is missing between them, or later ones
     /// claim again what earlier ones did. The first serial number of a receiver that started anew follows the last one
     /// before by chance in one of 16,383 cases.
-    pub(super) fn is_of_one_receiver(&self) -> bool {
-        self.is_whole || self.is_one()
+    pub(super) fn is_of_one_receiver(&self, red: u64) -> bool {
+        let has_all = |apart: &Apart| apart.claimed.len() >= red;
+        self.is_whole || self.is_one() || self.apart.as_ref().is_some_and(has_all)
     }
 
     pub(super) const fn is_whole(&self) -> bool {
@@ -229,8 +272,17 @@ impl ReportHistory {
 
     pub(super) fn memory_used(&self) -> usize {
         self.serials.memory_used()
-            + self.before.as_ref().map_or(0, RangeSet::memory_used)
+            + self.apart.as_ref().map_or(0, Apart::memory_used)
             + self.resent.memory_used()
+    }
+}
+
+impl Apart {
+    fn memory_used(&self) -> usize {
+        let claims = self.others.iter().map(|(_, claims)| claims.capacity());
+        self.claimed.memory_used()
+            + self.others.capacity() * size_of::<(u64, Vec<Range<u64>>)>()
+            + claims.sum::<usize>() * size_of::<Range<u64>>()
     }
 }
 
@@ -258,8 +310,6 @@ fn revoked(
     reason = "a list of one claim is meant, not its octets"
 )]
 mod tests {
-    use alloc::vec::Vec;
-
     use super::*;
 
     /// A report on 0 to 1000, and the claims of those before.
@@ -330,7 +380,8 @@ mod tests {
 
     #[test]
     fn a_report_that_was_overtaken_may_lack_what_later_ones_claim_and_that_is_sent_again() {
-        let history = noted(&[100, 102]);
+        let mut history = noted(&[100, 102]);
+        history.note_resent(0..1000);
         let claimed = set(&[0..800]);
 
         let older = history.judge(report(101, &[0..300, 500..800]), &claimed);
@@ -388,14 +439,14 @@ mod tests {
 
     #[test]
     fn reports_are_of_one_receiver_if_none_is_missing_or_one_claims_all() {
-        assert!(noted(&[]).is_of_one_receiver());
-        assert!(noted(&[5]).is_of_one_receiver());
-        assert!(noted(&[7, 5, 6]).is_of_one_receiver());
-        assert!(!noted(&[5, 7]).is_of_one_receiver());
+        assert!(noted(&[]).is_of_one_receiver(1000));
+        assert!(noted(&[5]).is_of_one_receiver(1000));
+        assert!(noted(&[7, 5, 6]).is_of_one_receiver(1000));
+        assert!(!noted(&[5, 7]).is_of_one_receiver(1000));
 
         let mut history = noted(&[5, 7]);
         history.note(9, true);
-        assert!(history.is_of_one_receiver() && history.is_whole());
+        assert!(history.is_of_one_receiver(1000) && history.is_whole());
         history.forget();
         assert!(!history.is_whole());
         assert_eq!(history.highest(), 0);
@@ -413,23 +464,55 @@ mod tests {
             history
         };
 
-        assert!(after(9, &[0..400, 500..600]).is_of_one_receiver());
-        assert!(after(3, &[0..50, 700..701]).is_of_one_receiver());
-        assert!(after(7, &[500..600]).is_of_one_receiver());
-        assert!(!after(9, &[400..700]).is_of_one_receiver());
-        assert!(!after(9, &[0..100]).is_of_one_receiver(), "sent twice");
+        assert!(after(9, &[0..400, 500..600]).is_of_one_receiver(1000));
+        assert!(after(3, &[0..50, 700..701]).is_of_one_receiver(1000));
+        assert!(after(7, &[500..600]).is_of_one_receiver(1000));
+        assert!(!after(9, &[400..700]).is_of_one_receiver(1000));
+        assert!(!after(9, &[0..100]).is_of_one_receiver(1000), "sent twice");
 
         // What it claimed itself before proves nothing.
         let mut history = after(9, &[400..700]);
         let more = set(&[0..900]);
         history.note(11, false);
         history.note_claims(11, [400..700], &more);
-        assert!(!history.is_of_one_receiver());
+        assert!(!history.is_of_one_receiver(1000));
         history.note(12, false);
         history.note_claims(12, [300..700], &more);
-        assert!(history.is_of_one_receiver());
+        assert!(history.is_of_one_receiver(1000));
         history.note(14, false);
-        assert!(!history.is_of_one_receiver());
+        assert!(!history.is_of_one_receiver(1000));
+    }
+
+    #[test]
+    fn what_one_receiver_claims_alone_is_enough_whoever_made_the_other_reports() {
+        let mut history = noted(&[5, 6]);
+        history.note_resent(0..1000);
+        let claimed = set(&[0..400]);
+        history.note(3, false);
+        history.note_claims(3, [500..600], &claimed);
+        history.note(7, false);
+        history.note_claims(7, [0..999], &set(&[0..400, 500..600]));
+        assert!(!history.is_of_one_receiver(1000), "one octet");
+
+        history.note(8, false);
+        history.note_claims(8, [900..1000], &set(&[0..999]));
+
+        assert!(history.is_of_one_receiver(1000));
+    }
+
+    #[test]
+    fn a_report_that_fills_a_gap_brings_the_claims_of_those_behind_it() {
+        let mut history = noted(&[5]);
+        history.note(7, false);
+        history.note_claims(7, [400..1000], &set(&[0..300]));
+        history.note(2, false);
+        history.note_claims(2, [1200..1300], &set(&[0..300, 400..1000]));
+        assert!(!history.is_of_one_receiver(1000));
+
+        history.note(6, false);
+        history.note_claims(6, [300..400], &set(&[0..300, 400..1000, 1200..1300]));
+
+        assert!(history.is_of_one_receiver(1000));
     }
 
     #[test]
@@ -441,7 +524,7 @@ mod tests {
 
         history.note(u64::MAX, false);
 
-        assert!(history.is_of_one_receiver());
+        assert!(history.is_of_one_receiver(1000));
         assert_eq!(history.judge(last(), &claimed), Verdict::Repeated);
     }
 
@@ -495,6 +578,7 @@ mod tests {
                 serial += 1;
             }
             let mut history = ReportHistory::default();
+            history.note_resent(block.clone());
             let mut claimed = RangeSet::new();
             while !made.is_empty() {
                 let near = rng.below(3).min(made.len() as u64 - 1);
@@ -528,7 +612,7 @@ mod tests {
                     claimed.insert(claim.clone());
                 }
                 history.note(serial, claims == [block.clone()]);
-                if claimed.covers(&block) && history.is_of_one_receiver() {
+                if claimed.covers(&block) && history.is_of_one_receiver(10) {
                     whole += 1;
                     let one = held.covers(&block) || alive.covers(&block);
                     assert!(one, "{history:?} {held:?} {alive:?}");

@@ -133,11 +133,13 @@ impl Sending {
         if put == WriteResult::NoRoom {
             return Batch::Full;
         }
-        let repair = self.repair_mut();
-        repair.history.note_resent(piece.range);
-        repair.queue.pop_front();
+        self.repair_mut().queue.pop_front();
         if let Some(checkpoint) = self.checkpoint_mut(serial) {
             checkpoint.latest = cx.departure();
+            if checkpoint.first < cx.node.now {
+                // A copy that leaves at once finds the same receiver.
+                self.repair_mut().history.note_resent(piece.range);
+            }
         }
         if let Some(left) = copies {
             self.restart_checkpoint_timer(serial, cx);
@@ -150,8 +152,18 @@ impl Sending {
             checkpoint.tries = checkpoint.tries.saturating_add(1);
             checkpoint.timer = timer;
         }
-        self.copy_checkpoint(serial, cx);
+        self.begin_copies(serial, cx);
         Batch::HasRoom
+    }
+
+    /// Sees to the copies of a checkpoint that was sent for the first time or because its timer expired.
+    fn begin_copies(&mut self, serial: u64, cx: &mut Context<'_>) {
+        let place = self.place_of(serial);
+        let checkpoint = place.and_then(|place| self.checkpoints.get(place));
+        match checkpoint.and_then(|checkpoint| self.flow_copy(checkpoint, cx)) {
+            Some(pause) => self.copy_checkpoint_after(pause, serial, 1, cx),
+            None => self.copy_checkpoint(serial, cx),
+        }
     }
 
     /// Sends the octets of a checkpoint that is too long for a segment of today in shorter ones. The last of them asks
@@ -274,13 +286,9 @@ impl Sending {
             lower: run.lower,
             since: run.since,
         };
-        let copy = self.flow_copy(&outstanding, cx);
         self.checkpoints.push(outstanding);
         self.queue_duplicates_of(serial, cx);
-        match copy {
-            Some(pause) => self.copy_checkpoint_after(pause, serial, 1, cx),
-            None => self.copy_checkpoint(serial, cx),
-        }
+        self.begin_copies(serial, cx);
     }
 
     // Writing.
