@@ -220,7 +220,7 @@ pub enum Event {
         /// The engine ID of the peer.
         peer: u64,
     },
-    /// An unknown peer was accepted ([`Command::AcceptUnknownPeers`]).
+    /// An unknown peer was accepted ([`Command::AcceptUnknownPeers`]), or an accepted one is at another address.
     UnknownPeer {
         /// The engine ID of the peer.
         peer: u64,

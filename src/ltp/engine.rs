@@ -160,7 +160,9 @@ impl<A: Addr> Engine<A> {
             return;
         };
         let is_elsewhere = known.is_some_and(|slot| !addresses.admits(slot, from, core));
-        if is_elsewhere && !known.is_some_and(|slot| core.may_move(slot, body)) {
+        let moved = known.filter(|slot| addresses.of(*slot) != Some(from));
+        let moved = moved.filter(|slot| core.may_move(*slot, body));
+        if is_elsewhere && moved.is_none() {
             core.node.stats.unknown_peer += 1;
             return;
         }
@@ -182,7 +184,7 @@ impl<A: Addr> Engine<A> {
             self.core.node.stats.unknown_peer += 1;
             return;
         };
-        if is_elsewhere {
+        if moved.is_some() {
             self.addresses.follow(slot, from, &mut self.core);
         }
         self.addresses.accepted_from = Some(from);

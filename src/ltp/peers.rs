@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
-use super::api::{Cue, Error};
+use super::api::{Cue, Error, Event};
 use super::auth::Keys;
 use super::beyond::{Hosts, UnknownPeerPolicy};
 use super::closed::End;
@@ -367,6 +367,7 @@ impl<A: Addr> Addresses<A> {
         };
         // The link there may be down or full.
         peer.cue(node, |peer| peer.carrier = carrier);
+        node.push_event(Event::UnknownPeer { peer: peer.id }, 0);
         if peer.account.is_some() {
             self.hosts.leave(old, node.now, &mut node.strangers);
             peer.account = self.hosts.enter(address, &mut node.strangers);
@@ -393,13 +394,14 @@ impl<A: Addr> Addresses<A> {
 }
 
 impl Core {
-    /// Whether a peer that was accepted as an unknown one may be at another host from here on: it has no sessions, and
-    /// starts one.
+    /// Whether a peer that was accepted as an unknown one may be at another address from here on: it has no sessions, and
+    /// starts one, or asks whether it is heard.
     pub(super) fn may_move(&self, slot: u32, body: &Body<'_>) -> bool {
         let is_idle = |peer: &PeerState| {
             peer.origin == Origin::Accepted && peer.imports == 0 && peer.exports == 0
         };
-        matches!(body, Body::Data(_)) && self.peers.get(slot).is_some_and(is_idle)
+        matches!(body, Body::Data(_) | Body::CancelBySender(_))
+            && self.peers.get(slot).is_some_and(is_idle)
     }
 }
 

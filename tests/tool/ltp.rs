@@ -496,7 +496,7 @@ fn the_span_is_as_the_options_say() {
         (&peer["segment"], &peer["rate"]),
         (&json!(200), &json!(10_000))
     );
-    assert_eq!(peer["window"], 5000);
+    assert_eq!(peer["window"], 5000, "{peer}");
     assert_eq!(peer["checkpoint_retries"], 0);
     assert_eq!(peer["owlt_out"], "0.25s");
 }

@@ -16,14 +16,14 @@ use crate::output::OutputFormat;
 const MAX_ACCEPTED: u32 = 1024;
 /// Unknown engines whose rejection is reported, each once.
 const MAX_REJECTIONS: usize = 16;
-/// Accepted engines that are reported, each once: forgers come under many IDs.
+/// Accepted engines that are reported, each once at an address: forgers come under many IDs.
 const MAX_REPORTS: usize = 4096;
 
 /// An engine that reports which unknown engines it accepts or rejects.
 pub(super) struct PeerFilter {
     engine: EngineMachine,
     format: OutputFormat,
-    accepted: BTreeSet<u64>,
+    accepted: BTreeSet<(u64, SocketAddr)>,
     rejected: BTreeSet<(u64, SocketAddr)>,
 }
 
@@ -71,7 +71,7 @@ impl PeerFilter {
         let at = self.inner().peer_address(id);
         if let Some(at) = at
             && self.accepted.len() < MAX_REPORTS
-            && self.accepted.insert(id)
+            && self.accepted.insert((id, at.remote))
         {
             self.report("peer", id, at.remote, "comes from");
         }
