@@ -493,10 +493,12 @@ fn the_span_is_as_the_options_say() {
         .find_map(|object| object["command"]["add_peer"].get(1))
         .unwrap();
     assert_eq!(
-        (&peer["segment"], &peer["rate"]),
-        (&json!(200), &json!(10_000))
+        (&peer["segment"], &peer["flow"]),
+        (
+            &json!(200),
+            &json!({ "window": { "octets": 5000, "octets_per_second": 10_000 } })
+        )
     );
-    assert_eq!(peer["window"], 5000, "{peer}");
     assert_eq!(peer["checkpoint_retries"], 0);
     assert_eq!(peer["owlt_out"], "0.25s");
 }
