@@ -207,6 +207,7 @@ impl RangeSet {
     }
 
     /// Returns the last range of the set that begins before `end`.
+    #[cfg(feature = "ltp")]
     pub(crate) fn last_before(&self, end: u64) -> Option<Range<u64>> {
         let is_last = self.len > 0 && self.last.start < end;
         is_last
@@ -239,6 +240,7 @@ impl RangeSet {
     }
 
     /// Returns the bytes of memory that the set may take after one more insertion of a range, beyond what it takes.
+    #[cfg(feature = "ltp")]
     pub(crate) fn memory_for_one_more(&self) -> usize {
         if self.len == 0 {
             0

@@ -9,6 +9,7 @@ use core::slice;
 /// The maximum length of a list. Moving so many ranges takes as long as a step or two down a tree.
 const MAX_LIST: usize = 128;
 /// The capacity of a list that is allocated first.
+#[cfg(feature = "ltp")]
 const MIN_LIST: usize = 4;
 /// A tree that has shrunk to this length becomes a list.
 const MIN_TREE: usize = 32;
@@ -76,6 +77,7 @@ impl Store {
     }
 
     /// Returns the bytes of memory that one more range may take.
+    #[cfg(feature = "ltp")]
     pub(super) fn memory_for_one_more(&self) -> usize {
         match &self.ranges {
             Ranges::List(list) if list.len() < list.capacity().min(MAX_LIST) => 0,
@@ -158,6 +160,7 @@ impl Store {
     }
 
     /// Returns the last range that begins before `end`.
+    #[cfg(feature = "ltp")]
     pub(super) fn last_before(&self, end: u64) -> Option<Range<u64>> {
         let (start, end) = match &self.ranges {
             Ranges::List(list) => {
