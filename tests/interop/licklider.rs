@@ -98,7 +98,12 @@ fn peer(of: SocketAddr) -> Peer<SocketAddr> {
 /// Makes a node whose peer is the engine of `licklider` at an address.
 fn node(theirs: SocketAddr) -> (Node, AccessPoint) {
     let node = Node::bind(here(), Config::engine(OURS)).unwrap();
-    node.add_peer(THEIRS, peer(theirs)).unwrap();
+    // It exits with the block, and its last report may be lost.
+    let peer = Peer {
+        silence: Duration::from_secs(12),
+        ..peer(theirs)
+    };
+    node.add_peer(THEIRS, peer).unwrap();
     let access = node.open(CLIENT).unwrap();
     (node, access)
 }
