@@ -130,7 +130,6 @@ fn sessions_that_a_stranger_leaves_open_give_way() {
 
 /// Whoever knows the ID of a named engine opens no session in its name from another host.
 #[test]
-#[ignore = "that a known peer is heard from its own host alone is not yet kept"]
 fn sessions_opened_from_elsewhere_in_the_name_of_a_peer_take_none_of_its_room() {
     let mut node = node();
     let mut beside = Beside::new(&mut node);

@@ -3,23 +3,8 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
+use super::ltp::receive;
 use super::*;
-
-/// Receives as engine 2 for client 4 from whoever sends.
-fn receive(arguments: &[&str]) -> Server {
-    let all = [
-        "ltp",
-        "recv",
-        "--bind",
-        "127.0.0.1:0",
-        "--engine",
-        "2",
-        "--client",
-        "4",
-        "--json",
-    ];
-    Server::start(&[&all, arguments].concat())
-}
 
 /// A socket on this host of the loopback network, which hears answers.
 fn socket(host: &str, to: &Server) -> UdpSocket {

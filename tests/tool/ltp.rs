@@ -10,20 +10,21 @@ use serde_json::json;
 
 use super::*;
 
+/// Engine 2, which receives for client 4 on a free port.
+pub(super) const RECV: [&str; 8] = [
+    "ltp",
+    "recv",
+    "--bind",
+    "127.0.0.1:0",
+    "--engine",
+    "2",
+    "--client",
+    "4",
+];
+
 /// Starts to receive as engine 2 for client 4.
 pub(super) fn receive(arguments: &[&str]) -> Server {
-    let all = [
-        "ltp",
-        "recv",
-        "--bind",
-        "127.0.0.1:0",
-        "--engine",
-        "2",
-        "--client",
-        "4",
-        "--json",
-    ];
-    Server::start(&[&all, arguments].concat())
+    Server::start(&[&RECV[..], &["--json"], arguments].concat())
 }
 
 /// Sends as engine 1 to engine 2 for client 4.

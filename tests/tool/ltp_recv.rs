@@ -5,20 +5,8 @@ use std::net::UdpSocket;
 use farlink::ltp::{Body, Color, Data, Segment, SessionId};
 use serde_json::json;
 
-use super::ltp::{files, folder, pattern, receive, send, silence};
+use super::ltp::{RECV, files, folder, pattern, receive, send, silence};
 use super::*;
-
-/// Engine 2, which receives for client 4 on a free port.
-const RECV: [&str; 8] = [
-    "ltp",
-    "recv",
-    "--bind",
-    "127.0.0.1:0",
-    "--engine",
-    "2",
-    "--client",
-    "4",
-];
 
 /// A green segment of engine 7, session 100.
 fn green(offset: u64, octets: &[u8], ends_block: bool) -> Vec<u8> {

@@ -284,10 +284,10 @@ impl Sender<'_> {
         };
         self.end.close_timeout = CLOSE_TIMEOUT;
         let resent = self.transfer.resent(&self.node.stats());
-        // The receiver lost much of an unlimited rate.
+        // More than a bad line loses by itself: a queue or a buffer on the way overflowed.
         let is_free = self.arguments.target.rate.is_none() && self.arguments.window.is_none();
-        let advice = if is_free && resent > len / 20 {
-            "; --window or --rate would avoid most of them"
+        let advice = if is_free && resent > len / 3 {
+            "; --rate with the rate of the line would avoid most of them"
         } else {
             ""
         };
