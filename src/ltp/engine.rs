@@ -161,7 +161,7 @@ impl<A: Addr> Engine<A> {
         };
         let is_elsewhere = known.is_some_and(|slot| !addresses.admits(slot, from, core));
         let moved = known.filter(|slot| addresses.of(*slot) != Some(from));
-        let moved = moved.filter(|slot| core.may_move(*slot, body));
+        let moved = moved.filter(|slot| core.may_move(*slot, body, !is_elsewhere));
         if is_elsewhere && moved.is_none() {
             core.node.stats.unknown_peer += 1;
             return;
@@ -188,6 +188,7 @@ impl<A: Addr> Engine<A> {
             self.addresses.follow(slot, from, &mut self.core);
         }
         self.addresses.accepted_from = Some(from);
+        self.addresses.note_home(slot, from, &mut self.core.peers);
         self.core.heard(slot);
         let place = self.admit((slot, place), from, octets, segment);
         let hello = Hello::find(&segment.header).filter(|_| self.core.node.config.hello);

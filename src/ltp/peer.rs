@@ -64,6 +64,10 @@ pub(super) struct PeerState {
     pub(super) pace: Option<TimerId>,
     pub(super) exports: u32,
     pub(super) imports: u32,
+    /// Whether the last segment came from the address where the peer is reached, and when the last did that came from
+    /// there.
+    pub(super) is_home: bool,
+    pub(super) home_heard: Instant,
     pub(super) import_octets: usize,
     /// Octets of the block that was refused for lack of room.
     pub(super) blocked_peers: Option<usize>,
@@ -235,6 +239,8 @@ impl PeerState {
             pace: None,
             exports: 0,
             imports: 0,
+            is_home: true,
+            home_heard: now,
             import_octets: 0,
             blocked_peers: None,
             line: Line::default(),
@@ -468,6 +474,9 @@ impl PeerState {
     /// Notes a segment of the peer. What waited for it goes on.
     #[inline]
     pub(super) fn on_heard(&mut self, node: &mut Node) {
+        if self.is_home {
+            self.home_heard = node.now;
+        }
         if self.silence.on_heard(node.now) {
             self.resume(node);
         }

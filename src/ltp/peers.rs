@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use smallvec::SmallVec;
 
@@ -20,6 +21,8 @@ use super::wire::{Body, SessionId};
 use crate::sync::Arc;
 use crate::{Addr, Instant};
 
+/// How long nothing has to come from the port of an accepted peer before another one of its host takes its place.
+const MIN_ABSENCE: Duration = Duration::from_secs(1);
 /// The maximum number of addresses without a peer whose link state is kept.
 const MAX_UNKNOWN_LINKS: usize = 64;
 
@@ -248,6 +251,15 @@ impl<A: Addr> Addresses<A> {
         is_home || core.peers.get(slot).is_some_and(|peer| peer.config.roams)
     }
 
+    /// Notes whether a segment of the peer in a slot came from the address where it is reached.
+    #[inline]
+    pub(super) fn note_home(&self, slot: u32, from: A, peers: &mut Peers) {
+        let is_home = self.of(slot) == Some(from);
+        if let Some(peer) = peers.get_mut(slot) {
+            peer.is_home = is_home;
+        }
+    }
+
     /// Whether a segment from an address may be one that was predicted.
     #[inline]
     pub(super) fn is_continued_from(&self, from: A) -> bool {
@@ -394,14 +406,19 @@ impl<A: Addr> Addresses<A> {
 }
 
 impl Core {
-    /// Whether a peer that was accepted as an unknown one may be at another address from here on: it has no sessions, and
-    /// starts one, or asks whether it is heard.
-    pub(super) fn may_move(&self, slot: u32, body: &Body<'_>) -> bool {
-        let is_idle = |peer: &PeerState| {
-            peer.origin == Origin::Accepted && peer.imports == 0 && peer.exports == 0
+    /// Whether a peer that was accepted as an unknown one may be at another address from here on, since it starts a
+    /// session there or asks whether it is heard: it has no sessions, or it started anew on its host and nothing comes
+    /// from its old port.
+    pub(super) fn may_move(&self, slot: u32, body: &Body<'_>, is_same_host: bool) -> bool {
+        let Some(peer) = self.peers.get(slot) else {
+            return false;
         };
-        matches!(body, Body::Data(_) | Body::CancelBySender(_))
-            && self.peers.get(slot).is_some_and(is_idle)
+        let is_idle = peer.imports == 0 && peer.exports == 0;
+        let has_left =
+            is_same_host && self.node.now >= peer.home_heard + peer.timeout().max(MIN_ABSENCE);
+        peer.origin == Origin::Accepted
+            && matches!(body, Body::Data(_) | Body::CancelBySender(_))
+            && (is_idle || has_left)
     }
 }
 

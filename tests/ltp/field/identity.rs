@@ -294,6 +294,22 @@ fn two_strangers_behind_one_address_are_both_received() {
     }
 }
 
+/// Its program was ended in the middle of a block and started again, on a port that the system chose.
+#[test]
+fn a_stranger_that_starts_anew_at_another_port_is_answered_there_once_its_old_port_is_silent() {
+    let (old, new) = (path("192.0.2.11:40000"), path("192.0.2.11:50000"));
+    let mut alone = on_paths(&[], true);
+    alone.hear(old, "00 0b 01 00 04 00 05 41*5");
+
+    alone.hear(new, "03 0b 02 00 04 00 05 09 00 41*5");
+    assert!(!alone.sent.iter().any(|sent| sent.to == new), "at once");
+    alone.run_for(secs(2));
+    alone.hear(new, "03 0b 02 00 04 00 05 09 00 41*5");
+    alone.run_for(secs(2));
+
+    assert!(alone.sent.iter().any(|sent| sent.to == new));
+}
+
 /// Nothing is taken from anybody on the word of a datagram that anybody can send.
 #[test]
 fn a_datagram_under_another_id_from_the_address_of_a_peer_ends_no_session() {
