@@ -6,7 +6,7 @@ mod report;
 use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
-use farlink::sim::{Drawing, World};
+use farlink::sim::{Drawing, Trace, World};
 
 use crate::scenarios::{self, Scenario};
 use crate::{Failure, output};
@@ -37,15 +37,38 @@ pub(crate) struct Arguments {
     /// The seed of all random numbers
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    #[command(flatten)]
+    files: TraceFiles,
+    /// Print one JSON object per line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Where the packets of a simulated world are written.
+#[derive(Debug, clap::Args)]
+struct TraceFiles {
     /// Write the ladder to this file, as SVG
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
     /// Write all packets to this file, as pcapng; comments mark lost ones
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
-    /// Print one JSON object per line
-    #[arg(long)]
-    json: bool,
+}
+
+impl TraceFiles {
+    fn write(&self, trace: &Trace, title: String, port: u16) -> Result<(), Failure> {
+        if let Some(path) = &self.svg {
+            let drawing = Drawing {
+                title,
+                ..Drawing::default()
+            };
+            write(path, trace.svg(&drawing).as_bytes())?;
+        }
+        if let Some(path) = &self.pcap {
+            write(path, &trace.pcapng(port))?;
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -74,16 +97,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     })?;
     let mut world = World::new(arguments.seed);
     let outcome = (scenario.play)(&mut world);
-    if let Some(path) = &arguments.svg {
-        let drawing = Drawing {
-            title: format!("{name}: {}", scenario.summary),
-            ..Drawing::default()
-        };
-        write(path, world.trace().svg(&drawing).as_bytes())?;
-    }
-    if let Some(path) = &arguments.pcap {
-        write(path, &world.trace().pcapng(scenario.port))?;
-    }
+    let title = format!("{name}: {}", scenario.summary);
+    arguments.files.write(world.trace(), title, scenario.port)?;
     if arguments.json {
         report::as_json(scenario, arguments.seed, world.trace(), &outcome);
     } else {

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use farlink::Instant;
 use farlink::ltp::{Command, Cue, Event, Peer, Red, event_label};
-use farlink::sim::{Contacts, Drawing, Line, VariableDelay, World};
+use farlink::sim::{Contacts, Line, VariableDelay, World};
 use serde_json::json;
 
-use super::write;
+use super::TraceFiles;
 use crate::contact_plan::ContactPlan;
 use crate::ltp::{at_rate, retries_of, seconds, segment_len, within};
 use crate::output::{self, OutputFormat};
@@ -65,12 +65,8 @@ pub(crate) struct Arguments {
     /// Print the ladder of all packets
     #[arg(long, conflicts_with = "json")]
     ladder: bool,
-    /// Write the ladder to this file, as SVG
-    #[arg(long, value_name = "FILE")]
-    svg: Option<PathBuf>,
-    /// Write all packets to this file, as pcapng; comments mark lost ones
-    #[arg(long, value_name = "FILE")]
-    pcap: Option<PathBuf>,
+    #[command(flatten)]
+    files: TraceFiles,
     /// Print one JSON object: `event` delivery, `ok`, `octets`, `delivered_ns`, `complete_ns`, `ideal_ns`,
     /// `resent` in octets, `reports`, `reports_with_gaps`, `checkpoints_resent`, `reports_resent`, `reason`
     #[arg(long)]
@@ -103,16 +99,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let ends = link.connect(&mut world).map_err(Failure::Usage)?;
     let outcome = link.play(&mut world, ends).map_err(Failure::Usage)?;
     let trace = world.trace();
-    if let Some(path) = &arguments.svg {
-        let drawing = Drawing {
-            title: "a block over a link".into(),
-            ..Drawing::default()
-        };
-        write(path, trace.svg(&drawing).as_bytes())?;
-    }
-    if let Some(path) = &arguments.pcap {
-        write(path, &trace.pcapng(PORT))?;
-    }
+    let title = "a block over a link".into();
+    arguments.files.write(trace, title, PORT)?;
     if arguments.ladder {
         output::line(&trace.ladder());
     }
