@@ -83,7 +83,6 @@ fn a_datagram_under_another_id_from_the_socket_of_a_peer_ends_no_block() {
 }
 
 #[test]
-#[ignore = "that a receiver answers an honest stranger among a thousand from its own host is not yet kept"]
 fn a_thousand_strangers_that_said_one_thing_keep_no_newcomer_out() {
     let server = receive(&[]);
     let pacer = socket("127.0.0.1", &server);

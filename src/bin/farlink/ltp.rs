@@ -39,7 +39,8 @@ Events of recv, with --json one object per line:
   event         fields
   listening     address, engine, client
   contact       peer, rate, peer_transmits: the contact plan, in octets/s
-  peer          engine, address: an unknown engine was added
+  peer          engine, address: an unknown engine was added, or moved
+  more_peers    further engines are not named
   unknown_peer  engine, address: an unknown engine was rejected
   received      session, from, client, octets, red, green, missing, ended, file
   receiving     blocks, red, green: what is under way, every 10 s

@@ -17,7 +17,7 @@ const MAX_ACCEPTED: u32 = 1024;
 /// Unknown engines whose rejection is reported, each once.
 const MAX_REJECTIONS: usize = 16;
 /// Accepted engines that are reported, each once at an address: forgers come under many IDs.
-const MAX_REPORTS: usize = 4096;
+const MAX_REPORTS: usize = 256;
 
 /// An engine that reports which unknown engines it accepts or rejects.
 pub(super) struct PeerFilter {
@@ -68,12 +68,19 @@ impl PeerFilter {
     }
 
     fn accepted(&mut self, id: u64) {
-        let at = self.inner().peer_address(id);
-        if let Some(at) = at
-            && self.accepted.len() < MAX_REPORTS
-            && self.accepted.insert((id, at.remote))
-        {
+        let Some(at) = self.inner().peer_address(id) else {
+            return;
+        };
+        if self.accepted.len() > MAX_REPORTS || !self.accepted.insert((id, at.remote)) {
+            return;
+        }
+        if self.accepted.len() <= MAX_REPORTS {
             self.report("peer", id, at.remote, "comes from");
+        } else {
+            self.format.report(
+                || "further engines are not named".into(),
+                || json!({ "event": "more_peers" }),
+            );
         }
     }
 
