@@ -64,6 +64,19 @@ impl EndCause {
         Self::LimitExceeded { limit, max, value }
     }
 
+    /// Whether the peer did not answer: it is silent, or signals were repeated as often as the limits say.
+    #[must_use]
+    pub const fn is_unanswered(self) -> bool {
+        matches!(
+            self,
+            Self::PeerSilent(_)
+                | Self::LimitExceeded {
+                    limit: Limit::CheckpointRetries | Limit::ReportRetries,
+                    ..
+                }
+        )
+    }
+
     /// Returns the reason code for the peer.
     pub(super) const fn reason(self) -> Reason {
         match self {

@@ -17,14 +17,16 @@ use std::io;
 use std::net::UdpSocket;
 
 use bytes::Bytes;
-use derive_more::{Display, From};
+use derive_more::{Debug, Display, From};
 
 use super::sockets::new_socket;
 use super::udp::{UdpOptions, UdpStats};
 use super::{Clock, Closed, MachineFactory};
 use crate::ltp::{
-    self, Age, Config, ConfigError, Engine, Reason, RestoreError, SessionId, Side, Snapshot, Stats,
+    self, Age, Config, ConfigError, EndCause, Engine, Reason, RestoreError, SessionId, Side,
+    Snapshot, Stats,
 };
+use crate::preview::Preview;
 use crate::{BoxedMachine, Instant, Limits, Path, Proto, Seed};
 
 pub use handles::{AccessPoint, Node, Restored, Sending};
@@ -145,7 +147,7 @@ pub enum Error {
     #[from]
     Restore(RestoreError),
     /// A block was given up. What of it arrived is not known.
-    #[display("{}", failure(*peer, *session, *by, *reason))]
+    #[display("{}", failure(*peer, *session, (*by, *reason), *cause))]
     Failed {
         /// The engine ID of the peer.
         peer: u64,
@@ -153,9 +155,12 @@ pub enum Error {
         session: SessionId,
         /// Who gave up.
         by: Side,
-        /// Why.
+        /// The reason code, which one side told the other.
         reason: Reason,
+        /// Why, as far as this engine knows.
+        cause: EndCause,
         /// The block, given back.
+        #[debug("{:?}", Preview(data))]
         data: Bytes,
     },
     /// A peer has not answered a ping, however often it was repeated.
@@ -177,13 +182,13 @@ pub enum Error {
 
 impl core::error::Error for Error {}
 
-fn failure(peer: u64, block: SessionId, by: Side, reason: Reason) -> String {
-    match (by, reason) {
+fn failure(peer: u64, block: SessionId, (by, reason): (Side, Reason), cause: EndCause) -> String {
+    match (by, cause) {
         (Side::Remote, _) => format!("engine {peer} cancelled block {block}: {reason}"),
-        (Side::Local, Reason::RETRANSMISSION_LIMIT) => {
-            format!("engine {peer} does not answer, block {block} was given up: {reason}")
+        (Side::Local, cause) if cause.is_unanswered() => {
+            format!("engine {peer} does not answer, block {block} was given up: {reason} ({cause})")
         }
-        (Side::Local, _) => format!("block {block} to engine {peer} was given up: {reason}"),
+        (Side::Local, cause) => format!("block {block} to engine {peer} was given up: {cause}"),
     }
 }
 

@@ -355,6 +355,7 @@ impl Core<NodePort> {
                 session,
                 by,
                 reason,
+                cause,
                 data,
                 ..
             }) => Poll::Ready(Err(Error::Failed {
@@ -362,6 +363,7 @@ impl Core<NodePort> {
                 session,
                 by,
                 reason,
+                cause,
                 data,
             })),
             _ if self.is_over() => Poll::Ready(Err(Error::Closed)),

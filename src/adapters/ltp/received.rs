@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::ltp::{Event, Reason, SessionId, Side};
+use crate::ltp::{EndCause, Event, Reason, SessionId, Side};
 
 /// What an access point gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,8 +51,10 @@ pub enum ReceivedKind {
     Cancelled {
         /// Who cancelled.
         by: Side,
-        /// Why.
+        /// The reason code, which one side told the other.
         reason: Reason,
+        /// Why, as far as this engine knows.
+        cause: EndCause,
         /// Whether the red part was handed over before; it remains valid.
         after_delivery: bool,
     },
@@ -92,12 +94,13 @@ impl Received {
                 client,
                 by,
                 reason,
+                cause,
                 after_delivery,
-                ..
             } => {
                 let kind = ReceivedKind::Cancelled {
                     by,
                     reason,
+                    cause,
                     after_delivery,
                 };
                 (session, client, kind, Bytes::new())

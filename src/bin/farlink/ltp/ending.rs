@@ -1,6 +1,6 @@
 //! How blocks end that are not complete.
 
-use farlink::ltp::{Reason, SessionId, Side};
+use farlink::ltp::{EndCause, Limit, Reason, SessionId, Side};
 use serde_json::{Value, json};
 
 /// The command was interrupted.
@@ -16,6 +16,8 @@ pub(super) struct Cancelled {
     pub(super) peer: u64,
     pub(super) by: Side,
     pub(super) reason: Reason,
+    /// What it stands for.
+    pub(super) cause: EndCause,
     /// Why this command ended its blocks, if it did.
     pub(super) own_cause: Option<&'static str>,
 }
@@ -26,12 +28,15 @@ impl Cancelled {
         match (self.by, self.reason, self.own_cause) {
             // A service that is closed is unreachable.
             (Side::Local, Reason::USER | Reason::SYSTEM | Reason::UNREACHABLE, Some(own)) => own,
-            (Side::Local, Reason::RETRANSMISSION_LIMIT, _) => "peer_silent",
+            (Side::Local, _, _) if self.cause.is_unanswered() => "peer_silent",
             (Side::Remote, Reason::RETRANSMISSION_LIMIT, _) => "not_heard",
             (_, Reason::USER, _) => "cancelled",
             (_, Reason::UNREACHABLE, _) => "no_service",
             (_, Reason::CYCLE_LIMIT, _) => "limit_exceeded",
             (_, Reason::MISCOLORED, _) => "miscolored",
+            (Side::Local, _, _) if matches!(self.cause, EndCause::LimitExceeded { .. }) => {
+                "limit_exceeded"
+            }
             _ => "system",
         }
     }
@@ -47,8 +52,8 @@ impl Cancelled {
         }
     }
 
-    /// Returns what happened at a receiver with this limit of a block.
-    pub(super) fn text(&self, limit: usize) -> String {
+    /// Returns what happened at a receiver.
+    pub(super) fn text(&self) -> String {
         let Self {
             session,
             peer,
@@ -57,17 +62,34 @@ impl Cancelled {
         } = self;
         match (self.cause(), self.by) {
             (SHUTDOWN, _) => format!("block {session} was cancelled by Ctrl-C or SIGTERM"),
-            ("system", Side::Local) => format!(
-                "this engine cancelled block {session}: its sender is silent, or it exceeds the limit of \
-                 {limit} octets (--limit)"
-            ),
-            (_, Side::Local) => format!("this engine cancelled block {session}: {reason}"),
+            ("no_service", Side::Local) => {
+                format!("this engine cancelled block {session}: {reason}")
+            }
+            (_, Side::Local) => {
+                let (cause, option) = (self.cause, self.option());
+                format!("this engine cancelled block {session}: {cause}{option}")
+            }
             (_, Side::Remote) => format!("engine {peer} cancelled block {session}: {reason}"),
+        }
+    }
+
+    /// Returns the option that sets the limit that was exceeded, to be put behind it.
+    const fn option(&self) -> &'static str {
+        match self.cause {
+            EndCause::LimitExceeded {
+                limit: Limit::SessionOctets,
+                ..
+            } => " (--limit)",
+            _ => "",
         }
     }
 
     /// Returns the event.
     pub(super) fn object(&self) -> Value {
+        let limits = match self.cause {
+            EndCause::LimitExceeded { max, value, .. } => Some((max, value)),
+            _ => None,
+        };
         json!({
             "event": "failed",
             "session": self.session.number,
@@ -79,6 +101,8 @@ impl Cancelled {
             "cause": self.cause(),
             "code": self.reason,
             "reason": self.reason.to_string(),
+            "limit": limits.map(|(max, _)| max),
+            "value": limits.map(|(_, value)| value),
         })
     }
 }

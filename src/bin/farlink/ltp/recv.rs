@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use farlink::Seed;
 use farlink::adapters::tokio::ltp::{AccessPoint, Error, Node, NodeStats, Received, ReceivedKind};
-use farlink::ltp::{Config, Engine, Peer, Reason, SessionId, Side};
+use farlink::ltp::{Config, EndCause, Engine, Peer, Reason, SessionId, Side};
 use indicatif::DecimalBytes;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -208,8 +208,6 @@ struct BlockReceiver {
     /// Failures that may be reported before the next tick, and those that were not.
     reports: (u32, u64),
     silence: Silence,
-    /// The limit of a block, in octets.
-    limit: usize,
 }
 
 impl BlockReceiver {
@@ -236,7 +234,6 @@ impl BlockReceiver {
             stored: 0,
             reports: (MAX_REPORTS, 0),
             silence: Silence::new(2 * arguments.peer_options.owlt),
-            limit: arguments.limit,
         })
     }
 
@@ -298,8 +295,9 @@ impl BlockReceiver {
             ReceivedKind::Cancelled {
                 by,
                 reason,
+                cause,
                 after_delivery,
-            } => return self.cancelled(session, by, reason, after_delivery),
+            } => return self.cancelled(session, (by, reason, cause), after_delivery),
             _ => return Ok(None),
         };
         let fragment = Fragment {
@@ -325,13 +323,12 @@ impl BlockReceiver {
     fn cancelled(
         &mut self,
         session: SessionId,
-        by: Side,
-        reason: Reason,
+        (by, reason, cause): (Side, Reason, EndCause),
         after_delivery: bool,
     ) -> Result<Option<bool>, Failure> {
         // A block of which only the end is missing was received.
         let is_unended = after_delivery || self.store.is_green(session);
-        if by == Side::Local && reason == Reason::SYSTEM && is_unended {
+        if by == Side::Local && matches!(cause, EndCause::PeerSilent(_)) && is_unended {
             return self.store_block(session);
         }
         let rest = if after_delivery {
@@ -344,10 +341,10 @@ impl BlockReceiver {
             peer: session.originator,
             by,
             reason,
+            cause,
             own_cause: self.is_interrupted.then_some(SHUTDOWN),
         };
-        let limit = self.limit;
-        let text = || format!("{}{rest}", cancelled.text(limit));
+        let text = || format!("{}{rest}", cancelled.text());
         self.report_failure(text, || cancelled.object());
         // Green segments that arrived are stored.
         self.store_block(session)?;

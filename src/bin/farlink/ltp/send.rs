@@ -313,6 +313,7 @@ impl Sender<'_> {
             peer,
             by,
             reason,
+            cause,
             ..
         } = *error
         else {
@@ -328,6 +329,7 @@ impl Sender<'_> {
             peer,
             by,
             reason,
+            cause,
             own_cause: self.end.own_cause,
         };
         let meaning = match by {
