@@ -3,6 +3,7 @@
 mod block_store;
 mod contacts;
 mod ending;
+mod flow_report;
 mod key_file;
 mod part_file;
 mod peer_addr;
@@ -53,6 +54,10 @@ Events of recv, with --json one object per line:
 Events of send:
 
   sending       address, to, at, client, octets, red, green, file
+  flow          peer, rate, window, farlink, loss: how fast blocks leave, at first
+                and when it has changed, unless --rate or --window says it
+  restarted     session: the peer allows no checkpoint before the end of a
+                red part, so the block is sent once more without
   progress      sent, claimed, red, octets, due: of all blocks together
   complete      session, octets, seconds, resent, file
   silent        peer, seconds: nothing was heard from it for so long
@@ -76,7 +81,10 @@ Events of ping:
   code          the reason code of RFC 5326, null if the session was over
   claimed       red octets that the receiver has acknowledged
   due           seconds until an answer to what was sent last can be here
-  resent        octets that were sent again";
+  resent        octets that were sent again
+  rate, window  octets/s, and octets sent and not reported at most; or null
+  farlink       whether the peer is an engine of this kind, which tells its window
+  loss          the share that was lost before the latest reduction, or null";
 
 /// The Licklider Transmission Protocol over UDP (RFC 5326, RFC 7122).
 #[derive(Debug, Subcommand)]

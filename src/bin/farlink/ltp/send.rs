@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::ending::{Cancelled, PLAN_OVER, SHUTDOWN};
+use super::flow_report::FlowReport;
 use super::interrupt::Interrupt;
 use super::source::Source;
 use super::target::{Target, is_port_closed};
@@ -75,13 +76,18 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let access_point = node
         .open(arguments.client)
         .map_err(|error| super::failure_of(&error))?;
+    let (peer, light) = (target.to.engine, connected.light);
+    let is_free = target.rate.is_none()
+        && arguments.window.is_none()
+        && target.peer_options.contacts.is_none();
     let mut sender = Sender {
         arguments,
         format,
         node: &node,
         access_point,
         address: connected.address,
-        transfer: Transfer::new(format, target.to.engine, connected.light),
+        transfer: Transfer::new(format, peer, light),
+        flow: is_free.then(|| FlowReport::begin(format, &node, peer, light)),
         waiting: sources,
         reading: None,
         blocks: JoinSet::new(),
@@ -148,6 +154,8 @@ struct Sender<'a> {
     access_point: AccessPoint,
     address: SocketAddr,
     transfer: Transfer,
+    /// The flow, if it is left to the engine.
+    flow: Option<FlowReport>,
     waiting: VecDeque<Source>,
     /// The file that is being read.
     reading: Option<Reading>,
@@ -184,7 +192,7 @@ impl Sender<'_> {
                     let ended = ended.map_err(|error| Failure::Protocol(error.to_string()))?;
                     self.report(ended)?;
                 }
-                _ = tick.tick() => self.transfer.check(&self.node.stats()),
+                _ = tick.tick() => self.check(),
                 is_closed = &mut port_check, if !is_port_checked && self.transfer.is_quiet() => {
                     is_port_checked = true;
                     if is_closed {
@@ -206,6 +214,13 @@ impl Sender<'_> {
             return Err(Failure::Reported);
         }
         Ok(())
+    }
+
+    fn check(&mut self) {
+        self.transfer.check(&self.node.stats());
+        if let Some(flow) = &mut self.flow {
+            flow.check(self.node);
+        }
     }
 
     /// Returns the next file to send, if there is room for it.
@@ -283,16 +298,20 @@ impl Sender<'_> {
             Err(error) => return self.report_error(&error),
         };
         self.end.close_timeout = CLOSE_TIMEOUT;
+        self.check();
         let resent = self.transfer.resent(&self.node.stats());
+        let flow = self.flow.as_ref().map(|flow| flow.level(self.node));
+        let level = flow
+            .as_ref()
+            .map_or(String::new(), |level| format!(", at the end with {level}"));
         // More than a bad line loses by itself: a queue or a buffer on the way overflowed.
-        let is_free = self.arguments.target.rate.is_none() && self.arguments.window.is_none();
-        let advice = if is_free && resent > len / 3 {
+        let advice = if flow.is_some() && resent > len / 3 {
             "; --rate with the rate of the line would avoid most of them"
         } else {
             ""
         };
         self.format.report(
-            || format!("block {session} of {len} octets is complete after {seconds:.2} s, {resent} octets were sent again{advice}"),
+            || format!("block {session} of {len} octets is complete after {seconds:.2} s, {resent} octets were sent again{level}{advice}"),
             || {
                 json!({
                     "event": "complete",
