@@ -62,6 +62,7 @@ Events of send:
   complete      session, octets, seconds, resent, file
   silent        peer, seconds: nothing was heard from it for so long
   unreachable   peer, at: its host says that no program has the port
+  unsent        at, count: the system refuses to send there
   contact, failed, error    as above
 
 Events of ping:

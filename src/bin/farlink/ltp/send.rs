@@ -76,18 +76,15 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let access_point = node
         .open(arguments.client)
         .map_err(|error| super::failure_of(&error))?;
-    let (peer, light) = (target.to.engine, connected.light);
-    let is_free = target.rate.is_none()
-        && arguments.window.is_none()
-        && target.peer_options.contacts.is_none();
     let mut sender = Sender {
         arguments,
         format,
         node: &node,
         access_point,
+        transfer: Transfer::new(format, target, &connected),
         address: connected.address,
-        transfer: Transfer::new(format, peer, light),
-        flow: is_free.then(|| FlowReport::begin(format, &node, peer, light)),
+        light: connected.light,
+        flow: None,
         waiting: sources,
         reading: None,
         blocks: JoinSet::new(),
@@ -153,8 +150,10 @@ struct Sender<'a> {
     node: &'a Node,
     access_point: AccessPoint,
     address: SocketAddr,
+    /// Light times to the peer and back.
+    light: Duration,
     transfer: Transfer,
-    /// The flow, if it is left to the engine.
+    /// The flow from the first block on, if it is left to the engine.
     flow: Option<FlowReport>,
     waiting: VecDeque<Source>,
     /// The file that is being read.
@@ -254,6 +253,11 @@ impl Sender<'_> {
                 })
             },
         );
+        let is_given = target.rate.or(self.arguments.window).is_some()
+            || target.peer_options.contacts.is_some();
+        if !is_given && self.flow.is_none() {
+            self.flow = Some(FlowReport::begin(self.format, self.node, to, self.light));
+        }
         let started = self.access_point.start(to, data, Red::Octets(red)).await;
         let sending = started.map_err(|error| super::failure_of(&error))?;
         let progress = self.transfer.begin(red, len);

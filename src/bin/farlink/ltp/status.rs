@@ -114,6 +114,8 @@ pub(super) fn span(duration: Duration) -> String {
     let whole = Duration::from_secs_f64(seconds).as_secs();
     match (whole / 3600, whole / 60 % 60, whole % 60) {
         (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, 0) => format!("{minutes} min"),
+        (hours, 0, _) if hours > 0 => format!("{hours} h"),
         (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
         (hours, minutes, _) => format!("{hours} h {minutes} min"),
     }
@@ -130,5 +132,6 @@ mod tests {
         assert_eq!(said(11.6), "12 s");
         assert_eq!(said(723.2), "12 min 3 s");
         assert_eq!(said(79_260.0), "22 h 1 min");
+        assert_eq!((said(600.0), said(7200.4)), ("10 min".into(), "2 h".into()));
     }
 }

@@ -1,6 +1,7 @@
 //! How far blocks have got, and whether the peer is heard.
 
 use alloc::sync::Arc;
+use core::net::SocketAddr;
 use core::time::Duration;
 use std::sync::{Mutex, PoisonError};
 
@@ -11,6 +12,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::status::{Silence, StatusLine, span};
+use super::target::{Connected, Target};
 use crate::output::OutputFormat;
 
 /// What is too short to be shown, and how long nothing is heard before the port of the peer is checked.
@@ -54,6 +56,7 @@ pub(super) struct Transfer {
     format: OutputFormat,
     status: StatusLine,
     peer: u64,
+    address: SocketAddr,
     /// Light times to the peer and back.
     light: Duration,
     blocks: Vec<Arc<BlockProgress>>,
@@ -61,6 +64,10 @@ pub(super) struct Transfer {
     /// When the last octets left.
     sent_at: Instant,
     silence: Silence,
+    /// When a peer that was heard is given up.
+    limit: Duration,
+    /// Whether it was told that the system sends nothing.
+    is_unsent_reported: bool,
     /// Octets sent again for blocks that are over.
     resent: u64,
 }
@@ -73,17 +80,20 @@ const NOTHING: Progress = Progress {
 };
 
 impl Transfer {
-    pub(super) fn new(format: OutputFormat, peer: u64, light: Duration) -> Self {
-        let now = Instant::now();
+    pub(super) fn new(format: OutputFormat, target: &Target, connected: &Connected) -> Self {
+        let (now, light) = (Instant::now(), connected.light);
         Self {
             format,
             status: StatusLine::new(format),
-            peer,
+            peer: target.to.engine,
+            address: connected.address,
             light,
             blocks: Vec::new(),
             last: NOTHING,
             sent_at: now,
             silence: Silence::new(light),
+            limit: target.peer_options.silence,
+            is_unsent_reported: false,
             resent: 0,
         }
     }
@@ -146,6 +156,7 @@ impl Transfer {
         let text = self.text();
         self.status.show(|| text);
         self.report_silence(stats);
+        self.report_unsent(stats);
     }
 
     fn total(&self) -> Progress {
@@ -192,9 +203,31 @@ impl Transfer {
         };
         let (peer, seconds) = (self.peer, silence.as_secs());
         self.format.report_failure(
-            || format!("nothing heard from engine {peer} for {}", span(silence)),
+            || {
+                let until = if self.silence.is_unbroken() {
+                    String::new()
+                } else {
+                    format!(", trying until {}", span(self.limit))
+                };
+                format!(
+                    "nothing heard from engine {peer} for {}{until}",
+                    span(silence)
+                )
+            },
             || json!({ "event": "silent", "peer": peer, "seconds": seconds }),
         );
+    }
+
+    /// Reports once that the system refuses to send, as it does to addresses that it has no way to.
+    fn report_unsent(&mut self, stats: &NodeStats) {
+        let (unsent, at) = (stats.udp.unsent, self.address);
+        if unsent > 0 && !self.is_unsent_reported {
+            self.is_unsent_reported = true;
+            self.format.report_failure(
+                || format!("the system refuses to send to {at}, datagrams so far: {unsent}"),
+                || json!({ "event": "unsent", "at": at.to_string(), "count": unsent }),
+            );
+        }
     }
 
     /// Returns what is known of a block that was given up here.
