@@ -87,10 +87,11 @@ impl Silence {
     }
 
     /// Takes the number of segments that were heard, and returns how long there was silence if that is to be
-    /// reported. Where nothing is awaited, there is none.
+    /// reported, which is once. Where nothing is awaited, there is none.
     pub(super) fn check(&mut self, heard: u64, is_awaited: bool) -> Option<Duration> {
         if heard != self.heard || !is_awaited {
-            (self.since, self.heard, self.is_reported) = (Instant::now(), heard, false);
+            self.is_reported &= heard == self.heard;
+            (self.since, self.heard) = (Instant::now(), heard);
         }
         let silence = self.since.elapsed();
         let is_due = silence >= self.limit && !self.is_reported;

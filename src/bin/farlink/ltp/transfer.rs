@@ -61,7 +61,8 @@ pub(super) struct Transfer {
     light: Duration,
     blocks: Vec<Arc<BlockProgress>>,
     last: Progress,
-    /// When the last octets left.
+    /// When the first octets left, and when the last ones did or a report came, which repairs follow.
+    begun: Option<Instant>,
     sent_at: Instant,
     silence: Silence,
     /// When a peer that was heard is given up.
@@ -90,6 +91,7 @@ impl Transfer {
             light,
             blocks: Vec::new(),
             last: NOTHING,
+            begun: None,
             sent_at: now,
             silence: Silence::new(light),
             limit: target.peer_options.silence,
@@ -127,17 +129,21 @@ impl Transfer {
 
     /// Tells whether nothing was ever heard of the peer, though it had time to answer.
     pub(super) fn is_quiet(&self) -> bool {
-        self.silence.is_unbroken() && self.last.sent > 0 && self.sent_at.elapsed() >= QUIET
+        let has_begun = |begun: Instant| begun.elapsed() >= self.light + QUIET;
+        self.silence.is_unbroken() && self.begun.is_some_and(has_begun)
     }
 
     /// Shows what has changed.
     pub(super) fn check(&mut self, stats: &NodeStats) {
         let now = Instant::now();
         let total = self.total();
-        if total.sent != self.last.sent || total.claimed == total.red {
+        let has_changed = total != self.last;
+        if has_changed || total.claimed == total.red {
             self.sent_at = now;
         }
-        let has_changed = total != self.last;
+        if total.sent > 0 {
+            self.begun.get_or_insert(now);
+        }
         self.last = total;
         if self.format.is_json() && total.sent > 0 && (has_changed || self.status.is_due()) {
             self.status.rest();
@@ -155,7 +161,8 @@ impl Transfer {
         }
         let text = self.text();
         self.status.show(|| text);
-        self.report_silence(stats);
+        // Before the end of its red part, a block may draw no answer.
+        self.report_silence(stats, !has_changed);
         self.report_unsent(stats);
     }
 
@@ -195,8 +202,8 @@ impl Transfer {
         format!("{sent} of {len} sent, {claimed} of {red} claimed{answer}")
     }
 
-    fn report_silence(&mut self, stats: &NodeStats) {
-        let is_awaited = self.last.sent > 0 && self.held() > 0;
+    fn report_silence(&mut self, stats: &NodeStats, is_resting: bool) {
+        let is_awaited = is_resting && self.last.sent > 0 && self.held() > 0;
         let heard = stats.engine.segments_received;
         let Some(silence) = self.silence.check(heard, is_awaited) else {
             return;
