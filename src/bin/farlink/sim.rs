@@ -100,9 +100,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let title = format!("{name}: {}", scenario.summary);
     arguments.files.write(world.trace(), title, scenario.port)?;
     if arguments.json {
-        report::as_json(scenario, arguments.seed, world.trace(), &outcome);
+        report::as_json(&scenario, arguments.seed, world.trace(), &outcome);
     } else {
-        report::as_text(scenario, arguments.seed, world.trace(), &outcome);
+        report::as_text(&scenario, arguments.seed, world.trace(), &outcome);
     }
     match outcome {
         Ok(_) => Ok(()),
@@ -115,10 +115,10 @@ fn list(as_json: bool) {
     let width = scenarios::all().map(|scenario| scenario.name.len()).max();
     let width = width.unwrap_or_default();
     for scenario in scenarios::all() {
-        let Scenario { name, summary, .. } = scenario;
         if as_json {
-            output::json(&report::scenario(scenario, None));
+            output::json(&report::scenario(&scenario, None));
         } else {
+            let Scenario { name, summary, .. } = scenario;
             output::line(&format!("{name:width$}  {summary}"));
         }
     }
