@@ -46,10 +46,8 @@ pub(crate) struct LinkState {
 impl ContactPlan {
     /// Reads a contact plan at `now`, in seconds since 1970.
     pub(crate) fn read(path: &Path, now: i64) -> Result<Self, Failure> {
-        let fault =
-            |error: &dyn core::fmt::Display| Failure::Usage(format!("{}: {error}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(|error| fault(&error))?;
-        Self::parse(&text, now).map_err(|error| fault(&error))
+        let text = std::fs::read_to_string(path).map_err(|error| Failure::file(path, error))?;
+        Self::parse(&text, now).map_err(|error| Failure::file(path, error))
     }
 
     fn parse(text: &str, now: i64) -> Result<Self, String> {

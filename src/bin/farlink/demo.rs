@@ -30,14 +30,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    fs::create_dir_all(&arguments.out)
-        .map_err(|error| Failure::Usage(format!("{}: {error}", arguments.out.display())))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::Protocol(format!("no runtime: {error}")))?;
-    runtime.block_on(async {
+    fs::create_dir_all(&arguments.out).map_err(|error| Failure::file(&arguments.out, error))?;
+    crate::block_on(2, async {
         cotp::show(arguments).await?;
         output::line("");
         ltp::show(arguments).await

@@ -99,15 +99,10 @@ pub(crate) enum Command {
 
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
     // Files are written in this thread, while a worker drives the node.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::Protocol(format!("no runtime: {error}")))?;
     match command {
-        Command::Recv(arguments) => runtime.block_on(recv::run(&arguments)),
-        Command::Send(arguments) => runtime.block_on(send::run(&arguments)),
-        Command::Ping(arguments) => runtime.block_on(ping::run(&arguments)),
+        Command::Recv(arguments) => crate::block_on(1, recv::run(&arguments)),
+        Command::Send(arguments) => crate::block_on(1, send::run(&arguments)),
+        Command::Ping(arguments) => crate::block_on(1, ping::run(&arguments)),
     }
 }
 
@@ -303,15 +298,15 @@ fn bind(address: SocketAddr, config: Config, factory: EngineFactory) -> Result<N
     };
     Node::bind(address, options).map_err(|error| match error {
         Error::Io(error) => Failure::Protocol(format!("{address}: {error}")),
-        error => failure_of(&error),
+        error => failure_of(error),
     })
 }
 
 /// Returns wrong usage for what an engine refuses, and a failure for all else.
-fn failure_of(error: &Error) -> Failure {
+fn failure_of(error: Error) -> Failure {
     match error {
         Error::Refused(_) | Error::Config(_) => Failure::Usage(error.to_string()),
-        _ => Failure::Protocol(error.to_string()),
+        _ => Failure::protocol(error),
     }
 }
 

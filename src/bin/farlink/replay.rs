@@ -1,6 +1,5 @@
 //! `farlink replay`: replays a recording and compares each call.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use farlink::record::{
@@ -138,7 +137,7 @@ fn write_redacted(recording: &[u8], out: &Path, files: &[PathBuf]) -> Result<(),
     }
     let redacted = redact(recording)
         .map_err(|error| Failure::Protocol(format!("{}: {error}", name(files))))?;
-    fs::write(out, redacted).map_err(|error| Failure::Usage(format!("{}: {error}", out.display())))
+    output::write_file(out, redacted)
 }
 
 /// The result of a replay.

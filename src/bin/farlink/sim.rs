@@ -3,7 +3,7 @@
 mod link;
 mod report;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use farlink::sim::{Drawing, Trace, World};
@@ -62,10 +62,10 @@ impl TraceFiles {
                 title,
                 ..Drawing::default()
             };
-            write(path, trace.svg(&drawing).as_bytes())?;
+            output::write_file(path, trace.svg(&drawing))?;
         }
         if let Some(path) = &self.pcap {
-            write(path, &trace.pcapng(port))?;
+            output::write_file(path, trace.pcapng(port))?;
         }
         Ok(())
     }
@@ -122,9 +122,4 @@ fn list(as_json: bool) {
             output::line(&format!("{name:width$}  {summary}"));
         }
     }
-}
-
-fn write(path: &Path, octets: &[u8]) -> Result<(), Failure> {
-    std::fs::write(path, octets)
-        .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
 }

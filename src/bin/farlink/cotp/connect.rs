@@ -98,7 +98,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         outcome = transfer(&arguments, format, data, connection, &mut counters) => outcome,
         () = interrupt.wait() => Err(broken("interrupted".into())),
     };
-    super::closed(format, NUMBER, &counters, outcome.as_ref().err());
+    super::closed(format, NUMBER, counters, outcome.as_ref().err());
     // The error was reported as an event.
     outcome.map_err(|_| Failure::Reported)
 }

@@ -138,13 +138,9 @@ struct MessageFile {
 
 impl MessageFile {
     fn create(path: PathBuf) -> Result<Self, Failure> {
-        match File::create(&path) {
-            Ok(file) => Ok(Self {
-                file: Mutex::new(file),
-                path,
-            }),
-            Err(error) => Err(Failure::Usage(format!("{}: {error}", path.display()))),
-        }
+        let file = File::create(&path).map_err(|error| Failure::file(&path, error))?;
+        let file = Mutex::new(file);
+        Ok(Self { file, path })
     }
 
     /// Appends a message. A failure ends its connection, and is the exit status of the command.
@@ -164,10 +160,7 @@ async fn next(
     count: &mut u64,
 ) -> Result<(u64, Connection), Failure> {
     loop {
-        let arrival = listener
-            .next()
-            .await
-            .map_err(|error| Failure::Protocol(error.to_string()))?;
+        let arrival = listener.next().await.map_err(Failure::protocol)?;
         *count += 1;
         let number = *count;
         match arrival {
@@ -198,12 +191,9 @@ impl Service {
             outcome = self.take(number, &mut connection, &mut counters) => outcome,
             () = interrupt.wait() => connection.close().await,
         };
-        super::closed(self.format, number, &counters, outcome.as_ref().err());
-        match outcome {
-            Ok(()) => Ok(()),
-            // It was reported as an event.
-            Err(_) => Err(Failure::Reported),
-        }
+        super::closed(self.format, number, counters, outcome.as_ref().err());
+        // It was reported as an event.
+        outcome.map_err(|_| Failure::Reported)
     }
 
     async fn take(

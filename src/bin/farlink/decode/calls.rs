@@ -14,7 +14,7 @@ use crate::{Failure, output};
 const MAX_SHOWN: usize = 120;
 
 pub(super) fn run(file: &[u8], printer: Printer) -> Result<(), Failure> {
-    let recording = Recording::open(file).map_err(|error| super::broken(&error))?;
+    let recording = Recording::open(file).map_err(Failure::protocol)?;
     let head = recording.head();
     let mut reader = Reader {
         protocol: Protocol::of_kind(&head.kind),
@@ -27,15 +27,15 @@ pub(super) fn run(file: &[u8], printer: Printer) -> Result<(), Failure> {
         directions: BTreeMap::new(),
         last: (0, Instant::ZERO),
     };
-    let mut calls = recording.calls().map_err(|error| super::broken(&error))?;
+    let mut calls = recording.calls().map_err(Failure::protocol)?;
     let read = reader.read(&mut calls);
     reader.end();
-    read.map_err(|error| super::broken(&error))?;
+    read.map_err(Failure::protocol)?;
     if let Some(damage) = calls.damage() {
-        return Err(Failure::Protocol(damage.to_string()));
+        return Err(Failure::protocol(damage));
     }
     if let RecordingEnd::Cut { .. } = calls.end() {
-        return Err(Failure::Protocol(calls.end().to_string()));
+        return Err(Failure::protocol(calls.end()));
     }
     reader.printer.finish()
 }
@@ -182,11 +182,8 @@ impl Call {
             EntryKind::Receive { from, octets } => {
                 let (text, octets) = count(octets);
                 let text = format!("received {text} from {}", label(from));
-                (
-                    "receive",
-                    text,
-                    json!({ "from": json_of(from), "octets": octets }),
-                )
+                let fields = json!({ "from": json_of(from), "octets": octets });
+                ("receive", text, fields)
             }
             EntryKind::Restore(note) => noted("restore", note),
             EntryKind::Link(note) => noted("link", note),
@@ -201,20 +198,14 @@ impl Call {
             EntryKind::Datagrams { to, datagrams } => {
                 let octets: Vec<Value> = datagrams.iter().map(|octets| count(octets).1).collect();
                 let text = format!("sent {} datagrams to {}", datagrams.len(), label(to));
-                (
-                    "datagrams",
-                    text,
-                    json!({ "to": json_of(to), "octets": octets }),
-                )
+                let fields = json!({ "to": json_of(to), "octets": octets });
+                ("datagrams", text, fields)
             }
             EntryKind::Stream { to, octets } => {
                 let (text, octets) = count(octets);
                 let text = format!("sent {text} to {}", label(to));
-                (
-                    "stream",
-                    text,
-                    json!({ "to": json_of(to), "octets": octets }),
-                )
+                let fields = json!({ "to": json_of(to), "octets": octets });
+                ("stream", text, fields)
             }
             EntryKind::Yield => plain("yield", "yield"),
             EntryKind::Idle(deadline) => {

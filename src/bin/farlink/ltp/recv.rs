@@ -89,9 +89,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (format, out) = outputs(arguments);
     let mut receiver = BlockReceiver::new(arguments, format, out)?;
     let (node, mut followed) = start(arguments, format).await?;
-    let access_point = node
-        .open(arguments.client)
-        .map_err(|error| super::failure_of(&error))?;
+    let access_point = node.open(arguments.client).map_err(super::failure_of)?;
     let address = node.local_addr();
     let mut interrupt = Interrupt::new().await;
     format.report(

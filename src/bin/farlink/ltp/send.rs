@@ -73,9 +73,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut connected = connected.await?;
     let node = connected.node.clone();
     // A node sends only from open services.
-    let access_point = node
-        .open(arguments.client)
-        .map_err(|error| super::failure_of(&error))?;
+    let access_point = node.open(arguments.client).map_err(super::failure_of)?;
     let mut sender = Sender {
         arguments,
         format,
@@ -188,7 +186,7 @@ impl Sender<'_> {
                     self.start(name, data).await?;
                 }
                 Some(ended) = self.blocks.join_next() => {
-                    let ended = ended.map_err(|error| Failure::Protocol(error.to_string()))?;
+                    let ended = ended.map_err(Failure::protocol)?;
                     self.report(ended)?;
                 }
                 _ = tick.tick() => self.check(),
@@ -259,7 +257,7 @@ impl Sender<'_> {
             self.flow = Some(FlowReport::begin(self.format, self.node, to, self.light));
         }
         let started = self.access_point.start(to, data, Red::Octets(red)).await;
-        let sending = started.map_err(|error| super::failure_of(&error))?;
+        let sending = started.map_err(super::failure_of)?;
         let progress = self.transfer.begin(red, len);
         let block = watch_block(sending, progress, self.cancel.subscribe());
         let begun = tokio::time::Instant::now();
@@ -340,7 +338,7 @@ impl Sender<'_> {
             ..
         } = *error
         else {
-            return Err(Failure::Protocol(error.to_string()));
+            return Err(Failure::protocol(error));
         };
         self.end.failed += 1;
         // A peer that is silent gets one cancel segment.
@@ -399,9 +397,7 @@ fn read(source: Source, green: u64) -> Reading {
 /// Waits until a file was read.
 async fn has_read(reading: &mut Option<Reading>) -> Result<(String, Bytes), Failure> {
     match reading {
-        Some(reading) => reading
-            .await
-            .map_err(|error| Failure::Protocol(error.to_string()))?,
+        Some(reading) => reading.await.map_err(Failure::protocol)?,
         None => core::future::pending().await,
     }
 }
