@@ -12,6 +12,9 @@ use core::num::NonZeroU64;
 use core::time::Duration;
 use std::path::Path;
 
+use farlink::Instant;
+use farlink::ltp::Cue;
+
 use crate::Failure;
 
 /// A contact plan. Times are in seconds from the start of the command, and negative before it.
@@ -41,6 +44,20 @@ pub(crate) struct LinkState {
     /// Light times to and from the peer, where the plan has them.
     pub(crate) owlt_out: Option<Duration>,
     pub(crate) owlt_in: Option<Duration>,
+}
+
+impl LinkState {
+    /// Returns the cues that tell an engine of it, whose clock has `instant` for a time of the plan.
+    pub(crate) fn cues(self, instant: impl Fn(i64) -> Instant) -> impl Iterator<Item = Cue> {
+        let end = self.transmits.map(|(_, ends)| Cue::EndsAt(instant(ends)));
+        let own = self.transmits.map_or(Cue::MustStop, |_| Cue::MayTransmit);
+        let peer = if self.peer_transmits {
+            Cue::PeerTransmits
+        } else {
+            Cue::PeerStopped
+        };
+        end.into_iter().chain([own, peer])
+    }
 }
 
 impl ContactPlan {

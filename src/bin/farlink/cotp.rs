@@ -1,6 +1,6 @@
 //! `farlink cotp`: a server and a client on real sockets.
 
-mod connect;
+pub(crate) mod connect;
 mod listen;
 
 use core::net::SocketAddr;
@@ -91,7 +91,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 /// The messages received on a connection.
 #[derive(Debug, Clone, Copy, Default)]
-struct Counters {
+pub(crate) struct Counters {
     messages: u64,
     octets: u64,
 }

@@ -230,33 +230,13 @@ fn ip_capture(packets: &[Vec<u8>]) -> Option<Vec<u8>> {
         file.extend(field.to_le_bytes());
     }
     for packet in packets {
-        let length = match *packet.as_slice() {
-            [
-                0x45..=0x4F,
-                _,
-                high,
-                low,
-                _,
-                _,
-                _,
-                _,
-                _,
-                _,
-                _,
-                _,
-                _,
-                _,
-                _,
-                _,
-                _,
-                _,
-                _,
-                _,
-                ..,
-            ] => usize::from(u16::from_be_bytes([high, low])),
-            [0x60..=0x6F, _, _, _, high, low, ..] if packet.len() >= 40 => {
-                40 + usize::from(u16::from_be_bytes([high, low]))
-            }
+        let word = |at: usize| match packet.get(at..at + 2) {
+            Some(&[high, low]) => usize::from(u16::from_be_bytes([high, low])),
+            _ => 0,
+        };
+        let length = match (packet.first()?, packet.len()) {
+            (0x45..=0x4F, 20..) => word(2),
+            (0x60..=0x6F, 40..) => 40 + word(4),
             _ => return None,
         };
         // Ethernet pads short packets.

@@ -3,6 +3,7 @@
 mod cotp;
 mod ltp;
 
+use core::time::Duration;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -85,6 +86,13 @@ fn draw(recorded: &Path, protocol: Protocol, names: &[&str], title: &str) -> Res
         ..Drawing::default()
     };
     write_drawing(&recorded.with_extension("svg"), &trace, &drawing)
+}
+
+/// Returns how long a file took, and how fast that is.
+fn speed(size: usize, span: Duration) -> String {
+    let millions = u32::try_from(size / 1_000_000).unwrap_or(u32::MAX);
+    let rate = f64::from(millions) / span.as_secs_f64();
+    format!("{span:.2?}, {rate:.0} MB/s")
 }
 
 /// Returns random octets, equal in each run.

@@ -89,26 +89,19 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         .await
         .map_err(|error| Failure::Protocol(format!("{}: {error}", arguments.bind)))?;
     let address = listener.local_addr();
-    let mut interrupt = Interrupt::new().await;
+    let interrupt = Interrupt::new().await;
     service.format.report(
         || format!("listening on {address}"),
         || json!({ "event": "listening", "address": address.to_string() }),
     );
-    if arguments.once {
-        let mut count = 0;
-        let (number, connection) = tokio::select! {
-            arrived = next(&listener, &service, &mut count) => arrived?,
-            () = interrupt.wait() => return Err(Failure::Reported),
-        };
-        return service.serve(number, connection, interrupt).await;
-    }
-    serve_all(&listener, &service, interrupt).await
+    serve_all(&listener, &service, arguments.once, interrupt).await
 }
 
-/// Serves all connections until the command is interrupted.
+/// Serves connections until the command is interrupted, or the first one alone.
 async fn serve_all(
     listener: &Listener,
     service: &Service,
+    once: bool,
     mut interrupt: Interrupt,
 ) -> Result<(), Failure> {
     let mut count = 0;
@@ -120,10 +113,15 @@ async fn serve_all(
             () = interrupt.wait() => break,
         };
         let (service, interrupt) = (service.clone(), interrupt.clone());
-        served.spawn(async move {
-            // The error was reported as an event of this connection.
-            let _ = service.serve(number, connection, interrupt).await;
-        });
+        let serving = async move { service.serve(number, connection, interrupt).await };
+        if once {
+            return serving.await;
+        }
+        // An error is reported as an event of the connection.
+        served.spawn(serving);
+    }
+    if once {
+        return Err(Failure::Reported);
     }
     // Each is interrupted too.
     while served.join_next().await.is_some() {}

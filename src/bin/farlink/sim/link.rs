@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::path::PathBuf;
 
 use farlink::Instant;
-use farlink::ltp::{Command, Cue, Event, Peer, Red, event_label};
+use farlink::ltp::{Command, Event, Peer, Red, event_label};
 use farlink::sim::{Contacts, Line, VariableDelay, World};
 use serde_json::json;
 
@@ -203,16 +203,8 @@ impl Link<'_> {
             let state = plan.state_at(own, id, time);
             let peer = self.peer(id, time);
             let mut commands = vec![Command::ChangePeer(id, Box::new(peer))];
-            let mut contact = |cue| commands.push(Command::Contact(id, cue));
-            if let Some((_, ends)) = state.transmits {
-                contact(Cue::EndsAt(seconds_from_start(ends)));
-            }
-            contact(state.transmits.map_or(Cue::MustStop, |_| Cue::MayTransmit));
-            contact(if state.peer_transmits {
-                Cue::PeerTransmits
-            } else {
-                Cue::PeerStopped
-            });
+            let cues = state.cues(seconds_from_start);
+            commands.extend(cues.map(|cue| Command::Contact(id, cue)));
             for told in commands {
                 command(world, node, told)?;
             }
