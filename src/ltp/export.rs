@@ -443,7 +443,7 @@ impl Sending {
         repair.guard = None;
         let tries = cx.late.tries(repair.guard_tries);
         repair.guard_tries = tries.saturating_add(1);
-        if tries >= cx.peer.config.checkpoint_retries {
+        if tries >= cx.peer.config.limits.checkpoint_retries {
             return Outcome::Failed(cx.unanswered(Limit::CheckpointRetries));
         }
         if is_claimed {
@@ -508,7 +508,7 @@ impl Sending {
             late => late,
         };
         checkpoint.tries = late.tries(checkpoint.tries);
-        if checkpoint.tries > cx.peer.config.checkpoint_retries {
+        if checkpoint.tries > cx.peer.config.limits.checkpoint_retries {
             return Outcome::Failed(cx.unanswered(Limit::CheckpointRetries));
         }
         cx.peer.line.exchanged(false);
@@ -551,7 +551,7 @@ impl<A: Addr> Engine<A> {
         if red > len {
             return Err(Error::RedTooLong { red, len });
         }
-        let limit = self.core.node.config.export_octets;
+        let limit = self.core.node.config.limits.export_octets;
         if octets > limit {
             return Err(Error::TooLong { len: octets, limit });
         }
