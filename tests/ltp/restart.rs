@@ -5,7 +5,6 @@ use core::ops::Range;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use bytes::Bytes;
 use farlink::ltp::{
     Age, Body, Claims, Color, Config, Cue, Data, Engine, Error, Event, Flow, Peer, Red, Report,
     RestoreError, Segment, Service, SessionId, Snapshot,
@@ -30,7 +29,7 @@ struct Node {
     /// What the application has: a red part of a scattered service as one that was received.
     events: Vec<Event>,
     /// What a scattered service gave.
-    given: BTreeMap<SessionId, BTreeMap<u64, Bytes>>,
+    given: BTreeMap<SessionId, Vec<u8>>,
     lives: u64,
     up_at: Instant,
     deadline: Option<Instant>,
@@ -103,7 +102,10 @@ impl Node {
                 data,
                 ..
             } => {
-                self.given.entry(session).or_default().insert(offset, data);
+                let block = self.given.entry(session).or_default();
+                let start = usize::try_from(offset).unwrap();
+                block.resize(block.len().max(start + data.len()), 0);
+                block[start..start + data.len()].copy_from_slice(&data);
             }
             Event::RedPart {
                 session,
@@ -112,11 +114,11 @@ impl Node {
                 ..
             } => {
                 self.engine.as_mut().unwrap().stored(now, session).unwrap();
-                let runs = self.given[&session].values();
+                let data = self.given[&session].clone().into();
                 self.events.push(Event::Received {
                     session,
                     client,
-                    data: runs.flatten().copied().collect(),
+                    data,
                     ends_block,
                 });
             }
