@@ -501,6 +501,16 @@ faces! {
             });
         }
 
+        /// Acknowledges the red part that [`ReceivedKind::RedPart`](super::ReceivedKind::RedPart) told of: all that was
+        /// given of it is stored.
+        ///
+        /// # Errors
+        ///
+        /// No red part of the session waits for this.
+        pub fn stored(&self, session: SessionId) -> Result<(), Error> {
+            self.0.node.command(Command::Stored(session))
+        }
+
         /// Cancels the reception of a block (RFC 5326 section 4.2).
         ///
         /// # Errors
