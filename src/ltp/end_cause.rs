@@ -105,7 +105,7 @@ impl fmt::Display for EndCause {
             Self::Peer => f.write_str("cancelled by the peer"),
             Self::Application => f.write_str("cancelled by the application"),
             Self::PeerRemoved => f.write_str("peer removed"),
-            Self::PeerSilent(span) => write!(f, "peer silent for {span:?}"),
+            Self::PeerSilent(span) => write!(f, "peer silent for {span:.1?}"),
             Self::LimitExceeded { limit, max, value } => {
                 write!(f, "{value} exceeds the limit of {max} {limit}")
             }
