@@ -120,7 +120,7 @@ pub fn interfaces<M: SendMachine + Machine<Addr = Hop>>(
 fn start<M: SendMachine>(
     runtime: &Arc<dyn Runtime>,
     machine: M,
-    carrier: Box<dyn Carrier<M::Addr>>,
+    carrier: Box<dyn Carrier<M>>,
     options: DriverOptions<M>,
 ) -> (Commands<M>, Events<M>) {
     let setup = Setup {

@@ -3,22 +3,17 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::future::Future;
-use core::num::NonZeroUsize;
 use core::panic::AssertUnwindSafe;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker, ready};
 use std::panic::{catch_unwind, resume_unwind};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::Clock;
-use super::event_loop::{
-    AddrOf, Carrier, CarrierOf, Core, Drained, Input, OCTETS, Phase, Port, SENDS, Step, Turn,
-};
+use super::event_loop::{Carrier, CarrierOf, Core, Io, Phase, Port};
 use super::runtime::{Runtime, Timer};
-use super::scratch;
 use super::waiters::WaitStatus;
-use crate::{Instant, Limits, Link, Machine as _, Transmit};
+use crate::{Instant, Limits};
 
 /// Turns in a row before the driver lets other tasks of its runtime run.
 const TURNS: usize = 32;
@@ -43,15 +38,17 @@ pub(crate) struct Setup {
 
 /// A machine, shared between its driver and its handles.
 pub(crate) struct Shared<P: Port> {
-    /// Never locked over a system call.
     state: Mutex<State<P>>,
+    /// Held by whoever waits for the other lock. A mutex is not fair: a driver with much to do would take it
+    /// again and again, so now and then it waits for those who wait.
+    entrance: Mutex<()>,
     runtime: Arc<dyn Runtime>,
     clock: Clock,
 }
 
 struct State<P: Port> {
     core: Core<P>,
-    /// None while somebody takes a turn, and once the driver is gone.
+    /// None once the driver is gone.
     carrier: Option<Box<CarrierOf<P>>>,
     /// The driver's. None until its first poll.
     waker: Option<Waker>,
@@ -60,7 +57,9 @@ struct State<P: Port> {
     /// When the driver's timer fires, or will be set to fire.
     armed: Option<Instant>,
     callers_drive: bool,
-    /// The machine, the port or the carrier panicked.
+    /// Somebody takes a turn, or panicked in it.
+    is_turn: bool,
+    /// The machine or the port panicked.
     is_broken: bool,
 }
 
@@ -71,7 +70,7 @@ impl<P: Port> Shared<P> {
         setup: Setup,
         port: P,
         machine: P::Machine,
-        carrier: Box<dyn Carrier<AddrOf<P>>>,
+        carrier: Box<dyn Carrier<P::Machine>>,
     ) -> Arc<Self> {
         let (shared, driver) = Self::prepare(runtime, setup, port, machine, carrier);
         runtime.spawn(Box::pin(driver));
@@ -83,9 +82,10 @@ impl<P: Port> Shared<P> {
         runtime: &Arc<dyn Runtime>,
         setup: Setup,
         port: P,
-        machine: P::Machine,
-        mut carrier: Box<dyn Carrier<AddrOf<P>>>,
+        mut machine: P::Machine,
+        mut carrier: Box<dyn Carrier<P::Machine>>,
     ) -> (Arc<Self>, Driver<P>) {
+        carrier.begin(setup.clock.at(runtime.now()), &mut machine);
         report!(
             debug,
             machine = core::any::type_name::<P::Machine>(),
@@ -98,18 +98,18 @@ impl<P: Port> Shared<P> {
         let shared = Arc::new(Self {
             state: Mutex::new(State {
                 core: Core::new(port, machine, limits),
-                carrier: None,
+                carrier: Some(carrier),
                 waker: None,
                 is_woken: true,
                 armed: None,
                 callers_drive: runtime.callers_drive(),
+                is_turn: false,
                 is_broken: false,
             }),
+            entrance: Mutex::new(()),
             runtime: Arc::clone(runtime),
             clock: setup.clock,
         });
-        carrier.begin(&mut &*shared);
-        shared.lock().carrier = Some(carrier);
         let driver = Driver {
             shared: Arc::clone(&shared),
             timer: None,
@@ -138,14 +138,11 @@ impl<P: Port> Shared<P> {
         &self,
         act: impl FnOnce(&mut Core<P>, Instant) -> T,
     ) -> Result<T, Closed> {
-        let (result, sends) = self.enter_as_caller(|state| {
-            let result = state.act(|core| act(core, self.now()));
-            (result, state.leave())
-        })?;
-        if sends {
-            self.turn(false, None)?;
-        }
-        Ok(result)
+        self.enter(|state, now| {
+            let result = state.act(|core| act(core, now));
+            state.leave(now);
+            result
+        })
     }
 
     /// Waits in `line` until `look` is ready. `look` runs for everybody that was woken and is told how
@@ -164,162 +161,43 @@ impl<P: Port> Shared<P> {
         }
     }
 
-    /// Locks, acts, unlocks, wakes.
-    fn enter<T>(&self, act: impl FnOnce(&mut State<P>) -> T) -> Result<T, Closed> {
+    fn enter<T>(&self, act: impl FnOnce(&mut State<P>, Instant) -> T) -> Result<T, Closed> {
         let mut state = self.lock();
         if state.is_broken {
             return Err(Closed);
         }
-        let result = act(&mut state);
-        let woken = state.core.wakes.take();
-        drop(state);
-        woken.wake();
-        Ok(result)
-    }
-
-    /// Enters for a handle, whose own panics go on.
-    fn enter_as_caller<T>(&self, act: impl FnOnce(&mut State<P>) -> T) -> Result<T, Closed> {
-        let result = self.guard(|| self.enter(act));
-        result.unwrap_or_else(|panic| resume_unwind(panic))
-    }
-
-    /// Does what may panic. If it does, everybody finds the connection closed.
-    fn guard<T>(&self, act: impl FnOnce() -> T) -> thread::Result<T> {
-        let result = catch_unwind(AssertUnwindSafe(act));
+        // Under the lock: the machine sees time go on from call to call.
+        let now = self.now();
+        let result = catch_unwind(AssertUnwindSafe(|| act(&mut state, now)));
         if result.is_err() {
             report!(error, "a machine panicked");
-            // Broken already if it panics again.
-            let _ = self.enter(|state| {
-                state.is_broken = true;
-                state.core.wakes.everybody();
-                state.call_driver();
-            });
+            state.is_broken = true;
+            state.core.wakes.everybody();
+            state.call_driver();
         }
-        result
+        let woken = state.core.wakes.take();
+        let is_turn = state.is_turn;
+        drop(state);
+        woken.wake();
+        result.or_else(|panic| {
+            // A machine that panics in a turn is no fault of whoever takes the turn.
+            if is_turn {
+                return Err(Closed);
+            }
+            resume_unwind(panic)
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State<P>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes a turn unless somebody does: drains the machine and, if it `looks`, looks at the inputs. Returns
-    /// whether another is due at once. The driver gives its waker.
-    ///
-    /// A machine that panics in a turn is no fault of whoever takes it.
-    fn turn(&self, looks: bool, driver: Option<&Waker>) -> Result<bool, Closed> {
-        let mut replaced = None;
-        let begun = self.enter(|state| {
-            if let Some(waker) = driver {
-                replaced = state.waker.replace(waker.clone());
-                state.is_woken = false;
+        let state = match self.state.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                let _waiting = self.entrance.lock();
+                self.state.lock()
             }
-            state.begin(looks)
-        });
-        let Some((mut carrier, waker, limits)) = begun? else {
-            return Ok(false);
+            Err(TryLockError::Poisoned(poisoned)) => Err(poisoned),
+            Ok(state) => Ok(state),
         };
-        let mut tx = Transmit::with_memory(limits, scratch::take());
-        let outcome = self.guard(|| self.drive(&mut *carrier, (&waker, looks), &mut tx));
-        scratch::give(tx.take_memory());
-        outcome.unwrap_or(Err(Closed))?;
-        // Dropped outside the lock if the driver was stopped meanwhile.
-        let mut carrier = Some(carrier);
-        self.enter(|state| {
-            if state.core.phase != Phase::Gone {
-                state.carrier = carrier.take();
-            }
-            if driver.is_none() {
-                state.call_if_needed();
-            }
-            state.core.is_busy || state.core.is_dirty
-        })
-    }
-
-    fn drive(
-        &self,
-        carrier: &mut CarrierOf<P>,
-        (waker, looks): (&Waker, bool),
-        tx: &mut Transmit<AddrOf<P>>,
-    ) -> Result<(), Closed> {
-        if self.enter(|state| state.core.is_over())? {
-            carrier.finish(self.now());
-            let is_any = self.read_inputs(carrier, waker, false);
-            return self.enter(|state| state.core.finish(carrier, is_any));
-        }
-        let drained = self.drain(carrier, waker, tx)?;
-        let may_read = self.enter(|state| {
-            let is_over = state.core.ends_by(carrier, &drained);
-            (!is_over).then(|| state.core.port.has_room())
-        })?;
-        let Some(may_read) = may_read else {
-            return Ok(());
-        };
-        let is_any = looks.then(|| self.read_inputs(carrier, waker, may_read));
-        self.enter(|state| state.core.rest(self.now(), carrier, (&drained, is_any)))
-    }
-
-    /// Lets the machine say what it has to say, up to a number of sends and octets.
-    fn drain(
-        &self,
-        carrier: &mut CarrierOf<P>,
-        waker: &Waker,
-        tx: &mut Transmit<AddrOf<P>>,
-    ) -> Result<Drained, Closed> {
-        let (mut sends, mut octets, mut full) = (0, 0, None);
-        loop {
-            let step = self.enter(|state| {
-                let now = self.now();
-                if let Some(full) = full.take() {
-                    state.core.peek_mut().link(now, full, Link::Full);
-                }
-                if sends == SENDS || octets >= OCTETS {
-                    return Step::End(Drained::Paused);
-                }
-                state.core.step(now, tx)
-            });
-            match step? {
-                Step::End(drained) => return Ok(drained),
-                Step::Ask(ask) => carrier.answer(self.now(), ask),
-                Step::Send => {
-                    sends += 1;
-                    octets += tx.octets().len();
-                    full = carrier.send(waker, tx);
-                }
-            }
-        }
-    }
-
-    fn read_inputs(&self, carrier: &mut CarrierOf<P>, waker: &Waker, may_read: bool) -> bool {
-        carrier.inputs(&mut Turn {
-            waker,
-            now: self.now(),
-            machine: &mut &*self,
-            may_read,
-        })
-    }
-
-    fn input<T>(&self, act: impl FnOnce(&mut P::Machine, Instant) -> T) -> Option<T> {
-        let given = self.enter(|state| act(state.core.peek_mut(), self.now()));
-        given.ok()
-    }
-}
-
-impl<P: Port> Input<AddrOf<P>> for &Shared<P> {
-    fn receive(&mut self, from: AddrOf<P>, octets: &[u8]) {
-        self.input(|machine, now| machine.receive(now, from, octets));
-    }
-
-    fn receive_batch(&mut self, from: AddrOf<P>, octets: &[u8], size: NonZeroUsize) {
-        self.input(|machine, now| machine.receive_batch(now, from, octets, size));
-    }
-
-    fn link(&mut self, at: AddrOf<P>, state: Link) {
-        self.input(|machine, now| machine.link(now, at, state));
-    }
-
-    fn wants(&mut self, from: AddrOf<P>) -> bool {
-        let wants = self.input(|machine, _| machine.wants(from));
-        wants.unwrap_or(false)
+        state.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -334,30 +212,25 @@ impl<P: Port> State<P> {
         result
     }
 
-    /// Begins a turn, unless somebody takes one, who is to take another then.
-    fn begin(&mut self, looks: bool) -> Option<(Box<CarrierOf<P>>, Waker, Limits)> {
-        let carrier = self.carrier.take();
-        self.core.is_busy = carrier.is_none() || self.core.is_busy && !looks;
-        self.core.is_flushed = false;
-        let waker = self.waker.as_ref().unwrap_or(Waker::noop());
-        Some((carrier?, waker.clone(), self.core.limits))
+    /// Takes a turn for the driver, which looks at the inputs or only sends what the machine has to say.
+    fn turn(&mut self, now: Instant, looks: bool) {
+        if let Some(carrier) = &mut self.carrier {
+            self.is_turn = true;
+            let io = &mut Io {
+                carrier: &mut **carrier,
+                waker: self.waker.as_ref().unwrap_or(Waker::noop()),
+                now,
+            };
+            self.core.turn(io, looks);
+            self.is_turn = false;
+        }
     }
 
-    /// Tells whether the caller is to send what the machine has to say. If not, the driver is.
-    fn leave(&mut self) -> bool {
-        if self.carrier.is_none() && self.core.phase != Phase::Gone {
-            // Whoever takes the turn looks again.
-            return false;
+    /// Sends what the machine has to say, if callers do, and wakes the driver when there is something left.
+    fn leave(&mut self, now: Instant) {
+        if self.callers_drive && self.core.is_dirty {
+            self.turn(now, false);
         }
-        let sends = self.callers_drive && self.core.is_dirty;
-        if !sends {
-            self.call_if_needed();
-        }
-        sends
-    }
-
-    /// Wakes the driver when there is something left for it.
-    fn call_if_needed(&mut self) {
         let core = &self.core;
         let is_later = |due: Instant| self.armed.is_none_or(|armed| due < armed);
         if core.is_dirty || core.is_busy || core.deadline.is_some_and(is_later) {
@@ -399,34 +272,33 @@ where
             look,
             ticket,
         } = &mut *self;
-        let mut turns = usize::from(shared.runtime.callers_drive()) * CALLER_TURNS;
         // Dropped outside the lock: a waker may be the last hold on a task, and that on handles.
         let mut mine = None;
-        loop {
-            let (outcome, sends) = shared.enter_as_caller(|state| {
-                mine = mine.take().or(state.core.wakes.lift(*line, *ticket));
+        let outcome = shared.enter(|state, now| {
+            mine = state.core.wakes.lift(*line, *ticket);
+            let mut turns = if state.callers_drive { CALLER_TURNS } else { 0 };
+            let outcome = loop {
                 let place = state.core.wakes.place(*line, *ticket);
-                let outcome = state.act(|core| look(core, shared.now(), place));
-                if outcome.is_ready() {
-                    // Lifted already.
-                    let _ = state.core.wakes.leave(*line, ticket);
-                } else {
-                    let waker = (turns == 0).then(|| {
-                        let known = mine.take_if(|known| known.will_wake(cx.waker()));
-                        known.unwrap_or_else(|| cx.waker().clone())
-                    });
-                    state.core.wakes.wait(*line, ticket, waker);
+                let outcome = state.act(|core| look(core, now, place));
+                if outcome.is_ready() || turns == 0 {
+                    break outcome;
                 }
-                (outcome, state.leave())
-            })?;
-            let is_looking = outcome.is_pending() && turns > 0;
-            let is_busy = (is_looking || sends) && shared.turn(is_looking, None)?;
-            if !is_looking {
-                return outcome.map(Ok);
+                state.turn(now, true);
+                // What it brought may be just what is waited for.
+                turns = if state.core.is_busy { turns - 1 } else { 0 };
+            };
+            if outcome.is_pending() {
+                let known = mine.take_if(|known| known.will_wake(cx.waker()));
+                let waker = known.unwrap_or_else(|| cx.waker().clone());
+                state.core.wakes.wait(*line, ticket, waker);
+            } else {
+                // Lifted already.
+                let _ = state.core.wakes.leave(*line, ticket);
             }
-            // What it brought may be just what is waited for.
-            turns = if is_busy { turns - 1 } else { 0 };
-        }
+            state.leave(now);
+            outcome
+        });
+        outcome.map_or(Poll::Ready(Err(Closed)), |outcome| outcome.map(Ok))
     }
 }
 
@@ -438,7 +310,7 @@ impl<P: Port, F> Drop for Until<'_, P, F> {
         let (line, ticket) = (self.line, &mut self.ticket);
         let left = self
             .shared
-            .enter(|state| state.core.wakes.leave(line, ticket));
+            .enter(|state, _| state.core.wakes.leave(line, ticket));
         drop(left);
     }
 }
@@ -468,6 +340,8 @@ impl<P: Port> Future for Driver<P> {
                 return Poll::Pending;
             }
         }
+        // Lets those in who wait for the lock.
+        drop(self.shared.entrance.lock());
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -477,16 +351,22 @@ impl<P: Port> Driver<P> {
     /// Takes a turn. Returns whether it was the last one, whether another is due at once, and what the timer
     /// is to be set to.
     fn turn(&mut self, cx: &mut Context<'_>) -> Result<(bool, bool, Option<Instant>), Closed> {
-        let is_busy = self.shared.turn(true, Some(cx.waker()))?;
         let armed = &mut self.armed;
-        self.shared.enter(|state| {
+        let mut replaced = None;
+        self.shared.enter(|state, now| {
+            let waker = state.waker.as_ref();
+            if !waker.is_some_and(|waker| waker.will_wake(cx.waker())) {
+                replaced = state.waker.replace(cx.waker().clone());
+            }
+            state.is_woken = false;
+            state.turn(now, true);
             // It has fired, seen or not.
-            let now = self.shared.now();
             *armed = armed.filter(|armed| *armed > now);
             // An earlier timer stays: moving it costs more than a turn without input, now and then.
             let earlier = |due: Instant| armed.map_or(due, |armed| due.min(armed));
             state.armed = state.core.deadline.map(earlier);
-            (state.core.phase == Phase::Gone, is_busy, state.armed)
+            let is_gone = state.core.phase == Phase::Gone;
+            (is_gone, state.core.is_busy, state.armed)
         })
     }
 
@@ -513,8 +393,9 @@ impl<P: Port> Drop for Driver<P> {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         let mut carrier = state.carrier.take();
-        let error = carrier.as_mut().and_then(|carrier| carrier.take_error());
-        state.core.stop(error);
+        if let Some(carrier) = &mut carrier {
+            state.core.stop(&mut **carrier);
+        }
         let (waker, woken) = (state.waker.take(), state.core.wakes.take());
         // Outside the lock: both may hold handles.
         drop(state);

@@ -18,11 +18,11 @@ use std::io;
 
 use bytes::Bytes;
 
-use super::event_loop::{Carrier, Input, Liveness, Turn};
+use super::event_loop::{Carrier, Liveness, Turn};
 use super::handle::DetachedStream;
 use super::socket::{Outcome, Socket};
 use super::sockets::SocketCounters;
-use crate::{Addr, Ask, Cause, Instant, Link, Tag, Transmit};
+use crate::{Addr, Ask, Cause, Instant, Link, Machine, Tag, Transmit};
 use ready::ReadySet;
 
 /// Sockets polled in a row before the machine is drained.
@@ -201,16 +201,16 @@ impl<A: Addr> Table<A> {
     }
 
     /// Tells the machine what waits to be told, and returns whether anything did.
-    fn tell(&mut self, machine: &mut dyn Input<A>) -> bool {
+    fn tell<M: Machine<Addr = A>>(&mut self, now: Instant, machine: &mut M) -> bool {
         let is_any = !self.cues.is_empty();
         for (at, cue) in self.cues.drain(..) {
-            machine.link(at, cue);
+            machine.link(now, at, cue);
         }
         is_any
     }
 
     /// Polls the socket `id`, and tells whether anything happened.
-    fn poll(&mut self, id: u64, turn: &mut Turn<'_, A>) -> bool {
+    fn poll<M: Machine<Addr = A>>(&mut self, id: u64, turn: &mut Turn<'_, M>) -> bool {
         let Some(entry) = self.entries.get_mut(&id) else {
             return false;
         };
@@ -223,7 +223,7 @@ impl<A: Addr> Table<A> {
         let is_any = !matches!(outcome, Outcome::Quiet | Outcome::Blocked);
         self.settle(id, outcome);
         // Of an accepted connection, before anything is read from it.
-        self.tell(turn.machine) || is_any
+        self.tell(turn.now, turn.machine) || is_any
     }
 
     /// Acts on what a poll of the socket `id` brought.
@@ -287,7 +287,7 @@ impl<A: Addr> Table<A> {
     }
 
     /// Polls blocked sockets again that may be read.
-    fn unblock(&mut self, machine: &mut dyn Input<A>) {
+    fn unblock<M: Machine<Addr = A>>(&mut self, machine: &M) {
         let (entries, ready) = (&self.entries, &self.ready);
         self.blocked.retain(|id| {
             let entry = entries.get(id);
@@ -301,9 +301,9 @@ impl<A: Addr> Table<A> {
     }
 }
 
-impl<A: Addr> Carrier<A> for Table<A> {
-    fn begin(&mut self, machine: &mut dyn Input<A>) {
-        self.tell(machine);
+impl<A: Addr, M: Machine<Addr = A>> Carrier<M> for Table<A> {
+    fn begin(&mut self, now: Instant, machine: &mut M) {
+        self.tell(now, machine);
     }
 
     fn send(&mut self, _: &Waker, tx: &mut Transmit<A>) -> Option<A> {
@@ -354,7 +354,7 @@ impl<A: Addr> Carrier<A> for Table<A> {
         }
     }
 
-    fn inputs(&mut self, turn: &mut Turn<'_, A>) -> bool {
+    fn inputs(&mut self, turn: &mut Turn<'_, M>) -> bool {
         self.ready.register(turn.waker);
         while let Some(due) = self.deadlines.first().copied() {
             if due.0 > turn.now {
@@ -363,7 +363,7 @@ impl<A: Addr> Carrier<A> for Table<A> {
             self.deadlines.remove(&due);
             self.ready.insert(due.1);
         }
-        let mut is_busy = self.tell(turn.machine) || !self.detached.is_empty();
+        let mut is_busy = self.tell(turn.now, turn.machine) || !self.detached.is_empty();
         if turn.may_read {
             self.unblock(turn.machine);
         }

@@ -103,18 +103,13 @@ impl<L: Copy + Ord> Wakes<L> {
         self.waiters.get_mut(&(line, ticket))?.waker.take()
     }
 
-    /// Waits in `line` under a ticket, drawn at the first time. A waiter that looks again at once has no waker.
-    pub(super) fn wait(
-        &mut self,
-        line: L,
-        ticket: &mut Option<Ticket>,
-        waker: impl Into<Option<Waker>>,
-    ) {
+    /// Waits in `line` under a ticket, drawn at the first time.
+    pub(super) fn wait(&mut self, line: L, ticket: &mut Option<Ticket>, waker: Waker) {
         let ticket = *ticket.get_or_insert_with(|| {
             self.tickets += 1;
             self.tickets
         });
-        self.waiters.entry((line, ticket)).or_default().waker = waker.into();
+        self.waiters.entry((line, ticket)).or_default().waker = Some(waker);
     }
 
     /// Leaves the line, and wakes who is first now in its place. The waker is to be dropped outside the

@@ -13,7 +13,7 @@ use std::panic::catch_unwind;
 use socket2::Socket;
 
 use super::*;
-use crate::adapters::event_loop::{Input, Liveness, Turn};
+use crate::adapters::event_loop::{Liveness, Turn};
 use crate::adapters::runtime::{DriverFuture, Kind, Source};
 use crate::adapters::waiters::Wakes;
 use crate::{Ask, Link, Machine, Output, Tag, Transmit};
@@ -98,8 +98,8 @@ struct Counts {
 
 struct Counter(Arc<Counts>, bool);
 
-impl Carrier<()> for Counter {
-    fn begin(&mut self, _: &mut dyn Input<()>) {}
+impl Carrier<Puppet> for Counter {
+    fn begin(&mut self, _: Instant, _: &mut Puppet) {}
 
     fn send(&mut self, _: &Waker, tx: &mut Transmit<()>) -> Option<()> {
         self.0.sends.fetch_add(1, Ordering::Relaxed);
@@ -113,7 +113,7 @@ impl Carrier<()> for Counter {
         self.0.asks.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn inputs(&mut self, _: &mut Turn<'_, ()>) -> bool {
+    fn inputs(&mut self, _: &mut Turn<'_, Puppet>) -> bool {
         self.0.looks.fetch_add(1, Ordering::Relaxed);
         let left = self.0.busy.load(Ordering::Relaxed);
         self.0.busy.store(left.saturating_sub(1), Ordering::Relaxed);
