@@ -16,9 +16,8 @@ use super::connection::{Connection, PendingConnection, Request};
 use super::{ConnectionOptions, Error};
 #[cfg(feature = "blocking")]
 use crate::adapters::blocking::cotp as blocking;
-use crate::adapters::faces::faces;
+use crate::adapters::driver::{ACCEPT_PAUSE, is_of_one_connection};
 use crate::adapters::runtime::{Kind, Runtime, Source, TcpIo};
-use crate::adapters::socket::{ACCEPT_PAUSE, is_of_one_connection};
 use crate::{Rng, Seed};
 
 /// Accepts connections, all at once: a peer that is slow in its handshake keeps nobody waiting.

@@ -8,8 +8,7 @@ use core::time::Duration;
 use std::io;
 
 use super::{EngineMachine, Error, NodeSnapshot, NodeStats, Received};
-use crate::adapters::event_loop::{Core, Port, Rest};
-use crate::adapters::waiters::{WaitStatus, Wakes};
+use crate::adapters::driver::{Core, Port, Rest, WaitStatus, Wakes};
 use crate::ltp::{self, Age, Block, Command, Event, SessionId, Snapshot};
 use crate::{Instant, Limits, Machine as _, Output, Path, Tag, Transmit};
 

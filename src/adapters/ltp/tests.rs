@@ -10,8 +10,7 @@ use bytes::Bytes;
 
 use super::port::{CANCEL_LIMIT, NodePort, ServiceRef};
 use super::{EngineMachine, Error, Received};
-use crate::adapters::event_loop::{Core, Port as _, Rest};
-use crate::adapters::waiters::WaitStatus;
+use crate::adapters::driver::{Core, Port as _, Rest, WaitStatus};
 use crate::ltp::{
     Block, Command, Config, Engine, Event, Flow, Peer, Reason, Service, SessionId, Side,
 };

@@ -9,10 +9,10 @@ use core::task::{Context, Poll, Waker, ready};
 use std::panic::{catch_unwind, resume_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-use super::Clock;
 use super::event_loop::{Carrier, CarrierOf, Core, Io, Phase, Port};
 use super::runtime::{Runtime, Timer};
 use super::waiters::WaitStatus;
+use crate::adapters::Clock;
 use crate::{Instant, Limits};
 
 /// Turns in a row before the driver lets other tasks of its runtime run.
@@ -26,15 +26,6 @@ const CALLER_TURNS: usize = 4;
 #[display("closed")]
 #[expect(clippy::exhaustive_structs, reason = "there is nothing to tell")]
 pub struct Closed;
-
-/// What a machine is started with beside its port and carrier.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Setup {
-    /// The origin of the machine's time.
-    pub(crate) clock: Clock,
-    /// How much one poll may send.
-    pub(crate) limits: Limits,
-}
 
 /// A machine, shared between its driver and its handles.
 pub(crate) struct Shared<P: Port> {
@@ -64,36 +55,25 @@ struct State<P: Port> {
 }
 
 impl<P: Port> Shared<P> {
-    /// Starts to drive `machine`, in a task of `runtime`.
+    /// Starts to drive `machine`, in a task of `runtime`. `clock` is the origin of its time, and `limits` say how
+    /// much one poll may send.
     pub(crate) fn start(
         runtime: &Arc<dyn Runtime>,
-        setup: Setup,
-        port: P,
-        machine: P::Machine,
-        carrier: Box<dyn Carrier<P::Machine>>,
-    ) -> Arc<Self> {
-        let (shared, driver) = Self::prepare(runtime, setup, port, machine, carrier);
-        runtime.spawn(Box::pin(driver));
-        shared
-    }
-
-    /// Does all that [`start`](Self::start) does but for running the driver.
-    fn prepare(
-        runtime: &Arc<dyn Runtime>,
-        setup: Setup,
+        clock: Clock,
+        limits: Limits,
         port: P,
         mut machine: P::Machine,
         mut carrier: Box<dyn Carrier<P::Machine>>,
-    ) -> (Arc<Self>, Driver<P>) {
-        carrier.begin(setup.clock.at(runtime.now()), &mut machine);
+    ) -> Arc<Self> {
+        carrier.begin(clock.at(runtime.now()), &mut machine);
         report!(
             debug,
             machine = core::any::type_name::<P::Machine>(),
             "driver starts"
         );
-        let limits = match setup.limits.receive_buffer {
-            0 => setup.limits.with_receive_buffer(carrier.receive_buffer()),
-            _ => setup.limits,
+        let limits = match limits.receive_buffer {
+            0 => limits.with_receive_buffer(carrier.receive_buffer()),
+            _ => limits,
         };
         let shared = Arc::new(Self {
             state: Mutex::new(State {
@@ -108,14 +88,14 @@ impl<P: Port> Shared<P> {
             }),
             entrance: Mutex::new(()),
             runtime: Arc::clone(runtime),
-            clock: setup.clock,
+            clock,
         });
-        let driver = Driver {
+        runtime.spawn(Box::pin(Driver {
             shared: Arc::clone(&shared),
             timer: None,
             armed: None,
-        };
-        (shared, driver)
+        }));
+        shared
     }
 
     /// Returns the runtime that drives the machine.
@@ -178,7 +158,7 @@ impl<P: Port> Shared<P> {
         let woken = state.core.wakes.take();
         let is_turn = state.is_turn;
         drop(state);
-        woken.wake();
+        woken.into_iter().for_each(Waker::wake);
         result.or_else(|panic| {
             // A machine that panics in a turn is no fault of whoever takes the turn.
             if is_turn {
@@ -399,7 +379,7 @@ impl<P: Port> Drop for Driver<P> {
         let (waker, woken) = (state.waker.take(), state.core.wakes.take());
         // Outside the lock: both may hold handles.
         drop(state);
-        woken.wake();
+        woken.into_iter().for_each(Waker::wake);
         drop((carrier, waker));
     }
 }

@@ -9,8 +9,8 @@ use core::time::Duration;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::*;
-use crate::adapters::runtime::{Moved, Source, Way};
-use crate::adapters::socket::{DatagramIo, Kind};
+use crate::adapters::driver::runtime::{Moved, Source, Way};
+use crate::adapters::driver::socket::{DatagramIo, Kind};
 use crate::{Limits, Output, Path, Proto};
 
 const LINGER: Duration = Duration::from_secs(10);
@@ -260,7 +260,7 @@ impl Bench {
         let fakes = Arc::default();
         let opener = FakeOpener(Arc::clone(&fakes), Arc::clone(&counters));
         Self {
-            table: Table::new(Some(Box::new(opener)), Arc::clone(&counters)),
+            table: Table::new(Box::new(opener), Arc::clone(&counters)),
             machine: Listening::default(),
             counters,
             opened: fakes,
@@ -329,15 +329,6 @@ impl Opener<Path> for FakeOpener {
         let fake = Fake::default();
         lock(&self.0).push(fake.clone());
         Ok((at, fake.at(at, &self.1)))
-    }
-
-    fn accept(
-        &mut self,
-        _: Path,
-        _: socket2::Socket,
-        _: SocketAddr,
-    ) -> io::Result<(Path, Socket<Path>)> {
-        Err(io::ErrorKind::Unsupported.into())
     }
 }
 

@@ -215,7 +215,7 @@ pub(super) struct Io<'a, P: Port> {
 }
 
 impl<P: Port> Core<P> {
-    pub(super) fn new(port: P, machine: P::Machine, limits: Limits) -> Self {
+    pub(crate) fn new(port: P, machine: P::Machine, limits: Limits) -> Self {
         Self {
             port,
             wakes: Wakes::new(),
@@ -255,6 +255,11 @@ impl<P: Port> Core<P> {
     /// Tells whether the machine is not driven any more, or about to be so.
     pub(crate) fn is_over(&self) -> bool {
         self.phase != Phase::Running
+    }
+
+    /// Tells whether the end was told: what the machine had to say is with the system, or lost.
+    pub(crate) const fn is_ended(&self) -> bool {
+        matches!(self.phase, Phase::Told | Phase::Gone)
     }
 
     /// Tells whether all that the machine has to say so far is with the system.
@@ -361,7 +366,7 @@ impl<P: Port> Core<P> {
     }
 
     fn tell_end(&mut self, carrier: &mut CarrierOf<P>) {
-        if matches!(self.phase, Phase::Told | Phase::Gone) {
+        if self.is_ended() {
             return;
         }
         self.phase = Phase::Told;

@@ -29,13 +29,17 @@ use ready::ReadySet;
 const POLLS: usize = 64;
 
 /// What a table does not know of its addresses: how a socket is opened.
-pub(super) trait Opener<A>: Send {
+pub(crate) trait Opener<A>: Send {
     /// Opens the socket that a machine asked for, and returns it under the address with the real local port.
+    /// By default there is no way to anywhere.
     ///
     /// # Errors
     ///
     /// Why it cannot be opened, in the machine's terms.
-    fn open(&mut self, tag: Tag, asked: A) -> Result<(A, Socket<A>), Cause>;
+    fn open(&mut self, tag: Tag, asked: A) -> Result<(A, Socket<A>), Cause> {
+        let _ = (tag, asked);
+        Err(Cause::Unreachable)
+    }
 
     /// Takes a connection that the listener at `listener` accepted, and returns it under its address.
     ///
@@ -47,7 +51,10 @@ pub(super) trait Opener<A>: Send {
         listener: A,
         socket: socket2::Socket,
         remote: SocketAddr,
-    ) -> io::Result<(A, Socket<A>)>;
+    ) -> io::Result<(A, Socket<A>)> {
+        let _ = (listener, socket, remote);
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 struct Entry<A> {
@@ -64,9 +71,8 @@ struct Entry<A> {
 ///
 /// An entry that was closed stays until it is flushed and has lingered, without an address: nothing is told
 /// of it, and another socket may get the address.
-pub(super) struct Table<A: Addr> {
-    /// None if the machine cannot ask for sockets.
-    opener: Option<Box<dyn Opener<A>>>,
+pub(crate) struct Table<A: Addr> {
+    opener: Box<dyn Opener<A>>,
     entries: BTreeMap<u64, Entry<A>>,
     /// What is open, by the address of the [carrier](Addr::carrier).
     ids: BTreeMap<A, u64>,
@@ -86,7 +92,7 @@ pub(super) struct Table<A: Addr> {
 }
 
 impl<A: Addr> Table<A> {
-    pub(super) fn new(opener: Option<Box<dyn Opener<A>>>, counters: Arc<SocketCounters>) -> Self {
+    pub(super) fn new(opener: Box<dyn Opener<A>>, counters: Arc<SocketCounters>) -> Self {
         Self {
             opener,
             entries: BTreeMap::new(),
@@ -172,8 +178,7 @@ impl<A: Addr> Table<A> {
         let is_opening = opening.is_some_and(|entry| entry.socket.is_connecting());
         let opened = match &mut self.opener {
             _ if is_opening || self.ids.contains_key(&asked.carrier()) => Err(Cause::InUse),
-            Some(opener) => opener.open(tag, asked),
-            None => Err(Cause::Unreachable),
+            opener => opener.open(tag, asked),
         };
         match opened {
             Ok((at, socket)) => {
@@ -269,8 +274,7 @@ impl<A: Addr> Table<A> {
 
     fn accepted(&mut self, listener: u64, socket: socket2::Socket, remote: SocketAddr) {
         let listener = self.entries.get(&listener).map(|entry| entry.at);
-        let accepted = listener.zip(self.opener.as_mut());
-        let accepted = accepted.map(|(at, opener)| opener.accept(at, socket, remote));
+        let accepted = listener.map(|at| self.opener.accept(at, socket, remote));
         let Some(Ok((at, socket))) = accepted else {
             return self.counters.count(|stats| stats.unaccepted += 1);
         };

@@ -28,7 +28,7 @@ const LAST_OCTETS: Duration = Duration::from_secs(1);
 const DATAGRAMS: usize = 64;
 
 /// How long a listener waits after an error such as a lack of files, which would come again at once.
-pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Carries whole datagrams or packets. Errors of sending are counted by it and end nothing.
 pub(super) trait DatagramIo<A>: Send {
@@ -65,7 +65,7 @@ pub(super) enum Kind<A> {
 ///
 /// What a send leaves is kept, and the machine hears `Full` and writes nothing more, so it is never more than
 /// one `Transmit`.
-pub(super) struct Socket<A> {
+pub(crate) struct Socket<A> {
     kind: Kind<A>,
     stage: Stage,
     /// The send that would have blocked, and how much of it is gone: datagrams, or octets of a stream.
@@ -573,7 +573,7 @@ impl<A: Addr> Socket<A> {
 }
 
 /// Tells whether the next connection can be accepted at once although this one could not.
-pub(super) fn is_of_one_connection(error: &io::Error) -> bool {
+pub(crate) fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
     matches!(
         error.kind(),
