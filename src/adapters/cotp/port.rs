@@ -237,21 +237,16 @@ impl Port for ConnectionPort {
         wakes.first(Line::End);
     }
 
-    fn tend(
-        &mut self,
-        machine: &mut ConnectionMachine,
-        now: Instant,
-        _: bool,
-        wakes: &mut Wakes<Line>,
-    ) -> Rest {
-        self.give_up = self.give_up.filter(|_| !wakes.is_empty(Line::Room));
-        if self.give_up.is_none_or(|give_up| now < give_up) {
-            return Rest::Until(self.give_up);
+    fn tend(core: &mut Core<Self>, now: Instant, _: bool) -> Rest {
+        let is_awaited = !core.wakes.is_empty(Line::Room);
+        let give_up = core.port.give_up.filter(|_| is_awaited);
+        core.port.give_up = give_up.filter(|give_up| now < *give_up);
+        if core.port.give_up == give_up {
+            return Rest::Until(give_up);
         }
         // What the machine accepted has its own time to be sent.
-        let _ = machine.command(now, Command::Close);
-        self.give_up = None;
-        wakes.all(Line::Room);
+        let _ = core.machine().command(now, Command::Close);
+        core.wakes.all(Line::Room);
         Rest::Again
     }
 

@@ -54,14 +54,8 @@ pub(crate) trait Port: Send + Sized + 'static {
     /// Looks after deadlines of the port's own at the end of each turn: closing in time, for example.
     ///
     /// `is_idle`: the machine has nothing more to say before its deadline.
-    fn tend(
-        &mut self,
-        machine: &mut Self::Machine,
-        now: Instant,
-        is_idle: bool,
-        wakes: &mut Wakes<Self::Line>,
-    ) -> Rest {
-        let _ = (machine, now, is_idle, wakes);
+    fn tend(core: &mut Core<Self>, now: Instant, is_idle: bool) -> Rest {
+        let _ = (core, now, is_idle);
         Rest::Until(None)
     }
 
@@ -240,18 +234,6 @@ impl<P: Port> Core<P> {
         &self.machine
     }
 
-    /// Returns the machine as if it had been given nothing.
-    #[cfg(test)]
-    pub(super) const fn peek_mut(&mut self) -> &mut P::Machine {
-        &mut self.machine
-    }
-
-    /// Returns port, machine and wakes at once. The machine counts as having been given something.
-    pub(crate) const fn parts(&mut self) -> (&mut P, &mut P::Machine, &mut Wakes<P::Line>) {
-        self.is_dirty = true;
-        (&mut self.port, &mut self.machine, &mut self.wakes)
-    }
-
     /// Tells whether the machine is not driven any more, or about to be so.
     pub(crate) fn is_over(&self) -> bool {
         self.phase != Phase::Running
@@ -315,8 +297,7 @@ impl<P: Port> Core<P> {
             Drained::Paused | Drained::Done => (false, None),
         };
         self.is_busy |= !is_idle;
-        let Self { port, machine, .. } = self;
-        match port.tend(machine, io.now, is_idle, &mut self.wakes) {
+        match P::tend(self, io.now, is_idle) {
             Rest::Until(own) => {
                 let due = [idle, own, io.carrier.deadline()];
                 self.deadline = due.into_iter().flatten().min();

@@ -333,10 +333,11 @@ impl<M: SendMachine> Drop for Commands<M> {
             if core.port.commands > 0 || core.is_over() {
                 return;
             }
-            let (port, machine, _) = core.parts();
-            if let Some(command) = port.options.on_drop.take() {
+            // For a machine that is not driven any more once nobody can reach it.
+            core.touch();
+            if let Some(command) = core.port.options.on_drop.take() {
                 // A machine that refuses it is closing already, and nobody is left to be told.
-                let _ = machine.command(now, command);
+                let _ = core.machine().command(now, command);
             }
         });
     }

@@ -471,7 +471,11 @@ fn a_caller_that_got_what_it_wanted_from_a_busy_turn_wakes_the_driver_too() {
     scene.counts.busy.store(10, Ordering::Relaxed);
     scene
         .shared
-        .with(|core, _| core.peek_mut().outputs.push_back(Output::Event(1)))
+        .with(|core, _| {
+            core.machine().outputs.push_back(Output::Event(1));
+            // Nobody knows of it.
+            core.is_dirty = false;
+        })
         .unwrap();
 
     let mut wait = scene.shared.until(0, next);
