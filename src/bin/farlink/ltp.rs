@@ -149,8 +149,8 @@ impl PeerOptions {
 
     /// Returns the longest time until an answer.
     fn round_trip(&self) -> Duration {
-        let peer = Peer::new(()).at_distance(self.owlt);
-        peer.owlt_out + peer.owlt_in + peer.remote_delay + peer.own_delay
+        let timers = Peer::at(()).at_distance(self.owlt).timers;
+        timers.owlt_out + timers.owlt_in + timers.remote_delay + timers.own_delay
     }
 }
 
@@ -168,13 +168,11 @@ struct PeerParameters {
 impl PeerParameters {
     /// Returns the parameters of a peer at `address`.
     fn peer<A>(&self, address: A) -> Peer<A> {
-        let peer = retries_of(Peer::new(address), self.retries);
-        Peer {
-            silence: self.silence,
-            first_silence: peer.first_silence.min(self.silence),
-            auth: self.auth.clone(),
-            ..peer.at_distance(self.owlt)
-        }
+        let mut peer = retries_of(Peer::at(address), self.retries).at_distance(self.owlt);
+        peer.timers.silence = self.silence;
+        peer.timers.first_silence = peer.timers.first_silence.min(self.silence);
+        peer.auth = self.auth.clone();
+        peer
     }
 
     /// Returns the contacts between this engine and a peer, if there is a plan.
@@ -202,13 +200,11 @@ impl PeerParameters {
 }
 
 /// Sets how often anything is repeated.
-pub(crate) fn retries_of<A>(peer: Peer<A>, retries: u8) -> Peer<A> {
-    Peer {
-        checkpoint_retries: retries,
-        report_retries: retries,
-        cancel_retries: retries,
-        ..peer
-    }
+pub(crate) fn retries_of<A>(mut peer: Peer<A>, retries: u8) -> Peer<A> {
+    peer.limits.checkpoint_retries = retries;
+    peer.limits.report_retries = retries;
+    peer.limits.cancel_retries = retries;
+    peer
 }
 
 /// Sets the rate, if there is one.
@@ -313,7 +309,7 @@ mod tests {
     #[test]
     fn what_is_given_limits_the_flow_and_nothing_is_left_to_the_engine() {
         let given = |rate, window| {
-            let peer = at_rate(Peer::new(()), NonZeroU64::new(rate));
+            let peer = at_rate(Peer::at(()), NonZeroU64::new(rate));
             within(peer, window).flow
         };
         let paced = Flow::Window {

@@ -104,7 +104,7 @@ impl Sending {
         reported_up_to: u64,
         cx: &mut Context<'_>,
     ) -> Outcome {
-        let delay = cx.peer.config.repair_delay;
+        let delay = cx.peer.config.timers.repair_delay;
         let has_gaps = !self.repair().claimed.covers(&told.1);
         let begun = match answered {
             Some(answered) => Some(self.round_of(answered, reported_up_to, told.clone(), cx)),
@@ -186,7 +186,7 @@ impl Sending {
         } else {
             (checkpoint.lower, checkpoint.retransmitted, checkpoint.since)
         };
-        let light = cx.peer.config.owlt_out + cx.peer.config.owlt_in;
+        let light = cx.peer.config.timers.light();
         let is_busy = cx.node.now - checkpoint.latest > light + LATE;
         let part = since.map(|since| SentPart {
             since,
@@ -267,11 +267,11 @@ impl Sending {
         let place = repair.queue.iter().position(copies);
         let place = place.unwrap_or(repair.queue.len());
         repair.queue.insert(place, Repair::Retransmission(run));
-        let limit = cx.peer.config.problem_limit;
+        let limit = cx.peer.config.limits.problems;
         if repair.problems > limit {
             return Outcome::Failed(EndCause::over(Limit::Problems, limit));
         }
-        let limit = cx.peer.config.cycle_limit;
+        let limit = cx.peer.config.limits.cycles;
         if round.cycle > limit {
             return Outcome::Failed(EndCause::over(Limit::Cycles, limit));
         }

@@ -63,9 +63,9 @@ impl Pair {
         let two = node(2, PORT, two.clone())
             .or_else(|_| node(2, 0, two))
             .map_err(failure("engine 2"))?;
-        let near = Peer::new(two.local_addr()).with_flow(Flow::window(WINDOW));
+        let near = Peer::at(two.local_addr()).with_flow(Flow::window(WINDOW));
         one.add_peer(2, near).map_err(failure("engine 1"))?;
-        two.add_peer(1, Peer::new(one.local_addr()))
+        two.add_peer(1, Peer::at(one.local_addr()))
             .map_err(failure("engine 2"))?;
         Ok(Self { one, two })
     }

@@ -99,7 +99,7 @@ fn mars(world: &mut World) -> Result<String, String> {
     let lines = [line(Duration::ZERO, 4 * MINUTE), line(LIGHT, 6 * MINUTE)];
     let peer = |id| Peer {
         flow: Flow::rate(1000).with_burst(1400),
-        ..Peer::new(id).at_distance(LIGHT)
+        ..Peer::at(id).at_distance(LIGHT)
     };
     connect(world, [(earth, 1), (mars, 2)], lines, peer)?;
     let file = pattern(FILE);
@@ -130,10 +130,10 @@ fn moon(world: &mut World) -> Result<String, String> {
     };
     let (far, near) = ([far.clone(), far], [near.clone(), near]);
     connect(world, [(earth, 1), (relay, 2)], far, |id| {
-        Peer::new(id).with_flow(Flow::Unlimited).at_distance(LIGHT)
+        Peer::at(id).with_flow(Flow::Unlimited).at_distance(LIGHT)
     })?;
     connect(world, [(relay, 2), (moon, 3)], near, |id| {
-        Peer::new(id).with_flow(Flow::Unlimited).at_distance(DOWN)
+        Peer::at(id).with_flow(Flow::Unlimited).at_distance(DOWN)
     })?;
     let block = pattern(12_000);
     send(world, earth, 2, block.clone(), Red::All)?;
@@ -228,7 +228,7 @@ fn lossy(world: &mut World) -> Result<String, String> {
     let lines = [there, Line::delayed(LUNAR)];
     connect(world, [(earth, 1), (moon, 2)], lines, |id| Peer {
         segment: SEGMENT,
-        ..Peer::new(id).with_flow(Flow::Unlimited).at_distance(LUNAR)
+        ..Peer::at(id).with_flow(Flow::Unlimited).at_distance(LUNAR)
     })?;
     let block = pattern(15_000);
     send(world, earth, 2, block.clone(), Red::All)?;
@@ -281,7 +281,7 @@ const LUNAR: Duration = Duration::from_millis(1300);
 fn pair(world: &mut World, there: Line, back: Line) -> Result<(Node, Node), String> {
     let [earth, moon] = add_engines(world, ["earth", "moon"])?;
     connect(world, [(earth, 1), (moon, 2)], [there, back], |id| {
-        Peer::new(id).with_flow(Flow::Unlimited).at_distance(LUNAR)
+        Peer::at(id).with_flow(Flow::Unlimited).at_distance(LUNAR)
     })?;
     Ok((earth, moon))
 }

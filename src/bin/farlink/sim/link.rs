@@ -168,18 +168,14 @@ impl Link<'_> {
         let state = self.plan.as_ref().map(|plan| plan.state_at(own, id, time));
         let state = state.unwrap_or_default();
         let size = usize::try_from(arguments.size).unwrap_or(usize::MAX);
-        let peer = Peer {
-            segment: arguments.segment,
-            ..retries_of(Peer::new(id), arguments.retries)
-        };
-        let peer = Peer {
-            owlt_out: state.owlt_out.unwrap_or(arguments.owlt),
-            owlt_in: state.owlt_in.unwrap_or(arguments.owlt),
-            checkpoint_every: arguments.checkpoint,
-            session_octets: size,
-            import_octets: size.saturating_mul(2).saturating_add(1 << 20),
-            ..at_rate(peer, state.transmits.map(|(rate, _)| rate).or(self.rate()))
-        };
+        let rate = state.transmits.map(|(rate, _)| rate).or(self.rate());
+        let mut peer = at_rate(retries_of(Peer::at(id), arguments.retries), rate);
+        peer.segment = arguments.segment;
+        peer.checkpoint_every = arguments.checkpoint;
+        peer.timers.owlt_out = state.owlt_out.unwrap_or(arguments.owlt);
+        peer.timers.owlt_in = state.owlt_in.unwrap_or(arguments.owlt);
+        peer.limits.session_octets = size;
+        peer.limits.import_octets = size.saturating_mul(2).saturating_add(1 << 20);
         let peer = within(peer, arguments.window);
         if arguments.adaptive {
             peer.adaptive()
