@@ -208,11 +208,10 @@ impl Closed {
 
     /// Frees the memory of sessions that are over, of at most `steps`.
     pub(super) fn expire(&mut self, now: Instant, steps: usize) {
-        let mut left = steps;
-        for class in 0..CLASSES {
-            if self.used >> class == 0 {
-                return;
-            }
+        let (mut left, mut unseen) = (steps, self.used);
+        while unseen != 0 {
+            let class = class_of_lowest(unseen);
+            unseen &= unseen - 1;
             while let Some(first) = self.first_of(class).filter(|_| left > 0) {
                 if entry_at(&self.entries, first).is_none_or(|entry| entry.record.until > now) {
                     break;
@@ -230,8 +229,7 @@ impl Closed {
 
     /// Forgets the oldest of those that are kept for the shortest time.
     fn remove_first(&mut self) {
-        let class = usize::try_from(self.used.trailing_zeros()).unwrap_or(CLASSES);
-        if let Some(first) = self.first_of(class) {
+        if let Some(first) = self.first_of(class_of_lowest(self.used)) {
             self.remove_at(first);
         }
     }
@@ -344,6 +342,11 @@ impl Closed {
     pub(super) const fn memory_per_entry() -> usize {
         2 * size_of::<Entry>() + 4 * (size_of::<u32>() + 1) + 16
     }
+}
+
+/// Returns the lowest list of a set of them.
+fn class_of_lowest(lists: u64) -> usize {
+    usize::try_from(lists.trailing_zeros()).unwrap_or(CLASSES)
 }
 
 #[inline]

@@ -159,9 +159,10 @@ impl<A: Addr> Engine<A> {
             core.node.stats.unknown_peer += 1;
             return;
         };
-        let is_elsewhere = known.is_some_and(|slot| !addresses.admits(slot, from, core));
-        let moved = known.filter(|slot| addresses.of(*slot) != Some(from));
-        let moved = moved.filter(|slot| core.may_move(*slot, body, !is_elsewhere));
+        let is_home = known.and_then(|slot| addresses.of(slot)) == Some(from);
+        let away = known.filter(|_| !is_home);
+        let is_elsewhere = away.is_some_and(|slot| !addresses.admits(slot, from, core));
+        let moved = away.filter(|slot| core.may_move(*slot, body, !is_elsewhere));
         if is_elsewhere && moved.is_none() {
             core.node.stats.unknown_peer += 1;
             return;
@@ -188,8 +189,10 @@ impl<A: Addr> Engine<A> {
             self.addresses.follow(slot, from, &mut self.core);
         }
         self.addresses.accepted_from = Some(from);
-        self.addresses.note_home(slot, from, &mut self.core.peers);
-        self.core.heard(slot);
+        if let Some(peer) = self.core.peers.get_mut(slot) {
+            peer.is_home = away.is_none() || moved.is_some();
+            peer.on_heard(&mut self.core.node);
+        }
         let place = self.admit((slot, place), from, octets, segment);
         let hello = Hello::find(&segment.header).filter(|_| self.core.node.config.hello);
         // Anybody can write what its own host says.

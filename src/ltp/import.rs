@@ -253,7 +253,7 @@ impl ImportSession {
         let handled = match timer {
             ImportTimer::Report(serial) => reception.report_expired(serial, cx),
             ImportTimer::ReportCopy { serial, left } => {
-                cx.copy_report_now(Some(reception), serial, left);
+                reception.copy_report_now(serial, left, cx);
                 return Step::Continues;
             }
             ImportTimer::DelayedReport => reception.delayed_report_due(cx),

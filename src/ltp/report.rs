@@ -639,10 +639,10 @@ impl Reception {
         }
         let len = issued.body.len() + header_len(cx.session);
         cx.peer.note_report(cx.node.now, len);
-        cx.note_report(Some(self), serial);
+        self.note_report(serial, cx);
         if has_left {
             let left = self.report_copies(cx.peer);
-            cx.copy_report(Some(self), serial, left);
+            self.copy_report(serial, left, cx);
         }
     }
 
