@@ -30,7 +30,6 @@ pub mod runtime;
 mod scratch;
 mod shared;
 mod socket;
-mod socket_set;
 pub mod sockets;
 mod stream;
 mod table;
