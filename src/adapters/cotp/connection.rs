@@ -329,10 +329,9 @@ impl PendingConnection {
         let port = ConnectionPort::new(&config);
         let machine = options.factory.make((config, seed, ends))?;
         let (clock, limits) = (options.clock, Limits::default());
+        let shared = Shared::start(runtime, clock, limits, port, machine, carrier);
         Ok(Self {
-            hold: Hold(Shared::start(
-                runtime, clock, limits, port, machine, carrier,
-            )),
+            hold: Hold(shared),
             is_initiator,
             ends,
         })

@@ -5,7 +5,11 @@
 
 #![cfg_attr(
     not(all(feature = "cotp", feature = "ltp")),
-    allow(dead_code, reason = "some of it serves the ports of protocols alone")
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "some of it serves the ports of protocols alone"
+    )
 )]
 
 /// Reports to `tracing`, if that feature is on.
