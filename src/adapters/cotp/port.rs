@@ -7,7 +7,7 @@ use core::time::Duration;
 use std::io;
 
 use super::{ConnectionMachine, Error, Incoming};
-use crate::adapters::driver::{Core, DetachedStream, Inbox, Port, Rest, WaitStatus, Wakes};
+use crate::adapters::driver::{Core, DetachedStream, Port, ReceiveQueue, Rest, WaitStatus, Wakes};
 use crate::cotp::{self, Command, Config, ConnectionEnd, Event};
 use crate::{Instant, Tag};
 
@@ -34,7 +34,7 @@ pub(super) struct ConnectionPort {
     /// What became of the handshake: [`Event::Indication`] or [`Event::Connected`].
     handshake: Option<Event>,
     /// What came from the peer.
-    pub(super) received: Inbox<Incoming>,
+    pub(super) received: ReceiveQueue<Incoming>,
     /// Flushes asked for, done by the machine, and with the system.
     flushes: [u64; 3],
     detached: Option<DetachedStream>,
@@ -48,7 +48,7 @@ impl ConnectionPort {
     pub(super) fn new(config: &Config) -> Self {
         Self {
             handshake: None,
-            received: Inbox::new(config.receive_queue),
+            received: ReceiveQueue::new(config.receive_queue),
             flushes: [0; 3],
             detached: None,
             end: None,

@@ -280,7 +280,7 @@ impl<P: Port> Core<P> {
         }
         if looks {
             // The inputs answer what was asked.
-            self.is_busy = self.look(io, self.port.has_room());
+            self.is_busy = self.read_inputs(io, self.port.has_room());
             if io.carrier.is_flushed() {
                 self.port.flushed(&mut self.wakes);
             }
@@ -330,7 +330,7 @@ impl<P: Port> Core<P> {
 
     fn finish(&mut self, io: &mut Io<'_, P>) {
         io.carrier.finish(self.now);
-        self.is_busy = self.look(io, false);
+        self.is_busy = self.read_inputs(io, false);
         self.take_detached(io);
         self.is_flushed = io.carrier.is_flushed();
         self.deadline = io.carrier.deadline();
@@ -345,7 +345,7 @@ impl<P: Port> Core<P> {
         }
     }
 
-    fn look(&mut self, io: &mut Io<'_, P>, may_read: bool) -> bool {
+    fn read_inputs(&mut self, io: &mut Io<'_, P>, may_read: bool) -> bool {
         io.carrier.inputs(&mut Turn {
             waker: io.waker,
             now: self.now,

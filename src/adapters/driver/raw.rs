@@ -19,7 +19,7 @@ use std::io;
 use super::CommandError;
 use super::event_loop::{Carrier, Core, EventOf, Port};
 use super::handle::DetachedStream;
-use super::inbox::Inbox;
+use super::receive_queue::ReceiveQueue;
 use super::runtime::{ByteStream, Runtime};
 use super::shared::Shared;
 use super::stream::OneStream;
@@ -125,7 +125,7 @@ fn start<M: SendMachine>(
 ) -> (Commands<M>, Events<M>) {
     let (clock, limits) = (options.clock, options.limits);
     let port = RawPort {
-        events: Inbox::new(options.events.max(1)),
+        events: ReceiveQueue::new(options.events.max(1)),
         options,
         commands: 1,
         outcome: None,
@@ -375,7 +375,7 @@ enum Line {
 /// Events that wait to be taken, and who is left to take and to command.
 struct RawPort<M: SendMachine> {
     options: DriverOptions<M>,
-    events: Inbox<Notice<M::Event>>,
+    events: ReceiveQueue<Notice<M::Event>>,
     /// Handles that can give commands.
     commands: usize,
     /// How the driver ended.

@@ -47,7 +47,8 @@ struct State<P: Port> {
     is_woken: bool,
     /// When the driver's timer fires, or will be set to fire.
     armed: Option<Instant>,
-    callers_drive: bool,
+    /// Turns that a caller takes before it waits; none where the driver alone does.
+    caller_turns: usize,
     /// Somebody takes a turn, or panicked in it.
     is_turn: bool,
     /// The machine or the port panicked.
@@ -82,7 +83,7 @@ impl<P: Port> Shared<P> {
                 waker: None,
                 is_woken: true,
                 armed: None,
-                callers_drive: runtime.callers_drive(),
+                caller_turns: usize::from(runtime.callers_drive()) * CALLER_TURNS,
                 is_turn: false,
                 is_broken: false,
             }),
@@ -201,7 +202,7 @@ impl<P: Port> State<P> {
 
     /// Sends what the machine has to say, if callers do, and wakes the driver when there is something left.
     fn leave(&mut self) {
-        if self.callers_drive && self.core.is_dirty {
+        if self.caller_turns > 0 && self.core.is_dirty {
             self.turn(false);
         }
         let core = &self.core;
@@ -237,7 +238,7 @@ impl<P: Port> Waiter<'_, P> {
         let mut mine = None;
         let outcome = self.shared.enter(|state| {
             mine = state.core.wakes.lift(line, *ticket);
-            let mut turns = if state.callers_drive { CALLER_TURNS } else { 0 };
+            let mut turns = state.caller_turns;
             let outcome = loop {
                 let place = state.core.wakes.place(line, *ticket);
                 let outcome = state.act(|core| look(core, place));

@@ -392,9 +392,9 @@ impl NodeRef {
 
     /// Waits until the socket is closed.
     async fn ended(&self) {
-        let look = |core: &mut Core<_>, _| match core.is_ended() {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
+        let look = |core: &mut Core<_>, _| {
+            let ended = core.is_ended().then_some(());
+            ended.map_or(Poll::Pending, Poll::Ready)
         };
         // After a panic it is closed too.
         let _ = self.shared.until(Line::End, look).await;
