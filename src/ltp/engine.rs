@@ -238,7 +238,7 @@ impl<A: Addr> Engine<A> {
         // Room for the segment, a session, and the buffer to double.
         let needed = 2 * octets.len() + 2 * SESSION;
         let is_full = |engine: &Self| {
-            let limit = engine.core.node.config.max_imports;
+            let limit = engine.core.node.config.limits.imports;
             let is_over = u32::try_from(engine.imports.table.len()).is_ok_and(|len| len >= limit);
             engine.core.node.budget.free_for_strangers() < needed || (place.is_none() && is_over)
         };
@@ -247,7 +247,7 @@ impl<A: Addr> Engine<A> {
         }
         // The oldest session of a stranger gives way to its newest.
         let peer = self.core.peers.get(slot)?;
-        let is_over = peer.imports >= peer.config.max_imports && place.is_none();
+        let is_over = peer.imports >= peer.config.limits.imports && place.is_none();
         if is_over
             && peer.unproved(&self.core.node).is_some()
             && let Some(oldest) = self.imports.table.oldest_of(slot)
@@ -375,24 +375,25 @@ impl<A: Addr> Engine<A> {
     fn take_event(&mut self) -> Option<Event> {
         let Self { core, imports, .. } = self;
         let node = &mut core.node;
-        let event = if let Some((event, octets)) = node.events.pop_front() {
+        if let Some((event, octets)) = node.events.pop_front() {
             node.budget.events -= octets;
             if let Event::Failed { data, .. } = &event {
                 node.budget.exports -= data.len();
             }
-            Some(event)
-        } else {
-            let taken = node.next_taken(imports);
-            if let Some(Event::Received { session, .. }) = &taken {
-                imports.with(*session, core, ImportSession::on_taken);
-            }
-            taken
-        };
-        if event.is_some() {
             self.exports.unblock(core);
-            return event;
+            return Some(event);
         }
-        core.node.services.next_piece(imports)
+        let event = node.next_taken(imports);
+        let event = event.or_else(|| core.node.services.next_piece(imports))?;
+        match &event {
+            Event::Received { session, .. } => {
+                imports.with(*session, core, ImportSession::on_taken)
+            }
+            Event::Segment { session, .. } => imports.with(*session, core, ImportSession::on_given),
+            _ => {}
+        }
+        self.exports.unblock(core);
+        Some(event)
     }
 }
 
@@ -467,6 +468,7 @@ impl<A: Addr> Machine for Engine<A> {
             Command::Checkpoint(tag) => self.checkpoint(now, tag),
             Command::Cancel(tag) => self.cancel(now, tag),
             Command::Refuse(session) => self.refuse(now, session),
+            Command::Stored(session) => self.stored(now, session),
             Command::Ping(peer) => self.ping(now, peer),
             Command::AcceptUnknownPeers(template, limit) => {
                 self.accept_unknown_peers(now, template.map(|template| *template), limit)

@@ -5,10 +5,11 @@ use core::ops::Range;
 
 use smallvec::SmallVec;
 
+use super::api::Service;
 use super::beyond::{Hello, segments};
 use super::context::{Context, ImportTimer, Step};
 use super::end_cause::{EndCause, Limit};
-use super::import::Reception;
+use super::import::{Awaited, Reception};
 use super::output::{Out, WriteResult};
 use super::peer::Control;
 use super::sdnv::Head;
@@ -395,7 +396,7 @@ impl Reception {
         cx: &mut Context<'_>,
     ) -> Result<(), EndCause> {
         let config = &cx.peer.config;
-        let (delay, segment) = (config.report_delay, config.segment);
+        let (delay, segment) = (config.timers.report_delay, config.segment);
         let is_auto = config.redundancy.adaptive().is_some();
         let (complete, next) = (self.complete_red(), self.serial);
         let serial = checkpoint.serial;
@@ -458,7 +459,7 @@ impl Reception {
     pub(super) fn delayed_report_due(&mut self, cx: &mut Context<'_>) -> Result<Step, EndCause> {
         let reports = &mut self.parts().reports;
         reports.delay = None;
-        let again = reports.filled + cx.peer.config.report_delay;
+        let again = reports.filled + cx.peer.config.timers.report_delay;
         if again > cx.node.now {
             reports.delay = cx.start_local(again, ImportTimer::DelayedReport);
             return Ok(Step::Continues);
@@ -497,8 +498,8 @@ impl Reception {
         let parts = self.parts();
         let has_gaps = !parts.red.held.covers(&scope);
         parts.reports.problems += u32::from(has_gaps);
-        if parts.reports.problems > cx.peer.config.problem_limit {
-            let limit = cx.peer.config.problem_limit;
+        if parts.reports.problems > cx.peer.config.limits.problems {
+            let limit = cx.peer.config.limits.problems;
             return Err(EndCause::over(Limit::Problems, limit));
         }
         if has_gaps {
@@ -543,7 +544,8 @@ impl Reception {
 
     /// Extends a report that waits to be written first, and answers another checkpoint by it.
     fn extend_waiting(&mut self, checkpoint: u64, scope: &Range<u64>, tells_all: bool) -> bool {
-        if self.pending.len() < MAX_REPEATED {
+        // What says all may have to wait longer than what is queued.
+        if self.pending.len() < MAX_REPEATED || self.awaits.is_some() {
             return false;
         }
         let waiting = self.pending.iter_mut().rev().take(MAX_SUPERSEDED);
@@ -579,7 +581,7 @@ impl Reception {
     }
 
     pub(super) fn queue_report(&mut self, serial: u64, cx: &mut Context<'_>) {
-        if self.issued(serial).is_some_and(|issued| issued.tells_all) && self.awaits_take {
+        if self.issued(serial).is_some_and(|issued| issued.tells_all) && self.awaits.is_some() {
             return;
         }
         let report = Control::Report {
@@ -595,7 +597,21 @@ impl Reception {
         }
     }
 
-    /// Queues the reports that waited until the block was taken.
+    /// Withholds the reports that claim all of a red part, if it has to be taken or stored first. Those not yet written
+    /// would claim by then what completed it, and are dropped.
+    pub(super) fn withhold(&mut self, cx: &mut Context<'_>) {
+        let is_scattered = self.service == Service::Scattered;
+        if !is_scattered && !cx.node.services.is_on_demand(self.client) {
+            return;
+        }
+        self.awaits = Some(Awaited::Delivery);
+        let is_unwritten = |one: &&Issued| one.body.is_empty();
+        while let Some(serial) = self.pending.iter().find(is_unwritten).map(|one| one.serial) {
+            self.drop_report(serial, cx);
+        }
+    }
+
+    /// Queues the reports that waited until the block was taken or stored.
     pub(super) fn queue_withheld(&mut self, cx: &mut Context<'_>) {
         let waiting = self.pending.iter();
         let waiting = waiting.filter(|one| one.tries == 0 && !one.is_queued);
@@ -636,7 +652,7 @@ impl Reception {
         serial: u64,
         cx: &mut Context<'_>,
     ) -> Result<Step, EndCause> {
-        let limit = cx.peer.config.report_retries;
+        let limit = cx.peer.config.limits.report_retries;
         let Some(issued) = self.issued(serial) else {
             return Ok(Step::Continues);
         };
@@ -677,7 +693,7 @@ impl Reception {
     /// section 6.8).
     fn report_again(&mut self, checkpoint: u64, cx: &mut Context<'_>) {
         let config = &cx.peer.config;
-        let (limit, round) = (config.report_retries, config.owlt_in + config.owlt_out);
+        let (limit, round) = (config.limits.report_retries, config.timers.light());
         let now = cx.node.now;
         // Copies of a checkpoint must not use up the retries, which belong to the timers.
         let is_due = |one: &Issued| {

@@ -45,7 +45,9 @@ pub(super) struct ClientService {
     queue: VecDeque<(Event, usize)>,
     /// Octets that the queue counts for.
     octets: usize,
-    /// Sessions with octets for the next piece.
+    /// Octets of scattered red parts that were not taken. Their sessions count them.
+    untaken: usize,
+    /// Sessions with octets for the next piece, or with a run.
     streams: VecDeque<SessionId>,
     /// Entries of `streams` whose session has ended.
     ended_streams: usize,
@@ -62,6 +64,7 @@ impl ClientService {
             delivery,
             queue: VecDeque::new(),
             octets: 0,
+            untaken: 0,
             streams: VecDeque::new(),
             ended_streams: 0,
             takes: 0,
@@ -102,7 +105,7 @@ impl<A: Addr> Engine<A> {
     /// The report that claims all of a red part waits for the take, so that its sender takes no block for delivered that
     /// nobody has. Until then the sender repeats its checkpoint, and gives up when its limits are reached.
     ///
-    /// What waits counts against [`Config::import_octets`](super::Config::import_octets). A service with more
+    /// What waits counts against [`EngineLimits::import_octets`](super::EngineLimits::import_octets). A service with more
     /// octets waiting than are free in all accepts no further data, which leaves room for the other services.
     ///
     /// # Errors
@@ -143,7 +146,7 @@ impl<A: Addr> Engine<A> {
     /// Asks for the next item of a client service that was opened on demand.
     ///
     /// One take is answered by one event of the service: [`Event::Received`], [`Event::Green`],
-    /// [`Event::Started`], [`Event::Piece`] or [`Event::Cancelled`]. It comes at the next poll if an item
+    /// [`Event::Started`], [`Event::Piece`], [`Event::Segment`], [`Event::RedPart`] or [`Event::Cancelled`]. It comes at the next poll if an item
     /// waits, and else as soon as there is one. Takes add up: after three of them, three items come.
     ///
     /// Takes are not part of a [snapshot](Self::snapshot); whoever receives asks again after a restart.
@@ -226,8 +229,16 @@ impl Services {
         }
     }
 
-    /// Notes that a session has octets for a piece.
-    pub(super) fn queue_stream(&mut self, client: u64, session: SessionId) {
+    /// Counts octets of a scattered red part that wait.
+    pub(super) fn recount(&mut self, client: u64, before: usize, after: usize) {
+        if let Some(opened) = self.open.get_mut(&client).filter(|_| before != after) {
+            // One that was closed and opened again counts from 0.
+            opened.untaken = (opened.untaken + after).saturating_sub(before);
+        }
+    }
+
+    /// Notes that a session has an item.
+    pub(super) fn queue_session(&mut self, client: u64, session: SessionId) {
         if let Ok(opened) = self.on_demand(client) {
             opened.streams.push_back(session);
             self.list_answerable(client);
@@ -236,7 +247,7 @@ impl Services {
         }
     }
 
-    /// Notes that a session which has octets for a piece ends.
+    /// Notes that a session which has an item ends.
     pub(super) fn end_stream(&mut self, client: u64) {
         if let Some(opened) = self.open.get_mut(&client) {
             opened.ended_streams += 1;
@@ -298,8 +309,11 @@ fn next_piece(
             *ended = ended.saturating_sub(1);
             continue;
         };
-        if let Some(piece) = reception.next_piece(session) {
-            return Some(piece);
+        if let Some((item, has_more)) = reception.next_item(session) {
+            if has_more {
+                streams.push_back(session);
+            }
+            return Some(item);
         }
     }
     None
@@ -316,7 +330,7 @@ impl Node {
         if client == 0 || open.contains_key(&client) {
             return Err(Error::Service(client));
         }
-        let limit = self.config.max_services;
+        let limit = self.config.limits.services;
         if u32::try_from(open.len()).is_ok_and(|count| count >= limit) {
             return Err(Error::TooManyServices { limit });
         }
@@ -379,6 +393,7 @@ impl Node {
     /// Tells whether more waits for a client service than is free.
     pub(super) fn is_over_share(&self, client: u64) -> bool {
         let opened = self.services.open.get(&client);
-        self.budget.waiting > 0 && opened.is_some_and(|opened| opened.octets > self.budget.free())
+        let waiting = opened.map_or(0, |opened| opened.octets + opened.untaken);
+        waiting > 0 && waiting > self.budget.free()
     }
 }

@@ -6,8 +6,8 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use farlink::ltp::{
-    Age, Body, Claims, Color, Config, Cue, Data, Engine, Error, Event, Flow, Peer, Red, Report,
-    RestoreError, Segment, Service, SessionId, Snapshot,
+    Age, Body, Claims, Color, Config, Cue, Data, Engine, EngineLimits, Error, Event, Flow, Peer,
+    PeerLimits, PeerTimers, Red, Report, RestoreError, Segment, Service, SessionId, Snapshot,
 };
 use farlink::{Hop, Instant, Limits, Machine as _, Output, Rng, Seed, Tag, Transmit};
 
@@ -26,7 +26,10 @@ struct Node {
     engine: Option<Engine<Hop>>,
     /// The last snapshots, the latest at the end.
     disk: VecDeque<Snapshot<Hop>>,
+    /// What the application has: a red part of a scattered service as one that was received.
     events: Vec<Event>,
+    /// What a scattered service gave.
+    given: BTreeMap<SessionId, Vec<u8>>,
     lives: u64,
     up_at: Instant,
     deadline: Option<Instant>,
@@ -58,6 +61,7 @@ struct Plan {
     every: Option<NonZeroU32>,
     /// The window, in octets.
     window: Option<NonZeroU64>,
+    service: Service,
 }
 
 impl Plan {
@@ -68,6 +72,7 @@ impl Plan {
         again: None,
         every: None,
         window: None,
+        service: Service::Whole,
     };
 
     fn flow(self) -> Flow {
@@ -87,6 +92,41 @@ impl Plan {
     }
 }
 
+impl Node {
+    /// Does what an event leads to.
+    fn handle(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::Segment {
+                session,
+                offset,
+                data,
+                ..
+            } => {
+                let block = self.given.entry(session).or_default();
+                let start = usize::try_from(offset).unwrap();
+                block.resize(block.len().max(start + data.len()), 0);
+                block[start..start + data.len()].copy_from_slice(&data);
+            }
+            Event::RedPart {
+                session,
+                client,
+                ends_block,
+                ..
+            } => {
+                self.engine.as_mut().unwrap().stored(now, session).unwrap();
+                let data = self.given[&session].clone().into();
+                self.events.push(Event::Received {
+                    session,
+                    client,
+                    data,
+                    ends_block,
+                });
+            }
+            event => self.events.push(event),
+        }
+    }
+}
+
 fn config(node: usize) -> Config {
     Config::engine(node as u64 + 1)
 }
@@ -101,20 +141,27 @@ impl World {
                 checkpoint_every: plan.every,
                 // A first pass that lasts for many light times, so that claims come in its middle.
                 flow: plan.flow(),
-                checkpoint_retries: 12,
-                first_silence: Duration::from_secs(600),
-                report_retries: 12,
-                cancel_retries: 12,
-                ..Peer::new(hop(other))
-                    .with_flow(Flow::Unlimited)
-                    .at_distance(OWLT)
+                limits: PeerLimits {
+                    checkpoint_retries: 12,
+                    report_retries: 12,
+                    cancel_retries: 12,
+                    ..PeerLimits::default()
+                },
+                timers: PeerTimers {
+                    owlt_out: OWLT,
+                    owlt_in: OWLT,
+                    first_silence: Duration::from_secs(600),
+                    ..PeerTimers::default()
+                },
+                ..Peer::at(hop(other))
             };
             engine.add_peer(Instant::ZERO, other, peer).unwrap();
-            engine.open(Instant::ZERO, CLIENT, Service::Whole).unwrap();
+            engine.open(Instant::ZERO, CLIENT, plan.service).unwrap();
             Node {
                 disk: VecDeque::from([engine.snapshot(Instant::ZERO)]),
                 engine: Some(engine),
                 events: Vec::new(),
+                given: BTreeMap::new(),
                 lives: 0,
                 up_at: Instant::ZERO,
                 deadline: None,
@@ -226,7 +273,7 @@ impl World {
             let output = engine.poll(self.now, &mut self.tx);
             // What an event leads to is written in one go with the snapshot; segments leave behind it.
             match output {
-                Output::Event(event) => self.nodes[id].events.push(event),
+                Output::Event(event) => self.nodes[id].handle(self.now, event),
                 Output::Yield => {}
                 Output::Idle(deadline) => {
                     self.nodes[id].deadline = deadline;
@@ -344,13 +391,23 @@ fn steps_of(seed: u64, loss: u64, plan: Plan) -> usize {
 #[test]
 fn an_engine_killed_at_any_step_goes_on_from_its_snapshot_and_each_block_arrives_once() {
     let mut killed = 0;
-    for (seed, loss) in [(1, 0), (2, 150), (3, 300)] {
+    for (seed, loss, service) in [
+        (1, 0, Service::Whole),
+        (2, 150, Service::Whole),
+        (3, 300, Service::Whole),
+        (4, 0, Service::Scattered),
+        (5, 300, Service::Scattered),
+    ] {
+        let plan = Plan {
+            service,
+            ..Plan::NONE
+        };
         for victim in [0, 1] {
-            for step in 1..=steps_of(seed, loss, Plan::NONE) {
+            for step in 1..=steps_of(seed, loss, plan) {
                 let plan = Plan {
                     victim,
                     step,
-                    ..Plan::NONE
+                    ..plan
                 };
                 let world = World::new(seed, loss, plan).transfer();
 
@@ -433,6 +490,10 @@ fn a_receiver_whose_disk_lags_loses_no_block_that_its_sender_takes_for_delivered
         every: None,
         ..discretionary
     };
+    let scattered = Plan {
+        service: Service::Scattered,
+        ..discretionary
+    };
     for (seed, loss, plan) in [
         (1, 0, first),
         (2, 150, first),
@@ -440,6 +501,8 @@ fn a_receiver_whose_disk_lags_loses_no_block_that_its_sender_takes_for_delivered
         (5, 0, discretionary),
         (6, 200, discretionary),
         (7, 200, windowed),
+        (8, 0, scattered),
+        (9, 200, scattered),
     ] {
         for lag in [1, 7, 39] {
             for step in (1..=steps_of(seed, loss, plan)).step_by(2) {
@@ -565,7 +628,7 @@ fn a_snapshot_of_another_engine_or_beyond_the_limits_is_refused() {
         RestoreError::Engine { id: 1, own: 5 }
     );
     assert_eq!(
-        refused(|config| config.max_exports = 1),
+        refused(|config| config.limits.exports = 1),
         RestoreError::Limit {
             field: "exports",
             value: 2,
@@ -573,7 +636,7 @@ fn a_snapshot_of_another_engine_or_beyond_the_limits_is_refused() {
         }
     );
     assert_eq!(
-        refused(|config| config.export_octets = 2499),
+        refused(|config| config.limits.export_octets = 2499),
         RestoreError::Limit {
             field: "export octets",
             value: 2500,
@@ -581,7 +644,7 @@ fn a_snapshot_of_another_engine_or_beyond_the_limits_is_refused() {
         }
     );
     assert_eq!(
-        refused(|config| config.max_peers = 0),
+        refused(|config| config.limits.peers = 0),
         RestoreError::Refused {
             field: "peers",
             at: 0,
@@ -589,7 +652,7 @@ fn a_snapshot_of_another_engine_or_beyond_the_limits_is_refused() {
         }
     );
     assert_eq!(
-        refused(|config| config.max_services = 0).to_string(),
+        refused(|config| config.limits.services = 0).to_string(),
         "services[0]: limit of 0 client services reached"
     );
 }
@@ -647,11 +710,14 @@ fn a_damaged_snapshot_is_refused_or_makes_an_engine_that_works_within_its_limits
     use farlink::laws::LawSubject as _;
 
     let small = |id| Config {
-        max_exports: 4,
-        max_imports: 4,
-        export_octets: 5000,
-        import_octets: 20_000,
-        max_events: 16,
+        limits: EngineLimits {
+            exports: 4,
+            imports: 4,
+            export_octets: 5000,
+            import_octets: 20_000,
+            events: 16,
+            ..EngineLimits::default()
+        },
         ..config(id)
     };
     let (mut refused, mut taken) = (0, 0);
@@ -746,7 +812,7 @@ fn strangers_and_contacts_are_as_they_were() {
     let mut engine = Engine::new(config(1), Seed::from(1)).unwrap();
     engine.open(now, CLIENT, Service::Whole).unwrap();
     engine
-        .accept_unknown_peers(now, Some(Peer::new(hop(9)).with_flow(Flow::Unlimited)), 2)
+        .accept_unknown_peers(now, Some(Peer::at(hop(9)).with_flow(Flow::Unlimited)), 2)
         .unwrap();
     let data = |originator| {
         let session = SessionId {

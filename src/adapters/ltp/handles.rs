@@ -317,7 +317,7 @@ faces! {
         ///
         /// # Errors
         ///
-        /// [`Error::Silent`] when it has not answered after [`Peer::cancel_retries`]; no such peer, or one that
+        /// [`Error::Silent`] when it has not answered after [`PeerLimits::cancel_retries`](crate::ltp::PeerLimits::cancel_retries); no such peer, or one that
         /// cannot answer.
         pub async fn ping(&self, peer: u64) -> Result<Duration, Error> {
             let mut asked = None;
@@ -331,7 +331,7 @@ faces! {
         }
 
         /// Returns the cookies that peers put into the segments of an open session (RFC 5327 section 2.2), as far
-        /// as [`Config::max_cookies`](crate::ltp::Config::max_cookies) lets them be kept.
+        /// as [`EngineLimits::cookies`](crate::ltp::EngineLimits::cookies) lets them be kept.
         pub fn cookies(&self, session: SessionId) -> Vec<Bytes> {
             let cookies = self.with(|core| {
                 let cookies = core.peek().cookies(session);
@@ -494,6 +494,16 @@ faces! {
                     open.is_interrupted = true;
                 }
             });
+        }
+
+        /// Acknowledges the red part that [`ReceivedKind::RedPart`](super::ReceivedKind::RedPart) told of: all that was
+        /// given of it is stored.
+        ///
+        /// # Errors
+        ///
+        /// No red part of the session waits for this.
+        pub fn stored(&self, session: SessionId) -> Result<(), Error> {
+            self.0.node.command(Command::Stored(session))
         }
 
         /// Cancels the reception of a block (RFC 5326 section 4.2).

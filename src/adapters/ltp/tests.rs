@@ -58,7 +58,7 @@ fn a_node_that_is_given_time_sends_its_backlog_until_then() {
 #[test]
 fn a_cancellation_that_the_rate_holds_back_is_waited_for_up_to_a_second() {
     let mut node = Node::new();
-    let peer = Peer::new(far()).with_flow(Flow::rate(1).with_burst(1));
+    let peer = Peer::at(far()).with_flow(Flow::rate(1).with_burst(1));
     let change = Command::ChangePeer(2, Box::new(peer));
     node.core.give(change).unwrap();
     node.send(MEGABYTE);
@@ -105,7 +105,7 @@ impl Node {
         let machine = EngineMachine::new(engine);
         let mut core = Core::new(NodePort::default(), machine, Limits::default());
         core.now = now();
-        let peer = Peer::new(far()).with_flow(Flow::Unlimited);
+        let peer = Peer::at(far()).with_flow(Flow::Unlimited);
         let add = Command::AddPeer(2, Box::new(peer));
         core.command(add).unwrap();
         let open = Command::OpenOnDemand(CLIENT, Service::Whole);
