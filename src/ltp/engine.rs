@@ -384,7 +384,7 @@ impl<A: Addr> Engine<A> {
             return Some(event);
         }
         let event = node.next_taken(imports);
-        let event = event.or_else(|| core.node.services.next_piece(imports))?;
+        let event = event.or_else(|| core.node.services.next_item(None, imports))?;
         match &event {
             Event::Received { session, .. } => {
                 imports.with(*session, core, ImportSession::on_taken)

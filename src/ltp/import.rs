@@ -23,6 +23,7 @@ use super::fingerprint::{Fingerprint, Judgment};
 use super::peer::Role;
 use super::reassembly::{Reassembly, Room};
 use super::report::{Issued, Reports};
+use super::services::Services;
 use super::wire::{Checkpoint, Color, Data, Mark};
 use crate::Instant;
 use crate::kit::{Due, TimerId};
@@ -102,8 +103,8 @@ pub(super) struct Parts {
     pub(super) green_end: Option<u64>,
     /// Octets delivered as pieces.
     streamed: u64,
-    /// Whether the session is in the queue of those with an item.
-    is_queued: bool,
+    /// The ticket of the session in the queue of those with an item.
+    ticket: Option<u64>,
     /// Octets of runs that the service counts.
     untaken: usize,
     pub(super) reports: Reports,
@@ -127,14 +128,14 @@ impl Awaited {
 
 impl Parts {
     /// `green` are the first green octet and the end of the block, where its end overtook the red part.
-    fn new(green: Option<(u64, u64)>, reports: Reports) -> Self {
+    fn new(service: Service, green: Option<(u64, u64)>, reports: Reports) -> Self {
         Self {
-            red: Reassembly::default(),
+            red: Reassembly::new(service == Service::Scattered),
             green: green.map(|(low, _)| low),
             green_reached: green.map_or(0, |(_, end)| end),
             green_end: green.map(|(_, end)| end),
             streamed: 0,
-            is_queued: false,
+            ticket: None,
             untaken: 0,
             reports,
             guard: None,
@@ -400,7 +401,7 @@ impl Reception {
             red: Reassembly::delivered(red),
             heard: usize::try_from(red).unwrap_or(usize::MAX),
             charge: SESSION,
-            ..Parts::new(None, reports)
+            ..Parts::new(self.service, None, reports)
         }
     }
 
@@ -500,9 +501,8 @@ impl Reception {
         let range = data.range();
         let ends_red = checkpoint.is_some_and(|checkpoint| checkpoint.mark != Mark::None);
         if range.end == 0 && (ends_red || checkpoint.is_some() && self.has_nothing()) {
-            // Of an empty red part nothing can be claimed, so no report could answer the checkpoint (RFC 5326 section
-            // 3.2.2).
-            return Err(EndCause::Miscolored);
+            // Nothing can be claimed of it, so no report could answer the checkpoint (RFC 5326 section 3.2.2).
+            return Err(EndCause::EmptyRedPart);
         }
         if usize::try_from(range.end).map_or(true, |end| end > limit) {
             return Err(EndCause::LimitExceeded {
@@ -512,14 +512,9 @@ impl Reception {
                 value: range.end,
             });
         }
-        let ends = checkpoint.filter(|checkpoint| checkpoint.mark != Mark::None);
-        if ends.is_some() && range.end == 0 {
-            // Nothing can be claimed of it, so no report could answer.
-            return Err(EndCause::EmptyRedPart);
-        }
-        if let Some(ends) = ends {
+        if ends_red {
             self.red = Some(range.end);
-            self.ends_block |= ends.mark == Mark::Block;
+            self.ends_block |= checkpoint.is_some_and(|one| one.mark == Mark::Block);
         }
         let (mut fresh, mut is_all) = (0, true);
         if !self.is_delivered && !data.octets.is_empty() {
@@ -534,16 +529,9 @@ impl Reception {
                 limit,
                 red: self.red,
             };
-            let is_scattered = self.service == Service::Scattered;
             let parts = self.parts();
             let pool = &mut cx.node.budget.pool;
-            (fresh, is_all) = if is_scattered {
-                let room = (room.free, parts.heard);
-                parts.red.scatter(&range, data.octets, room)
-            } else {
-                let stored = parts.red.store(&range, data.octets, room, pool);
-                (stored.unwrap_or(0), stored.is_some())
-            };
+            (fresh, is_all) = parts.red.store(&range, data.octets, room, pool);
             if fresh > 0 {
                 parts.reports.filled = cx.node.now;
             }
@@ -553,7 +541,7 @@ impl Reception {
             // Bound: usize has at most 64 bits.
             cx.node.stats.redundant_octets += data.octets.len() as u64 - fresh;
         }
-        self.queue_item(cx);
+        self.queue_item(cx.session, &mut cx.node.services);
         Ok(is_all)
     }
 
@@ -576,16 +564,17 @@ impl Reception {
         cx.node.stats.imports_complete += 1;
         if self.service == Service::Scattered {
             // The event follows the last octets.
-            self.queue_item(cx);
+            self.queue_item(cx.session, &mut cx.node.services);
             return Ok(self.close_if_over());
         }
         self.parts().red.gather(&mut cx.node.budget.pool);
         // The last piece precedes the whole red part.
-        if self.service == Service::Streaming
-            && let Some((piece, octets)) = self.piece(cx.session)
-        {
-            let octets = octets + EVENT_OVERHEAD;
-            cx.node.push_service_event(self.client, piece, octets);
+        if self.service == Service::Streaming {
+            self.unqueue(cx);
+            if let Some((piece, octets)) = self.piece(cx.session) {
+                let octets = octets + EVENT_OVERHEAD;
+                cx.node.push_service_event(self.client, piece, octets);
+            }
         }
         let (pool, limit) = (&mut cx.node.budget.pool, cx.node.config.pool_octets);
         let (data, counted) = self.parts().red.deliver(pool, limit);
@@ -614,25 +603,35 @@ impl Reception {
     }
 
     /// Puts the session into the queue of those with an item, unless it is there or has none.
-    fn queue_item(&mut self, cx: &mut Context<'_>) {
-        if self.has_item() && !core::mem::replace(&mut self.parts().is_queued, true) {
-            cx.node.services.queue_session(self.client, cx.session);
+    fn queue_item(&mut self, session: super::SessionId, services: &mut Services) {
+        if self.has_item() && self.parts().ticket.is_none() {
+            let ticket = services.queue_session(self.client, session);
+            self.parts().ticket = Some(ticket);
         }
     }
 
-    /// Returns the next item of a session that was taken off the queue, and whether it is to be put there again: what
-    /// became contiguous since the last piece, however many segments it took; or the next run that was received, and
-    /// that the red part is whole.
-    pub(super) fn next_item(&mut self, session: super::SessionId) -> Option<(Event, bool)> {
-        self.parts().is_queued = false;
+    /// Takes the session off the queue.
+    pub(super) fn unqueue(&self, cx: &mut Context<'_>) {
+        if let Some(ticket) = self.parts.as_ref().and_then(|parts| parts.ticket) {
+            cx.node.services.unqueue_session(self.client, ticket);
+        }
+    }
+
+    /// Returns the next item of a session that was taken off the queue: what became contiguous since the last piece,
+    /// however many segments it took; or the next run that was received, and that the red part is whole.
+    pub(super) fn next_item(
+        &mut self,
+        session: super::SessionId,
+        services: &mut Services,
+    ) -> Option<Event> {
+        self.parts().ticket = None;
         let event = if self.service == Service::Scattered {
-            self.scattered_item(session)?
+            self.scattered_item(session)
         } else {
-            self.piece(session)?.0
+            self.piece(session).map(|(piece, _)| piece)
         };
-        let has_more = self.has_item();
-        self.parts().is_queued = has_more;
-        Some((event, has_more))
+        self.queue_item(session, services);
+        event
     }
 
     fn scattered_item(&mut self, session: super::SessionId) -> Option<Event> {
@@ -790,11 +789,9 @@ impl Reception {
     pub(super) fn recharge(&mut self, cx: &mut Context<'_>) {
         let weight = self.weight();
         if let Some(parts) = &mut self.parts {
-            if self.service == Service::Scattered {
-                let untaken = parts.red.untaken();
-                let before = core::mem::replace(&mut parts.untaken, untaken);
-                cx.node.services.recount(self.client, before, untaken);
-            }
+            let untaken = parts.red.untaken();
+            let before = core::mem::replace(&mut parts.untaken, untaken);
+            cx.node.services.recount(self.client, before, untaken);
             let before = core::mem::replace(&mut parts.charge, weight);
             parts.red.report_excess(&mut cx.node.budget.pool);
             cx.node.budget.charge(cx.peer, before, weight);

@@ -185,9 +185,7 @@ impl Reception {
             cx.stop(parts.guard);
             cx.stop(parts.reports.delay);
             parts.red.release(&mut cx.node.budget.pool);
-            if parts.is_queued {
-                cx.node.services.end_stream(self.client);
-            }
+            self.unqueue(cx);
             cx.node.services.recount(self.client, parts.untaken, 0);
         }
         cx.node.budget.charge(cx.peer, charge, 0);

@@ -97,10 +97,6 @@ impl Imports {
             self.close(place, end, core);
         }
         let node = &mut core.node;
-        if node.services.has_stale() {
-            let open = &self.table;
-            node.services.drop_ended(|session| open.contains(session));
-        }
         if node.budget.is_pool_too_large() {
             self.shrink_pool(node);
         }
