@@ -23,7 +23,8 @@ use bytes::Bytes;
 use cotp_pair::Pair;
 use farlink::cotp;
 use farlink::ltp::{
-    self, Block, Body, Color, Data, Engine, Flow, Peer, Segment, Service, SessionId,
+    self, Block, Body, Color, Data, Engine, EngineLimits, Flow, Peer, PeerLimits, Segment, Service,
+    SessionId,
 };
 use farlink::{Hop, Instant, Limits, Machine as _, Output, Seed, Tag, Transmit};
 use gungraun::{
@@ -141,14 +142,20 @@ impl Engines {
     fn new() -> Self {
         let [near, far] = [1, 2].map(|id| {
             let config = ltp::Config {
-                max_events: 1 << 12,
-                max_control: 1 << 12,
+                limits: EngineLimits {
+                    events: 1 << 12,
+                    control_segments: 1 << 12,
+                    ..EngineLimits::default()
+                },
                 ..ltp::Config::engine(id)
             };
             let mut engine = Engine::new(config, Seed::from(id)).unwrap();
             let peer = Peer {
-                max_exports: 1 << 11,
-                ..Peer::new(hop(3 - id)).with_flow(Flow::Unlimited)
+                limits: PeerLimits {
+                    exports: 1 << 11,
+                    ..PeerLimits::default()
+                },
+                ..Peer::at(hop(3 - id)).with_flow(Flow::Unlimited)
             };
             engine.add_peer(Instant::ZERO, 3 - id, peer).unwrap();
             engine.open(Instant::ZERO, CLIENT, Service::Whole).unwrap();

@@ -381,12 +381,12 @@ pub enum Error {
     EngineZero,
     /// The limit of peers is reached.
     TooManyPeers {
-        /// The limit, [`Config::max_peers`](super::Config::max_peers).
+        /// The limit, [`EngineLimits::peers`](super::EngineLimits::peers).
         limit: u32,
     },
     /// The limit of open client services is reached.
     TooManyServices {
-        /// The limit, [`Config::max_services`](super::Config::max_services).
+        /// The limit, [`EngineLimits::services`](super::EngineLimits::services).
         limit: u32,
     },
     /// Client service ID 0 is reserved, or the service is open.
@@ -410,7 +410,7 @@ pub enum Error {
     TooLong {
         /// Octets of the block.
         len: usize,
-        /// The limit, [`Config::export_octets`](super::Config::export_octets).
+        /// The limit, [`EngineLimits::export_octets`](super::EngineLimits::export_octets).
         limit: usize,
     },
     /// A limit of blocks being sent is reached. [`Event::Room`] follows when there is room for the block.
@@ -532,7 +532,7 @@ pub struct Stats {
     /// Segments that name no suite and key accepted from their peer.
     pub unknown_key: u64,
     /// Cookies that neither begin one nor extend the one that is kept, with
-    /// [`Config::max_cookies`](super::Config::max_cookies).
+    /// [`EngineLimits::cookies`](super::EngineLimits::cookies).
     pub invalid_cookies: u64,
     /// Segments from unknown engines.
     pub unknown_peer: u64,

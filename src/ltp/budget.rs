@@ -54,7 +54,11 @@ impl Budget {
 
     /// Returns the octets that may yet be allocated for receiving from a peer.
     pub(super) fn free_for(&self, peer: &PeerState) -> usize {
-        let left = peer.config.import_octets.saturating_sub(peer.import_octets);
+        let left = peer
+            .config
+            .limits
+            .import_octets
+            .saturating_sub(peer.import_octets);
         let left = self.free().min(left);
         match peer.origin {
             Origin::Added => left,

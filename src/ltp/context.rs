@@ -225,7 +225,7 @@ impl Cancel {
     pub(super) const fn after(reason: Reason, cx: &Context<'_>) -> Self {
         let mut cancel = Self::new(reason);
         if matches!(cx.late, Lateness::IsFinal) {
-            cancel.tries = cx.peer.config.cancel_retries;
+            cancel.tries = cx.peer.config.limits.cancel_retries;
         }
         cancel
     }
@@ -235,7 +235,7 @@ impl Cancel {
         let config = &cx.peer.config;
         let limit = match (by, config.direction) {
             (_, Direction::Both) | (Role::Receiver, Direction::SendOnly) => {
-                Some(config.cancel_retries)
+                Some(config.limits.cancel_retries)
             }
             // Where the peer cannot answer, one CS is sent.
             (Role::Sender, _) => Some(0),
@@ -272,14 +272,14 @@ impl Cancel {
 impl Node {
     pub(super) fn new(config: Config, seed: &Seed, hasher: Keyed) -> Self {
         Self {
-            closed: Closed::new(hasher, config.max_closed),
+            closed: Closed::new(hasher, config.limits.closed_sessions),
             cookies: Cookies::new(hasher),
             rng: seed.rng(),
             now: Instant::ZERO,
             timers: Timers::new(),
             events: VecDeque::new(),
             services: Services::default(),
-            budget: Budget::new(config.import_octets, config.strangers),
+            budget: Budget::new(config.limits.import_octets, config.limits.stranger_octets),
             prediction: None,
             ready: VecDeque::new(),
             first_pass_done: Vec::new(),
@@ -333,7 +333,7 @@ impl Node {
     }
 
     pub(super) fn has_event_room(&self) -> bool {
-        u32::try_from(self.events.len()).is_ok_and(|len| len < self.config.max_events)
+        u32::try_from(self.events.len()).is_ok_and(|len| len < self.config.limits.events)
     }
 
     pub(super) fn stop(&mut self, timer: Option<TimerId>) {
@@ -438,8 +438,8 @@ impl Context<'_> {
         }
         let config = &self.peer.config;
         match limit {
-            Limit::ReportRetries => EndCause::over(limit, config.report_retries),
-            _ => EndCause::over(limit, config.checkpoint_retries),
+            Limit::ReportRetries => EndCause::over(limit, config.limits.report_retries),
+            _ => EndCause::over(limit, config.limits.checkpoint_retries),
         }
     }
 

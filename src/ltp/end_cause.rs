@@ -44,15 +44,15 @@ pub enum EndCause {
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Limit {
-    /// [`Peer::session_octets`](super::Peer::session_octets).
+    /// [`PeerLimits::session_octets`](super::PeerLimits::session_octets).
     SessionOctets,
-    /// [`Peer::checkpoint_retries`](super::Peer::checkpoint_retries).
+    /// [`PeerLimits::checkpoint_retries`](super::PeerLimits::checkpoint_retries).
     CheckpointRetries,
-    /// [`Peer::report_retries`](super::Peer::report_retries).
+    /// [`PeerLimits::report_retries`](super::PeerLimits::report_retries).
     ReportRetries,
-    /// [`Peer::problem_limit`](super::Peer::problem_limit).
+    /// [`PeerLimits::problems`](super::PeerLimits::problems).
     Problems,
-    /// [`Peer::cycle_limit`](super::Peer::cycle_limit).
+    /// [`PeerLimits::cycles`](super::PeerLimits::cycles).
     Cycles,
 }
 
@@ -103,7 +103,7 @@ impl fmt::Display for EndCause {
             Self::Peer => f.write_str("cancelled by the peer"),
             Self::Application => f.write_str("cancelled by the application"),
             Self::PeerRemoved => f.write_str("peer removed"),
-            Self::PeerSilent(span) => write!(f, "peer silent for {span:?}"),
+            Self::PeerSilent(span) => write!(f, "peer silent for {span:.1?}"),
             Self::LimitExceeded { limit, max, value } => {
                 write!(f, "{value} exceeds the limit of {max} {limit}")
             }

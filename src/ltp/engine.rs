@@ -238,7 +238,7 @@ impl<A: Addr> Engine<A> {
         // Room for the segment, a session, and the buffer to double.
         let needed = 2 * octets.len() + 2 * SESSION;
         let is_full = |engine: &Self| {
-            let limit = engine.core.node.config.max_imports;
+            let limit = engine.core.node.config.limits.imports;
             let is_over = u32::try_from(engine.imports.table.len()).is_ok_and(|len| len >= limit);
             engine.core.node.budget.free_for_strangers() < needed || (place.is_none() && is_over)
         };
@@ -247,7 +247,7 @@ impl<A: Addr> Engine<A> {
         }
         // The oldest session of a stranger gives way to its newest.
         let peer = self.core.peers.get(slot)?;
-        let is_over = peer.imports >= peer.config.max_imports && place.is_none();
+        let is_over = peer.imports >= peer.config.limits.imports && place.is_none();
         if is_over
             && peer.unproved(&self.core.node).is_some()
             && let Some(oldest) = self.imports.table.oldest_of(slot)

@@ -13,31 +13,32 @@ use bytes::Bytes;
 use super::api::{Block, Command, Red};
 use super::auth::{Auth, Key, Signer, Verifier};
 use super::beyond::{AdaptiveRedundancy, Flow, Redundancy, RtoBounds};
-use super::config::{Config, Direction, Peer};
+use super::config::{Config, Direction, EngineLimits, Peer, PeerLimits, PeerTimers};
 use super::wire::{
     Body, Checkpoint, Claims, Color, Data, Extensions, Mark, Report, Segment, SessionId,
 };
 
 impl<'a> Arbitrary<'a> for Config {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        let least = u.int_in_range(0..=8)?;
         Ok(Self {
             engine: u.int_in_range(0..=3)?,
             numbers: u.arbitrary()?,
-            max_peers: u.int_in_range(0..=4)?,
-            max_services: u.int_in_range(0..=3)?,
-            max_exports: u.int_in_range(0..=12)?,
-            max_imports: u.int_in_range(0..=12)?,
-            export_octets: u.int_in_range(0..=20_000)?,
-            import_octets: u.int_in_range(0..=40_000)?,
-            strangers: u.int_in_range(0..=20_000)?,
-            pool_octets: u.int_in_range(0..=20_000)?,
-            max_events: u.int_in_range(0..=24)?,
-            max_control: u.int_in_range(0..=24)?,
-            max_closed: least + u.int_in_range(0..=8)?,
-            max_cookies: u.int_in_range(0..=3)?,
             hello: u.arbitrary()?,
             notify_sent: u.arbitrary()?,
+            limits: EngineLimits {
+                peers: u.int_in_range(0..=4)?,
+                services: u.int_in_range(0..=3)?,
+                exports: u.int_in_range(0..=12)?,
+                imports: u.int_in_range(0..=12)?,
+                export_octets: u.int_in_range(0..=20_000)?,
+                import_octets: u.int_in_range(0..=40_000)?,
+                stranger_octets: u.int_in_range(0..=20_000)?,
+                pool_octets: u.int_in_range(0..=20_000)?,
+                events: u.int_in_range(0..=24)?,
+                control_segments: u.int_in_range(0..=24)?,
+                closed_sessions: u.int_in_range(0..=16)?,
+                cookies: u.int_in_range(0..=3)?,
+            },
         })
     }
 }
@@ -45,30 +46,36 @@ impl<'a> Arbitrary<'a> for Config {
 impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Peer<A> {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         Ok(Self {
-            owlt_out: duration(u)?,
-            owlt_in: duration(u)?,
-            remote_delay: duration(u)?,
-            own_delay: duration(u)?,
+            address: u.arbitrary()?,
             flow: u.arbitrary()?,
             segment: u.int_in_range(60..=1500)?,
-            checkpoint_retries: u.int_in_range(0..=3)?,
-            report_retries: u.int_in_range(0..=3)?,
-            cancel_retries: u.int_in_range(0..=3)?,
-            problem_limit: u.int_in_range(0..=20)?,
-            cycle_limit: u.int_in_range(0..=10)?,
-            max_exports: u.int_in_range(0..=12)?,
-            max_imports: u.int_in_range(0..=12)?,
-            session_octets: u.int_in_range(0..=8000)?,
-            import_octets: u.int_in_range(0..=30_000)?,
             checkpoint_every: NonZeroU32::new(u.int_in_range(0..=4)?),
-            report_delay: duration(u)?,
-            repair_delay: duration(u)?,
             redundancy: u.arbitrary()?,
-            rto: u.arbitrary()?,
             direction: direction(u)?,
-            keepalive: keepalive(u)?,
+            roams: u.ratio(1, 4)?,
             auth: u.arbitrary()?,
-            ..Self::new(u.arbitrary()?)
+            timers: PeerTimers {
+                owlt_out: duration(u)?,
+                owlt_in: duration(u)?,
+                remote_delay: duration(u)?,
+                own_delay: duration(u)?,
+                rto: u.arbitrary()?,
+                report_delay: duration(u)?,
+                repair_delay: duration(u)?,
+                keepalive: keepalive(u)?,
+                ..PeerTimers::default()
+            },
+            limits: PeerLimits {
+                exports: u.int_in_range(0..=12)?,
+                imports: u.int_in_range(0..=12)?,
+                session_octets: u.int_in_range(0..=8000)?,
+                import_octets: u.int_in_range(0..=30_000)?,
+                checkpoint_retries: u.int_in_range(0..=3)?,
+                report_retries: u.int_in_range(0..=3)?,
+                cancel_retries: u.int_in_range(0..=3)?,
+                problems: u.int_in_range(0..=20)?,
+                cycles: u.int_in_range(0..=10)?,
+            },
         })
     }
 }

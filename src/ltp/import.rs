@@ -339,7 +339,7 @@ impl Reception {
         let is_possible = service == Service::Whole
             && (1..MIN_POOLED).contains(&octets)
             && data.offset == 0
-            && octets <= cx.peer.config.session_octets
+            && octets <= cx.peer.config.limits.session_octets
             && 2 * SESSION + 2 * EVENT_OVERHEAD + octets <= cx.free_octets()
             && cx.peer.is_plain()
             && cx.peer.can_send();
@@ -497,7 +497,7 @@ impl Reception {
         checkpoint: Option<Checkpoint>,
         cx: &mut Context<'_>,
     ) -> Result<bool, EndCause> {
-        let limit = cx.peer.config.session_octets;
+        let limit = cx.peer.config.limits.session_octets;
         let range = data.range();
         let ends_red = checkpoint.is_some_and(|checkpoint| checkpoint.mark != Mark::None);
         if range.end == 0 && (ends_red || checkpoint.is_some() && self.has_nothing()) {
@@ -576,7 +576,7 @@ impl Reception {
                 cx.node.push_service_event(self.client, piece, octets);
             }
         }
-        let (pool, limit) = (&mut cx.node.budget.pool, cx.node.config.pool_octets);
+        let (pool, limit) = (&mut cx.node.budget.pool, cx.node.config.limits.pool_octets);
         let (data, counted) = self.parts().red.deliver(pool, limit);
         // The buffer no longer belongs to the session.
         self.recharge(cx);

@@ -79,10 +79,10 @@ impl LawSubject for Engine<Hop> {
 
     fn memory_limit(config: &Config) -> usize {
         let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
-        let peers = count(config.max_peers);
-        let exports = count(config.max_exports);
-        let imports = count(config.max_imports);
-        let events = count(config.max_events)
+        let peers = count(config.limits.peers);
+        let exports = count(config.limits.exports);
+        let imports = count(config.limits.imports);
+        let events = count(config.limits.events)
             .saturating_add(exports.saturating_add(imports).saturating_mul(4))
             .saturating_add(peers);
         // A table keeps an eighth free and doubles, and a vector doubles. Some entries are always allocated.
@@ -96,7 +96,8 @@ impl LawSubject for Engine<Hop> {
             + 4 * Timers::<Key>::memory_per_timer()
             + 8 * size_of::<SessionId>()
             + 512;
-        let control = count(config.max_control).saturating_mul(2 * size_of::<Control>());
+        let control =
+            count(config.limits.control_segments).saturating_mul(2 * size_of::<Control>());
         let per_peer = (size_of::<PeerState>()
             + Keys::MOST
             + 4 * TREE
@@ -112,21 +113,21 @@ impl LawSubject for Engine<Hop> {
             (imports, per_import),
             (events, 2 * size_of::<(Event, usize)>() + EVENT_OVERHEAD),
             (
-                count(config.max_services),
+                count(config.limits.services),
                 size_of::<(u64, ClientService)>()
                     + TREE
                     + 4 * size_of::<u64>()
                     + KEPT_ENTRIES * size_of::<(Event, usize, SessionId)>(),
             ),
             (
-                count(config.max_closed).saturating_add(1),
+                count(config.limits.closed_sessions).saturating_add(1),
                 Closed::memory_per_entry(),
             ),
-            (count(config.max_cookies), Cookies::memory_per_entry()),
-            (config.export_octets, PER_OCTET),
+            (count(config.limits.cookies), Cookies::memory_per_entry()),
+            (config.limits.export_octets, PER_OCTET),
             // Reports have timers, and are larger than these. The queue of a service is up to four times as long
             // as what is in it, and an entry is smaller than what it counts for.
-            (config.import_octets, 4),
+            (config.limits.import_octets, 4),
         ]
         .into_iter()
         .fold(0, |sum: usize, (count, each)| {

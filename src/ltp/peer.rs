@@ -214,7 +214,7 @@ impl PeerState {
         carrier: LinkState,
         now: Instant,
     ) -> Self {
-        let light = config.owlt_out + config.owlt_in;
+        let light = config.timers.light();
         let flow = FlowControl::new(config.flow, config.segment, light);
         let mut peer = Self {
             slot,
@@ -297,7 +297,7 @@ impl PeerState {
 
     /// Changes the configuration.
     pub(super) fn configure(&mut self, config: Peer<()>, keys: Keys) {
-        let light = config.owlt_out + config.owlt_in;
+        let light = config.timers.light();
         self.flow.configure(config.flow, config.segment, light);
         self.config = config;
         self.keys = Arc::new(keys);
@@ -306,9 +306,9 @@ impl PeerState {
 
     fn retime(&mut self) {
         let config = &self.config;
-        let light = config.owlt_out + config.owlt_in;
-        let half = config.own_delay / 2;
-        let fixed = (half + config.remote_delay, half);
+        let light = config.timers.light();
+        let half = config.timers.own_delay / 2;
+        let fixed = (half + config.timers.remote_delay, half);
         let rto = self.rto();
         let learned = self.line.rto_margin(rto, light);
         let learned = learned.map(|margin| {
@@ -316,17 +316,17 @@ impl PeerState {
             margin.saturating_mul(1 << self.backoff).min(most)
         });
         let (before, behind) = learned.map_or(fixed, |rto_margin| (rto_margin, Duration::ZERO));
-        let tries = u32::from(config.checkpoint_retries) + 1;
-        self.times.until_answer = config.owlt_out + before;
-        self.times.after_answer = config.owlt_in + behind;
-        self.times.silence_limit = config.round_trip().max(self.timeout()) * tries;
+        let tries = u32::from(config.limits.checkpoint_retries) + 1;
+        self.times.until_answer = config.timers.owlt_out + before;
+        self.times.after_answer = config.timers.owlt_in + behind;
+        self.times.silence_limit = config.timers.round_trip().max(self.timeout()) * tries;
     }
 
     /// Returns how the timeout is found. Where the rate is an estimate, round trips are learned anyway.
     fn rto(&self) -> RtoPolicy {
-        match (self.config.rto, self.flow.least_margin()) {
+        match (self.config.timers.rto, self.flow.least_margin()) {
             (RtoPolicy::Fixed, Some(min)) => {
-                let max = self.config.remote_delay + self.config.own_delay;
+                let max = self.config.timers.remote_delay + self.config.timers.own_delay;
                 let min = min.min(max);
                 RtoPolicy::Learned(RtoBounds { min, max })
             }
@@ -360,7 +360,7 @@ impl PeerState {
 
     /// Queues a control segment. False if the queue is full: the timer of this engine or of the peer repeats it.
     pub(super) fn queue(&mut self, node: &mut Node, control: Control) -> bool {
-        let limit = usize::try_from(node.config.max_control).unwrap_or(usize::MAX);
+        let limit = usize::try_from(node.config.limits.control_segments).unwrap_or(usize::MAX);
         if !self.can_send() {
             // Receive-only: nothing is sent to such a peer.
             return true;
@@ -451,10 +451,10 @@ impl PeerState {
 
     fn patience(&self) -> Patience {
         Patience {
-            unheard: self.config.first_silence + self.in_unknown_queue(),
-            heard: self.config.silence,
+            unheard: self.config.timers.first_silence + self.in_unknown_queue(),
+            heard: self.config.timers.silence,
             answer: self.timeout(),
-            tries: u32::from(self.config.checkpoint_retries) + 1,
+            tries: u32::from(self.config.limits.checkpoint_retries) + 1,
         }
     }
 
@@ -468,7 +468,7 @@ impl PeerState {
 
     /// Returns how long nothing may come of a block that is being received.
     pub(super) fn reception_limit(&self) -> Duration {
-        self.config.silence.max(self.times.silence_limit)
+        self.config.timers.silence.max(self.times.silence_limit)
     }
 
     /// Notes a segment of the peer. What waited for it goes on.
@@ -606,6 +606,17 @@ impl PeerState {
     /// Returns how many copies a signal gets.
     pub(super) fn copies(&self) -> u8 {
         self.line.copies(&self.config.redundancy)
+    }
+
+    /// Returns how often the octets of a retransmission of so many octets are sent before its checkpoint.
+    pub(super) fn repair_copies(&self, octets: u64) -> u64 {
+        let copies = &self.config.redundancy;
+        let measured = if self.is_plain() {
+            self.line.loss_out(copies)
+        } else {
+            0
+        };
+        self.flow.repair_copies(octets, measured)
     }
 
     /// Returns the measurements of the line.

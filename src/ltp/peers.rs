@@ -121,7 +121,7 @@ impl Peers {
 
     /// Whether no further peer fits.
     pub(super) fn is_full(&self, node: &Node) -> bool {
-        let limit = usize::try_from(node.config.max_peers).unwrap_or(usize::MAX);
+        let limit = usize::try_from(node.config.limits.peers).unwrap_or(usize::MAX);
         self.vacant.is_empty() && self.slots.len() >= limit
     }
 
@@ -311,7 +311,7 @@ impl<A: Addr> Addresses<A> {
         core: &mut Core,
     ) -> Result<u32, Error> {
         let Core { node, peers } = core;
-        let limit = node.config.max_peers;
+        let limit = node.config.limits.peers;
         let vacant = peers.vacant.first().copied();
         let slot = vacant.or_else(|| u32::try_from(peers.slots.len()).ok());
         let slot = slot.filter(|slot| *slot < limit);

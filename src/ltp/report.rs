@@ -404,7 +404,7 @@ impl Reception {
         cx: &mut Context<'_>,
     ) -> Result<(), EndCause> {
         let config = &cx.peer.config;
-        let (delay, segment) = (config.report_delay, config.segment);
+        let (delay, segment) = (config.timers.report_delay, config.segment);
         let is_auto = config.redundancy.adaptive().is_some();
         let (complete, next) = (self.complete_red(), self.serial);
         let serial = checkpoint.serial;
@@ -461,7 +461,7 @@ impl Reception {
     pub(super) fn delayed_report_due(&mut self, cx: &mut Context<'_>) -> Result<Step, EndCause> {
         let reports = &mut self.parts().reports;
         reports.delay = None;
-        let again = reports.filled + cx.peer.config.report_delay;
+        let again = reports.filled + cx.peer.config.timers.report_delay;
         if again > cx.node.now {
             reports.delay = cx.start_local(again, ImportTimer::DelayedReport);
             return Ok(Step::Continues);
@@ -500,8 +500,8 @@ impl Reception {
         let parts = self.parts();
         let has_gaps = !parts.red.held.covers(&scope);
         parts.reports.problems += u32::from(has_gaps);
-        if parts.reports.problems > cx.peer.config.problem_limit {
-            let limit = cx.peer.config.problem_limit;
+        if parts.reports.problems > cx.peer.config.limits.problems {
+            let limit = cx.peer.config.limits.problems;
             return Err(EndCause::over(Limit::Problems, limit));
         }
         if has_gaps {
@@ -654,7 +654,7 @@ impl Reception {
         serial: u64,
         cx: &mut Context<'_>,
     ) -> Result<Step, EndCause> {
-        let limit = cx.peer.config.report_retries;
+        let limit = cx.peer.config.limits.report_retries;
         let Some(issued) = self.issued(serial) else {
             return Ok(Step::Continues);
         };
@@ -695,7 +695,7 @@ impl Reception {
     /// section 6.8).
     fn report_again(&mut self, checkpoint: u64, cx: &mut Context<'_>) {
         let config = &cx.peer.config;
-        let (limit, round) = (config.report_retries, config.owlt_in + config.owlt_out);
+        let (limit, round) = (config.limits.report_retries, config.timers.light());
         let now = cx.node.now;
         // Copies of a checkpoint must not use up the retries, which belong to the timers.
         let is_due = |one: &Issued| {

@@ -112,7 +112,7 @@ impl<A: Addr> Engine<A> {
     /// The report that claims all of a red part waits for the take, so that its sender takes no block for delivered that
     /// nobody has. Until then the sender repeats its checkpoint, and gives up when its limits are reached.
     ///
-    /// What waits counts against [`Config::import_octets`](super::Config::import_octets). A service with more
+    /// What waits counts against [`EngineLimits::import_octets`](super::EngineLimits::import_octets). A service with more
     /// octets waiting than are free in all accepts no further data, which leaves room for the other services.
     ///
     /// # Errors
@@ -315,7 +315,7 @@ impl Node {
         if client == 0 || open.contains_key(&client) {
             return Err(Error::Service(client));
         }
-        let limit = self.config.max_services;
+        let limit = self.config.limits.services;
         if u32::try_from(open.len()).is_ok_and(|count| count >= limit) {
             return Err(Error::TooManyServices { limit });
         }

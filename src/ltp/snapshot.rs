@@ -362,13 +362,13 @@ impl<A: Addr> Engine<A> {
         node.restore_closed(&snapshot.closed, peers)?;
         node.restore_events(snapshot.events)?;
         node.restore_waiting(snapshot.services)?;
-        let limits = [node.config.max_exports, node.config.max_imports].map(count);
+        let limits = [node.config.limits.exports, node.config.limits.imports].map(count);
         within("exports", snapshot.exports.len(), limits[0])?;
         within("imports", snapshot.imports.len(), limits[1])?;
         for export in snapshot.exports.into_iter().enumerate() {
             exports.restore(export, age, core)?;
         }
-        let limit = core.node.config.export_octets;
+        let limit = core.node.config.limits.export_octets;
         within("export octets", core.node.budget.exports, limit)?;
         for import in snapshot.imports.into_iter().enumerate() {
             imports.restore(import, age, core)?;
@@ -490,10 +490,10 @@ impl Node {
 
     fn restore_events(&mut self, events: Vec<Event>) -> Restored {
         let config = &self.config;
-        let sessions = count(config.max_exports).saturating_add(count(config.max_imports));
-        let limit = count(config.max_events)
+        let sessions = count(config.limits.exports).saturating_add(count(config.limits.imports));
+        let limit = count(config.limits.events)
             .saturating_add(sessions.saturating_mul(4))
-            .saturating_add(count(config.max_peers).saturating_mul(4));
+            .saturating_add(count(config.limits.peers).saturating_mul(4));
         within("events", events.len(), limit)?;
         for event in events {
             if let Event::Failed { data, .. } = &event {
@@ -507,14 +507,14 @@ impl Node {
         within(
             "event octets",
             self.budget.events.saturating_sub(weightless),
-            self.config.import_octets.saturating_mul(2),
+            self.config.limits.import_octets.saturating_mul(2),
         )
     }
 
     fn restore_waiting(&mut self, services: Vec<SavedService>) -> Restored {
         let config = &self.config;
-        let sessions = count(config.max_exports).saturating_add(count(config.max_imports));
-        let limit = config.import_octets.saturating_mul(2);
+        let sessions = count(config.limits.exports).saturating_add(count(config.limits.imports));
+        let limit = config.limits.import_octets.saturating_mul(2);
         let limit = limit.saturating_add(sessions.saturating_mul(4 * EVENT_OVERHEAD));
         for (at, saved) in services.into_iter().enumerate() {
             let may_wait = saved.delivery == Delivery::OnDemand || saved.waiting.is_empty();

@@ -191,8 +191,8 @@ fn what_the_engine_refuses_is_told_at_once() {
     run(async {
         let earth = node(1);
         let near = earth.open(CLIENT).unwrap();
-        let mut closed = Peer::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 9)));
-        closed.max_exports = 0;
+        let mut closed = Peer::at(SocketAddr::from((Ipv4Addr::LOCALHOST, 9)));
+        closed.limits.exports = 0;
         earth.add_peer(3, closed).unwrap();
 
         let refused = |error| match error {
@@ -222,7 +222,7 @@ fn a_peer_that_the_socket_cannot_reach_is_refused() {
             SocketAddr::from((Ipv6Addr::LOCALHOST, 1113)),
             SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         ] {
-            let error = earth.add_peer(2, Peer::new(address)).unwrap_err();
+            let error = earth.add_peer(2, Peer::at(address)).unwrap_err();
             assert!(error.to_string().contains("cannot reach"), "{error}");
         }
     });

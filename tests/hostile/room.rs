@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use farlink::ltp::{Config, Peer, Red};
+use farlink::ltp::{Config, EngineLimits, Peer, Red};
 use farlink::{Path, Tag};
 
 use crate::ltp_alone::{Alone, datagram, secs, session};
@@ -79,13 +79,16 @@ fn a_stranger_that_proved_itself_and_has_a_session_is_kept_when_thousands_come()
 #[test]
 fn a_named_peer_gets_in_when_strangers_have_taken_every_place() {
     let mut node = node_with(Config {
-        max_peers: 64,
+        limits: EngineLimits {
+            peers: 64,
+            ..EngineLimits::default()
+        },
         ..Config::engine(2)
     });
     flood(&mut node, 1000);
 
     for id in 1..=40_u8 {
-        let named = Peer::new(path(SocketAddr::from(([192, 0, 2, id], 1113))));
+        let named = Peer::at(path(SocketAddr::from(([192, 0, 2, id], 1113))));
         let added = node.engine.add_peer(node.now, u64::from(id), named);
         assert_eq!(added, Ok(()), "{id}");
     }
@@ -166,7 +169,7 @@ fn a_transfer_under_way_survives_other_engine_ids_from_its_address() {
 fn a_node_that_is_flooded_sends_its_own_blocks() {
     let mut node = node();
     flood(&mut node, 1000);
-    let named = Peer::new(path(SocketAddr::from(([192, 0, 2, 77], 1113))));
+    let named = Peer::at(path(SocketAddr::from(([192, 0, 2, 77], 1113))));
     node.engine.add_peer(node.now, 77, named).unwrap();
     let block = farlink::ltp::Block {
         tag: Tag(1),

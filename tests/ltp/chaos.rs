@@ -9,8 +9,9 @@ use std::sync::Mutex;
 
 use farlink::kit::RangeSet;
 use farlink::ltp::{
-    AdaptiveRedundancy, Auth, Block, Config, Cue, Engine, Error, Event, Flow, Key, Numbers, Peer,
-    Red, Redundancy, RtoBounds, RtoPolicy, Service, SessionId, Signer,
+    AdaptiveRedundancy, Auth, Block, Config, Cue, Engine, EngineLimits, Error, Event, Flow, Key,
+    Numbers, Peer, PeerLimits, PeerTimers, Red, Redundancy, RtoBounds, RtoPolicy, Service,
+    SessionId, Signer,
 };
 use farlink::{Cause, Hop, Link, Machine as _, Rng, Seed, Tag};
 
@@ -70,25 +71,32 @@ fn peer_by_chance(rng: &mut Rng, delay: Duration, auth: &Auth) -> Peer<Hop> {
     Peer {
         flow: any_flow(rng),
         segment: 96 + auth_overhead(auth) + rng.below(300) as usize,
-        checkpoint_retries: retries,
-        report_retries: retries,
-        cancel_retries: pick(rng, [0, 2, 5]),
-        problem_limit: pick(rng, [2, 1 << 16, 1 << 16]),
-        cycle_limit: pick(rng, [2, 64, 64]),
-        max_exports: pick(rng, [2, 1 << 14, 1 << 14]),
-        max_imports: pick(rng, [2, 1 << 14, 1 << 14]),
-        session_octets: pick(rng, [1500, 1 << 27, 1 << 27, 1 << 27]),
-        import_octets: pick(rng, [6000, 1 << 29, 1 << 29]),
+        limits: PeerLimits {
+            checkpoint_retries: retries,
+            report_retries: retries,
+            cancel_retries: pick(rng, [0, 2, 5]),
+            problems: pick(rng, [2, 1 << 16, 1 << 16]),
+            cycles: pick(rng, [2, 64, 64]),
+            exports: pick(rng, [2, 1 << 14, 1 << 14]),
+            imports: pick(rng, [2, 1 << 14, 1 << 14]),
+            session_octets: pick(rng, [1500, 1 << 27, 1 << 27, 1 << 27]),
+            import_octets: pick(rng, [6000, 1 << 29, 1 << 29]),
+        },
         checkpoint_every: NonZeroU32::new(pick(rng, [0, 0, 1, 2, 3])),
-        report_delay: millis(rng, [0, 0, 20, 3000]),
-        repair_delay: millis(rng, [0, 0, 20, 3000]),
+        timers: PeerTimers {
+            owlt_out: delay,
+            owlt_in: delay,
+            report_delay: millis(rng, [0, 0, 20, 3000]),
+            repair_delay: millis(rng, [0, 0, 20, 3000]),
+            rto: pick(
+                rng,
+                [RtoPolicy::Fixed, RtoPolicy::Learned(RtoBounds::default())],
+            ),
+            ..PeerTimers::default()
+        },
         redundancy: any_redundancy(rng),
-        rto: pick(
-            rng,
-            [RtoPolicy::Fixed, RtoPolicy::Learned(RtoBounds::default())],
-        ),
         auth: auth.clone(),
-        ..Peer::new(hop(1)).at_distance(delay)
+        ..Peer::at(hop(1))
     }
 }
 
@@ -378,10 +386,13 @@ fn config_by_chance(config: &mut Config, seed: u64) {
     *config = Config {
         engine: config.engine,
         numbers: pick(&mut rng, [Numbers::Bits32, Numbers::Bits64]),
-        max_exports: pick(&mut rng, [3, 1 << 17, 1 << 17]),
-        max_imports: pick(&mut rng, [3, 1 << 17, 1 << 17]),
-        import_octets: pick(&mut rng, [8000, 1 << 30, 1 << 30]),
-        max_control: pick(&mut rng, [2, 1 << 14, 1 << 14]),
+        limits: EngineLimits {
+            exports: pick(&mut rng, [3, 1 << 17, 1 << 17]),
+            imports: pick(&mut rng, [3, 1 << 17, 1 << 17]),
+            import_octets: pick(&mut rng, [8000, 1 << 30, 1 << 30]),
+            control_segments: pick(&mut rng, [2, 1 << 14, 1 << 14]),
+            ..EngineLimits::default()
+        },
         notify_sent: rng.below(2) == 0,
         ..Config::default()
     };

@@ -85,7 +85,7 @@ impl Line {
             let mut own = Config::engine(id);
             config(&mut own);
             let mut engine = Engine::new(own, Seed::from(seed * 2 + id)).unwrap();
-            let mut peer = Peer::new(hop(3 - id))
+            let mut peer = Peer::at(hop(3 - id))
                 .with_flow(Flow::Unlimited)
                 .at_distance(delay);
             change(&mut peer);

@@ -6,8 +6,8 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use farlink::ltp::{
-    Age, Body, Claims, Color, Config, Cue, Data, Engine, Error, Event, Flow, Peer, Red, Report,
-    RestoreError, Segment, Service, SessionId, Snapshot,
+    Age, Body, Claims, Color, Config, Cue, Data, Engine, EngineLimits, Error, Event, Flow, Peer,
+    PeerLimits, PeerTimers, Red, Report, RestoreError, Segment, Service, SessionId, Snapshot,
 };
 use farlink::{Hop, Instant, Limits, Machine as _, Output, Rng, Seed, Tag, Transmit};
 
@@ -141,13 +141,19 @@ impl World {
                 checkpoint_every: plan.every,
                 // A first pass that lasts for many light times, so that claims come in its middle.
                 flow: plan.flow(),
-                checkpoint_retries: 12,
-                first_silence: Duration::from_secs(600),
-                report_retries: 12,
-                cancel_retries: 12,
-                ..Peer::new(hop(other))
-                    .with_flow(Flow::Unlimited)
-                    .at_distance(OWLT)
+                limits: PeerLimits {
+                    checkpoint_retries: 12,
+                    report_retries: 12,
+                    cancel_retries: 12,
+                    ..PeerLimits::default()
+                },
+                timers: PeerTimers {
+                    owlt_out: OWLT,
+                    owlt_in: OWLT,
+                    first_silence: Duration::from_secs(600),
+                    ..PeerTimers::default()
+                },
+                ..Peer::at(hop(other))
             };
             engine.add_peer(Instant::ZERO, other, peer).unwrap();
             engine.open(Instant::ZERO, CLIENT, plan.service).unwrap();
@@ -622,7 +628,7 @@ fn a_snapshot_of_another_engine_or_beyond_the_limits_is_refused() {
         RestoreError::Engine { id: 1, own: 5 }
     );
     assert_eq!(
-        refused(|config| config.max_exports = 1),
+        refused(|config| config.limits.exports = 1),
         RestoreError::Limit {
             field: "exports",
             value: 2,
@@ -630,7 +636,7 @@ fn a_snapshot_of_another_engine_or_beyond_the_limits_is_refused() {
         }
     );
     assert_eq!(
-        refused(|config| config.export_octets = 2499),
+        refused(|config| config.limits.export_octets = 2499),
         RestoreError::Limit {
             field: "export octets",
             value: 2500,
@@ -638,7 +644,7 @@ fn a_snapshot_of_another_engine_or_beyond_the_limits_is_refused() {
         }
     );
     assert_eq!(
-        refused(|config| config.max_peers = 0),
+        refused(|config| config.limits.peers = 0),
         RestoreError::Refused {
             field: "peers",
             at: 0,
@@ -646,7 +652,7 @@ fn a_snapshot_of_another_engine_or_beyond_the_limits_is_refused() {
         }
     );
     assert_eq!(
-        refused(|config| config.max_services = 0).to_string(),
+        refused(|config| config.limits.services = 0).to_string(),
         "services[0]: limit of 0 client services reached"
     );
 }
@@ -704,11 +710,14 @@ fn a_damaged_snapshot_is_refused_or_makes_an_engine_that_works_within_its_limits
     use farlink::laws::LawSubject as _;
 
     let small = |id| Config {
-        max_exports: 4,
-        max_imports: 4,
-        export_octets: 5000,
-        import_octets: 20_000,
-        max_events: 16,
+        limits: EngineLimits {
+            exports: 4,
+            imports: 4,
+            export_octets: 5000,
+            import_octets: 20_000,
+            events: 16,
+            ..EngineLimits::default()
+        },
         ..config(id)
     };
     let (mut refused, mut taken) = (0, 0);
@@ -803,7 +812,7 @@ fn strangers_and_contacts_are_as_they_were() {
     let mut engine = Engine::new(config(1), Seed::from(1)).unwrap();
     engine.open(now, CLIENT, Service::Whole).unwrap();
     engine
-        .accept_unknown_peers(now, Some(Peer::new(hop(9)).with_flow(Flow::Unlimited)), 2)
+        .accept_unknown_peers(now, Some(Peer::at(hop(9)).with_flow(Flow::Unlimited)), 2)
         .unwrap();
     let data = |originator| {
         let session = SessionId {

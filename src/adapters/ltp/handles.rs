@@ -12,14 +12,12 @@ use bytes::Bytes;
 use super::port::{Line, NodePort, ServiceRef};
 use super::snapshot::path_to;
 use super::{EngineSetup, Error, NodeOptions, NodeSnapshot, NodeStats, Received, bind_socket};
-use crate::adapters::event_loop::{Core, Phase};
-use crate::adapters::faces::faces;
+#[cfg(feature = "blocking")]
+use crate::adapters::blocking::{ltp as blocking, threads};
+use crate::adapters::driver::{Core, Shared};
 use crate::adapters::runtime::Runtime;
 use crate::adapters::seed;
-use crate::adapters::shared::{Setup, Shared};
 use crate::adapters::sockets::{SocketCounters, Sockets};
-#[cfg(feature = "blocking")]
-use crate::adapters::{blocking::ltp as blocking, threads};
 use crate::ltp::{Age, Block, Command, Cue, LineEstimate, Peer, Progress, Red, Service, SessionId};
 use crate::{Instant, Path, Tag};
 
@@ -184,11 +182,8 @@ impl Node {
             now: options.clock.at(runtime.now()),
         };
         let machine = options.factory.make(setup)?;
-        let setup = Setup {
-            clock: options.clock,
-            limits: options.limits,
-        };
-        let shared = Shared::start(runtime, setup, port.unwrap_or_default(), machine, carrier);
+        let (clock, limits, port) = (options.clock, options.limits, port.unwrap_or_default());
+        let shared = Shared::start(runtime, clock, limits, port, machine, carrier);
         Ok(Self(Arc::new(NodeRef {
             shared,
             local,
@@ -322,7 +317,7 @@ faces! {
         ///
         /// # Errors
         ///
-        /// [`Error::Silent`] when it has not answered after [`Peer::cancel_retries`]; no such peer, or one that
+        /// [`Error::Silent`] when it has not answered after [`PeerLimits::cancel_retries`](crate::ltp::PeerLimits::cancel_retries); no such peer, or one that
         /// cannot answer.
         pub async fn ping(&self, peer: u64) -> Result<Duration, Error> {
             let mut asked = None;
@@ -336,7 +331,7 @@ faces! {
         }
 
         /// Returns the cookies that peers put into the segments of an open session (RFC 5327 section 2.2), as far
-        /// as [`Config::max_cookies`](crate::ltp::Config::max_cookies) lets them be kept.
+        /// as [`EngineLimits::cookies`](crate::ltp::EngineLimits::cookies) lets them be kept.
         pub fn cookies(&self, session: SessionId) -> Vec<Bytes> {
             let cookies = self.with(|core, _| {
                 let cookies = core.peek().cookies(session);
@@ -397,10 +392,12 @@ impl NodeRef {
 
     /// Waits until the socket is closed.
     async fn ended(&self) {
-        let ended = self.shared.until(Line::End, |core, _, _| match core.phase {
-            Phase::Running | Phase::Finishing => Poll::Pending,
-            Phase::Told | Phase::Gone => Poll::Ready(()),
-        });
+        let ended = self
+            .shared
+            .until(Line::End, |core, _, _| match core.is_ended() {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            });
         // After a panic it is closed too.
         let _ = ended.await;
     }

@@ -34,7 +34,7 @@ impl<A: Addr> Engine<A> {
     ///
     /// Until then it is a stranger. Its host is sent at most three times the octets that came from it, and 1 KiB; what
     /// exceeds that waits. A session of it lives for 30 s at most. All accepted peers together have
-    /// [`Config::strangers`](crate::ltp::Config::strangers) octets for what they send.
+    /// [`EngineLimits::stranger_octets`](crate::ltp::EngineLimits::stranger_octets) octets for what they send.
     ///
     /// # Errors
     ///

@@ -143,10 +143,10 @@ impl Exports {
         node: &Node,
     ) -> Option<Error> {
         let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
-        let window = (count(peer.exports), count(peer.config.max_exports));
-        let sessions = (self.table.len(), count(node.config.max_exports));
-        let events = (node.events.len(), count(node.config.max_events));
-        let (held, limit) = (node.budget.exports, node.config.export_octets);
+        let window = (count(peer.exports), count(peer.config.limits.exports));
+        let sessions = (self.table.len(), count(node.config.limits.exports));
+        let events = (node.events.len(), count(node.config.limits.events));
+        let (held, limit) = (node.budget.exports, node.config.limits.export_octets);
         let is_over = octets > limit - held;
         let mut full = [window, sessions, events].into_iter();
         let full = full.find(|(held, limit)| held >= limit);

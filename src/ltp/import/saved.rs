@@ -222,7 +222,7 @@ impl Reception {
         age: Age,
         cx: &mut Context<'_>,
     ) -> Result<Step, EndCause> {
-        let (free, limit) = (cx.node.budget.free(), cx.peer.config.session_octets);
+        let (free, limit) = (cx.node.budget.free(), cx.peer.config.limits.session_octets);
         let is_kept = self.refill(saved, free, limit);
         self.recharge(cx);
         // Claims made since are not in the snapshot, and a peer never sends again what was claimed.

@@ -108,10 +108,10 @@ impl Context<'_> {
     }
 
     fn has_import_room(&self, count: usize) -> bool {
-        let limit = self.node.config.max_imports;
+        let limit = self.node.config.limits.imports;
         u32::try_from(count).is_ok_and(|count| count < limit)
             && self.node.has_event_room()
-            && self.peer.imports < self.peer.config.max_imports
+            && self.peer.imports < self.peer.config.limits.imports
             && self.free_octets() >= SESSION + 2 * EVENT_OVERHEAD
     }
 

@@ -70,7 +70,7 @@ fn engine(id: u64, seed: u64, every: u32, now: Instant, service: Service) -> Eng
         flow: Flow::rate(RATE).with_burst(300),
         segment: SEGMENT,
         checkpoint_every: NonZeroU32::new(every),
-        ..Peer::new(3 - id)
+        ..Peer::at(3 - id)
     };
     engine.add_peer(now, 3 - id, peer).unwrap();
     engine.open(now, 4, service).unwrap();
@@ -478,10 +478,10 @@ fn halfway(seed: u64) -> Scene {
     let sender = Peer {
         checkpoint_every: NonZeroU32::new(3),
         flow: Flow::rate(1400).with_burst(1400),
-        ..Peer::new(2)
+        ..Peer::at(2)
     };
     scene.peer(1, 2, sender);
-    scene.peer(2, 1, Peer::new(1));
+    scene.peer(2, 1, Peer::at(1));
     for (from, to) in [(1, 2), (2, 1)] {
         scene.line(from, to, Line::delayed(Duration::from_millis(10)));
     }
@@ -495,7 +495,7 @@ fn a_receiver_made_anew_after_a_claim_receives_the_block_or_the_sender_fails() {
     for_each_seed(40, |seed| {
         let mut scene = halfway(seed);
         scene.engine(2, seed + 2000);
-        scene.peer(2, 1, Peer::new(1));
+        scene.peer(2, 1, Peer::at(1));
 
         scene.run(3600);
 
@@ -512,7 +512,7 @@ fn a_receiver_restored_from_any_snapshot_receives_the_block() {
         let empty = {
             let mut fresh = Engine::<u64>::new(Config::engine(2), Seed::from(3)).unwrap();
             let now = scene.world.now();
-            fresh.add_peer(now, 1, Peer::new(1)).unwrap();
+            fresh.add_peer(now, 1, Peer::at(1)).unwrap();
             fresh.open(now, 4, Service::Whole).unwrap();
             fresh.snapshot(now)
         };
@@ -537,7 +537,7 @@ fn a_receiver_restored_from_any_snapshot_receives_the_block() {
 fn the_report_that_completes_a_block_on_demand_waits_until_it_is_taken() {
     let mut alone = Alone::<u64>::new(Config::engine(2), 2);
     let now = alone.now;
-    alone.engine.add_peer(now, 1, Peer::new(1)).unwrap();
+    alone.engine.add_peer(now, 1, Peer::at(1)).unwrap();
     alone.engine.open_on_demand(now, 4, Service::Whole).unwrap();
 
     alone.hear(1, "03 01 05 00 04 00 05 09 00 41*5");
@@ -556,7 +556,7 @@ fn a_red_part_is_handed_up_before_the_report_that_completes_it_leaves() {
     use farlink::{Limits, Machine as _, Output, Transmit};
     let now = Instant::ZERO;
     let mut engine = Engine::<u64>::new(Config::engine(2), Seed::from(2)).unwrap();
-    engine.add_peer(now, 1, Peer::new(1)).unwrap();
+    engine.add_peer(now, 1, Peer::at(1)).unwrap();
     engine.open(now, 4, Service::Whole).unwrap();
     let octets = crate::ltp_alone::datagram("03 01 05 00 04 00 05 09 00 41*5");
     engine.receive(now, 1, &octets);

@@ -29,7 +29,7 @@ struct Pair {
 impl Pair {
     fn new(buffer: usize, change: impl Fn(u64, &mut Config, &mut Peer<Hop>)) -> Self {
         let engines = [1, 2].map(|id| {
-            let (mut config, mut peer) = (Config::engine(id), Peer::new(hop(3 - id)));
+            let (mut config, mut peer) = (Config::engine(id), Peer::at(hop(3 - id)));
             change(id, &mut config, &mut peer);
             let mut engine = Engine::new(config, Seed::from(id)).unwrap();
             engine.add_peer(Instant::ZERO, 3 - id, peer).unwrap();
@@ -297,11 +297,11 @@ fn a_peer_at_another_address_is_a_stranger_again() {
 
     let now = pair.now;
     pair.engines[0]
-        .change_peer(now, 2, Peer::new(hop(2)))
+        .change_peer(now, 2, Peer::at(hop(2)))
         .unwrap();
     assert!(pair.flow(1).is_farlink, "the same address");
     pair.engines[0]
-        .change_peer(now, 2, Peer::new(hop(7)))
+        .change_peer(now, 2, Peer::at(hop(7)))
         .unwrap();
 
     assert!(!pair.flow(1).is_farlink);

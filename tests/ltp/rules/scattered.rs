@@ -287,7 +287,9 @@ fn a_report_that_waits_to_be_written_does_not_claim_what_comes_before_it_leaves(
 
 #[test]
 fn many_checkpoints_do_not_make_a_withheld_report_leave() {
-    let mut line = scattered(OWLT, |peer| peer.report_delay = Duration::from_millis(1));
+    let mut line = scattered(OWLT, |peer| {
+        peer.timers.report_delay = Duration::from_millis(1)
+    });
     for serial in 0..20 {
         line.give(
             2,
@@ -347,7 +349,7 @@ fn a_receive_only_engine_keeps_a_session_until_its_red_part_is_stored() {
     let now = line.now;
     let peer = farlink::ltp::Peer {
         direction: farlink::ltp::Direction::ReceiveOnly,
-        ..farlink::ltp::Peer::new(crate::line::hop(1))
+        ..farlink::ltp::Peer::at(crate::line::hop(1))
     };
     line.far().change_peer(now, 1, peer).unwrap();
     line.give(2, FOREIGN, checkpoint(5, 0, Mark::Block, 0, &[1; 10]));
@@ -425,7 +427,7 @@ fn a_service_that_takes_nothing_is_held_to_half_and_its_sender_is_told_nothing_f
     let mut line = Line::with(
         1,
         Duration::ZERO,
-        |config| config.import_octets = LIMIT,
+        |config| config.limits.import_octets = LIMIT,
         |_| {},
     );
     let far = line.far();

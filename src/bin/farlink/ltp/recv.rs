@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use farlink::Seed;
 use farlink::adapters::tokio::ltp::{AccessPoint, Error, Node, NodeStats, Received, ReceivedKind};
-use farlink::ltp::{Config, EndCause, Engine, Peer, Reason, SessionId, Side};
+use farlink::ltp::{Config, EndCause, Engine, Reason, SessionId, Side};
 use indicatif::DecimalBytes;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -96,7 +96,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (node, mut followed) = start(arguments, format).await?;
     let access_point = node
         .open_with(arguments.client, receiver.store.service())
-        .map_err(|error| super::failure_of(&error))?;
+        .map_err(super::failure_of)?;
     let address = node.local_addr();
     let mut interrupt = Interrupt::new().await;
     format.report(
@@ -164,18 +164,17 @@ async fn start(
         return Err(Failure::Usage(message.into()));
     }
     let parameters = arguments.peer_options.load()?;
-    let peer = || Peer {
-        session_octets: limit,
-        import_octets: most,
-        ..parameters.peer(())
+    let peer = || {
+        let mut peer = parameters.peer(());
+        peer.limits.session_octets = limit;
+        peer.limits.import_octets = most;
+        peer
     };
     let template = arguments.peers.is_empty().then(peer);
-    let config = Config {
-        import_octets: most,
-        // Without `--peer` everybody is a stranger, and `--limit` says what is taken.
-        strangers: most,
-        ..Config::engine(arguments.engine)
-    };
+    let mut config = Config::engine(arguments.engine);
+    config.limits.import_octets = most;
+    // Without `--peer` everybody is a stranger, and `--limit` says what is taken.
+    config.limits.stranger_octets = most;
     // With invalid parameters, unknown engines would be rejected one by one, in silence.
     Engine::new(config.clone(), Seed::from(0))
         .map_err(|error| Failure::Usage(error.to_string()))?
