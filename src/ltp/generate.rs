@@ -229,7 +229,7 @@ impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Command<A> {
             0..=4 => Self::AddPeer(id, Box::new(u.arbitrary()?)),
             5 => Self::ChangePeer(id, Box::new(u.arbitrary()?)),
             6 => Self::RemovePeer(id),
-            7..=9 => Self::Open(id, u.arbitrary()?),
+            7..=9 | 16 | 17 => Self::Open(id, u.arbitrary()?),
             10 => Self::Close(id),
             11 => Self::Checkpoint(tag),
             12 => Self::Cancel(tag),

@@ -188,29 +188,33 @@ impl ImportSession {
             }
             self.fingerprint.note(data);
         }
-        let Stage::Receiving(reception) = &mut self.stage else {
+        if matches!(self.stage, Stage::Cancelling(_)) {
             cx.node.stats.closed_session += 1;
-            return Step::Continues;
-        };
-        if reception.append_predicted(data, cx) {
-            return Step::Continues;
         }
-        // One service per block (RFC 5326 section 4.1).
-        if reception.client != data.client {
-            cx.node.stats.malformed += 1;
-            return Step::Continues;
-        }
-        let handled = reception.on_data(data, cx);
-        self.or_cancel(handled, cx)
+        self.receive(cx, |reception, cx| {
+            if reception.append_predicted(data, cx) {
+                return Ok(Step::Continues);
+            }
+            // One service per block (RFC 5326 section 4.1).
+            if reception.client != data.client {
+                cx.node.stats.malformed += 1;
+                return Ok(Step::Continues);
+            }
+            reception.on_data(data, cx)
+        })
     }
 
-    /// Answers a segment in which the sender told that it is of this crate.
-    pub(super) fn answer_hello(&mut self, cx: &mut Context<'_>) -> Step {
+    /// Lets the block handle an input, unless its reception is being cancelled.
+    #[inline]
+    pub(super) fn receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        act: impl FnOnce(&mut Reception, &mut Context<'_>) -> Result<Step, EndCause>,
+    ) -> Step {
         let Stage::Receiving(reception) = &mut self.stage else {
             return Step::Continues;
         };
-        let handled = reception.answer_hello(cx);
-        self.or_cancel(handled.map(|()| Step::Continues), cx)
+        act(reception, cx).unwrap_or_else(|cause| self.cancel(cause, cx))
     }
 
     /// Whether a segment is of another session under the same number.
@@ -227,14 +231,6 @@ impl ImportSession {
             && self.is_overtaken_by(data)
     }
 
-    /// Handles an RA (RFC 5326 section 6.14).
-    pub(super) fn on_report_ack(&mut self, serial: u64, cx: &mut Context<'_>) -> Step {
-        match &mut self.stage {
-            Stage::Receiving(reception) => reception.on_report_ack(serial, cx),
-            Stage::Cancelling(_) => Step::Continues,
-        }
-    }
-
     pub(super) fn on_timer(&mut self, timer: ImportTimer, cx: &mut Context<'_>) -> Step {
         if timer == ImportTimer::Lifetime {
             self.lifetime = None;
@@ -244,28 +240,27 @@ impl ImportSession {
                 Step::Continues
             };
         }
-        let reception = match &mut self.stage {
-            Stage::Receiving(reception) => reception,
-            Stage::Cancelling(cancel) if timer == ImportTimer::Cancel => {
-                return cancel.expired(Role::Receiver, cx);
+        if let (Stage::Cancelling(cancel), ImportTimer::Cancel) = (&mut self.stage, timer) {
+            return cancel.expired(Role::Receiver, cx);
+        }
+        let mut is_given_up = false;
+        let step = self.receive(cx, |reception, cx| {
+            match timer {
+                ImportTimer::Report(serial) => return reception.report_expired(serial, cx),
+                ImportTimer::ReportCopy { serial, left } => {
+                    cx.copy_report_now(Some(reception), serial, left);
+                }
+                ImportTimer::DelayedReport => return reception.delayed_report_due(cx),
+                ImportTimer::Guard => is_given_up = reception.guard_expired(cx)?,
+                ImportTimer::Cancel | ImportTimer::Lifetime => {}
             }
-            Stage::Cancelling(_) => return Step::Continues,
-        };
-        let handled = match timer {
-            ImportTimer::Report(serial) => reception.report_expired(serial, cx),
-            ImportTimer::ReportCopy { serial, left } => {
-                cx.copy_report_now(Some(reception), serial, left);
-                return Step::Continues;
-            }
-            ImportTimer::DelayedReport => reception.delayed_report_due(cx),
-            ImportTimer::Guard => match reception.guard_expired(cx) {
-                Ok(true) => return self.give_up_end(cx),
-                Ok(false) => return Step::Continues,
-                Err(cause) => Err(cause),
-            },
-            ImportTimer::Cancel | ImportTimer::Lifetime => return Step::Continues,
-        };
-        self.or_cancel(handled, cx)
+            Ok(Step::Continues)
+        });
+        if is_given_up {
+            self.give_up_end(cx)
+        } else {
+            step
+        }
     }
 
     /// Whether the session is for `client` and was neither cancelled nor delivered.
@@ -284,24 +279,6 @@ impl ImportSession {
             Stage::Receiving(reception) => Some(reception),
             Stage::Cancelling(_) => None,
         }
-    }
-
-    /// The red part was taken from its service: the reports that claim all of it are sent.
-    pub(super) fn on_taken(&mut self, cx: &mut Context<'_>) -> Step {
-        let reception = self.reception();
-        reception.map_or(Step::Continues, |reception| reception.acknowledge_all(cx))
-    }
-
-    /// A run of octets was given to the application.
-    pub(super) fn on_given(&mut self, cx: &mut Context<'_>) -> Step {
-        if let Some(reception) = self.reception() {
-            reception.recharge(cx);
-        }
-        Step::Continues
-    }
-
-    fn or_cancel(&mut self, handled: Result<Step, EndCause>, cx: &mut Context<'_>) -> Step {
-        handled.unwrap_or_else(|cause| self.cancel(cause, cx))
     }
 }
 
@@ -659,6 +636,15 @@ impl Reception {
     /// Whether the application was given a red part, or will be, and has not said that it stored it.
     pub(super) fn is_to_be_stored(&self) -> bool {
         self.service == Service::Scattered && self.awaits.is_some()
+    }
+
+    /// An item has left the engine: a run, which is held no longer, or a whole red part, which was taken.
+    pub(super) fn on_given(&mut self, cx: &mut Context<'_>) -> Step {
+        if self.service == Service::Scattered {
+            self.recharge(cx);
+            return Step::Continues;
+        }
+        self.acknowledge_all(cx)
     }
 
     /// Sends the reports that claim a whole red part, which the application has.

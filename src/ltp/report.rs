@@ -40,15 +40,15 @@ type Octets = SmallVec<[u8; 32]>;
 #[derive(Debug, Default)]
 pub(super) struct Reports {
     /// The serial number of the first report.
-    first: u64,
+    pub(super) first: u64,
     /// The [`place`]s of the serial numbers of the checkpoints received.
     checkpoints: RangeSet,
     /// The upper bound of the last primary report.
-    primary: u64,
+    pub(super) primary: u64,
     /// Serial numbers, ascending, and lower bounds of past reports.
     bounds: SmallVec<[(u64, u64); 1]>,
     /// The number of reports with gaps.
-    problems: u32,
+    pub(super) problems: u32,
     /// The offset up to which losses of the first pass were counted.
     reported_up_to: u64,
     /// Checkpoints whose report is delayed for segments in flight.
@@ -214,19 +214,6 @@ impl Reports {
         }
     }
 
-    /// Returns the serial number of the first report.
-    pub(super) const fn first(&self) -> u64 {
-        self.first
-    }
-
-    pub(super) const fn primary(&self) -> u64 {
-        self.primary
-    }
-
-    pub(super) const fn problems(&self) -> u32 {
-        self.problems
-    }
-
     /// Returns the serial numbers of the checkpoints whose reports were acknowledged.
     pub(super) fn answered(&self, pending: &[Issued]) -> RangeSet {
         let mut closed = self.checkpoints.clone();
@@ -382,7 +369,7 @@ impl Reception {
 
     /// Answers a hello by a report on what was received, if no other report will: the first, and every one whose number
     /// is a power of two, since answers may be lost.
-    pub(super) fn answer_hello(&mut self, cx: &mut Context<'_>) -> Result<(), EndCause> {
+    pub(super) fn answer_hello(&mut self, cx: &mut Context<'_>) -> Result<Step, EndCause> {
         let is_complete = self.complete_red().is_some();
         let parts = self.parts();
         parts.reports.hellos = parts.reports.hellos.saturating_add(1);
@@ -392,7 +379,7 @@ impl Reception {
             self.report(0, scope, cx)?;
             self.recharge(cx);
         }
-        Ok(())
+        Ok(Step::Continues)
     }
 
     /// Answers a checkpoint: a new one by a report (RFC 5326 section 6.11), a repeated one by its reports (section
@@ -719,7 +706,7 @@ impl Reception {
     /// Handles an RA (RFC 5326 section 6.14).
     pub(super) fn on_report_ack(&mut self, serial: u64, cx: &mut Context<'_>) -> Step {
         let Some(issued) = self.acknowledge(serial, cx) else {
-            let first = self.parts.as_ref().map_or(0, |parts| parts.reports.first());
+            let first = self.parts.as_ref().map_or(0, |parts| parts.reports.first);
             if let Some(account) = cx.peer.account
                 && !(first..self.serial).contains(&serial)
             {

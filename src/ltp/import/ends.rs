@@ -130,7 +130,7 @@ impl ImportSession {
             Stage::Receiving(reception) => {
                 let parts = reception.parts.as_ref();
                 let has_reported = parts.is_none_or(|parts| {
-                    parts.reports.first() != reception.serial || parts.green.is_some()
+                    parts.reports.first != reception.serial || parts.green.is_some()
                 });
                 has_reported || reception.is_delivered || reception.service != Service::Whole
             }

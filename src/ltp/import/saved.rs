@@ -114,8 +114,8 @@ impl Reception {
             streamed: parts.streamed,
             serial: self.serial,
             checkpoints: parts.reports.answered(&self.pending),
-            primary: parts.reports.primary(),
-            problems: parts.reports.problems(),
+            primary: parts.reports.primary,
+            problems: parts.reports.problems,
         }
     }
 
@@ -299,14 +299,13 @@ impl Imports {
         };
         if let Some(place) = self.insert(session, import, core) {
             self.run(place, core, |import, cx| {
-                let resumed = match (&mut import.stage, &saved.stage) {
-                    (Stage::Receiving(reception), SavedStage::Receiving(saved)) => {
-                        reception.resume(saved, age, cx)
-                    }
-                    (Stage::Cancelling(cancel), _) => Ok(cancel.send(Role::Receiver, cx)),
-                    (Stage::Receiving(_), SavedStage::Cancelling(_)) => Ok(Step::Continues),
-                };
-                import.or_cancel(resumed, cx)
+                if let Stage::Cancelling(cancel) = &mut import.stage {
+                    return cancel.send(Role::Receiver, cx);
+                }
+                import.receive(cx, |reception, cx| match &saved.stage {
+                    SavedStage::Receiving(saved) => reception.resume(saved, age, cx),
+                    SavedStage::Cancelling(_) => Ok(Step::Continues),
+                })
             });
         }
         Ok(())
