@@ -12,8 +12,8 @@ use super::closed::End;
 use super::config::{Config, ConfigError};
 use super::context::{Core, Lateness, Node, SessionTimer, Step, TimerKind};
 use super::export::Exports;
+use super::import::Imports;
 use super::import::SESSION;
-use super::import::{ImportSession, Imports};
 use super::output::KEEPALIVE;
 use super::peer::{Control, LinkState, Origin, PeerState, Role};
 use super::peers::{Addresses, Newcomer, Peers};
@@ -294,7 +294,9 @@ impl<A: Addr> Engine<A> {
                     peer.line.report_acknowledged(session, *serial);
                 }
                 if let Some(place) = place {
-                    imports.run(place, core, |import, cx| import.on_report_ack(*serial, cx));
+                    imports.run(place, core, |import, cx| {
+                        import.receive(cx, |reception, cx| Ok(reception.on_report_ack(*serial, cx)))
+                    });
                 }
             }
             (Body::CancelBySender(reason), place) => {
@@ -387,13 +389,11 @@ impl<A: Addr> Engine<A> {
             return Some(event);
         }
         let event = node.next_taken(imports);
-        let event = event.or_else(|| core.node.services.next_piece(imports))?;
-        match &event {
-            Event::Received { session, .. } => {
-                imports.with(*session, core, ImportSession::on_taken)
-            }
-            Event::Segment { session, .. } => imports.with(*session, core, ImportSession::on_given),
-            _ => {}
+        let event = event.or_else(|| core.node.services.next_item(None, imports))?;
+        if let Event::Received { session, .. } | Event::Segment { session, .. } = &event {
+            imports.with(*session, core, |import, cx| {
+                import.receive(cx, |reception, cx| Ok(reception.on_given(cx)))
+            });
         }
         self.exports.unblock(core);
         Some(event)
