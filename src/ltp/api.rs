@@ -225,6 +225,16 @@ pub enum Event {
         /// The engine ID of the peer.
         peer: u64,
     },
+    /// An unknown peer found no room and was refused: as many as may be are accepted, and none of them gives way.
+    ///
+    /// Further ones are not reported until one was accepted without taking the place of another, or
+    /// [`Command::AcceptUnknownPeers`] was given again.
+    UnknownPeerRefused {
+        /// The engine ID of the peer.
+        peer: u64,
+        /// The limit that is reached: of unknown peers, or of all.
+        limit: u32,
+    },
     /// A session for a streaming service started (RFC 5326 section 7.1).
     Started {
         /// The session.
@@ -317,6 +327,7 @@ impl fmt::Debug for Event {
             Answered { peer, after }
             Silent { peer }
             UnknownPeer { peer }
+            UnknownPeerRefused { peer, limit }
             Started { session, client }
             Piece { session, client, offset, data as Preview }
             Received { session, client, data as Preview, ends_block }

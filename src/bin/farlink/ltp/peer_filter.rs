@@ -126,8 +126,18 @@ impl Machine for PeerFilter {
 
     fn poll(&mut self, now: Instant, tx: &mut Transmit<NetPath>) -> Output<NetPath, Event> {
         let output = self.engine.poll(now, tx);
-        if let Output::Event(Event::UnknownPeer { peer }) = output {
-            self.accepted(peer);
+        match output {
+            Output::Event(Event::UnknownPeer { peer }) => self.accepted(peer),
+            Output::Event(Event::UnknownPeerRefused { peer, limit }) => self.format.report(
+                || {
+                    format!(
+                        "engine {peer} is refused: limit of {limit} unknown engines reached; \
+                         further ones are not named until there is room"
+                    )
+                },
+                || json!({ "event": "peer_refused", "engine": peer, "limit": limit }),
+            ),
+            _ => {}
         }
         output
     }
