@@ -478,6 +478,12 @@ fn check_duration(field: &'static str, duration: Duration) -> Result<(), ConfigE
     Ok(())
 }
 
+impl Default for Peer<()> {
+    fn default() -> Self {
+        Self::at(())
+    }
+}
+
 /// The directions in which segments can be sent between this engine and a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]

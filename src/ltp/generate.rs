@@ -157,32 +157,25 @@ impl<'a> Arbitrary<'a> for Auth {
             0 => Self::null(),
             1 => Self::hmac_sha1(key(u)?),
             2 => Self {
-                send: many(u, |u| {
-                    Ok(if u.ratio(1, 4)? {
-                        Signer::Null
-                    } else {
-                        Signer::HmacSha1(key(u)?)
-                    })
-                })?,
-                accept: many(u, |u| {
-                    Ok(if u.ratio(1, 4)? {
-                        Verifier::Null
-                    } else {
-                        Verifier::HmacSha1(key(u)?)
-                    })
-                })?,
+                send: keys(u, Signer::Null, Signer::HmacSha1)?,
+                accept: keys(u, Verifier::Null, Verifier::HmacSha1)?,
             },
             _ => Self::OFF,
         })
     }
 }
 
-/// No items to three.
-fn many<T>(
-    u: &mut Unstructured<'_>,
-    mut one: impl FnMut(&mut Unstructured<'_>) -> Result<T>,
-) -> Result<Vec<T>> {
-    (0..u.int_in_range(0..=3)?).map(|_| one(u)).collect()
+/// No keys to three, most of them shared ones.
+fn keys<T: Clone>(u: &mut Unstructured<'_>, null: T, hmac: fn(Key) -> T) -> Result<Vec<T>> {
+    let count = u.int_in_range(0..=3)?;
+    let one = |_| {
+        Ok(if u.ratio(1, 4)? {
+            null.clone()
+        } else {
+            hmac(key(u)?)
+        })
+    };
+    (0..count).map(one).collect()
 }
 
 /// One of a few keys, so that segments find them, or any key.
