@@ -41,6 +41,8 @@ pub enum Command<A> {
     Cancel(Tag),
     /// Cancel the reception of a block (RFC 5326 section 4.2).
     Refuse(SessionId),
+    /// Acknowledge a red part that [`Event::RedPart`] told of. See [`Engine::stored`](super::Engine::stored).
+    Stored(SessionId),
     /// Ask a peer for a sign of life. [`Event::Answered`] or [`Event::Silent`] follows.
     Ping(u64),
     /// Accept segments from up to this many unknown peers, configured from the template. `None` rejects them.
@@ -112,6 +114,14 @@ pub enum Service {
     /// [`Event::Started`] reports the first segment of a session (RFC 5326 section 7.1) and [`Event::Piece`]
     /// the octets of the red part as they become contiguous. The whole red part follows.
     Streaming,
+    /// [`Event::Segment`] gives the octets of the red part once each, in the order of arrival, and the engine keeps
+    /// none that were polled. [`Event::RedPart`] follows the last ones. The report that claims the whole red part is
+    /// sent after [`Command::Stored`], so a block whose storage fails can be refused before it is acknowledged.
+    ///
+    /// Earlier reports claim octets as soon as they were received, as RFC 5326 section 6.11 has it. No sender completes a
+    /// block by them: what came last is in none of them. After [`Command::Refuse`] their claims count for nothing, and
+    /// an engine that has lost them contradicts them, which a sender of this crate takes for a restart.
+    Scattered,
 }
 
 /// A link state cue for one direction of a contact (RFC 5326 sections 6.1, 6.4, 6.5 and 6.6).
@@ -147,8 +157,8 @@ pub enum Side {
 /// An event for the application.
 ///
 /// Each block accepted for sending ends with exactly one `Complete` or `Failed`. A session that is received has
-/// at most one `Received` and at most one `Cancelled`, and nothing follows a `Cancelled`. A session with an
-/// event ends with `Received` or `Green` with `ends_block`, or with `Cancelled`. Green segments overtake each
+/// at most one `Received` or `RedPart` and at most one `Cancelled`, and nothing follows a `Cancelled`. A session with an
+/// event ends with `Received`, `RedPart` or `Green` with `ends_block`, or with `Cancelled`. Green segments overtake each
 /// other, so some may follow the one that ends the block.
 #[derive(derive_more::Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -245,6 +255,31 @@ pub enum Event {
         #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
         data: Bytes,
     },
+    /// Octets of a red part for a scattered service that were not received before.
+    Segment {
+        /// The session.
+        session: SessionId,
+        /// The client service ID.
+        client: u64,
+        /// The offset of the octets in the block.
+        offset: u64,
+        /// The octets. What arrived in several segments between two polls is given at once where it is contiguous.
+        #[debug("{:?}", Preview(data))]
+        #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
+        data: Bytes,
+    },
+    /// Every octet of a red part for a scattered service was given. [`Command::Stored`] or [`Command::Refuse`] is
+    /// awaited.
+    RedPart {
+        /// The session.
+        session: SessionId,
+        /// The client service ID.
+        client: u64,
+        /// Octets of the red part.
+        len: u64,
+        /// Whether the block ends with the red part. Otherwise a green part follows.
+        ends_block: bool,
+    },
     /// A whole red part was received (RFC 5326 section 7.3).
     Received {
         /// The session.
@@ -290,7 +325,8 @@ pub enum Event {
         reason: Reason,
         /// What it stands for.
         cause: EndCause,
-        /// Whether the red part was delivered before. It stays valid.
+        /// Whether the red part was delivered before. It stays valid. That of a scattered service was delivered when
+        /// [`Command::Stored`] said so.
         after_delivery: bool,
     },
 }
@@ -377,6 +413,9 @@ pub enum Error {
     /// No block of this session is being received.
     #[display("no block of session {_0} is being received")]
     UnknownSession(SessionId),
+    /// No red part of this session waits to be stored.
+    #[display("no red part of session {_0} waits to be stored")]
+    NothingToStore(SessionId),
 }
 
 impl StdError for Error {}

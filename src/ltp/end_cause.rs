@@ -20,7 +20,7 @@ pub enum EndCause {
     #[display("peer removed")]
     PeerRemoved,
     /// Nothing was heard from the peer for so long while it owed an answer or octets.
-    #[display("peer silent for {_0:?}")]
+    #[display("peer silent for {_0:.1?}")]
     PeerSilent(#[cfg_attr(feature = "serde", serde(with = "crate::serde_duration"))] Duration),
     /// A limit of this engine was exceeded.
     #[display("{value} exceeds the limit of {max} {limit}")]

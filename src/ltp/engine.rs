@@ -375,24 +375,25 @@ impl<A: Addr> Engine<A> {
     fn take_event(&mut self) -> Option<Event> {
         let Self { core, imports, .. } = self;
         let node = &mut core.node;
-        let event = if let Some((event, octets)) = node.events.pop_front() {
+        if let Some((event, octets)) = node.events.pop_front() {
             node.budget.events -= octets;
             if let Event::Failed { data, .. } = &event {
                 node.budget.exports -= data.len();
             }
-            Some(event)
-        } else {
-            let taken = node.next_taken(imports);
-            if let Some(Event::Received { session, .. }) = &taken {
-                imports.with(*session, core, ImportSession::on_taken);
-            }
-            taken
-        };
-        if event.is_some() {
             self.exports.unblock(core);
-            return event;
+            return Some(event);
         }
-        core.node.services.next_piece(imports)
+        let event = node.next_taken(imports);
+        let event = event.or_else(|| core.node.services.next_piece(imports))?;
+        match &event {
+            Event::Received { session, .. } => {
+                imports.with(*session, core, ImportSession::on_taken)
+            }
+            Event::Segment { session, .. } => imports.with(*session, core, ImportSession::on_given),
+            _ => {}
+        }
+        self.exports.unblock(core);
+        Some(event)
     }
 }
 
@@ -467,6 +468,7 @@ impl<A: Addr> Machine for Engine<A> {
             Command::Checkpoint(tag) => self.checkpoint(now, tag),
             Command::Cancel(tag) => self.cancel(now, tag),
             Command::Refuse(session) => self.refuse(now, session),
+            Command::Stored(session) => self.stored(now, session),
             Command::Ping(peer) => self.ping(now, peer),
             Command::AcceptUnknownPeers(template, limit) => {
                 self.accept_unknown_peers(now, template.map(|template| *template), limit)

@@ -153,6 +153,8 @@ pub(super) struct Outstanding {
     lower: u64,
     /// When what was sent again began to leave. `None` if losses of it cannot be told.
     since: Option<Instant>,
+    /// Whether it asks once more what the checkpoint before it has asked.
+    asks_again: bool,
 }
 
 impl Outstanding {
@@ -188,6 +190,8 @@ pub(super) struct Retransmission {
     /// When the first of it left. `None` as well if octets are sent several times, so that losses cannot be told.
     since: Option<Instant>,
     is_repeated: bool,
+    /// Whether it is only a checkpoint which asks once more what another one has asked.
+    asks_again: bool,
 }
 
 impl Retransmission {
@@ -200,6 +204,26 @@ impl Retransmission {
             lower,
             ..Self::default()
         }
+    }
+
+    /// Adds octets that are missing, to be sent under the same checkpoint. It stays at the end, and cites the report
+    /// with the lower bound, so that its answer covers them.
+    fn add(&mut self, (lower, report): (u64, u64), cycle: u32, gaps: Vec<Range<u64>>) {
+        if lower < self.lower {
+            (self.lower, self.report) = (lower, report);
+        }
+        self.cycle = self.cycle.max(cycle);
+        let mut left = self.gaps.split_off(self.at.min(self.gaps.len()));
+        if let Some(first) = left.first_mut() {
+            let sent = first.start..self.from;
+            first.start = self.from;
+            self.gaps.extend(Some(sent).filter(|sent| !sent.is_empty()));
+        }
+        left.extend(gaps);
+        left.sort_unstable_by_key(|gap| gap.start);
+        self.at = self.gaps.len();
+        self.from = left.first().map_or(0, |gap| gap.start);
+        self.gaps.append(&mut left);
     }
 }
 
@@ -271,12 +295,17 @@ impl ExportSession {
             cx.node.stats.malformed += 1;
             return Step::Continues;
         }
-        // Also for a repeated report, and in a session that is cancelled: the peer repeats it until then.
-        cx.queue(Control::ReportAck {
-            session: cx.session,
-            serial: report.serial,
-        });
-        self.sending(cx, |sending, cx| sending.on_report(report, cx))
+        let step = self.sending(cx, |sending, cx| sending.on_report(report, cx));
+        // A receiver whose claims are all acknowledged closes its session (section 6.14), and licklider's answers no
+        // question then.
+        if !matches!(&self.stage, Stage::Sending(sending) if sending.doubts(report.serial)) {
+            // Also for a repeated report, and in a session that is cancelled: the peer repeats it until then.
+            cx.queue(Control::ReportAck {
+                session: cx.session,
+                serial: report.serial,
+            });
+        }
+        step
     }
 
     /// Handles a CR (RFC 5326 section 6.17). ION sends one for each segment that comes (capture 10).
@@ -423,6 +452,13 @@ impl Sending {
         Outcome::Continues
     }
 
+    /// Whether it is open if the report with a serial number, and others that together claim everything, are of one
+    /// receiver.
+    fn doubts(&self, serial: u64) -> bool {
+        let history = &self.repair().history;
+        history.doubts(serial) || self.is_claimed() && !history.is_of_one_receiver(self.red)
+    }
+
     /// Asks about everything that is missing, by a checkpoint with the last missing octet that cites the report with the
     /// lowest bound.
     fn guard_expired(&mut self, cx: &mut Context<'_>) -> Outcome {
@@ -437,7 +473,7 @@ impl Sending {
         if is_claimed {
             // The reports between those that came did not, though their receiver repeats them: it may have started anew
             // there, and only together with the one before have everything.
-            repair.history.forget();
+            repair.history.doubt();
             repair.lowest = None;
             let claimed = mem::take(&mut repair.claimed).len();
             cx.peer.in_flight.octets += u64::from(counts) * claimed;
@@ -507,6 +543,11 @@ impl Sending {
 }
 
 impl Repair {
+    /// Whether octets are sent again that a report has left unclaimed.
+    const fn is_retransmission(&self) -> bool {
+        matches!(self, Self::Retransmission(run) if !run.asks_again)
+    }
+
     /// Returns the octets of a retransmission.
     const fn gaps(&self) -> Option<&Vec<Range<u64>>> {
         match self {

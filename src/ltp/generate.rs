@@ -218,7 +218,7 @@ impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Command<A> {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         let id = u.int_in_range(0..=3)?;
         let tag = crate::Tag(u.int_in_range(0..=5)?);
-        Ok(match u.int_in_range(0..=30)? {
+        Ok(match u.int_in_range(0..=31)? {
             0..=4 => Self::AddPeer(id, Box::new(u.arbitrary()?)),
             5 => Self::ChangePeer(id, Box::new(u.arbitrary()?)),
             6 => Self::RemovePeer(id),
@@ -233,6 +233,7 @@ impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Command<A> {
             24 => Self::OpenOnDemand(id, u.arbitrary()?),
             27..=29 => Self::Take(id),
             30 => Self::Untake(id),
+            31 => Self::Stored(session(u)?),
             _ => Self::Send(u.arbitrary()?),
         })
     }

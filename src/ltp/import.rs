@@ -58,8 +58,8 @@ pub(super) struct Reception {
     pub(super) service: Service,
     ends_block: bool,
     pub(super) is_delivered: bool,
-    /// Whether the red part waits in its service to be taken. Until then nothing says that all of it was received.
-    pub(super) awaits_take: bool,
+    /// What the red part, which came whole, waits for. Until then nothing says that all of it was received.
+    pub(super) awaits: Option<Awaited>,
     /// Octets of the red part, known from its last segment.
     pub(super) red: Option<u64>,
     /// When a segment was last received.
@@ -70,6 +70,15 @@ pub(super) struct Reception {
     pub(super) pending: SmallVec<[Issued; 1]>,
     /// `None` for a block that came in one segment, as most small ones do, as long as nothing else comes.
     pub(super) parts: Option<Box<Parts>>,
+}
+
+/// What a report on a whole red part may wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Awaited {
+    /// The event that tells of the red part leaves the engine.
+    Delivery,
+    /// The application says that it has stored what it was given.
+    Storage,
 }
 
 /// Octets of the headers of a data segment at least.
@@ -93,7 +102,10 @@ pub(super) struct Parts {
     pub(super) green_end: Option<u64>,
     /// Octets delivered as pieces.
     streamed: u64,
-    is_streaming: bool,
+    /// Whether the session is in the queue of those with an item.
+    is_queued: bool,
+    /// Octets of runs that the service counts.
+    untaken: usize,
     pub(super) reports: Reports,
     guard: Option<TimerId>,
     /// Octets of the segments that came.
@@ -101,6 +113,16 @@ pub(super) struct Parts {
     is_continued: bool,
     /// Octets of memory accounted for.
     charge: usize,
+}
+
+impl Awaited {
+    /// What the red part of a block for a service waits for that is about to be delivered.
+    fn taking(client: u64, cx: &Context<'_>) -> Option<Self> {
+        cx.node
+            .services
+            .is_on_demand(client)
+            .then_some(Self::Delivery)
+    }
 }
 
 impl Parts {
@@ -112,7 +134,8 @@ impl Parts {
             green_reached: green.map_or(0, |(_, end)| end),
             green_end: green.map(|(_, end)| end),
             streamed: 0,
-            is_streaming: false,
+            is_queued: false,
+            untaken: 0,
             reports,
             guard: None,
             heard: 0,
@@ -199,7 +222,7 @@ impl ImportSession {
     /// Whether the red part was delivered, and a segment is of another session under the same number.
     pub(super) fn gives_way_to(&self, data: &Data<'_>) -> bool {
         Fingerprint::is_telling(data)
-            && matches!(&self.stage, Stage::Receiving(one) if one.is_delivered)
+            && matches!(&self.stage, Stage::Receiving(one) if one.is_delivered && !one.is_to_be_stored())
             && self.is_overtaken_by(data)
     }
 
@@ -249,7 +272,7 @@ impl ImportSession {
         matches!(
             &self.stage,
             Stage::Receiving(reception)
-                if reception.client == client && (!reception.is_delivered || reception.awaits_take)
+                if reception.client == client && (!reception.is_delivered || reception.awaits.is_some())
         )
     }
 
@@ -264,9 +287,14 @@ impl ImportSession {
 
     /// The red part was taken from its service: the reports that claim all of it are sent.
     pub(super) fn on_taken(&mut self, cx: &mut Context<'_>) -> Step {
-        if let Stage::Receiving(reception) = &mut self.stage {
-            reception.awaits_take = false;
-            reception.queue_withheld(cx);
+        let reception = self.reception();
+        reception.map_or(Step::Continues, |reception| reception.acknowledge_all(cx))
+    }
+
+    /// A run of octets was given to the application.
+    pub(super) fn on_given(&mut self, cx: &mut Context<'_>) -> Step {
+        if let Some(reception) = self.reception() {
+            reception.recharge(cx);
         }
         Step::Continues
     }
@@ -283,7 +311,7 @@ impl Reception {
             service,
             ends_block: false,
             is_delivered: false,
-            awaits_take: false,
+            awaits: None,
             red: None,
             active: now,
             serial,
@@ -331,7 +359,7 @@ impl Reception {
             service,
             ends_block: true,
             is_delivered: true,
-            awaits_take: cx.node.services.is_on_demand(data.client),
+            awaits: Awaited::taking(data.client, cx),
             red: Some(red),
             active: cx.node.now,
             serial: serial.saturating_add(1),
@@ -443,10 +471,13 @@ impl Reception {
     ) -> Result<Step, EndCause> {
         if !self.keep(data, checkpoint, cx)? {
             cx.node.stats.no_room += 1;
+            self.recharge(cx);
             return Ok(Step::Continues);
         }
         let red = self.complete_red().filter(|_| !self.is_delivered);
-        self.awaits_take |= red.is_some() && cx.node.services.is_on_demand(self.client);
+        if red.is_some() {
+            self.withhold(cx);
+        }
         if let Some(checkpoint) = checkpoint {
             self.on_checkpoint(checkpoint, data.range().end, cx)?;
         }
@@ -490,7 +521,7 @@ impl Reception {
             self.red = Some(range.end);
             self.ends_block |= ends.mark == Mark::Block;
         }
-        let mut fresh = 0;
+        let (mut fresh, mut is_all) = (0, true);
         if !self.is_delivered && !data.octets.is_empty() {
             let spare = if cx.node.is_over_share(data.client) {
                 0
@@ -503,21 +534,27 @@ impl Reception {
                 limit,
                 red: self.red,
             };
+            let is_scattered = self.service == Service::Scattered;
             let parts = self.parts();
             let pool = &mut cx.node.budget.pool;
-            let Some(stored) = parts.red.store(&range, data.octets, room, pool) else {
-                return Ok(false);
+            (fresh, is_all) = if is_scattered {
+                let room = (room.free, parts.heard);
+                parts.red.scatter(&range, data.octets, room)
+            } else {
+                let stored = parts.red.store(&range, data.octets, room, pool);
+                (stored.unwrap_or(0), stored.is_some())
             };
-            fresh = stored;
             if fresh > 0 {
                 parts.reports.filled = cx.node.now;
             }
         }
         cx.node.stats.red_octets += fresh;
-        // Bound: usize has at most 64 bits.
-        cx.node.stats.redundant_octets += data.octets.len() as u64 - fresh;
-        self.schedule_piece(cx);
-        Ok(true)
+        if is_all {
+            // Bound: usize has at most 64 bits.
+            cx.node.stats.redundant_octets += data.octets.len() as u64 - fresh;
+        }
+        self.queue_item(cx);
+        Ok(is_all)
     }
 
     /// Delivers the red part on the segment that completes it (RFC 5326 section 6.9). Waiting for a checkpoint would
@@ -535,6 +572,13 @@ impl Reception {
             // the repair would find no session.
             self.report(0, 0..red, cx)?;
         }
+        self.is_delivered = true;
+        cx.node.stats.imports_complete += 1;
+        if self.service == Service::Scattered {
+            // The event follows the last octets.
+            self.queue_item(cx);
+            return Ok(self.close_if_over());
+        }
         self.parts().red.gather(&mut cx.node.budget.pool);
         // The last piece precedes the whole red part.
         if self.service == Service::Streaming
@@ -543,7 +587,6 @@ impl Reception {
             let octets = octets + EVENT_OVERHEAD;
             cx.node.push_service_event(self.client, piece, octets);
         }
-        self.is_delivered = true;
         let (pool, limit) = (&mut cx.node.budget.pool, cx.node.config.limits.pool_octets);
         let (data, counted) = self.parts().red.deliver(pool, limit);
         // The buffer no longer belongs to the session.
@@ -554,31 +597,76 @@ impl Reception {
             data,
             ends_block: self.ends_block,
         };
-        cx.node.stats.imports_complete += 1;
         cx.node
             .push_service_event(self.client, event, counted + EVENT_OVERHEAD);
         Ok(self.close_if_over())
     }
 
-    // Pieces of streaming services.
+    // Items of streaming and scattered services.
 
-    fn schedule_piece(&mut self, cx: &mut Context<'_>) {
-        if self.service != Service::Streaming || self.is_delivered {
-            return;
-        }
-        let client = self.client;
-        let parts = self.parts();
-        if parts.red.held.run_from(0) > parts.streamed && !parts.is_streaming {
-            parts.is_streaming = true;
-            cx.node.services.queue_stream(client, cx.session);
+    fn has_item(&self) -> bool {
+        let parts = self.parts.as_deref();
+        parts.is_some_and(|parts| match self.service {
+            Service::Whole => false,
+            Service::Streaming => !self.is_delivered && parts.red.held.run_from(0) > parts.streamed,
+            Service::Scattered => parts.red.untaken() > 0 || self.awaits == Some(Awaited::Delivery),
+        })
+    }
+
+    /// Puts the session into the queue of those with an item, unless it is there or has none.
+    fn queue_item(&mut self, cx: &mut Context<'_>) {
+        if self.has_item() && !core::mem::replace(&mut self.parts().is_queued, true) {
+            cx.node.services.queue_session(self.client, cx.session);
         }
     }
 
-    /// Takes the session off the list of those with octets for a piece, and returns what became contiguous since the
-    /// last piece, however many segments it took.
-    pub(super) fn next_piece(&mut self, session: super::SessionId) -> Option<Event> {
-        self.parts().is_streaming = false;
-        self.piece(session).map(|(piece, _)| piece)
+    /// Returns the next item of a session that was taken off the queue, and whether it is to be put there again: what
+    /// became contiguous since the last piece, however many segments it took; or the next run that was received, and
+    /// that the red part is whole.
+    pub(super) fn next_item(&mut self, session: super::SessionId) -> Option<(Event, bool)> {
+        self.parts().is_queued = false;
+        let event = if self.service == Service::Scattered {
+            self.scattered_item(session)?
+        } else {
+            self.piece(session)?.0
+        };
+        let has_more = self.has_item();
+        self.parts().is_queued = has_more;
+        Some((event, has_more))
+    }
+
+    fn scattered_item(&mut self, session: super::SessionId) -> Option<Event> {
+        let client = self.client;
+        if let Some((offset, data)) = self.parts().red.take_run() {
+            return Some(Event::Segment {
+                session,
+                client,
+                offset,
+                data,
+            });
+        }
+        let len = self.red?;
+        self.awaits
+            .take_if(|awaited| *awaited == Awaited::Delivery)?;
+        self.awaits = Some(Awaited::Storage);
+        Some(Event::RedPart {
+            session,
+            client,
+            len,
+            ends_block: self.ends_block,
+        })
+    }
+
+    /// Whether the application was given a red part, or will be, and has not said that it stored it.
+    pub(super) fn is_to_be_stored(&self) -> bool {
+        self.service == Service::Scattered && self.awaits.is_some()
+    }
+
+    /// Sends the reports that claim a whole red part, which the application has.
+    pub(super) fn acknowledge_all(&mut self, cx: &mut Context<'_>) -> Step {
+        self.awaits = None;
+        self.queue_withheld(cx);
+        self.close_if_over()
     }
 
     fn piece(&mut self, session: super::SessionId) -> Option<(Event, usize)> {
@@ -650,7 +738,7 @@ impl Reception {
         let has_red = !parts.red.held.is_empty();
         // Report retries have a limit of their own, and reports may wait for a contact of any length. The timer starts
         // again after them.
-        let is_reporting = self.has_reports();
+        let is_reporting = self.has_reports() || self.awaits.is_some();
         if is_silent && !is_reporting {
             if self.is_delivered || !has_red {
                 return Ok(true);
@@ -702,6 +790,11 @@ impl Reception {
     pub(super) fn recharge(&mut self, cx: &mut Context<'_>) {
         let weight = self.weight();
         if let Some(parts) = &mut self.parts {
+            if self.service == Service::Scattered {
+                let untaken = parts.red.untaken();
+                let before = core::mem::replace(&mut parts.untaken, untaken);
+                cx.node.services.recount(self.client, before, untaken);
+            }
             let before = core::mem::replace(&mut parts.charge, weight);
             parts.red.report_excess(&mut cx.node.budget.pool);
             cx.node.budget.charge(cx.peer, before, weight);

@@ -100,6 +100,11 @@ pub fn event_label(event: &Event) -> String {
             Side::Remote => format!("cancelled by the peer: {reason}"),
         },
         Event::Received { data, .. } => format!("received {} red octets", data.len()),
+        Event::Segment { data, offset, .. } => {
+            // Bound: no platform has more than 64 bits in a usize.
+            format!("red {offset}..{}", offset + data.len() as u64)
+        }
+        Event::RedPart { len, .. } => format!("received all {len} red octets"),
         Event::Green { data, offset, .. } => {
             // Bound: no platform has more than 64 bits in a usize.
             format!("green {offset}..{}", offset + data.len() as u64)

@@ -573,6 +573,17 @@ impl PeerState {
         self.line.copies(&self.config.redundancy)
     }
 
+    /// Returns how often the octets of a retransmission of so many octets are sent before its checkpoint.
+    pub(super) fn repair_copies(&self, octets: u64) -> u64 {
+        let copies = &self.config.redundancy;
+        let measured = if self.is_plain() {
+            self.line.loss_out(copies)
+        } else {
+            0
+        };
+        self.flow.repair_copies(octets, measured)
+    }
+
     /// Returns the measurements of the line.
     pub(super) fn estimate(&self) -> LineEstimate {
         let estimate = self.line.estimate(&self.config.redundancy, self.timeout());

@@ -18,6 +18,8 @@ use crate::kit::RangeSet;
 const MAX_GROWING: usize = 1024;
 /// A buffer that is shorter may grow by single segments.
 const SMALL: usize = 1 << 16;
+/// Octets of one run of a scattered red part at most.
+const MAX_RUN: usize = 1 << 18;
 /// Bytes that a piece takes beside its octets: an entry of a tree whose nodes are half empty, and what an allocator
 /// adds.
 const PIECE: usize = 96;
@@ -25,13 +27,15 @@ const PIECE: usize = 96;
 /// A red part as far as it was received.
 #[derive(Debug, Default)]
 pub(super) struct Reassembly {
-    /// The octets from the first on, with zeros in the gaps.
+    /// The octets from the first on, with zeros in the gaps. Of a scattered red part, the run that was received last.
     buffer: Vec<u8>,
+    /// The offset of the first octet of the buffer, 0 unless the red part is scattered.
+    start: u64,
     /// Octets of the buffer that are accounted for. A reused buffer has more.
     granted: usize,
     /// Octets of the buffer beyond those, as reported to the pool.
     excess: usize,
-    /// Octets beyond the buffer, by their offset.
+    /// Octets beyond the buffer, by their offset. Of a scattered red part, earlier runs.
     pieces: BTreeMap<u64, Vec<u8>>,
     /// Bytes that the pieces take.
     in_pieces: usize,
@@ -73,16 +77,18 @@ impl Reassembly {
         // Pieces for which the buffer had no room follow when it has.
         // Bound: usize has at most 64 bits.
         let end = self.held.run_from(0).min(self.buffer.len() as u64);
-        let octets = self.buffer.get(indices(&(start..end))?)?;
+        let octets = self.buffer.get(indices(&(start..end), 0)?)?;
         (!octets.is_empty()).then(|| (Bytes::copy_from_slice(octets), end))
     }
 
     /// Returns the octets received, in order, each run with its offset. A run may follow the one before at once.
     pub(super) fn runs(&self) -> impl Iterator<Item = (u64, &[u8])> {
         // Bound: usize has at most 64 bits.
-        let in_buffer = self.held.within(0..self.buffer.len() as u64);
+        let in_buffer = self
+            .held
+            .within(self.start..self.start + self.buffer.len() as u64);
         let in_buffer = in_buffer.filter_map(|range| {
-            let octets = self.buffer.get(indices(&range)?)?;
+            let octets = self.buffer.get(indices(&range, self.start)?)?;
             Some((range.start, octets))
         });
         let pieces = self.pieces.iter();
@@ -92,8 +98,9 @@ impl Reassembly {
     /// Whether everything before `offset` was received and nothing behind it.
     #[inline]
     pub(super) fn ends_at(&self, offset: u64) -> bool {
-        usize::try_from(offset).is_ok_and(|offset| offset == self.buffer.len())
-            && self.held.end() == offset
+        // Bound: usize has at most 64 bits.
+        self.held.end() == offset
+            && offset == self.start + self.buffer.len() as u64
             && !self.held.is_empty()
     }
 
@@ -107,6 +114,97 @@ impl Reassembly {
     #[inline]
     pub(super) fn append(&mut self, octets: &[u8]) {
         self.buffer.extend_from_slice(octets);
+    }
+
+    /// Stores the octets of a range that were not received before, until they are [taken](Self::take_run). Returns how
+    /// many they are, and whether all found room: the first that did not and those behind it count as not received.
+    /// `heard` octets were received of the session.
+    pub(super) fn scatter(
+        &mut self,
+        range: &Range<u64>,
+        octets: &[u8],
+        (free, heard): (usize, usize),
+    ) -> (u64, bool) {
+        let memory = self.memory_used().saturating_add(free);
+        let mut fresh = 0;
+        loop {
+            let gap = self.held.gaps(range.clone()).next();
+            let Some(gap) = gap else {
+                return (fresh, true);
+            };
+            let free = memory.saturating_sub(self.memory_used());
+            let run = indices(&gap, range.start).and_then(|at| octets.get(at));
+            let kept = run.and_then(|run| self.extend_run(gap.start, run, (free, heard)));
+            if kept.is_none() {
+                return (fresh, false);
+            }
+            fresh += self.held.insert(gap);
+        }
+    }
+
+    /// Appends octets to the run that was received last, or begins another one.
+    fn extend_run(
+        &mut self,
+        offset: u64,
+        octets: &[u8],
+        (free, heard): (usize, usize),
+    ) -> Option<()> {
+        let free = free.checked_sub(self.held.memory_for_one_more())?;
+        // Bound: usize has at most 64 bits.
+        let is_next = offset == self.start + self.buffer.len() as u64;
+        let needed = self.buffer.len() + octets.len();
+        if !is_next || needed > MAX_RUN && !self.buffer.is_empty() {
+            let run_end = if self.buffer.is_empty() { 0 } else { PIECE };
+            if octets.len() + run_end > free {
+                return None;
+            }
+            self.finish_run();
+            self.start = offset;
+        }
+        let needed = self.buffer.len() + octets.len();
+        if needed > self.granted {
+            // Runs of a long block are long. Each begins with memory for some of what was received before.
+            let wanted = (2 * self.granted).max(heard / 8).min(MAX_RUN).max(needed);
+            let sizes = [wanted, needed].into_iter();
+            let mut sizes = sizes.filter(|size| size - self.granted <= free);
+            self.granted = sizes.next()?;
+            self.buffer.reserve_exact(self.granted - self.buffer.len());
+        }
+        self.buffer.extend_from_slice(octets);
+        Some(())
+    }
+
+    /// Puts the run that was received last behind those that are to be taken.
+    fn finish_run(&mut self) {
+        let run = mem::take(&mut self.buffer);
+        self.granted = 0;
+        if !run.is_empty() {
+            self.in_pieces += run.capacity() + PIECE;
+            self.pieces.insert(self.start, run);
+        }
+    }
+
+    /// Returns the bytes that the octets of a scattered red part take which were not taken.
+    pub(super) const fn untaken(&self) -> usize {
+        self.granted + self.in_pieces
+    }
+
+    /// Takes the octets of a run out of a scattered red part, with their offset.
+    pub(super) fn take_run(&mut self) -> Option<(u64, Bytes)> {
+        let (offset, mut run) = if let Some((&offset, _)) = self.pieces.first_key_value() {
+            (offset, self.take_piece(offset)?)
+        } else {
+            let run = mem::take(&mut self.buffer);
+            self.granted = 0;
+            let offset = self.start;
+            // Bound: usize has at most 64 bits.
+            self.start += run.len() as u64;
+            (offset, run)
+        };
+        if run.capacity() / 2 > run.len() {
+            run.shrink_to_fit();
+        }
+        (!run.is_empty()).then(|| (offset, run.into()))
     }
 
     /// Moves what is in pieces into the buffer of a red part that was received whole.
@@ -158,7 +256,7 @@ impl Reassembly {
         room: Room,
         pool: &mut BufferPool,
     ) -> Option<u64> {
-        let Range { start, end } = indices(range)?;
+        let Range { start, end } = indices(range, 0)?;
         let is_next = self.held.end() == range.start && !self.held.is_empty();
         let more = if is_next {
             0
@@ -178,7 +276,7 @@ impl Reassembly {
         } else if end > self.buffer.len() && !self.reaches(range, (free, memory), room, pool) {
             // Bound: usize has at most 64 bits.
             inside.end = range.start.max(self.buffer.len() as u64);
-            let beyond = octets.get(indices(&inside)?.end - start..)?;
+            let beyond = octets.get(indices(&inside, 0)?.end - start..)?;
             let free = free.checked_sub(more)?;
             fresh = self.store_piece(&(inside.end..range.end), beyond, free)?;
         } else if end > self.buffer.len() {
@@ -186,7 +284,7 @@ impl Reassembly {
         }
         if !is_appended {
             for gap in self.held.gaps(inside.clone()) {
-                let at = indices(&gap)?;
+                let at = indices(&gap, 0)?;
                 let from = octets.get(at.start - start..at.end - start)?;
                 self.buffer.get_mut(at)?.copy_from_slice(from);
             }
@@ -382,9 +480,10 @@ impl Reassembly {
     }
 }
 
-/// Returns a range of offsets as one of indices.
-fn indices(range: &Range<u64>) -> Option<Range<usize>> {
-    Some(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)
+/// Returns a range of offsets as one of indices behind `start`.
+fn indices(range: &Range<u64>, start: u64) -> Option<Range<usize>> {
+    let index = |offset: u64| usize::try_from(offset.checked_sub(start)?).ok();
+    Some(index(range.start)?..index(range.end)?)
 }
 
 #[cfg(test)]

@@ -5,10 +5,11 @@ use core::ops::Range;
 
 use smallvec::SmallVec;
 
+use super::api::Service;
 use super::beyond::{Hello, segments};
 use super::context::{Context, ImportTimer, Step};
 use super::end_cause::{EndCause, Limit};
-use super::import::Reception;
+use super::import::{Awaited, Reception};
 use super::output::{Out, WriteResult};
 use super::peer::Control;
 use super::sdnv::Head;
@@ -543,7 +544,8 @@ impl Reception {
 
     /// Extends a report that waits to be written first, and answers another checkpoint by it.
     fn extend_waiting(&mut self, checkpoint: u64, scope: &Range<u64>, tells_all: bool) -> bool {
-        if self.pending.len() < MAX_REPEATED {
+        // What says all may have to wait longer than what is queued.
+        if self.pending.len() < MAX_REPEATED || self.awaits.is_some() {
             return false;
         }
         let waiting = self.pending.iter_mut().rev().take(MAX_SUPERSEDED);
@@ -579,7 +581,7 @@ impl Reception {
     }
 
     pub(super) fn queue_report(&mut self, serial: u64, cx: &mut Context<'_>) {
-        if self.issued(serial).is_some_and(|issued| issued.tells_all) && self.awaits_take {
+        if self.issued(serial).is_some_and(|issued| issued.tells_all) && self.awaits.is_some() {
             return;
         }
         let report = Control::Report {
@@ -595,7 +597,21 @@ impl Reception {
         }
     }
 
-    /// Queues the reports that waited until the block was taken.
+    /// Withholds the reports that claim all of a red part, if it has to be taken or stored first. Those not yet written
+    /// would claim by then what completed it, and are dropped.
+    pub(super) fn withhold(&mut self, cx: &mut Context<'_>) {
+        let is_scattered = self.service == Service::Scattered;
+        if !is_scattered && !cx.node.services.is_on_demand(self.client) {
+            return;
+        }
+        self.awaits = Some(Awaited::Delivery);
+        let is_unwritten = |one: &&Issued| one.body.is_empty();
+        while let Some(serial) = self.pending.iter().find(is_unwritten).map(|one| one.serial) {
+            self.drop_report(serial, cx);
+        }
+    }
+
+    /// Queues the reports that waited until the block was taken or stored.
     pub(super) fn queue_withheld(&mut self, cx: &mut Context<'_>) {
         let waiting = self.pending.iter();
         let waiting = waiting.filter(|one| one.tries == 0 && !one.is_queued);

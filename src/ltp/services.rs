@@ -45,7 +45,9 @@ pub(super) struct ClientService {
     queue: VecDeque<(Event, usize)>,
     /// Octets that the queue counts for.
     octets: usize,
-    /// Sessions with octets for the next piece.
+    /// Octets of scattered red parts that were not taken. Their sessions count them.
+    untaken: usize,
+    /// Sessions with octets for the next piece, or with a run.
     streams: VecDeque<SessionId>,
     /// Entries of `streams` whose session has ended.
     ended_streams: usize,
@@ -62,6 +64,7 @@ impl ClientService {
             delivery,
             queue: VecDeque::new(),
             octets: 0,
+            untaken: 0,
             streams: VecDeque::new(),
             ended_streams: 0,
             takes: 0,
@@ -143,7 +146,7 @@ impl<A: Addr> Engine<A> {
     /// Asks for the next item of a client service that was opened on demand.
     ///
     /// One take is answered by one event of the service: [`Event::Received`], [`Event::Green`],
-    /// [`Event::Started`], [`Event::Piece`] or [`Event::Cancelled`]. It comes at the next poll if an item
+    /// [`Event::Started`], [`Event::Piece`], [`Event::Segment`], [`Event::RedPart`] or [`Event::Cancelled`]. It comes at the next poll if an item
     /// waits, and else as soon as there is one. Takes add up: after three of them, three items come.
     ///
     /// Takes are not part of a [snapshot](Self::snapshot); whoever receives asks again after a restart.
@@ -226,8 +229,16 @@ impl Services {
         }
     }
 
-    /// Notes that a session has octets for a piece.
-    pub(super) fn queue_stream(&mut self, client: u64, session: SessionId) {
+    /// Counts octets of a scattered red part that wait.
+    pub(super) fn recount(&mut self, client: u64, before: usize, after: usize) {
+        if let Some(opened) = self.open.get_mut(&client).filter(|_| before != after) {
+            // One that was closed and opened again counts from 0.
+            opened.untaken = (opened.untaken + after).saturating_sub(before);
+        }
+    }
+
+    /// Notes that a session has an item.
+    pub(super) fn queue_session(&mut self, client: u64, session: SessionId) {
         if let Ok(opened) = self.on_demand(client) {
             opened.streams.push_back(session);
             self.list_answerable(client);
@@ -236,7 +247,7 @@ impl Services {
         }
     }
 
-    /// Notes that a session which has octets for a piece ends.
+    /// Notes that a session which has an item ends.
     pub(super) fn end_stream(&mut self, client: u64) {
         if let Some(opened) = self.open.get_mut(&client) {
             opened.ended_streams += 1;
@@ -298,8 +309,11 @@ fn next_piece(
             *ended = ended.saturating_sub(1);
             continue;
         };
-        if let Some(piece) = reception.next_piece(session) {
-            return Some(piece);
+        if let Some((item, has_more)) = reception.next_item(session) {
+            if has_more {
+                streams.push_back(session);
+            }
+            return Some(item);
         }
     }
     None
@@ -379,6 +393,7 @@ impl Node {
     /// Tells whether more waits for a client service than is free.
     pub(super) fn is_over_share(&self, client: u64) -> bool {
         let opened = self.services.open.get(&client);
-        self.budget.waiting > 0 && opened.is_some_and(|opened| opened.octets > self.budget.free())
+        let waiting = opened.map_or(0, |opened| opened.octets + opened.untaken);
+        waiting > 0 && waiting > self.budget.free()
     }
 }

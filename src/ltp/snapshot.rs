@@ -126,7 +126,7 @@ impl SavedCancel {
         }
     }
 
-    pub(super) const fn restore(self) -> Cancel {
+    pub(super) const fn restore(&self) -> Cancel {
         Cancel {
             reason: self.reason,
             tries: self.tries,

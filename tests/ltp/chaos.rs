@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Mutex;
 
+use farlink::kit::RangeSet;
 use farlink::ltp::{
     AdaptiveRedundancy, Auth, Block, Config, Cue, Engine, EngineLimits, Error, Event, Flow, Key,
     Numbers, Peer, PeerLimits, PeerTimers, Red, Redundancy, RtoBounds, RtoPolicy, Service,
@@ -178,7 +179,7 @@ impl Storm {
         let is_dark = Rc::new(Cell::new(false));
         let mut weather = Weather::new(seed, is_dark.clone());
         let options = (rng.next_u64(), rng.next_u64());
-        let line = Line::with(
+        let mut line = Line::with(
             seed,
             delay,
             |config| config_by_chance(config, options.0),
@@ -191,6 +192,7 @@ impl Storm {
             },
         )
         .judged(move |_| weather.fate());
+        line.stores = true;
         Self {
             line,
             rng,
@@ -301,7 +303,8 @@ impl Storm {
     fn open_or_close(&mut self, id: u64) {
         let now = self.line.now;
         let client = pick(&mut self.rng, [CLIENTS[0], CLIENTS[1]]);
-        let service = pick(&mut self.rng, [Service::Whole, Service::Streaming]);
+        let services = [Service::Whole, Service::Streaming, Service::Scattered];
+        let service = pick(&mut self.rng, services);
         if self.engine(id).close(now, client).is_ok() && self.rng.below(2) == 0 {
             self.pass(2_000_000_000);
         }
@@ -401,6 +404,7 @@ struct SessionEvents {
     has_arrived: bool,
     whole: Option<Vec<u8>>,
     pieces: Vec<u8>,
+    given: RangeSet,
     is_cancelled: bool,
 }
 
@@ -411,6 +415,8 @@ fn told(events: &[Event], sent: &BTreeMap<SessionId, &Sent>) -> BTreeMap<Session
     for event in events {
         let (Event::Started { session, .. }
         | Event::Piece { session, .. }
+        | Event::Segment { session, .. }
+        | Event::RedPart { session, .. }
         | Event::Received { session, .. }
         | Event::Green { session, .. }
         | Event::Cancelled { session, .. }) = event
@@ -430,6 +436,22 @@ fn told(events: &[Event], sent: &BTreeMap<SessionId, &Sent>) -> BTreeMap<Session
                 told.pieces.extend_from_slice(data);
                 let end = told.pieces.len();
                 assert_eq!(told.pieces[..], block.data[..end], "{session}");
+            }
+            Event::Segment { offset, data, .. } => {
+                let end = offset + data.len() as u64;
+                let fresh = told.given.insert(*offset..end);
+                assert_eq!(fresh, data.len() as u64, "{session}: octets twice");
+                let range = *offset as usize..end as usize;
+                assert_eq!(data[..], block.data[range], "{session}");
+            }
+            Event::RedPart {
+                len, ends_block, ..
+            } => {
+                let red = block.red as u64;
+                assert_eq!((*len, told.given.len()), (red, red), "{session}");
+                assert_eq!(*ends_block, block.red == block.data.len(), "{session}");
+                assert!(told.whole.is_none(), "{session} was delivered twice");
+                told.whole = Some(block.data[..block.red].to_vec());
             }
             Event::Received {
                 data, ends_block, ..

@@ -26,7 +26,10 @@ struct Node {
     engine: Option<Engine<Hop>>,
     /// The last snapshots, the latest at the end.
     disk: VecDeque<Snapshot<Hop>>,
+    /// What the application has: a red part of a scattered service as one that was received.
     events: Vec<Event>,
+    /// What a scattered service gave.
+    given: BTreeMap<SessionId, Vec<u8>>,
     lives: u64,
     up_at: Instant,
     deadline: Option<Instant>,
@@ -58,6 +61,7 @@ struct Plan {
     every: Option<NonZeroU32>,
     /// The window, in octets.
     window: Option<NonZeroU64>,
+    service: Service,
 }
 
 impl Plan {
@@ -68,6 +72,7 @@ impl Plan {
         again: None,
         every: None,
         window: None,
+        service: Service::Whole,
     };
 
     fn flow(self) -> Flow {
@@ -83,6 +88,41 @@ impl Plan {
             Age::Current
         } else {
             Age::Behind
+        }
+    }
+}
+
+impl Node {
+    /// Does what an event leads to.
+    fn handle(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::Segment {
+                session,
+                offset,
+                data,
+                ..
+            } => {
+                let block = self.given.entry(session).or_default();
+                let start = usize::try_from(offset).unwrap();
+                block.resize(block.len().max(start + data.len()), 0);
+                block[start..start + data.len()].copy_from_slice(&data);
+            }
+            Event::RedPart {
+                session,
+                client,
+                ends_block,
+                ..
+            } => {
+                self.engine.as_mut().unwrap().stored(now, session).unwrap();
+                let data = self.given[&session].clone().into();
+                self.events.push(Event::Received {
+                    session,
+                    client,
+                    data,
+                    ends_block,
+                });
+            }
+            event => self.events.push(event),
         }
     }
 }
@@ -116,11 +156,12 @@ impl World {
                 ..Peer::at(hop(other))
             };
             engine.add_peer(Instant::ZERO, other, peer).unwrap();
-            engine.open(Instant::ZERO, CLIENT, Service::Whole).unwrap();
+            engine.open(Instant::ZERO, CLIENT, plan.service).unwrap();
             Node {
                 disk: VecDeque::from([engine.snapshot(Instant::ZERO)]),
                 engine: Some(engine),
                 events: Vec::new(),
+                given: BTreeMap::new(),
                 lives: 0,
                 up_at: Instant::ZERO,
                 deadline: None,
@@ -232,7 +273,7 @@ impl World {
             let output = engine.poll(self.now, &mut self.tx);
             // What an event leads to is written in one go with the snapshot; segments leave behind it.
             match output {
-                Output::Event(event) => self.nodes[id].events.push(event),
+                Output::Event(event) => self.nodes[id].handle(self.now, event),
                 Output::Yield => {}
                 Output::Idle(deadline) => {
                     self.nodes[id].deadline = deadline;
@@ -350,13 +391,23 @@ fn steps_of(seed: u64, loss: u64, plan: Plan) -> usize {
 #[test]
 fn an_engine_killed_at_any_step_goes_on_from_its_snapshot_and_each_block_arrives_once() {
     let mut killed = 0;
-    for (seed, loss) in [(1, 0), (2, 150), (3, 300)] {
+    for (seed, loss, service) in [
+        (1, 0, Service::Whole),
+        (2, 150, Service::Whole),
+        (3, 300, Service::Whole),
+        (4, 0, Service::Scattered),
+        (5, 300, Service::Scattered),
+    ] {
+        let plan = Plan {
+            service,
+            ..Plan::NONE
+        };
         for victim in [0, 1] {
-            for step in 1..=steps_of(seed, loss, Plan::NONE) {
+            for step in 1..=steps_of(seed, loss, plan) {
                 let plan = Plan {
                     victim,
                     step,
-                    ..Plan::NONE
+                    ..plan
                 };
                 let world = World::new(seed, loss, plan).transfer();
 
@@ -439,6 +490,10 @@ fn a_receiver_whose_disk_lags_loses_no_block_that_its_sender_takes_for_delivered
         every: None,
         ..discretionary
     };
+    let scattered = Plan {
+        service: Service::Scattered,
+        ..discretionary
+    };
     for (seed, loss, plan) in [
         (1, 0, first),
         (2, 150, first),
@@ -446,6 +501,8 @@ fn a_receiver_whose_disk_lags_loses_no_block_that_its_sender_takes_for_delivered
         (5, 0, discretionary),
         (6, 200, discretionary),
         (7, 200, windowed),
+        (8, 0, scattered),
+        (9, 200, scattered),
     ] {
         for lag in [1, 7, 39] {
             for step in (1..=steps_of(seed, loss, plan)).step_by(2) {

@@ -101,7 +101,7 @@ fn a_block_that_cannot_be_written_is_reported_by_name_and_the_receiver_serves_on
         let long = written("ltp_full_long.bin", &pattern(100_000));
         let short = written("ltp_full_short.bin", &pattern(100));
 
-        send(&long, &address, &[]);
+        send(&long, &address, &[]).badly(1, "cancelled by the client service");
         send(&short, &address, &[]).well();
 
         let mut told = Vec::new();
@@ -129,7 +129,7 @@ fn a_block_that_cannot_be_written_is_reported_by_name_and_the_receiver_serves_on
             );
         } else {
             assert!(failed.contains("block 1:"), "{failed}");
-            assert!(failed.contains("from engine 1 is lost: "), "{failed}");
+            assert!(failed.contains("from engine 1 is refused: "), "{failed}");
         }
         let kept = files(&out);
         assert_eq!(kept.len(), 1, "nothing is left of the other");

@@ -1,6 +1,5 @@
 //! Who gets which event of a connection, and who waits for what.
 
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::mem;
 use core::task::Poll;
@@ -8,9 +7,7 @@ use core::time::Duration;
 use std::io;
 
 use super::{ConnectionMachine, Error, Incoming};
-use crate::adapters::event_loop::{Core, Port, Rest};
-use crate::adapters::handle::DetachedStream;
-use crate::adapters::waiters::{WaitStatus, Wakes};
+use crate::adapters::driver::{Core, DetachedStream, Inbox, Port, Rest, WaitStatus, Wakes};
 use crate::cotp::{self, Command, Config, ConnectionEnd, Event};
 use crate::{Instant, Machine as _, Tag};
 
@@ -33,24 +30,15 @@ pub(super) enum Line {
 }
 
 /// The queues and the end of one connection.
-#[derive(Default)]
 pub(super) struct ConnectionPort {
     /// What became of the handshake: [`Event::Indication`] or [`Event::Connected`].
     handshake: Option<Event>,
-    /// What came from the peer; none once nobody receives any more.
-    received: Option<VecDeque<Incoming>>,
-    /// What `received` counts.
-    cost: usize,
-    /// From what cost on nothing is read, until half of it is taken.
-    limit: usize,
-    /// Too much waits to be received, so nothing is read.
-    is_behind: bool,
+    /// What came from the peer.
+    pub(super) received: Inbox<Incoming>,
     /// Flushes asked for, done by the machine, and with the system.
     flushes: [u64; 3],
     detached: Option<DetachedStream>,
     end: Option<Arc<ConnectionEnd>>,
-    /// Nothing is driven any more.
-    is_ended: bool,
     /// When closing does not wait any longer for the messages that wait for room.
     give_up: Option<Instant>,
     drain_timeout: Duration,
@@ -59,18 +47,33 @@ pub(super) struct ConnectionPort {
 impl ConnectionPort {
     pub(super) fn new(config: &Config) -> Self {
         Self {
-            received: Some(VecDeque::new()),
-            limit: config.receive_queue,
+            handshake: None,
+            received: Inbox::new(config.receive_queue),
+            flushes: [0; 3],
+            detached: None,
+            end: None,
+            give_up: None,
             drain_timeout: config.drain_timeout,
-            ..Self::default()
         }
     }
 
+    fn receive(&mut self, incoming: Incoming, wakes: &mut Wakes<Line>) {
+        let octets = match &incoming {
+            Incoming::Message(octets) | Incoming::Expedited(octets) => octets.len(),
+            Incoming::NonTpkt(_) => 0,
+        };
+        self.received.put(incoming, octets + ENTRY);
+        wakes.first(Line::Receive);
+    }
+}
+
+/// What handles do under the lock.
+impl Core<ConnectionPort> {
     /// Refuses whatever is asked of a connection that has ended.
     fn check(&self) -> Result<(), Error> {
-        match &self.end {
+        match &self.port.end {
             Some(end) => Err(Error::Ended(Arc::clone(end))),
-            None if self.is_ended => Err(Error::Closed),
+            None if self.is_ended() => Err(Error::Closed),
             None => Ok(()),
         }
     }
@@ -85,65 +88,43 @@ impl ConnectionPort {
     }
 
     fn is_clean(&self) -> bool {
-        self.end.as_ref().is_some_and(|end| end.is_clean())
+        self.port.end.as_ref().is_some_and(|end| end.is_clean())
     }
 
     /// Takes what became of the handshake.
     pub(super) fn poll_handshake(&mut self) -> Poll<Result<Event, Error>> {
-        let handshake = self.handshake.take();
+        let handshake = self.port.handshake.take();
         self.or_ended(handshake)
     }
 
     /// Takes the next thing from the peer; `None` at a clean end.
     pub(super) fn poll_incoming(&mut self) -> Poll<Result<Option<Incoming>, Error>> {
-        let incoming = self.received.as_mut().and_then(VecDeque::pop_front);
-        if let Some(incoming) = &incoming {
-            self.cost -= cost_of(incoming);
-            self.is_behind &= self.cost > self.limit / 2;
-        } else if self.is_clean() {
-            return Poll::Ready(Ok(None));
+        match self.port.received.take() {
+            None if self.is_clean() => Poll::Ready(Ok(None)),
+            incoming => self.or_ended(incoming).map_ok(Some),
         }
-        self.or_ended(incoming).map_ok(Some)
-    }
-
-    /// Discards what comes from here on. What is there already is to be dropped outside the lock.
-    pub(super) fn discard(&mut self) -> Option<VecDeque<Incoming>> {
-        self.is_behind = false;
-        self.received.take()
     }
 
     /// Takes the stream, once everything is written and the machine is done.
     pub(super) fn poll_detached(&mut self) -> Poll<Result<DetachedStream, Error>> {
-        match self.detached.take() {
-            None if !self.is_ended => Poll::Pending,
+        match self.port.detached.take() {
+            None if !self.is_ended() => Poll::Pending,
             stream => self.or_ended(stream),
         }
     }
 
     /// Waits until nothing is driven any more.
     pub(super) fn poll_end(&self) -> Poll<Result<(), Error>> {
-        if !self.is_ended {
+        if !self.is_ended() {
             return Poll::Pending;
         }
         self.or_ended(self.is_clean().then_some(()))
     }
 
-    fn receive(&mut self, incoming: Incoming, wakes: &mut Wakes<Line>) {
-        if let Some(received) = &mut self.received {
-            self.cost += cost_of(&incoming);
-            self.is_behind |= self.cost >= self.limit;
-            received.push_back(incoming);
-            wakes.first(Line::Receive);
-        }
-    }
-}
-
-/// What handles do under the lock.
-impl Core<ConnectionPort> {
     /// Gives a command to the machine at once.
     pub(super) fn command(&mut self, now: Instant, command: Command) -> Result<(), Error> {
         let given = self.machine().command(now, command);
-        given.map_err(|error| match self.port.check() {
+        given.map_err(|error| match self.check() {
             // The machine only knows that it is closed.
             Err(ended) if error == cotp::Error::Closed => ended,
             _ => Error::Refused(error),
@@ -157,7 +138,7 @@ impl Core<ConnectionPort> {
         place: WaitStatus,
         command: &Command,
     ) -> Poll<Result<(), Error>> {
-        self.port.check()?;
+        self.check()?;
         if !place.is_first {
             return Poll::Pending;
         }
@@ -177,7 +158,7 @@ impl Core<ConnectionPort> {
         now: Instant,
         place: WaitStatus,
     ) -> Poll<Result<(), Error>> {
-        if self.port.check().is_err() {
+        if self.check().is_err() {
             return Poll::Ready(Ok(()));
         }
         if place.is_first {
@@ -202,7 +183,7 @@ impl Core<ConnectionPort> {
         if is_empty || ticket.is_some_and(|ticket| ticket <= flushed) {
             return Poll::Ready(Ok(()));
         }
-        self.port.check()?;
+        self.check()?;
         if ticket.is_none() {
             match self.command(now, Command::Flush(Tag(asked + 1))) {
                 Ok(()) => {
@@ -241,7 +222,7 @@ impl Port for ConnectionPort {
     }
 
     fn has_room(&self) -> bool {
-        !self.is_behind
+        self.received.has_room()
     }
 
     fn flushed(&mut self, wakes: &mut Wakes<Line>) {
@@ -256,34 +237,21 @@ impl Port for ConnectionPort {
         wakes.first(Line::End);
     }
 
-    fn tend(
-        &mut self,
-        machine: &mut ConnectionMachine,
-        now: Instant,
-        _: bool,
-        wakes: &mut Wakes<Line>,
-    ) -> Rest {
-        self.give_up = self.give_up.filter(|_| !wakes.is_empty(Line::Room));
-        if self.give_up.is_none_or(|give_up| now < give_up) {
-            return Rest::Until(self.give_up);
+    fn tend(core: &mut Core<Self>, now: Instant, _: bool) -> Rest {
+        let is_awaited = !core.wakes.is_empty(Line::Room);
+        let give_up = core.port.give_up.filter(|_| is_awaited);
+        core.port.give_up = give_up.filter(|give_up| now < *give_up);
+        if core.port.give_up == give_up {
+            return Rest::Until(give_up);
         }
         // What the machine accepted has its own time to be sent.
-        let _ = machine.command(now, Command::Close);
-        self.give_up = None;
-        wakes.all(Line::Room);
+        let _ = core.machine().command(now, Command::Close);
+        core.wakes.all(Line::Room);
         Rest::Again
     }
 
     fn end(&mut self, machine: &mut ConnectionMachine, _: io::Result<()>) {
-        machine.finish();
         // What broke the stream is known to the machine, which says it in words of its own.
-        self.is_ended = true;
-    }
-}
-
-fn cost_of(incoming: &Incoming) -> usize {
-    match incoming {
-        Incoming::Message(octets) | Incoming::Expedited(octets) => octets.len() + ENTRY,
-        Incoming::NonTpkt(_) => ENTRY,
+        machine.finish();
     }
 }

@@ -12,14 +12,12 @@ use bytes::Bytes;
 use super::port::{Line, NodePort, ServiceRef};
 use super::snapshot::path_to;
 use super::{EngineSetup, Error, NodeOptions, NodeSnapshot, NodeStats, Received, bind_socket};
-use crate::adapters::event_loop::{Core, Phase};
-use crate::adapters::faces::faces;
+#[cfg(feature = "blocking")]
+use crate::adapters::blocking::{ltp as blocking, threads};
+use crate::adapters::driver::{Core, Shared};
 use crate::adapters::runtime::Runtime;
 use crate::adapters::seed;
-use crate::adapters::shared::{Setup, Shared};
 use crate::adapters::sockets::{SocketCounters, Sockets};
-#[cfg(feature = "blocking")]
-use crate::adapters::{blocking::ltp as blocking, threads};
 use crate::ltp::{Age, Block, Command, Cue, LineEstimate, Peer, Progress, Red, Service, SessionId};
 use crate::{Instant, Path, Tag};
 
@@ -184,11 +182,8 @@ impl Node {
             now: options.clock.at(runtime.now()),
         };
         let machine = options.factory.make(setup)?;
-        let setup = Setup {
-            clock: options.clock,
-            limits: options.limits,
-        };
-        let shared = Shared::start(runtime, setup, port.unwrap_or_default(), machine, carrier);
+        let (clock, limits, port) = (options.clock, options.limits, port.unwrap_or_default());
+        let shared = Shared::start(runtime, clock, limits, port, machine, carrier);
         Ok(Self(Arc::new(NodeRef {
             shared,
             local,
@@ -397,10 +392,12 @@ impl NodeRef {
 
     /// Waits until the socket is closed.
     async fn ended(&self) {
-        let ended = self.shared.until(Line::End, |core, _, _| match core.phase {
-            Phase::Running | Phase::Finishing => Poll::Pending,
-            Phase::Told | Phase::Gone => Poll::Ready(()),
-        });
+        let ended = self
+            .shared
+            .until(Line::End, |core, _, _| match core.is_ended() {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            });
         // After a panic it is closed too.
         let _ = ended.await;
     }
@@ -499,6 +496,16 @@ faces! {
                     open.is_interrupted = true;
                 }
             });
+        }
+
+        /// Acknowledges the red part that [`ReceivedKind::RedPart`](super::ReceivedKind::RedPart) told of: all that was
+        /// given of it is stored.
+        ///
+        /// # Errors
+        ///
+        /// No red part of the session waits for this.
+        pub fn stored(&self, session: SessionId) -> Result<(), Error> {
+            self.0.node.command(Command::Stored(session))
         }
 
         /// Cancels the reception of a block (RFC 5326 section 4.2).

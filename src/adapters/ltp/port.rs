@@ -8,8 +8,7 @@ use core::time::Duration;
 use std::io;
 
 use super::{EngineMachine, Error, NodeSnapshot, NodeStats, Received};
-use crate::adapters::event_loop::{Core, Port, Rest};
-use crate::adapters::waiters::{WaitStatus, Wakes};
+use crate::adapters::driver::{Core, Port, Rest, WaitStatus, Wakes};
 use crate::ltp::{self, Age, Block, Command, Event, SessionId, Snapshot};
 use crate::{Instant, Limits, Machine as _, Output, Path, Tag, Transmit};
 
@@ -107,37 +106,26 @@ impl Port for NodePort {
         }
     }
 
-    fn tend(
-        &mut self,
-        machine: &mut EngineMachine,
-        now: Instant,
-        is_idle: bool,
-        wakes: &mut Wakes<Line>,
-    ) -> Rest {
-        if self.closing.is_none() && self.fetch_ahead(machine, now, wakes) {
+    fn tend(core: &mut Core<Self>, now: Instant, is_idle: bool) -> Rest {
+        if core.fetch_ahead(now) {
             return Rest::Again;
         }
-        for service in self.services() {
-            if machine.has_waiting(service.client) {
-                wakes.first(Line::Receive(service));
-            }
-        }
-        let Some(until) = self.closing else {
+        let Some(until) = core.port.closing else {
             return Rest::Until(None);
         };
-        let is_under_way = if self.is_cancelling {
+        let is_under_way = if core.port.is_cancelling {
             // A peer that floods draws more and more: the engine need not become idle.
-            machine.has_backlog()
+            core.peek().has_backlog()
         } else {
-            machine.sessions() != (0, 0)
+            core.peek().sessions() != (0, 0)
         };
         if now < until && (!is_idle || is_under_way) {
             return Rest::Until(Some(until));
         }
-        if self.is_cancelling {
+        if core.port.is_cancelling {
             return Rest::Over;
         }
-        self.cancel_all(machine, now, wakes);
+        core.cancel_all(now);
         Rest::Again
     }
 
@@ -225,35 +213,6 @@ impl NodePort {
         }
     }
 
-    /// Has the engine give the next item that waits in it for a client service.
-    fn pull(
-        &mut self,
-        machine: &mut EngineMachine,
-        now: Instant,
-        wakes: &mut Wakes<Line>,
-        client: u64,
-    ) -> Option<Received> {
-        if !machine.has_waiting(client) {
-            return None;
-        }
-        machine.command(now, Command::Take(client)).ok()?;
-        let mut tx = Transmit::new(Limits::default());
-        // The engine answers at its next polls, and before anything else that is not an event.
-        loop {
-            match machine.poll(now, &mut tx) {
-                Output::Event(event) => match Received::from_event(event) {
-                    Ok(item) if item.client == client => return Some(item),
-                    Ok(item) => self.queue(item, wakes),
-                    Err(event) => self.deliver(event, wakes),
-                },
-                Output::Yield => {}
-                _ => break,
-            }
-        }
-        let _ = machine.command(now, Command::Untake(client));
-        None
-    }
-
     /// Whether one more item of a client service is taken ahead: the first always, so that none waits for others.
     fn may_fetch(&self, client: u64) -> bool {
         let Some(open) = self.services.get(&client) else {
@@ -263,22 +222,43 @@ impl NodePort {
         let octets = || items.map(|item| item.data.len()).sum::<usize>();
         open.items.is_empty() || open.items.len() < AHEAD && octets() < AHEAD_OCTETS
     }
+}
+
+/// What handles do under the lock. What only looks at the machine does not count as a change of it.
+impl Core<NodePort> {
+    /// Has the engine give the next item that waits in it for a client service.
+    fn pull(&mut self, now: Instant, client: u64) -> Option<Received> {
+        if !self.peek().has_waiting(client) {
+            return None;
+        }
+        self.machine().command(now, Command::Take(client)).ok()?;
+        let mut tx = Transmit::new(Limits::default());
+        // The engine answers at its next polls, and before anything else that is not an event.
+        loop {
+            match self.machine().poll(now, &mut tx) {
+                Output::Event(event) => match Received::from_event(event) {
+                    Ok(item) if item.client == client => return Some(item),
+                    Ok(item) => self.port.queue(item, &mut self.wakes),
+                    Err(event) => self.port.deliver(event, &mut self.wakes),
+                },
+                Output::Yield => {}
+                _ => break,
+            }
+        }
+        let _ = self.machine().command(now, Command::Untake(client));
+        None
+    }
 
     /// Takes some items ahead for each access point, so that the sender of a block hears that it arrived when the node has
     /// it, and not when the application asks for it. Tells whether there was one.
-    fn fetch_ahead(
-        &mut self,
-        machine: &mut EngineMachine,
-        now: Instant,
-        wakes: &mut Wakes<Line>,
-    ) -> bool {
-        let clients: Vec<u64> = self.services.keys().copied().collect();
+    fn fetch_ahead(&mut self, now: Instant) -> bool {
+        let clients: Vec<u64> = self.port.services.keys().copied().collect();
         let mut any = false;
         for client in clients {
-            while self.may_fetch(client)
-                && let Some(item) = self.pull(machine, now, wakes, client)
+            while self.port.may_fetch(client)
+                && let Some(item) = self.pull(now, client)
             {
-                self.queue(item, wakes);
+                self.port.queue(item, &mut self.wakes);
                 any = true;
             }
         }
@@ -286,24 +266,22 @@ impl NodePort {
     }
 
     /// Cancels all blocks, in both directions. What was received stays.
-    fn cancel_all(&mut self, machine: &mut EngineMachine, now: Instant, wakes: &mut Wakes<Line>) {
-        (self.closing, self.is_cancelling) = (Some(now + CANCEL_LIMIT), true);
+    fn cancel_all(&mut self, now: Instant) {
+        (self.port.closing, self.port.is_cancelling) = (Some(now + CANCEL_LIMIT), true);
+        let tags: Vec<Tag> = self.port.blocks.keys().copied().collect();
+        let clients: Vec<u64> = self.port.services.keys().copied().collect();
         // What the engine refuses is over already, and its event on the way.
-        for tag in self.blocks.keys() {
-            let _ = machine.command(now, Command::Cancel(*tag));
+        for tag in tags {
+            let _ = self.machine().command(now, Command::Cancel(tag));
         }
-        let services: Vec<ServiceRef> = self.services().collect();
-        for service in services {
-            while let Some(item) = self.pull(machine, now, wakes, service.client) {
-                self.queue(item, wakes);
+        for client in clients {
+            while let Some(item) = self.pull(now, client) {
+                self.port.queue(item, &mut self.wakes);
             }
-            let _ = machine.command(now, Command::Close(service.client));
+            let _ = self.machine().command(now, Command::Close(client));
         }
     }
-}
 
-/// What handles do under the lock. What only looks at the machine does not count as a change of it.
-impl Core<NodePort> {
     /// Gives the engine a command, as long as it is driven.
     pub(super) fn command(&mut self, now: Instant, command: Command<Path>) -> Result<(), Error> {
         if self.is_over() {
@@ -396,15 +374,10 @@ impl Core<NodePort> {
         now: Instant,
         service: ServiceRef,
     ) -> Result<Option<Received>, Error> {
-        let mut item = self.port.service(service)?.items.pop_front();
-        if item.is_none() && self.peek().has_waiting(service.client) {
-            let (port, machine, wakes) = self.parts();
-            item = port.pull(machine, now, wakes, service.client);
+        if self.peek().has_waiting(service.client) {
+            self.fetch_ahead(now);
         }
-        if item.is_some() && self.peek().has_waiting(service.client) {
-            let (port, machine, wakes) = self.parts();
-            port.fetch_ahead(machine, now, wakes);
-        }
+        let item = self.port.service(service)?.items.pop_front();
         match item {
             None if self.is_over() => Err(Error::Closed),
             item => Ok(item),
@@ -437,14 +410,14 @@ impl Core<NodePort> {
         if self.port.is_cancelling || self.is_over() {
             return;
         }
-        let (port, machine, wakes) = self.parts();
-        let until = port.closing.unwrap_or(now + limit).min(now + limit);
-        port.closing = Some(until);
+        let until = self.port.closing.unwrap_or(now + limit).min(now + limit);
+        self.port.closing = Some(until);
+        self.touch();
         if now >= until {
-            port.cancel_all(machine, now, wakes);
+            self.cancel_all(now);
         }
         // Whoever waits to send.
-        wakes.everybody();
+        self.wakes.everybody();
     }
 
     /// Returns all that the node knows.

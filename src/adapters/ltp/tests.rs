@@ -10,8 +10,7 @@ use bytes::Bytes;
 
 use super::port::{CANCEL_LIMIT, NodePort, ServiceRef};
 use super::{EngineMachine, Error, Received};
-use crate::adapters::event_loop::{Core, Port as _, Rest};
-use crate::adapters::waiters::WaitStatus;
+use crate::adapters::driver::{Core, Port as _, Rest, WaitStatus};
 use crate::ltp::{
     Block, Command, Config, Engine, Event, Flow, Peer, Reason, Service, SessionId, Side,
 };
@@ -79,7 +78,7 @@ fn a_cancellation_that_the_rate_holds_back_is_waited_for_up_to_a_second() {
 fn what_was_received_stays_for_the_taking_when_the_node_has_ended() {
     let mut node = Node::new();
     for data in ["first", "second"] {
-        let (port, _, wakes) = node.core.parts();
+        let Core { port, wakes, .. } = &mut node.core;
         port.deliver(green(data), wakes);
     }
 
@@ -137,13 +136,15 @@ impl Node {
 
     /// Does what the loop does, and hands out what the machine sends.
     fn poll(&mut self, now: Instant, tx: &mut Transmit<Path>) -> Output<Path, ()> {
-        let (port, machine, wakes) = self.core.parts();
         loop {
-            match machine.poll(now, tx) {
+            match self.core.machine().poll(now, tx) {
                 Output::Transmit => return Output::Transmit,
-                Output::Event(event) => port.deliver(event, wakes),
+                Output::Event(event) => {
+                    let Core { port, wakes, .. } = &mut self.core;
+                    port.deliver(event, wakes);
+                }
                 Output::Ask(_) | Output::Yield | Output::Done => {}
-                Output::Idle(deadline) => match port.tend(machine, now, true, wakes) {
+                Output::Idle(deadline) => match NodePort::tend(&mut self.core, now, true) {
                     Rest::Until(own) => {
                         let first = [deadline, own].into_iter().flatten().min();
                         return Output::Idle(first);

@@ -210,10 +210,13 @@ impl Sending {
         left: u8,
         cx: &mut Context<'_>,
     ) {
-        if let Some(one) = self.checkpoint_mut(serial) {
-            one.copy = None;
+        let Some(one) = self.checkpoint_mut(serial) else {
+            return;
+        };
+        one.copy = None;
+        if !self.ask_again(serial, cx) {
+            self.push_repair(Repair::CheckpointCopies { serial, left }, cx);
         }
-        self.push_repair(Repair::CheckpointCopies { serial, left }, cx);
     }
 
     /// Drops the copies of retransmitted checkpoints that were not sent: the report on a later checkpoint covers the

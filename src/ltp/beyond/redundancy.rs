@@ -99,6 +99,11 @@ impl Redundancy {
         }
     }
 
+    /// Returns the loss that is assumed before the first measurement, in parts per million.
+    pub(in crate::ltp) fn initial_loss(&self) -> u32 {
+        self.adaptive().map_or(0, |adaptive| adaptive.initial_loss)
+    }
+
     pub(in crate::ltp) const fn check(&self) -> Result<(), ConfigError> {
         match self {
             Self::Adaptive(adaptive) if adaptive.initial_loss > MAX_LOSS => {

@@ -63,16 +63,35 @@ impl Sending {
         }
     }
 
-    /// Returns after which time a copy of a checkpoint is sent if no answer has come: of the end and the first
-    /// retransmission of a long block, and of any retransmission on a line that is known to lose segments. ION counts a
-    /// copy only where gaps are left, and allows more of them the longer a block is.
+    /// Returns after which time a checkpoint is sent once more if no answer has come: that of the end and the first
+    /// retransmission of a long block, and of any retransmission on a line that is known to lose segments. ION counts it
+    /// only where gaps are left, and allows more of them the longer a block is.
     pub(super) fn flow_copy(&self, checkpoint: &Outstanding, cx: &Context<'_>) -> Option<Duration> {
         let cycle = checkpoint.cycle;
         let is_last = self.next >= self.red;
         let is_wanted = (cycle > 0 && cx.peer.flow.is_lossy())
             || (cycle <= 1 && is_last && self.red >= MANY_REPORTS);
         let is_automatic = cx.peer.flow.is_estimated() && cx.peer.is_plain();
-        (is_wanted && is_automatic).then(|| cx.peer.flow.gathering_time())
+        (is_wanted && is_automatic && !checkpoint.asks_again).then(|| cx.peer.flow.gathering_time())
+    }
+
+    /// Asks once more, under another serial number, what a checkpoint behind a retransmission has asked. HDTN ignores a
+    /// copy of it, so its lost report would cost a timeout there. False if a copy is sent.
+    pub(in crate::ltp) fn ask_again(&mut self, serial: u64, cx: &mut Context<'_>) -> bool {
+        let place = self.place_of(serial);
+        let asked = place.and_then(|place| self.checkpoints.get(place));
+        let is_automatic = cx.peer.flow.is_estimated() && cx.peer.is_plain();
+        let Some(asked) = asked.filter(|one| one.cycle > 0 && is_automatic) else {
+            return false;
+        };
+        let gaps = once(asked.range.clone()).collect();
+        let run = Retransmission {
+            is_repeated: true,
+            asks_again: true,
+            ..Retransmission::new((asked.lower, asked.report), asked.cycle, gaps)
+        };
+        self.push_repair(Repair::Retransmission(run), cx);
+        true
     }
 
     // Reports.
@@ -182,12 +201,8 @@ impl Sending {
     /// Learns from a round of reports, and answers it.
     fn close_round(&mut self, round: ReportRound, cx: &mut Context<'_>) -> Outcome {
         learn_round(&round, &self.repair().claimed, cx);
-        let is_serial = cx.peer.repairs() == Repairs::OneByOne && self.next >= self.red;
-        if is_serial && self.is_retransmitting() {
-            self.repair_mut().flow.hold(round);
-            return Outcome::Continues;
-        }
-        self.answer_gaps(&round, cx)
+        self.drop_answered_checkpoints(round.checkpoint, |range| round.tells(range), cx);
+        self.answer_gaps(round, cx)
     }
 
     /// Answers what was held back for a retransmission that is over.
@@ -196,20 +211,23 @@ impl Sending {
             return Outcome::Continues;
         }
         match self.repair_mut().flow.release() {
-            Some(held) => self.answer_gaps(&held, cx),
+            Some(held) => self.answer_gaps(held, cx),
             None => Outcome::Continues,
         }
     }
 
     /// Whether a retransmission is queued, or was not reported on.
     fn is_retransmitting(&self) -> bool {
-        let is_queued = |repair: &Repair| matches!(repair, Repair::Retransmission(_));
-        self.repair().queue.iter().any(is_queued)
-            || self.checkpoints.iter().any(|one| one.cycle > 0)
+        let mut checkpoints = self.checkpoints.iter();
+        self.repair().queue.iter().any(Repair::is_retransmission)
+            || checkpoints.any(|one| one.cycle > 0 && !one.asks_again)
     }
 
-    /// Queues exactly the missing octets. ION drops a segment that overlaps what it has.
-    fn answer_gaps(&mut self, round: &ReportRound, cx: &mut Context<'_>) -> Outcome {
+    /// Queues exactly the missing octets: ION drops a segment that overlaps what it has. While a retransmission is under
+    /// way, and only one may be, they join it if its checkpoint has not left, and wait for its report otherwise.
+    fn answer_gaps(&mut self, round: ReportRound, cx: &mut Context<'_>) -> Outcome {
+        let is_serial = cx.peer.repairs() == Repairs::OneByOne && self.next >= self.red;
+        let must_wait = is_serial && self.is_retransmitting();
         let told = Some(round.checkpoint).filter(|told| *told < self.serial);
         let under_repair = self.under_repair(told.unwrap_or(0));
         let is_adaptive = cx.peer.config.redundancy.adaptive().is_some();
@@ -225,8 +243,18 @@ impl Sending {
         if gaps.is_empty() {
             return Outcome::Continues;
         }
+        if must_wait {
+            let queued = repair.queue.iter_mut().find(|one| one.is_retransmission());
+            match queued {
+                Some(Repair::Retransmission(run)) if !run.is_repeated => {
+                    run.add(cited, round.cycle, gaps);
+                }
+                _ => repair.flow.hold(round),
+            }
+            return Outcome::Continues;
+        }
         let octets = gaps.iter().map(|gap| gap.end - gap.start).sum();
-        let copies = usize::try_from(cx.peer.flow.repair_copies(octets)).unwrap_or(1);
+        let copies = usize::try_from(cx.peer.repair_copies(octets)).unwrap_or(1);
         let len = gaps.len() * copies;
         let gaps: Vec<Range<u64>> = gaps.into_iter().cycle().take(len).collect();
         repair.problems += 1;

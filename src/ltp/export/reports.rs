@@ -1,5 +1,6 @@
 //! What reports do to a block that is being sent (RFC 5326 section 6.13).
 
+use alloc::boxed::Box;
 use core::mem;
 use core::ops::Range;
 
@@ -65,6 +66,11 @@ impl Sending {
             cx.node.stats.positive_reports_received += 1;
             return Outcome::Complete;
         }
+        let clears_doubt = |repair: &mut Box<RepairState>| repair.history.clears_doubt(serial);
+        if self.repair.as_mut().is_some_and(clears_doubt) && self.next == self.len() {
+            cx.node.stats.positive_reports_received += 1;
+            return Outcome::Complete;
+        }
         let Some(revoked) = self.weigh(report) else {
             return Outcome::Continues;
         };
@@ -90,7 +96,8 @@ impl Sending {
         let has_gaps = !self.repair().claimed.covers(&scope);
         self.learn_losses(checkpoint, &scope, false, cx);
         let answered = self.answer_checkpoint(checkpoint, cx);
-        self.drop_answered_checkpoints(checkpoint, &scope, cx);
+        let tells = |range: &Range<u64>| scope.start <= range.start && range.end <= scope.end;
+        self.drop_answered_checkpoints(checkpoint, tells, cx);
         let counted = u64::from(counts);
         if let Revoked::All(..) = revoked {
             cx.peer.flow.forget();
@@ -170,26 +177,25 @@ impl Sending {
         Some(checkpoint)
     }
 
-    /// Drops the checkpoints sent before the one that a report answers if the report covers what they asked for: their
-    /// octets are within its scope, or were claimed.
+    /// Drops the checkpoints sent before the one that reports answer if these cover what they asked for: their octets were
+    /// told, or were claimed.
     ///
-    /// The checkpoint that ends the red part stays until it is answered, since only it tells the length.
-    fn drop_answered_checkpoints(
+    /// A checkpoint that ends the red part stays until one is answered, since only it tells the length.
+    pub(super) fn drop_answered_checkpoints(
         &mut self,
         checkpoint: u64,
-        scope: &Range<u64>,
+        tells: impl Fn(&Range<u64>) -> bool,
         cx: &mut Context<'_>,
     ) {
         if checkpoint >= self.serial {
             return;
         }
         let claimed = &self.repair.as_deref().unwrap_or(&NOTHING_LOST).claimed;
-        let is_told = |gap: &Range<u64>| {
-            scope.start <= gap.start && gap.end <= scope.end || claimed.covers(gap)
-        };
+        let is_told = |range: &Range<u64>| tells(range) || claimed.covers(range);
+        let tells_end = tells(&(self.red.saturating_sub(1)..self.red));
         self.checkpoints.retain(|one| {
             let is_past = one.serial < checkpoint
-                && one.mark == Mark::None
+                && (one.mark == Mark::None || tells_end)
                 && is_told(&one.range)
                 && one.retransmitted.iter().all(is_told);
             if is_past {

@@ -285,6 +285,7 @@ impl Sending {
             retransmitted: run.gaps,
             lower: run.lower,
             since: run.since,
+            asks_again: run.asks_again,
         };
         self.checkpoints.push(outstanding);
         self.queue_duplicates_of(serial, cx);

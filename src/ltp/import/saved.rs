@@ -7,7 +7,7 @@ use core::ops::Range;
 
 use bytes::Bytes;
 
-use super::{ImportSession, Imports, Parts, Reception, Stage};
+use super::{Awaited, ImportSession, Imports, Parts, Reception, Stage};
 use crate::Instant;
 use crate::kit::RangeSet;
 use crate::ltp::api::Service;
@@ -54,6 +54,12 @@ struct SavedReception {
     #[cfg_attr(feature = "serde", serde(default))]
     green_end: Option<u64>,
     is_delivered: bool,
+    /// What was received of a scattered red part, in pieces or not.
+    #[cfg_attr(feature = "serde", serde(default))]
+    held: RangeSet,
+    /// Whether a scattered red part waits to be stored.
+    #[cfg_attr(feature = "serde", serde(default))]
+    is_to_be_stored: bool,
     streamed: u64,
     serial: u64,
     checkpoints: RangeSet,
@@ -90,9 +96,16 @@ impl Reception {
             offset,
             data: Bytes::copy_from_slice(octets),
         };
+        let is_scattered = self.service == Service::Scattered;
+        let mut pieces: Vec<SavedPiece> = parts.red.runs().map(piece).collect();
+        pieces.sort_unstable_by_key(|piece| piece.offset);
         SavedReception {
             client: self.client,
-            pieces: parts.red.runs().map(piece).collect(),
+            pieces,
+            held: is_scattered
+                .then(|| parts.red.held.clone())
+                .unwrap_or_default(),
+            is_to_be_stored: self.is_to_be_stored(),
             red: self.red,
             ends_block: self.ends_block,
             green: parts.green,
@@ -122,12 +135,25 @@ impl Reception {
             let end = piece.offset.checked_add(piece.data.len() as u64);
             let is_within = end.is_some_and(|end| end <= red);
             let is_behind = held.is_empty() || piece.offset >= held.end();
-            let is_piece = is_behind && !piece.data.is_empty() && !saved.is_delivered;
+            let may_wait = !saved.is_delivered || saved.is_to_be_stored;
+            let is_piece = is_behind && !piece.data.is_empty() && may_wait;
             require(is_piece && is_within, "imports.pieces", at)?;
             held.insert(piece.range());
         }
         let has_end = !saved.is_delivered || saved.red.is_some();
         require(has_end, "imports.is_delivered", at)?;
+        let is_scattered = service == Service::Scattered;
+        let is_known = held.within(0..red).all(|range| saved.held.covers(&range));
+        let is_scatter = is_known && saved.held.end() <= red;
+        let is_empty = saved.held.is_empty() || saved.is_delivered;
+        require(
+            if is_scattered { is_scatter } else { is_empty },
+            "imports.held",
+            at,
+        )?;
+        let may_be_stored = is_scattered && saved.is_delivered && saved.held.len() == red;
+        let is_consistent = may_be_stored || !saved.is_to_be_stored;
+        require(is_consistent, "imports.is_to_be_stored", at)?;
         let contiguous = if saved.is_delivered {
             red
         } else {
@@ -145,20 +171,22 @@ impl Reception {
             red: saved.red,
             ends_block: saved.ends_block,
             is_delivered: saved.is_delivered,
+            awaits: saved.is_to_be_stored.then_some(Awaited::Delivery),
             parts: Some(Box::new(parts)),
             ..Self::new(saved.client, service, saved.serial, now)
         })
     }
 
     /// Stores the received octets. False without memory for them.
-    fn refill(&mut self, pieces: &[SavedPiece], free: usize, limit: usize) -> bool {
+    fn refill(&mut self, saved: &SavedReception, free: usize, limit: usize) -> bool {
         let red = self.red;
-        if let Some(red) = red.filter(|_| self.is_delivered) {
+        let is_scattered = self.service == Service::Scattered;
+        if let Some(red) = red.filter(|_| self.is_delivered && !is_scattered) {
             self.parts().red = Reassembly::delivered(red);
             return true;
         }
         let mut pool = BufferPool::default();
-        for piece in pieces {
+        for piece in &saved.pieces {
             self.parts().hear(1, piece.data.len());
             let range = piece.range();
             let is_short = usize::try_from(range.end).is_ok_and(|end| end <= limit);
@@ -172,10 +200,28 @@ impl Reception {
                 limit,
                 red,
             };
-            let stored = self.parts().red.store(&range, &piece.data, room, &mut pool);
-            if stored.is_none() {
+            let parts = self.parts();
+            let is_stored = if is_scattered {
+                let room = (free, parts.heard);
+                parts.red.scatter(&range, &piece.data, room).1
+            } else {
+                parts
+                    .red
+                    .store(&range, &piece.data, room, &mut pool)
+                    .is_some()
+            };
+            if !is_stored {
                 return false;
             }
+        }
+        // What was given to the application is not kept.
+        for range in saved.held.within(0..u64::MAX) {
+            let parts = self.parts();
+            parts.hear(
+                1,
+                usize::try_from(range.end - range.start).unwrap_or(usize::MAX),
+            );
+            parts.red.held.insert(range);
         }
         self.weight() <= free
     }
@@ -184,19 +230,19 @@ impl Reception {
     /// these come again, and get new reports.
     fn resume(
         &mut self,
-        pieces: &[SavedPiece],
+        saved: &SavedReception,
         age: Age,
         cx: &mut Context<'_>,
     ) -> Result<Step, EndCause> {
         let (free, limit) = (cx.node.budget.free(), cx.peer.config.limits.session_octets);
-        let is_kept = self.refill(pieces, free, limit);
+        let is_kept = self.refill(saved, free, limit);
         self.recharge(cx);
         // Claims made since are not in the snapshot, and a peer never sends again what was claimed.
         if !is_kept || (age == Age::Behind && !self.is_delivered) {
             return Err(EndCause::StateLost);
         }
         self.guard(cx);
-        self.schedule_piece(cx);
+        self.queue_item(cx);
         if let Some(red) = self.complete_red().filter(|_| !self.is_delivered) {
             return self.deliver_red(red, false, cx);
         }
@@ -244,20 +290,16 @@ impl Imports {
         let is_free = !is_known && node.closed.get(node.now, name).is_none();
         require(is_free, "imports.session", at)?;
         let slot = core.peers.restored_slot(saved.peer, "imports.peer", at)?;
-        let (stage, pieces, client) = match saved.stage {
-            SavedStage::Cancelling(cancel) => (Stage::Cancelling(cancel.restore()), Vec::new(), 0),
+        let (stage, client) = match &saved.stage {
+            SavedStage::Cancelling(cancel) => (Stage::Cancelling(cancel.restore()), 0),
             SavedStage::Receiving(reception) => {
                 let service = core.node.services.get(reception.client);
                 // A delivered session may be for a service that was closed.
                 let is_served = service.is_some() || reception.is_delivered;
                 require(is_served, "imports.client", at)?;
                 let service = service.unwrap_or_default();
-                let restored = Reception::restore(&reception, service, at, core.node.now)?;
-                (
-                    Stage::Receiving(restored),
-                    reception.pieces,
-                    reception.client,
-                )
+                let restored = Reception::restore(reception, service, at, core.node.now)?;
+                (Stage::Receiving(restored), reception.client)
             }
         };
         let import = ImportSession {
@@ -269,9 +311,12 @@ impl Imports {
         };
         if let Some(place) = self.insert(session, import, core) {
             self.run(place, core, |import, cx| {
-                let resumed = match &mut import.stage {
-                    Stage::Receiving(reception) => reception.resume(&pieces, age, cx),
-                    Stage::Cancelling(cancel) => Ok(cancel.send(Role::Receiver, cx)),
+                let resumed = match (&mut import.stage, &saved.stage) {
+                    (Stage::Receiving(reception), SavedStage::Receiving(saved)) => {
+                        reception.resume(saved, age, cx)
+                    }
+                    (Stage::Cancelling(cancel), _) => Ok(cancel.send(Role::Receiver, cx)),
+                    (Stage::Receiving(_), SavedStage::Cancelling(_)) => Ok(Step::Continues),
                 };
                 import.or_cancel(resumed, cx)
             });

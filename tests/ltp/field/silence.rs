@@ -447,7 +447,6 @@ fn a_return_link_1000_times_slower_serves_both_ways_alike() {
 }
 
 #[test]
-#[ignore = "that a repair which is lost costs no round trip without `adaptive()` is not yet kept"]
 fn a_return_link_1000_times_slower_serves_both_ways_alike_over_an_hour_of_light() {
     serves_both_ways_alike(Duration::from_secs(3600));
 }

@@ -16,6 +16,7 @@ mod ends;
 mod flow;
 mod peers;
 mod redundancy;
+mod scattered;
 mod signals;
 mod take;
 mod timers;

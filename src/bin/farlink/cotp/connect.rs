@@ -98,7 +98,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         outcome = transfer(&arguments, format, data, connection, &mut counters) => outcome,
         () = interrupt.wait() => Err(broken("interrupted".into())),
     };
-    super::closed(format, NUMBER, &counters, outcome.as_ref().err());
+    super::closed(format, NUMBER, counters, outcome.as_ref().err());
     // The error was reported as an event.
     outcome.map_err(|_| Failure::Reported)
 }
@@ -165,7 +165,7 @@ async fn transfer(
 }
 
 /// Sends the data and flushes them. Fails if the peer reads nothing for `timeout`.
-async fn send(
+pub(crate) async fn send(
     sender: &SendHalf,
     data: &Bytes,
     size: usize,
@@ -193,7 +193,7 @@ async fn send(
 }
 
 /// Receives until as many octets came back as were sent, and compares them.
-async fn compare(
+pub(crate) async fn compare(
     receiver: &mut ReceiveHalf,
     data: &Bytes,
     format: OutputFormat,

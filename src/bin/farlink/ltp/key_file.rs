@@ -9,10 +9,8 @@ use crate::{Failure, hexdump};
 
 /// Reads a policy: the first key signs, and each of them is accepted (RFC 5327 section 2.1).
 pub(super) fn read(path: &Path) -> Result<Auth, Failure> {
-    let fault =
-        |error: &dyn core::fmt::Display| Failure::Usage(format!("{}: {error}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|error| fault(&error))?;
-    parse(&text).map_err(|error| fault(&error))
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::file(path, error))?;
+    parse(&text).map_err(|error| Failure::file(path, error))
 }
 
 fn parse(text: &str) -> Result<Auth, String> {

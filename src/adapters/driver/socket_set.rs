@@ -16,7 +16,7 @@ use super::runtime::{ByteStream, Kind as SourceKind, Moved, Runtime, Source, Way
 use super::scratch::with_recv_buffers;
 use super::socket::{DatagramIo, Kind, Socket};
 use super::table::{Opener, Table};
-use super::udp::{Offload, SocketCounters, UdpOptions};
+use crate::adapters::udp::{Offload, SocketCounters, UdpOptions};
 use crate::{Addr, Transmit};
 
 /// The sockets that a machine has from the start: [`Sockets`](super::sockets::Sockets) on paths,
@@ -33,7 +33,8 @@ pub struct SocketSet<A: Addr> {
 type Make<A> = Box<dyn FnOnce(&Means) -> io::Result<Socket<A>> + Send>;
 
 /// What sockets are made with.
-pub(super) struct Means {
+#[derive(Clone)]
+pub(crate) struct Means {
     pub(super) runtime: Arc<dyn Runtime>,
     pub(super) counters: Arc<SocketCounters>,
     udp: UdpOptions,
@@ -76,25 +77,24 @@ impl<A: Addr> SocketSet<A> {
         Some(at)
     }
 
-    /// Has `runtime` watch all of them. The `opener` opens others.
-    pub(super) fn build(
+    /// Has `runtime` watch all of them.
+    pub(crate) fn into_table(
         self,
         runtime: &Arc<dyn Runtime>,
         linger: Duration,
-        opener: impl FnOnce(Means) -> Option<Box<dyn Opener<A>>>,
-    ) -> io::Result<Table<A>> {
+    ) -> io::Result<Table<A>>
+    where
+        Means: Opener<A>,
+    {
         let means = Means {
             runtime: Arc::clone(runtime),
             counters: Arc::clone(&self.counters),
             udp: self.udp,
             linger,
         };
-        let made = self.added.into_iter();
-        let made = made.map(|(at, make)| Ok((at, make(&means)?)));
-        let made = made.collect::<io::Result<Vec<_>>>()?;
-        let mut table = Table::new(opener(means), self.counters);
-        for (at, socket) in made {
-            table.add(at, socket);
+        let mut table = Table::new(Box::new(means.clone()), self.counters);
+        for (at, make) in self.added {
+            table.add(at, make(&means)?);
         }
         Ok(table)
     }

@@ -11,21 +11,21 @@
 //! machine has to say is sent, timers fire and asks are answered.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::task::Poll;
 use core::time::Duration;
 use std::io;
 
+use super::CommandError;
 use super::event_loop::{Carrier, Core, EventOf, Port};
-use super::faces::faces;
 use super::handle::DetachedStream;
+use super::inbox::Inbox;
 use super::runtime::{ByteStream, Runtime};
-use super::shared::{Setup, Shared};
+use super::shared::Shared;
 use super::stream::OneStream;
 use super::waiters::Wakes;
-use super::{Clock, CommandError};
 use super::{interfaces::Interfaces, sockets::Sockets};
+use crate::adapters::Clock;
 use crate::{Hop, Instant, Limits, Machine, Path};
 
 /// What a machine needs to be driven: it and what goes in and out of it can be sent to another thread.
@@ -120,23 +120,17 @@ pub fn interfaces<M: SendMachine + Machine<Addr = Hop>>(
 fn start<M: SendMachine>(
     runtime: &Arc<dyn Runtime>,
     machine: M,
-    carrier: Box<dyn Carrier<M::Addr>>,
+    carrier: Box<dyn Carrier<M>>,
     options: DriverOptions<M>,
 ) -> (Commands<M>, Events<M>) {
-    let setup = Setup {
-        clock: options.clock,
-        limits: options.limits,
-    };
+    let (clock, limits) = (options.clock, options.limits);
     let port = RawPort {
+        events: Inbox::new(options.events.max(1)),
         options,
-        events: VecDeque::new(),
-        waiting: 0,
-        is_full: false,
         commands: 1,
-        is_received: true,
         outcome: None,
     };
-    let shared = Shared::start(runtime, setup, port, machine, carrier);
+    let shared = Shared::start(runtime, clock, limits, port, machine, carrier);
     let commands = Commands {
         shared: Arc::clone(&shared),
     };
@@ -339,10 +333,11 @@ impl<M: SendMachine> Drop for Commands<M> {
             if core.port.commands > 0 || core.is_over() {
                 return;
             }
-            let (port, machine, _) = core.parts();
-            if let Some(command) = port.options.on_drop.take() {
+            // For a machine that is not driven any more once nobody can reach it.
+            core.touch();
+            if let Some(command) = core.port.options.on_drop.take() {
                 // A machine that refuses it is closing already, and nobody is left to be told.
-                let _ = machine.command(now, command);
+                let _ = core.machine().command(now, command);
             }
         });
     }
@@ -352,13 +347,11 @@ impl<M: SendMachine> Drop for Events<M> {
     fn drop(&mut self) {
         let discarded = self.shared.with(|core, _| {
             let Core { port, wakes, .. } = core;
-            port.is_received = false;
-            (port.waiting, port.is_full) = (0, false);
+            let discarded = port.events.close();
             wakes.first(Line::Command);
             wakes.all(Line::Retry);
-            core::mem::take(&mut port.events)
+            discarded
         });
-        // Outside the lock: an event may hold a handle.
         drop(discarded);
     }
 }
@@ -390,46 +383,28 @@ enum Line {
 /// Events that wait to be taken, and who is left to take and to command.
 struct RawPort<M: SendMachine> {
     options: DriverOptions<M>,
-    events: VecDeque<Notice<M::Event>>,
-    /// What the events weigh.
-    waiting: usize,
-    /// As much as the bound waited, and half of it still does.
-    is_full: bool,
+    events: Inbox<Notice<M::Event>>,
     /// Handles that can give commands.
     commands: usize,
-    /// Somebody takes events.
-    is_received: bool,
     /// How the driver ended.
     outcome: Option<io::Result<()>>,
 }
 
 impl<M: SendMachine> RawPort<M> {
     const fn takes_commands(&self) -> bool {
-        !self.is_full || self.options.commands_when_full
+        self.events.has_room() || self.options.commands_when_full
     }
 
-    fn weight_of(&self, notice: &Notice<M::Event>) -> usize {
-        match notice {
-            Notice::Event(event) => (self.options.weigh)(event),
-            Notice::Detached(_) => 1,
-        }
-    }
-
-    fn put(&mut self, notice: Notice<M::Event>, wakes: &mut Wakes<Line>) {
-        if self.is_received {
-            self.waiting = self.waiting.saturating_add(self.weight_of(&notice));
-            self.is_full |= self.waiting >= self.options.events.max(1);
-            self.events.push_back(notice);
-            wakes.first(Line::Event);
-        }
+    fn put(&mut self, notice: Notice<M::Event>, weight: usize, wakes: &mut Wakes<Line>) {
+        self.events.put(notice, weight);
+        wakes.first(Line::Event);
         wakes.all(Line::Retry);
     }
 
     fn take(&mut self, wakes: &mut Wakes<Line>) -> Option<Notice<M::Event>> {
-        let notice = self.events.pop_front()?;
-        self.waiting = self.waiting.saturating_sub(self.weight_of(&notice));
-        if self.is_full && self.waiting <= self.options.events / 2 {
-            self.is_full = false;
+        let had_room = self.events.has_room();
+        let notice = self.events.take()?;
+        if !had_room && self.events.has_room() {
             wakes.first(Line::Command);
             wakes.all(Line::Retry);
         }
@@ -442,11 +417,12 @@ impl<M: SendMachine> Port for RawPort<M> {
     type Line = Line;
 
     fn deliver(&mut self, event: EventOf<Self>, wakes: &mut Wakes<Line>) {
-        self.put(Notice::Event(event), wakes);
+        let weight = (self.options.weigh)(&event);
+        self.put(Notice::Event(event), weight, wakes);
     }
 
     fn has_room(&self) -> bool {
-        !self.is_full
+        self.events.has_room()
     }
 
     fn flushed(&mut self, wakes: &mut Wakes<Line>) {
@@ -454,7 +430,7 @@ impl<M: SendMachine> Port for RawPort<M> {
     }
 
     fn detached(&mut self, stream: DetachedStream, wakes: &mut Wakes<Line>) {
-        self.put(Notice::Detached(stream), wakes);
+        self.put(Notice::Detached(stream), 1, wakes);
     }
 
     fn is_abandoned(&self) -> bool {

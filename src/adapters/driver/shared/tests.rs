@@ -13,9 +13,9 @@ use std::panic::catch_unwind;
 use socket2::Socket;
 
 use super::*;
-use crate::adapters::event_loop::{Input, Liveness, Turn};
-use crate::adapters::runtime::{DriverFuture, Kind, Source};
-use crate::adapters::waiters::Wakes;
+use crate::adapters::driver::event_loop::{Liveness, Turn};
+use crate::adapters::driver::runtime::{DriverFuture, Kind, Source};
+use crate::adapters::driver::waiters::Wakes;
 use crate::{Ask, Link, Machine, Output, Tag, Transmit};
 
 /// A machine that gives the outputs it was told to give.
@@ -98,8 +98,8 @@ struct Counts {
 
 struct Counter(Arc<Counts>, bool);
 
-impl Carrier<()> for Counter {
-    fn begin(&mut self, _: &mut dyn Input<()>) {}
+impl Carrier<Puppet> for Counter {
+    fn begin(&mut self, _: Instant, _: &mut Puppet) {}
 
     fn send(&mut self, _: &Waker, tx: &mut Transmit<()>) -> Option<()> {
         self.0.sends.fetch_add(1, Ordering::Relaxed);
@@ -113,7 +113,7 @@ impl Carrier<()> for Counter {
         self.0.asks.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn inputs(&mut self, _: &mut Turn<'_, ()>) -> bool {
+    fn inputs(&mut self, _: &mut Turn<'_, Puppet>) -> bool {
         self.0.looks.fetch_add(1, Ordering::Relaxed);
         let left = self.0.busy.load(Ordering::Relaxed);
         self.0.busy.store(left.saturating_sub(1), Ordering::Relaxed);
@@ -142,6 +142,7 @@ struct ByHand {
     start: std::time::Instant,
     passed: Mutex<Duration>,
     callers_drive: bool,
+    spawned: Mutex<Option<DriverFuture>>,
 }
 
 impl Runtime for ByHand {
@@ -153,7 +154,9 @@ impl Runtime for ByHand {
         Box::new(Never)
     }
 
-    fn spawn(&self, _: DriverFuture) {}
+    fn spawn(&self, driver: DriverFuture) {
+        *self.spawned.lock().unwrap() = Some(driver);
+    }
 
     fn watch(&self, _: Socket, _: Kind) -> io::Result<Box<dyn Source>> {
         Err(io::ErrorKind::Unsupported.into())
@@ -193,7 +196,7 @@ impl Wake for Woken {
 
 struct Scene {
     shared: Arc<Shared<Numbers>>,
-    driver: Driver<Numbers>,
+    driver: DriverFuture,
     driver_woken: Arc<Woken>,
     runtime: Arc<ByHand>,
     counts: Arc<Counts>,
@@ -206,21 +209,20 @@ impl Scene {
             start: clock.moment(Instant::ZERO).unwrap(),
             passed: Mutex::new(Duration::ZERO),
             callers_drive,
+            spawned: Mutex::default(),
         });
         let counts = Arc::<Counts>::default();
-        let setup = Setup {
-            clock,
-            limits: Limits::default(),
-        };
         let known: Arc<dyn Runtime> = Arc::<ByHand>::clone(&runtime);
         let carrier = Box::new(Counter(Arc::clone(&counts), false));
-        let (shared, driver) = Shared::prepare(
+        let shared = Shared::start(
             &known,
-            setup,
+            clock,
+            Limits::default(),
             Numbers::default(),
             Puppet::default(),
             carrier,
         );
+        let driver = runtime.spawned.lock().unwrap().take().unwrap();
         let mut scene = Self {
             shared,
             driver,
@@ -234,7 +236,7 @@ impl Scene {
 
     fn drive(&mut self) -> Poll<()> {
         let waker = Waker::from(Arc::clone(&self.driver_woken));
-        Pin::new(&mut self.driver).poll(&mut Context::from_waker(&waker))
+        self.driver.as_mut().poll(&mut Context::from_waker(&waker))
     }
 
     fn give(&self, output: Output<(), u32>) {
@@ -469,7 +471,11 @@ fn a_caller_that_got_what_it_wanted_from_a_busy_turn_wakes_the_driver_too() {
     scene.counts.busy.store(10, Ordering::Relaxed);
     scene
         .shared
-        .with(|core, _| core.peek_mut().outputs.push_back(Output::Event(1)))
+        .with(|core, _| {
+            core.machine().outputs.push_back(Output::Event(1));
+            // Nobody knows of it.
+            core.is_dirty = false;
+        })
         .unwrap();
 
     let mut wait = scene.shared.until(0, next);

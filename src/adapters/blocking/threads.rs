@@ -20,8 +20,8 @@ pub(crate) use futures_lite::future::block_on;
 use futures_lite::future::or;
 use socket2::{SockRef, Socket};
 
-use super::Clock;
-use super::runtime::{DriverFuture, Kind, Moved, Runtime, Source, Timer, Way};
+use crate::adapters::Clock;
+use crate::adapters::runtime::{DriverFuture, Kind, Moved, Runtime, Source, Timer, Way};
 
 /// Returns the runtime of all blocking handles. Its thread starts with the first driver.
 #[must_use]

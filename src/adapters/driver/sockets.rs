@@ -20,22 +20,20 @@
 //! in [`SocketStats`] and end nothing, and so is every error of sending a datagram. A UDP
 //! socket is down after 64 other errors in a row.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::net::SocketAddr;
-use core::time::Duration;
 use std::io;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 
 use socket2::{Domain, Protocol, Type};
 
 use super::cause::{cause_of_connect, cause_of_failure};
-use super::runtime::{Kind as SourceKind, Runtime, TcpIo};
+use super::runtime::{Kind as SourceKind, TcpIo};
 use super::socket::{Kind, Socket};
 use super::socket_set::Means;
 pub use super::socket_set::SocketSet;
-use super::table::{Opener, Table};
-pub use super::udp::{SocketCounters, SocketStats};
+use super::table::Opener;
+pub use crate::adapters::udp::{SocketCounters, SocketStats};
 #[cfg(doc)]
 use crate::{Ask, Link};
 use crate::{Cause, Path, Proto, Tag};
@@ -80,15 +78,6 @@ impl Sockets {
     fn add_socket(&mut self, path: Path, socket: socket2::Socket) -> io::Result<Path> {
         let added = self.add(path, move |means| means.watch(path, socket));
         added.ok_or_else(|| io::ErrorKind::AddrInUse.into())
-    }
-
-    /// Has `runtime` watch all of them.
-    pub(super) fn into_table(
-        self,
-        runtime: &Arc<dyn Runtime>,
-        linger: Duration,
-    ) -> io::Result<Table<Path>> {
-        self.build(runtime, linger, |means| Some(Box::new(means)))
     }
 }
 
@@ -159,7 +148,7 @@ fn on_port(path: Path, port: u16) -> Path {
 
 /// Makes a socket that is bound to the local address of `path`, even to port 0: the machine is told the port
 /// that it has.
-pub(super) fn new_socket(path: Path, only_v6: bool) -> io::Result<socket2::Socket> {
+pub(crate) fn new_socket(path: Path, only_v6: bool) -> io::Result<socket2::Socket> {
     let (kind, protocol) = match path.proto {
         Proto::Udp => (Type::DGRAM, Protocol::UDP),
         Proto::Tcp => (Type::STREAM, Protocol::TCP),
