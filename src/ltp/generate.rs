@@ -51,7 +51,11 @@ impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Peer<A> {
             segment: u.int_in_range(60..=1500)?,
             checkpoint_every: NonZeroU32::new(u.int_in_range(0..=4)?),
             redundancy: u.arbitrary()?,
-            direction: direction(u)?,
+            direction: if u.ratio(1, 4)? {
+                u.arbitrary()?
+            } else {
+                Direction::Both
+            },
             roams: u.ratio(1, 4)?,
             auth: u.arbitrary()?,
             timers: PeerTimers {
@@ -62,7 +66,9 @@ impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Peer<A> {
                 rto: u.arbitrary()?,
                 report_delay: duration(u)?,
                 repair_delay: duration(u)?,
-                keepalive: keepalive(u)?,
+                keepalive: u
+                    .ratio(1, 8)?
+                    .then_some(Duration::from_secs(u.int_in_range(0..=60)?)),
                 ..PeerTimers::default()
             },
             limits: PeerLimits {
@@ -129,20 +135,6 @@ impl<'a> Arbitrary<'a> for RtoBounds {
             max: duration(u)?,
         })
     }
-}
-
-/// Mostly both directions.
-fn direction(u: &mut Unstructured<'_>) -> Result<Direction> {
-    Ok(match u.int_in_range(0..=9)? {
-        0 => Direction::ReceiveOnly,
-        1 => Direction::SendOnly,
-        _ => Direction::Both,
-    })
-}
-
-fn keepalive(u: &mut Unstructured<'_>) -> Result<Option<Duration>> {
-    let span = Duration::from_secs(u.int_in_range(0..=60)?);
-    Ok(u.ratio(1, 8)?.then_some(span))
 }
 
 /// A duration that is 0 half of the time.

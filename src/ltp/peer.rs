@@ -459,11 +459,8 @@ impl PeerState {
     /// Decides about a signal whose answer is late. `None` if it waits.
     pub(super) fn on_late(&mut self, node: &mut Node, what: TimerKind) -> Option<Lateness> {
         let patience = self.patience();
-        let left = Instant::from_nanos(
-            node.now
-                .as_nanos()
-                .saturating_sub(u64::try_from(patience.answer.as_nanos()).unwrap_or(u64::MAX)),
-        );
+        let left = (node.now - Instant::ZERO).saturating_sub(patience.answer);
+        let left = Instant::ZERO + left;
         match self.silence.on_late(node.now, left, &patience) {
             Late::Repeat => Some(Lateness::Counts),
             Late::Probe { counts } => {

@@ -126,6 +126,14 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
         Some(self.last)
     }
 
+    /// Returns the position of a session, and the slot of its peer.
+    #[inline]
+    pub(super) fn locate(&mut self, key: &K) -> Option<(u32, u32)> {
+        let position = self.find(key)?;
+        let entry = self.entries.get(index(position))?;
+        Some((position, entry.slot))
+    }
+
     #[inline]
     pub(super) fn find_mut(&mut self, key: &K) -> Option<&mut V> {
         let position = self.find(key)?;
