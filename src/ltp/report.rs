@@ -782,8 +782,9 @@ fn encode(serial: u64, checkpoint: u64, scope: Range<u64>, claims: &[Range<u64>]
         claims: Claims::new(claims),
     };
     let body = Body::Report(report);
-    let mut head = Head::new();
-    if body.put_fields(&mut head).is_some() {
+    if claims.len() == 1 {
+        let mut head = Head::new();
+        body.put_fields(&mut head);
         return SmallVec::from_slice(head.octets());
     }
     let mut octets = Vec::with_capacity(body.wire_len());
