@@ -42,6 +42,8 @@ Events of recv, with --json one object per line:
   contact       peer, rate, peer_transmits: the contact plan, in octets/s
   peer          engine, address: an unknown engine was added, or moved
   more_peers    further engines are not named
+  peer_refused  engine, limit: an unknown engine found no room; told once until
+                there is room
   unknown_peer  engine, address: an unknown engine was rejected
   received      session, from, client, octets, red, green, missing, ended, file
   receiving     blocks, red, green: what is under way, every 10 s
