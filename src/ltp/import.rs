@@ -232,7 +232,7 @@ impl ImportSession {
             match timer {
                 ImportTimer::Report(serial) => return reception.report_expired(serial, cx),
                 ImportTimer::ReportCopy { serial, left } => {
-                    cx.copy_report_now(Some(reception), serial, left);
+                    reception.copy_report_now(serial, left, cx);
                 }
                 ImportTimer::DelayedReport => return reception.delayed_report_due(cx),
                 ImportTimer::Guard => is_given_up = reception.guard_expired(cx)?,

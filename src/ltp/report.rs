@@ -621,10 +621,10 @@ impl Reception {
         }
         let len = issued.body.len() + header_len(cx.session);
         cx.peer.note_report(cx.node.now, len);
-        cx.note_report(Some(self), serial);
+        self.note_report(serial, cx);
         if has_left {
             let left = self.report_copies(cx.peer);
-            cx.copy_report(Some(self), serial, left);
+            self.copy_report(serial, left, cx);
         }
     }
 
@@ -767,8 +767,9 @@ fn encode(serial: u64, checkpoint: u64, scope: Range<u64>, claims: &[Range<u64>]
         claims: Claims::new(claims),
     };
     let body = Body::Report(report);
-    let mut head = Head::new();
-    if body.put_fields(&mut head).is_some() {
+    if claims.len() == 1 {
+        let mut head = Head::new();
+        body.put_fields(&mut head);
         return SmallVec::from_slice(head.octets());
     }
     let mut octets = Vec::with_capacity(body.wire_len());
