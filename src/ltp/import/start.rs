@@ -1,6 +1,7 @@
 //! How sessions in which blocks are received start, and what comes for those that are closed.
 
 use alloc::boxed::Box;
+use core::ops::ControlFlow;
 
 use bytes::Bytes;
 
@@ -27,9 +28,10 @@ impl ImportSession {
         }
         let name = (Role::Receiver, cx.session);
         let record = cx.node.closed.get(cx.node.now, name).copied();
-        let green = match &record {
-            Some(record) => cx.reopen(record, data)?,
+        let green = match record.as_ref().map(|record| cx.reopen(record, data)) {
             None => None,
+            Some(ControlFlow::Continue(green)) => green,
+            Some(ControlFlow::Break(())) => return None,
         };
         if !cx.has_import_room(count) || cx.node.is_over_share(data.client) {
             cx.node.stats.no_room += 1;
@@ -75,16 +77,16 @@ impl ImportSession {
 }
 
 impl Context<'_> {
-    /// Decides whether a segment opens a session again that was closed, and handles it if not: then the result is
-    /// `None`. For a red segment behind the end of the green part the result has the first octet of that, and its end.
-    fn reopen(&mut self, record: &Record, data: &Data<'_>) -> Option<Option<(u64, u64)>> {
+    /// Decides whether a segment opens a session again that was closed, and handles it if not. If it is red and the green
+    /// part was over before, the first octet of that is returned, and the end of the block.
+    fn reopen(&mut self, record: &Record, data: &Data<'_>) -> ControlFlow<(), Option<(u64, u64)>> {
         let judgment = record.judge(data);
         match record.end {
             // Its sender started anew.
-            _ if judgment == Judgment::NewSession => Some(None),
+            _ if judgment == Judgment::NewSession => ControlFlow::Continue(None),
             // Its EOB overtook the red part (RFC 5326 section 8.2), which the sender still repeats.
             End::GreenOnly { low, end } if matches!(data.color, Color::Red(_)) => {
-                Some(Some((low, end)))
+                ControlFlow::Continue(Some((low, end)))
             }
             end => {
                 // As long as the peer has not closed it, it is remembered.
@@ -92,7 +94,7 @@ impl Context<'_> {
                 let until = now + self.peer.remembered_for();
                 self.node.closed.change(now, name, |old| old.until = until);
                 self.on_data_of_closed(data, end, judgment == Judgment::Repeat);
-                None
+                ControlFlow::Break(())
             }
         }
     }
