@@ -131,9 +131,9 @@ impl Closed {
             return;
         }
         let removals = self.removals_of(record.slot);
-        let kept = (record.until - now).as_nanos();
-        // Bound: below 64, as a duration is below 2^64 ns and not 0.
-        let class = u8::try_from(kept.ilog2()).unwrap_or(0).min(63);
+        let kept = record.until.as_nanos() - now.as_nanos();
+        // Bound: below 64, as the time is not 0.
+        let class = u8::try_from(kept.ilog2()).unwrap_or(0);
         let entry = Entry {
             key,
             record,
