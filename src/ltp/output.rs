@@ -223,24 +223,21 @@ impl PeerState {
         hello: Option<Hello>,
         tx: &mut Out<'_>,
     ) -> WriteResult {
-        let mut head = header(body.code(), session, 0);
-        let behind = match (self.keys.overhead(), hello) {
-            (0, None) => body.put_fields(&mut head),
-            _ => None,
-        };
-        let Some(behind) = behind else {
+        if self.keys.overhead() > 0 || hello.is_some() {
             let len = body.wire_len();
             return self.put((node, session), (body.code(), len), hello, tx, |out| {
                 body.encode(out);
             });
-        };
-        let len = head.octets().len() + behind.len();
+        }
+        let mut head = header(body.code(), session, 0);
+        body.put_fields(&mut head);
+        let len = head.octets().len() + body.rest_len();
         if !self.may_spend(node, len) {
             return WriteResult::NoRoom;
         }
         let is_written = tx.push(len, &mut |out| {
             head.put(out);
-            out.extend_from_slice(behind);
+            body.put_rest(out);
         });
         self.count(node, written(is_written, len, tx))
     }

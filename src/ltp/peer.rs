@@ -26,7 +26,7 @@ const UNKNOWN_QUEUE: u64 = 64 * 1024;
 const SLOW_LINE: u64 = 6250;
 
 /// One peer, in a slot of the engine, which also has its address.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "contact, queues and budget of a peer change independently of each other"
@@ -224,49 +224,14 @@ impl PeerState {
             config,
             keys,
             carrier,
-            must_stop: false,
-            peer_stopped: false,
             contact_start: now,
-            control: VecDeque::new(),
-            repairs: VecDeque::new(),
-            fresh: VecDeque::new(),
-            begun: None,
-            is_first_pass_next: false,
-            in_flight: InFlight::default(),
-            is_ready: false,
             flow,
-            window: None,
-            interval: None,
-            pacer: Pacer::new(None, 0),
-            pace: None,
-            exports: 0,
-            imports: 0,
             is_home: true,
             home_heard: now,
-            import_octets: 0,
-            blocked_peers: None,
-            line: Line::default(),
-            spare: VecDeque::new(),
             last_sent: now,
-            keepalive: None,
-            ping: None,
-            ends: None,
-            origin: Origin::Added,
-            account: None,
-            is_named: false,
-            is_over_budget: false,
             heard: now,
             entry: (false, now, slot),
-            silence: Silence::new(),
-            backoff: 0,
-            backed_off_until: now,
-            next_report: now,
-            waiting: VecDeque::new(),
-            given_up: 0,
-            given_up_after: Duration::ZERO,
-            silence_timer: None,
-            resume_timer: None,
-            times: Times::default(),
+            ..Self::default()
         };
         peer.apply_flow();
         peer
@@ -497,11 +462,8 @@ impl PeerState {
     /// Decides about a signal whose answer is late. `None` if it waits.
     pub(super) fn on_late(&mut self, node: &mut Node, what: TimerKind) -> Option<Lateness> {
         let patience = self.patience();
-        let left = Instant::from_nanos(
-            node.now
-                .as_nanos()
-                .saturating_sub(u64::try_from(patience.answer.as_nanos()).unwrap_or(u64::MAX)),
-        );
+        let left = (node.now - Instant::ZERO).saturating_sub(patience.answer);
+        let left = Instant::ZERO + left;
         match self.silence.on_late(node.now, left, &patience) {
             Late::Repeat => Some(Lateness::Counts),
             Late::Probe { counts } => {

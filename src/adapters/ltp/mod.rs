@@ -19,7 +19,7 @@ use std::net::UdpSocket;
 use bytes::Bytes;
 use derive_more::{Debug, Display, From};
 
-use super::sockets::new_socket;
+use super::driver::new_socket;
 use super::udp::{UdpOptions, UdpStats};
 use super::{Clock, Closed, MachineFactory};
 use crate::ltp::{

@@ -11,11 +11,11 @@ use super::{ExportSession, Exports, Outcome, RepairState, Sending, Stage};
 use crate::Tag;
 use crate::kit::RangeSet;
 use crate::ltp::auth::KeyHash;
-use crate::ltp::context::{Context, Core, SERIALS, Step};
+use crate::ltp::context::{Cancel, Context, Core, SERIALS, Step};
 use crate::ltp::peer::Role;
 use crate::ltp::peers::Peers;
 use crate::ltp::report_history::ReportHistory;
-use crate::ltp::snapshot::{Age, Restored, SavedCancel, require};
+use crate::ltp::snapshot::{Age, Restored, require};
 
 /// A session in which a block is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub(in crate::ltp) struct SavedExport {
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 enum SavedSending {
     Sending(Box<SavedBlock>),
-    Cancelling(SavedCancel),
+    Cancelling(Cancel),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,7 +160,7 @@ impl Exports {
             let export = self.table.get(&number)?;
             let state = match &export.stage {
                 Stage::Sending(sending) => SavedSending::Sending(Box::new(sending.save())),
-                Stage::Cancelling(cancel) => SavedSending::Cancelling(SavedCancel::of(cancel)),
+                Stage::Cancelling(cancel) => SavedSending::Cancelling(cancel.saved()),
             };
             Some(SavedExport {
                 number,
@@ -193,7 +193,7 @@ impl Exports {
                 *octets = octets.saturating_add(sending.block.len());
                 Stage::Sending(sending)
             }
-            SavedSending::Cancelling(cancel) => Stage::Cancelling(cancel.restore()),
+            SavedSending::Cancelling(cancel) => Stage::Cancelling(cancel),
         };
         let export = ExportSession {
             slot,

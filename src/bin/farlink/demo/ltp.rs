@@ -12,7 +12,7 @@ use farlink::adapters::tokio::ltp::{
 use farlink::ltp::{self, Command, Config, Engine, Event, Flow, Peer, Red};
 use farlink::{AsMachine, Instant, Link, Machine, Output, Path as NetPath, Transmit};
 
-use super::{Arguments, draw, random_octets};
+use super::{Arguments, draw, random_octets, speed};
 use crate::decode::Protocol;
 use crate::recording::EngineRecorder;
 use crate::{Failure, output, progress};
@@ -164,12 +164,10 @@ async fn file(pair: &Pair, size: usize) -> Result<(), Failure> {
     if received.data != data {
         return Err(Failure::Protocol("the file came over changed".into()));
     }
-    let millions = u32::try_from(size / 1_000_000).unwrap_or(u32::MAX);
-    let rate = f64::from(millions) / span.as_secs_f64();
     let again = pair.one.stats().engine.octets_resent;
+    let (mebibytes, speed) = (size >> 20, speed(size, span));
     output::line(&format!(
-        "a file of {} MiB went over unchanged as one block, {again} octets of it twice: {span:.2?}, {rate:.0} MB/s",
-        size >> 20
+        "a file of {mebibytes} MiB went over unchanged as one block, {again} octets of it twice: {speed}"
     ));
     Ok(())
 }

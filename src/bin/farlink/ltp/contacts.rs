@@ -5,7 +5,7 @@ use core::time::Duration;
 use core::net::SocketAddr;
 use farlink::Instant;
 use farlink::adapters::tokio::ltp::{Error, Node};
-use farlink::ltp::{Cue, Peer};
+use farlink::ltp::Peer;
 use serde_json::json;
 
 use super::at_rate;
@@ -80,19 +80,9 @@ impl Contacts {
             self.peer = peer.clone();
             node.change_peer(self.id, peer)?;
         }
-        let cue = |cue| node.contact(self.id, cue);
-        match state.transmits {
-            Some((_, ends)) => {
-                cue(Cue::EndsAt(self.instant(ends)))?;
-                cue(Cue::MayTransmit)?;
-            }
-            None => cue(Cue::MustStop)?,
+        for cue in state.cues(|time| self.instant(time)) {
+            node.contact(self.id, cue)?;
         }
-        cue(if state.peer_transmits {
-            Cue::PeerTransmits
-        } else {
-            Cue::PeerStopped
-        })?;
         self.report(state);
         Ok(())
     }

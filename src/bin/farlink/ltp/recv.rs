@@ -96,7 +96,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (node, mut followed) = start(arguments, format).await?;
     let access_point = node
         .open_with(arguments.client, receiver.store.service())
-        .map_err(|error| super::failure_of(&error))?;
+        .map_err(super::failure_of)?;
     let address = node.local_addr();
     let mut interrupt = Interrupt::new().await;
     format.report(

@@ -87,11 +87,10 @@ impl Target {
         let bind = self.bind.unwrap_or_else(|| local_address_for(address));
         let node = super::bind(bind, config, factory)?;
         node.add_peer(self.to.engine, peer)
-            .map_err(|error| super::failure_of(&error))?;
+            .map_err(super::failure_of)?;
         let mut contacts = JoinSet::new();
         if let Some(mut plan) = plan {
-            plan.begin(&node)
-                .map_err(|error| super::failure_of(&error))?;
+            plan.begin(&node).map_err(super::failure_of)?;
             light = plan.peer.timers.owlt_out + plan.peer.timers.owlt_in;
             contacts.spawn(plan.follow(node.clone()));
         }
