@@ -38,7 +38,7 @@ pub struct Config {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct EngineLimits {
-    /// The maximum number of peers. Default 16,384, which take about 20 MB while they are idle.
+    /// The maximum number of peers. Default 16,384, which take 26 MB while they are idle.
     pub peers: u32,
     /// The maximum number of open client services. Default 256: RFC 7116 has assigned six IDs.
     pub services: u32,
@@ -476,6 +476,12 @@ fn check_duration(field: &'static str, duration: Duration) -> Result<(), ConfigE
         });
     }
     Ok(())
+}
+
+impl Default for Peer<()> {
+    fn default() -> Self {
+        Self::at(())
+    }
 }
 
 /// The directions in which segments can be sent between this engine and a peer.

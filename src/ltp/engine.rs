@@ -12,8 +12,8 @@ use super::closed::End;
 use super::config::{Config, ConfigError};
 use super::context::{Core, Lateness, Node, SessionTimer, Step, TimerKind};
 use super::export::Exports;
+use super::import::Imports;
 use super::import::SESSION;
-use super::import::{ImportSession, Imports};
 use super::output::KEEPALIVE;
 use super::peer::{Control, LinkState, Origin, PeerState, Role};
 use super::peers::{Addresses, Newcomer, Peers};
@@ -110,40 +110,30 @@ impl<A: Addr> Engine<A> {
         }
         stats.segments_received += 1;
         // The decoded segment is large, so it is matched in place.
-        let decoded = Segment::decode_first(octets);
-        match &decoded {
-            Ok((segment, used)) => match octets.split_at_checked(*used) {
-                Some((octets, behind)) if segment.may_precede(behind) => {
-                    self.read_segment(from, octets, segment);
-                }
-                _ => stats.malformed += 1,
-            },
-            Err(_) => stats.malformed += 1,
+        if let Ok((segment, used)) = &Segment::decode_first(octets)
+            && let Some((octets, behind)) = octets.split_at_checked(*used)
+            && segment.may_precede(behind)
+        {
+            self.read_segment(from, octets, segment);
+        } else {
+            stats.malformed += 1;
         }
     }
 
     /// Returns the place of an open session, and the slot of its peer.
     #[inline]
-    fn locate(&mut self, (role, session): (Role, SessionId)) -> (Option<u32>, Option<u32>) {
+    fn locate(&mut self, (role, session): (Role, SessionId)) -> Option<(u32, u32)> {
         match role {
-            Role::Receiver => {
-                let place = self.imports.table.find(&session);
-                let open = place.and_then(|place| self.imports.table.at(place));
-                (place, open.map(|(_, import)| import.slot))
-            }
-            Role::Sender if session.originator != self.core.node.config.engine => (None, None),
-            Role::Sender => {
-                let place = self.exports.table.find(&session.number);
-                let open = place.and_then(|place| self.exports.table.at(place));
-                (place, open.map(|(_, export)| export.slot))
-            }
+            Role::Receiver => self.imports.table.locate(&session),
+            Role::Sender if session.originator != self.core.node.config.engine => None,
+            Role::Sender => self.exports.table.locate(&session.number),
         }
     }
 
     fn read_segment(&mut self, from: A, octets: &[u8], segment: &Segment<'_>) {
         let (session, body) = (segment.session, &segment.body);
         let name = (body.receiving_role(), session);
-        let (place, slot) = self.locate(name);
+        let (place, slot) = self.locate(name).unzip();
         let Self {
             core,
             addresses,
@@ -159,9 +149,10 @@ impl<A: Addr> Engine<A> {
             core.node.stats.unknown_peer += 1;
             return;
         };
-        let is_elsewhere = known.is_some_and(|slot| !addresses.admits(slot, from, core));
-        let moved = known.filter(|slot| addresses.of(*slot) != Some(from));
-        let moved = moved.filter(|slot| core.may_move(*slot, body, !is_elsewhere));
+        let is_home = known.and_then(|slot| addresses.of(slot)) == Some(from);
+        let away = known.filter(|_| !is_home);
+        let is_elsewhere = away.is_some_and(|slot| !addresses.admits(slot, from, core));
+        let moved = away.filter(|slot| core.may_move(*slot, body, !is_elsewhere));
         if is_elsewhere && moved.is_none() {
             core.node.stats.unknown_peer += 1;
             return;
@@ -188,8 +179,10 @@ impl<A: Addr> Engine<A> {
             self.addresses.follow(slot, from, &mut self.core);
         }
         self.addresses.accepted_from = Some(from);
-        self.addresses.note_home(slot, from, &mut self.core.peers);
-        self.core.heard(slot);
+        if let Some(peer) = self.core.peers.get_mut(slot) {
+            peer.is_home = away.is_none() || moved.is_some();
+            peer.on_heard(&mut self.core.node);
+        }
         let place = self.admit((slot, place), from, octets, segment);
         let hello = Hello::find(&segment.header).filter(|_| self.core.node.config.hello);
         // Anybody can write what its own host says.
@@ -291,7 +284,9 @@ impl<A: Addr> Engine<A> {
                     peer.line.report_acknowledged(session, *serial);
                 }
                 if let Some(place) = place {
-                    imports.run(place, core, |import, cx| import.on_report_ack(*serial, cx));
+                    imports.run(place, core, |import, cx| {
+                        import.receive(cx, |reception, cx| Ok(reception.on_report_ack(*serial, cx)))
+                    });
                 }
             }
             (Body::CancelBySender(reason), place) => {
@@ -384,13 +379,11 @@ impl<A: Addr> Engine<A> {
             return Some(event);
         }
         let event = node.next_taken(imports);
-        let event = event.or_else(|| core.node.services.next_piece(imports))?;
-        match &event {
-            Event::Received { session, .. } => {
-                imports.with(*session, core, ImportSession::on_taken)
-            }
-            Event::Segment { session, .. } => imports.with(*session, core, ImportSession::on_given),
-            _ => {}
+        let event = event.or_else(|| core.node.services.next_item(None, imports))?;
+        if let Event::Received { session, .. } | Event::Segment { session, .. } = &event {
+            imports.with(*session, core, |import, cx| {
+                import.receive(cx, |reception, cx| Ok(reception.on_given(cx)))
+            });
         }
         self.exports.unblock(core);
         Some(event)

@@ -51,7 +51,11 @@ impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Peer<A> {
             segment: u.int_in_range(60..=1500)?,
             checkpoint_every: NonZeroU32::new(u.int_in_range(0..=4)?),
             redundancy: u.arbitrary()?,
-            direction: direction(u)?,
+            direction: if u.ratio(1, 4)? {
+                u.arbitrary()?
+            } else {
+                Direction::Both
+            },
             roams: u.ratio(1, 4)?,
             auth: u.arbitrary()?,
             timers: PeerTimers {
@@ -62,7 +66,9 @@ impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Peer<A> {
                 rto: u.arbitrary()?,
                 report_delay: duration(u)?,
                 repair_delay: duration(u)?,
-                keepalive: keepalive(u)?,
+                keepalive: u
+                    .ratio(1, 8)?
+                    .then_some(Duration::from_secs(u.int_in_range(0..=60)?)),
                 ..PeerTimers::default()
             },
             limits: PeerLimits {
@@ -131,20 +137,6 @@ impl<'a> Arbitrary<'a> for RtoBounds {
     }
 }
 
-/// Mostly both directions.
-fn direction(u: &mut Unstructured<'_>) -> Result<Direction> {
-    Ok(match u.int_in_range(0..=9)? {
-        0 => Direction::ReceiveOnly,
-        1 => Direction::SendOnly,
-        _ => Direction::Both,
-    })
-}
-
-fn keepalive(u: &mut Unstructured<'_>) -> Result<Option<Duration>> {
-    let span = Duration::from_secs(u.int_in_range(0..=60)?);
-    Ok(u.ratio(1, 8)?.then_some(span))
-}
-
 /// A duration that is 0 half of the time.
 fn duration(u: &mut Unstructured<'_>) -> Result<Duration> {
     let most = *u.choose(&[0, 0, 50, 60_000])?;
@@ -157,32 +149,25 @@ impl<'a> Arbitrary<'a> for Auth {
             0 => Self::null(),
             1 => Self::hmac_sha1(key(u)?),
             2 => Self {
-                send: many(u, |u| {
-                    Ok(if u.ratio(1, 4)? {
-                        Signer::Null
-                    } else {
-                        Signer::HmacSha1(key(u)?)
-                    })
-                })?,
-                accept: many(u, |u| {
-                    Ok(if u.ratio(1, 4)? {
-                        Verifier::Null
-                    } else {
-                        Verifier::HmacSha1(key(u)?)
-                    })
-                })?,
+                send: keys(u, Signer::Null, Signer::HmacSha1)?,
+                accept: keys(u, Verifier::Null, Verifier::HmacSha1)?,
             },
             _ => Self::OFF,
         })
     }
 }
 
-/// No items to three.
-fn many<T>(
-    u: &mut Unstructured<'_>,
-    mut one: impl FnMut(&mut Unstructured<'_>) -> Result<T>,
-) -> Result<Vec<T>> {
-    (0..u.int_in_range(0..=3)?).map(|_| one(u)).collect()
+/// No keys to three, most of them shared ones.
+fn keys<T: Clone>(u: &mut Unstructured<'_>, null: T, hmac: fn(Key) -> T) -> Result<Vec<T>> {
+    let count = u.int_in_range(0..=3)?;
+    let one = |_| {
+        Ok(if u.ratio(1, 4)? {
+            null.clone()
+        } else {
+            hmac(key(u)?)
+        })
+    };
+    (0..count).map(one).collect()
 }
 
 /// One of a few keys, so that segments find them, or any key.
@@ -225,14 +210,15 @@ impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Command<A> {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         let id = u.int_in_range(0..=3)?;
         let tag = crate::Tag(u.int_in_range(0..=5)?);
-        Ok(match u.int_in_range(0..=31)? {
+        Ok(match u.int_in_range(0..=30)? {
             0..=4 => Self::AddPeer(id, Box::new(u.arbitrary()?)),
             5 => Self::ChangePeer(id, Box::new(u.arbitrary()?)),
             6 => Self::RemovePeer(id),
-            7..=9 => Self::Open(id, u.arbitrary()?),
+            7..=9 | 16 | 17 => Self::Open(id, u.arbitrary()?),
             10 => Self::Close(id),
             11 => Self::Checkpoint(tag),
             12 => Self::Cancel(tag),
+            13 if u.ratio(1, 2)? => Self::Stored(session(u)?),
             13 => Self::Refuse(session(u)?),
             25 => Self::Ping(id),
             26 => Self::AcceptUnknownPeers(u.arbitrary()?, u.int_in_range(0..=3)?),
@@ -240,7 +226,6 @@ impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Command<A> {
             24 => Self::OpenOnDemand(id, u.arbitrary()?),
             27..=29 => Self::Take(id),
             30 => Self::Untake(id),
-            31 => Self::Stored(session(u)?),
             _ => Self::Send(u.arbitrary()?),
         })
     }

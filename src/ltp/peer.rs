@@ -26,7 +26,7 @@ const UNKNOWN_QUEUE: u64 = 64 * 1024;
 const SLOW_LINE: u64 = 6250;
 
 /// One peer, in a slot of the engine, which also has its address.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "contact, queues and budget of a peer change independently of each other"
@@ -118,6 +118,8 @@ struct Times {
     after_answer: Duration,
     /// How long a session may be without a segment.
     silence_limit: Duration,
+    /// How long a closed session is remembered.
+    memory: Duration,
 }
 
 /// A queue of sessions with data to send, in the order in which the queues are served.
@@ -222,49 +224,14 @@ impl PeerState {
             config,
             keys,
             carrier,
-            must_stop: false,
-            peer_stopped: false,
             contact_start: now,
-            control: VecDeque::new(),
-            repairs: VecDeque::new(),
-            fresh: VecDeque::new(),
-            begun: None,
-            is_first_pass_next: false,
-            in_flight: InFlight::default(),
-            is_ready: false,
             flow,
-            window: None,
-            interval: None,
-            pacer: Pacer::new(None, 0),
-            pace: None,
-            exports: 0,
-            imports: 0,
             is_home: true,
             home_heard: now,
-            import_octets: 0,
-            blocked_peers: None,
-            line: Line::default(),
-            spare: VecDeque::new(),
             last_sent: now,
-            keepalive: None,
-            ping: None,
-            ends: None,
-            origin: Origin::Added,
-            account: None,
-            is_named: false,
-            is_over_budget: false,
             heard: now,
             entry: (false, now, slot),
-            silence: Silence::new(),
-            backoff: 0,
-            backed_off_until: now,
-            next_report: now,
-            waiting: VecDeque::new(),
-            given_up: 0,
-            given_up_after: Duration::ZERO,
-            silence_timer: None,
-            resume_timer: None,
-            times: Times::default(),
+            ..Self::default()
         };
         peer.apply_flow();
         peer
@@ -320,6 +287,7 @@ impl PeerState {
         self.times.until_answer = config.timers.owlt_out + before;
         self.times.after_answer = config.timers.owlt_in + behind;
         self.times.silence_limit = config.timers.round_trip().max(self.timeout()) * tries;
+        self.times.memory = self.reception_limit() + self.times.silence_limit * 2;
     }
 
     /// Returns how the timeout is found. Where the rate is an estimate, round trips are learned anyway.
@@ -494,11 +462,8 @@ impl PeerState {
     /// Decides about a signal whose answer is late. `None` if it waits.
     pub(super) fn on_late(&mut self, node: &mut Node, what: TimerKind) -> Option<Lateness> {
         let patience = self.patience();
-        let left = Instant::from_nanos(
-            node.now
-                .as_nanos()
-                .saturating_sub(u64::try_from(patience.answer.as_nanos()).unwrap_or(u64::MAX)),
-        );
+        let left = (node.now - Instant::ZERO).saturating_sub(patience.answer);
+        let left = Instant::ZERO + left;
         match self.silence.on_late(node.now, left, &patience) {
             Late::Repeat => Some(Lateness::Counts),
             Late::Probe { counts } => {
@@ -668,8 +633,8 @@ impl PeerState {
 
     /// How long closed sessions are remembered: as long as the peer may wait for an answer, and twice the time of its
     /// retries, which are assumed to be as many as here.
-    pub(super) fn remembered_for(&self) -> Duration {
-        self.reception_limit() + self.times.silence_limit * 2
+    pub(super) const fn remembered_for(&self) -> Duration {
+        self.times.memory
     }
 
     /// Returns the bytes of memory held, without the tables of sessions.

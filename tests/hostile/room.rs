@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use farlink::ltp::{Config, EngineLimits, Peer, Red};
+use farlink::ltp::{Config, EngineLimits, Event, Peer, Red};
 use farlink::{Path, Tag};
 
 use crate::ltp_alone::{Alone, datagram, secs, session};
@@ -100,6 +100,41 @@ fn a_named_peer_gets_in_when_strangers_have_taken_every_place() {
         node.hear(from, &format!("03 @{id} 07 00 04 00 01 05 00 78"));
     }
     assert_eq!(node.received().len(), 40);
+}
+
+#[test]
+fn a_newcomer_that_finds_no_room_is_refused_and_that_is_said_once() {
+    let mut node = node();
+    // For a ping nobody gives way.
+    let ping = |node: &mut Alone<Path>, id: u64| {
+        node.hear(stranger(9), &format!("0c @{id} 05 00 04"));
+    };
+    let refused = |node: &Alone<Path>| -> Vec<(u64, u32)> {
+        let events = node.events.iter();
+        let refused = events.filter_map(|(_, event)| match event {
+            Event::UnknownPeerRefused { peer, limit } => Some((*peer, *limit)),
+            _ => None,
+        });
+        refused.collect()
+    };
+    flood(&mut node, 1024);
+    assert_eq!(refused(&node), []);
+
+    for id in 0..1000 {
+        ping(&mut node, 700_000 + id);
+        // One that takes the place of another changes nothing.
+        flood_from(&mut node, 2000 + u32::try_from(id).unwrap(), 1);
+    }
+    assert_eq!(refused(&node), [(700_000, 1024)]);
+
+    // There is room for one.
+    let (last, now) = (500_000 + 2999, node.now);
+    node.engine.remove_peer(now, last).unwrap();
+    for id in 0..10 {
+        ping(&mut node, 800_000 + id);
+    }
+    assert!(node.engine.peer_address(800_000).is_some());
+    assert_eq!(refused(&node), [(700_000, 1024), (800_001, 1024)]);
 }
 
 #[test]

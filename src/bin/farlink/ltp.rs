@@ -42,6 +42,8 @@ Events of recv, with --json one object per line:
   contact       peer, rate, peer_transmits: the contact plan, in octets/s
   peer          engine, address: an unknown engine was added, or moved
   more_peers    further engines are not named
+  peer_refused  engine, limit: an unknown engine found no room; told once until
+                there is room
   unknown_peer  engine, address: an unknown engine was rejected
   received      session, from, client, octets, red, green, missing, ended, file
   receiving     blocks, red, green: what is under way, every 10 s
@@ -59,7 +61,7 @@ Events of send:
   restarted     session: the peer allows no checkpoint before the end of a
                 red part, so the block is sent once more without
   progress      sent, claimed, red, octets, due: of all blocks together
-  complete      session, octets, seconds, resent, file
+  complete      session, octets, seconds, resent, rate, window, file
   silent        peer, seconds: nothing was heard from it for so long
   unreachable   peer, at: its host says that no program has the port
   unsent        at, count: the system refuses to send there

@@ -92,6 +92,12 @@ impl Recognition {
     };
 }
 
+impl Default for FlowControl {
+    fn default() -> Self {
+        Self::new(Flow::Auto, 0, Duration::ZERO)
+    }
+}
+
 impl FlowControl {
     pub(in crate::ltp) fn new(flow: Flow, segment: usize, light: Duration) -> Self {
         Self {

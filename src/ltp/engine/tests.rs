@@ -247,3 +247,19 @@ impl World {
         }
     }
 }
+
+/// The default of `EngineLimits::peers` is chosen by it.
+#[test]
+fn sixteen_thousand_idle_peers_take_26_mb() {
+    const COUNT: u64 = 1 << 14;
+    let mut engine = Engine::new(Config::engine(1), Seed::from(1)).unwrap();
+    let before = engine.memory();
+
+    for id in 2..2 + COUNT {
+        let peer = Peer::at(hop(0));
+        engine.add_peer(Instant::ZERO, id, peer).unwrap();
+    }
+
+    let taken = engine.memory() - before;
+    assert!((24_000_000..28_000_000).contains(&taken), "{taken}");
+}

@@ -6,20 +6,20 @@ use crate::ltp::api::{Error, Event};
 use crate::ltp::closed::End;
 use crate::ltp::context::{Context, Core, Node, Step};
 use crate::ltp::peer::{PeerState, Role};
-use crate::ltp::table::{Keyed, Sessions, Tags};
+use crate::ltp::table::{Index, Keyed, Sessions};
 
 /// The sessions in which blocks are sent, by number and by the tags of the blocks.
 #[derive(Debug)]
 pub(in crate::ltp) struct Exports {
     pub(in crate::ltp) table: Sessions<u64, ExportSession>,
-    tags: Tags,
+    tags: Index,
 }
 
 impl Exports {
     pub(in crate::ltp) const fn new(hasher: Keyed) -> Self {
         Self {
             table: Sessions::new(hasher),
-            tags: Tags::new(hasher),
+            tags: Index::new(hasher),
         }
     }
 

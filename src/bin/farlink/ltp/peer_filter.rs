@@ -140,6 +140,15 @@ impl Machine for PeerFilter {
         let output = self.engine.poll(now, tx);
         match &output {
             Output::Event(Event::UnknownPeer { peer }) => self.accepted(*peer),
+            Output::Event(Event::UnknownPeerRefused { peer, limit }) => self.format.report(
+                || {
+                    format!(
+                        "engine {peer} is refused: limit of {limit} unknown engines reached; \
+                         further ones are not named until there is room"
+                    )
+                },
+                || json!({ "event": "peer_refused", "engine": peer, "limit": limit }),
+            ),
             Output::Event(Event::Restarted { session, .. }) => self.restarted(*session),
             _ => {}
         }
