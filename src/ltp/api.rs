@@ -421,7 +421,7 @@ pub enum Error {
 impl StdError for Error {}
 
 /// How far the transmission of a block has got.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Progress {
     /// Octets that were sent at least once.

@@ -194,11 +194,13 @@ impl From<ImportTimer> for SessionTimer {
     }
 }
 
-/// A cancellation that awaits its acknowledgment, in either role.
-#[derive(Debug)]
+/// A cancellation that awaits its acknowledgment, in either role. Snapshots have it without its timer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Cancel {
     pub(super) reason: Reason,
     pub(super) tries: u8,
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(super) timer: Option<TimerId>,
 }
 
@@ -208,6 +210,14 @@ impl Cancel {
             reason,
             tries: 0,
             timer: None,
+        }
+    }
+
+    /// Returns the cancellation for a snapshot.
+    pub(super) const fn saved(&self) -> Self {
+        Self {
+            timer: None,
+            ..*self
         }
     }
 

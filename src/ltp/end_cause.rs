@@ -94,7 +94,7 @@ impl EndCause {
     pub(super) const fn reason(self) -> Reason {
         match self {
             Self::Application => Reason::USER,
-            Self::Miscolored => Reason::MISCOLORED,
+            Self::Miscolored | Self::EmptyRedPart => Reason::MISCOLORED,
             Self::LimitExceeded { limit, .. } => match limit {
                 Limit::SessionOctets => Reason::SYSTEM,
                 Limit::CheckpointRetries | Limit::ReportRetries | Limit::Problems => {
@@ -103,11 +103,9 @@ impl EndCause {
                 Limit::Cycles => Reason::CYCLE_LIMIT,
             },
             Self::PeerSilent(_) => Reason::RETRANSMISSION_LIMIT,
-            Self::Peer
-            | Self::PeerRemoved
-            | Self::EmptyRedPart
-            | Self::StateLost
-            | Self::NoRoomInDatagram => Reason::SYSTEM,
+            Self::Peer | Self::PeerRemoved | Self::StateLost | Self::NoRoomInDatagram => {
+                Reason::SYSTEM
+            }
         }
     }
 }

@@ -12,8 +12,8 @@ use super::closed::End;
 use super::config::{Config, ConfigError};
 use super::context::{Core, Lateness, Node, SessionTimer, Step, TimerKind};
 use super::export::Exports;
+use super::import::Imports;
 use super::import::SESSION;
-use super::import::{ImportSession, Imports};
 use super::output::KEEPALIVE;
 use super::peer::{Control, LinkState, Origin, PeerState, Role};
 use super::peers::{Addresses, Newcomer, Peers};
@@ -149,9 +149,10 @@ impl<A: Addr> Engine<A> {
             core.node.stats.unknown_peer += 1;
             return;
         };
-        let is_elsewhere = known.is_some_and(|slot| !addresses.admits(slot, from, core));
-        let moved = known.filter(|slot| addresses.of(*slot) != Some(from));
-        let moved = moved.filter(|slot| core.may_move(*slot, body, !is_elsewhere));
+        let is_home = known.and_then(|slot| addresses.of(slot)) == Some(from);
+        let away = known.filter(|_| !is_home);
+        let is_elsewhere = away.is_some_and(|slot| !addresses.admits(slot, from, core));
+        let moved = away.filter(|slot| core.may_move(*slot, body, !is_elsewhere));
         if is_elsewhere && moved.is_none() {
             core.node.stats.unknown_peer += 1;
             return;
@@ -178,8 +179,10 @@ impl<A: Addr> Engine<A> {
             self.addresses.follow(slot, from, &mut self.core);
         }
         self.addresses.accepted_from = Some(from);
-        self.addresses.note_home(slot, from, &mut self.core.peers);
-        self.core.heard(slot);
+        if let Some(peer) = self.core.peers.get_mut(slot) {
+            peer.is_home = away.is_none() || moved.is_some();
+            peer.on_heard(&mut self.core.node);
+        }
         let place = self.admit((slot, place), from, octets, segment);
         let hello = Hello::find(&segment.header).filter(|_| self.core.node.config.hello);
         // Anybody can write what its own host says.
@@ -281,7 +284,9 @@ impl<A: Addr> Engine<A> {
                     peer.line.report_acknowledged(session, *serial);
                 }
                 if let Some(place) = place {
-                    imports.run(place, core, |import, cx| import.on_report_ack(*serial, cx));
+                    imports.run(place, core, |import, cx| {
+                        import.receive(cx, |reception, cx| Ok(reception.on_report_ack(*serial, cx)))
+                    });
                 }
             }
             (Body::CancelBySender(reason), place) => {
@@ -374,13 +379,11 @@ impl<A: Addr> Engine<A> {
             return Some(event);
         }
         let event = node.next_taken(imports);
-        let event = event.or_else(|| core.node.services.next_piece(imports))?;
-        match &event {
-            Event::Received { session, .. } => {
-                imports.with(*session, core, ImportSession::on_taken)
-            }
-            Event::Segment { session, .. } => imports.with(*session, core, ImportSession::on_given),
-            _ => {}
+        let event = event.or_else(|| core.node.services.next_item(None, imports))?;
+        if let Event::Received { session, .. } | Event::Segment { session, .. } = &event {
+            imports.with(*session, core, |import, cx| {
+                import.receive(cx, |reception, cx| Ok(reception.on_given(cx)))
+            });
         }
         self.exports.unblock(core);
         Some(event)

@@ -151,13 +151,18 @@ pub(super) struct Outstanding {
     pub(super) retransmitted: Vec<Range<u64>>,
     /// The lower bound of the report that it cites.
     lower: u64,
-    /// When what was sent again began to leave. `None` if losses of it cannot be told.
+    /// When what was sent ahead of it began to leave. `None` if losses of it cannot be told.
     since: Option<Instant>,
     /// Whether it asks once more what the checkpoint before it has asked.
     asks_again: bool,
 }
 
 impl Outstanding {
+    /// Whether it was sent ahead of all reports.
+    pub(super) const fn is_of_first_pass(&self) -> bool {
+        self.report == 0 && self.retransmitted.is_empty()
+    }
+
     fn timers(&self) -> impl Iterator<Item = TimerId> + use<> {
         [self.timer, self.copy].into_iter().flatten()
     }
@@ -167,12 +172,10 @@ impl Outstanding {
 #[derive(Debug)]
 pub(super) enum Repair {
     Retransmission(Retransmission),
-    /// A checkpoint whose timer expired.
-    CheckpointRetry(u64),
-    /// Further copies of a checkpoint that was just sent.
-    CheckpointCopies {
+    /// A checkpoint: the first of so many further copies of one that was just sent, or one whose timer expired.
+    Checkpoint {
         serial: u64,
-        left: u8,
+        copies: Option<u8>,
     },
 }
 
@@ -238,10 +241,11 @@ pub(super) enum Outcome {
 }
 
 impl ExportSession {
-    /// Starts a session for a block whose red part has `red` octets.
-    fn new(slot: u32, block: Block, red: u64, node: &mut Node) -> Self {
+    /// Starts a session for a block whose red part has `red` octets. With a hello, the first segment says that this engine
+    /// is of this crate.
+    fn new(slot: u32, block: Block, red: u64, has_hello: bool, node: &mut Node) -> Self {
         let first_serial = node.first_serial();
-        let sending = Sending {
+        let mut sending = Sending {
             tag: block.tag,
             client: block.client,
             block: block.data,
@@ -255,6 +259,9 @@ impl ExportSession {
             checkpoints: SmallVec::new(),
             repair: None,
         };
+        if has_hello {
+            sending.repair_mut().flow.hello = Some(0);
+        }
         Self {
             slot,
             key_hash: None,
@@ -482,10 +489,10 @@ impl Sending {
         Outcome::Continues
     }
 
-    /// Queues a checkpoint with the last missing octet.
+    /// Queues a checkpoint with the last octet that is missing of those that were sent.
     fn probe(&mut self, cx: &mut Context<'_>) {
         let repair = self.repair();
-        let mut missing = repair.claimed.gaps(0..self.red);
+        let mut missing = repair.claimed.gaps(0..self.red.min(self.next));
         let Some(first) = missing.next() else {
             return;
         };
@@ -537,7 +544,13 @@ impl Sending {
         }
         cx.peer.line.exchanged(false);
         cx.peer.back_off(cx.node.now);
-        self.push_repair(Repair::CheckpointRetry(serial), cx);
+        self.push_repair(
+            Repair::Checkpoint {
+                serial,
+                copies: None,
+            },
+            cx,
+        );
         Outcome::Continues
     }
 }
@@ -552,7 +565,7 @@ impl Repair {
     const fn gaps(&self) -> Option<&Vec<Range<u64>>> {
         match self {
             Self::Retransmission(retransmission) => Some(&retransmission.gaps),
-            Self::CheckpointRetry(_) | Self::CheckpointCopies { .. } => None,
+            Self::Checkpoint { .. } => None,
         }
     }
 }
@@ -603,10 +616,8 @@ impl<A: Addr> Engine<A> {
             return Err(full);
         }
         let number = node.draw_number(|number| exports.table.contains(&number));
-        let mut export = ExportSession::new(slot, block, red, node);
-        if red > 0 && node.config.hello && peer.flow.begin_block() {
-            export.greet();
-        }
+        let has_hello = red > 0 && node.config.hello && peer.flow.begin_block();
+        let export = ExportSession::new(slot, block, red, has_hello, node);
         exports.insert(number, export, peer);
         node.budget.exports += octets;
         peer.is_named = true;

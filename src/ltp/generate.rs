@@ -210,14 +210,15 @@ impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Command<A> {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         let id = u.int_in_range(0..=3)?;
         let tag = crate::Tag(u.int_in_range(0..=5)?);
-        Ok(match u.int_in_range(0..=31)? {
+        Ok(match u.int_in_range(0..=30)? {
             0..=4 => Self::AddPeer(id, Box::new(u.arbitrary()?)),
             5 => Self::ChangePeer(id, Box::new(u.arbitrary()?)),
             6 => Self::RemovePeer(id),
-            7..=9 => Self::Open(id, u.arbitrary()?),
+            7..=9 | 16 | 17 => Self::Open(id, u.arbitrary()?),
             10 => Self::Close(id),
             11 => Self::Checkpoint(tag),
             12 => Self::Cancel(tag),
+            13 if u.ratio(1, 2)? => Self::Stored(session(u)?),
             13 => Self::Refuse(session(u)?),
             25 => Self::Ping(id),
             26 => Self::AcceptUnknownPeers(u.arbitrary()?, u.int_in_range(0..=3)?),
@@ -225,7 +226,6 @@ impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Command<A> {
             24 => Self::OpenOnDemand(id, u.arbitrary()?),
             27..=29 => Self::Take(id),
             30 => Self::Untake(id),
-            31 => Self::Stored(session(u)?),
             _ => Self::Send(u.arbitrary()?),
         })
     }

@@ -23,6 +23,7 @@ use super::fingerprint::{Fingerprint, Judgment};
 use super::peer::Role;
 use super::reassembly::{Reassembly, Room};
 use super::report::{Issued, Reports};
+use super::services::Services;
 use super::wire::{Checkpoint, Color, Data, Mark};
 use crate::Instant;
 use crate::kit::{Due, TimerId};
@@ -102,8 +103,8 @@ pub(super) struct Parts {
     pub(super) green_end: Option<u64>,
     /// Octets delivered as pieces.
     streamed: u64,
-    /// Whether the session is in the queue of those with an item.
-    is_queued: bool,
+    /// The ticket of the session in the queue of those with an item.
+    ticket: Option<u64>,
     /// Octets of runs that the service counts.
     untaken: usize,
     pub(super) reports: Reports,
@@ -127,14 +128,14 @@ impl Awaited {
 
 impl Parts {
     /// `green` are the first green octet and the end of the block, where its end overtook the red part.
-    fn new(green: Option<(u64, u64)>, reports: Reports) -> Self {
+    fn new(service: Service, green: Option<(u64, u64)>, reports: Reports) -> Self {
         Self {
-            red: Reassembly::default(),
+            red: Reassembly::new(service == Service::Scattered),
             green: green.map(|(low, _)| low),
             green_reached: green.map_or(0, |(_, end)| end),
             green_end: green.map(|(_, end)| end),
             streamed: 0,
-            is_queued: false,
+            ticket: None,
             untaken: 0,
             reports,
             guard: None,
@@ -187,29 +188,33 @@ impl ImportSession {
             }
             self.fingerprint.note(data);
         }
-        let Stage::Receiving(reception) = &mut self.stage else {
+        if matches!(self.stage, Stage::Cancelling(_)) {
             cx.node.stats.closed_session += 1;
-            return Step::Continues;
-        };
-        if reception.append_predicted(data, cx) {
-            return Step::Continues;
         }
-        // One service per block (RFC 5326 section 4.1).
-        if reception.client != data.client {
-            cx.node.stats.malformed += 1;
-            return Step::Continues;
-        }
-        let handled = reception.on_data(data, cx);
-        self.or_cancel(handled, cx)
+        self.receive(cx, |reception, cx| {
+            if reception.append_predicted(data, cx) {
+                return Ok(Step::Continues);
+            }
+            // One service per block (RFC 5326 section 4.1).
+            if reception.client != data.client {
+                cx.node.stats.malformed += 1;
+                return Ok(Step::Continues);
+            }
+            reception.on_data(data, cx)
+        })
     }
 
-    /// Answers a segment in which the sender told that it is of this crate.
-    pub(super) fn answer_hello(&mut self, cx: &mut Context<'_>) -> Step {
+    /// Lets the block handle an input, unless its reception is being cancelled.
+    #[inline]
+    pub(super) fn receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        act: impl FnOnce(&mut Reception, &mut Context<'_>) -> Result<Step, EndCause>,
+    ) -> Step {
         let Stage::Receiving(reception) = &mut self.stage else {
             return Step::Continues;
         };
-        let handled = reception.answer_hello(cx);
-        self.or_cancel(handled.map(|()| Step::Continues), cx)
+        act(reception, cx).unwrap_or_else(|cause| self.cancel(cause, cx))
     }
 
     /// Whether a segment is of another session under the same number.
@@ -226,14 +231,6 @@ impl ImportSession {
             && self.is_overtaken_by(data)
     }
 
-    /// Handles an RA (RFC 5326 section 6.14).
-    pub(super) fn on_report_ack(&mut self, serial: u64, cx: &mut Context<'_>) -> Step {
-        match &mut self.stage {
-            Stage::Receiving(reception) => reception.on_report_ack(serial, cx),
-            Stage::Cancelling(_) => Step::Continues,
-        }
-    }
-
     pub(super) fn on_timer(&mut self, timer: ImportTimer, cx: &mut Context<'_>) -> Step {
         if timer == ImportTimer::Lifetime {
             self.lifetime = None;
@@ -243,28 +240,27 @@ impl ImportSession {
                 Step::Continues
             };
         }
-        let reception = match &mut self.stage {
-            Stage::Receiving(reception) => reception,
-            Stage::Cancelling(cancel) if timer == ImportTimer::Cancel => {
-                return cancel.expired(Role::Receiver, cx);
+        if let (Stage::Cancelling(cancel), ImportTimer::Cancel) = (&mut self.stage, timer) {
+            return cancel.expired(Role::Receiver, cx);
+        }
+        let mut is_given_up = false;
+        let step = self.receive(cx, |reception, cx| {
+            match timer {
+                ImportTimer::Report(serial) => return reception.report_expired(serial, cx),
+                ImportTimer::ReportCopy { serial, left } => {
+                    reception.copy_report_now(serial, left, cx);
+                }
+                ImportTimer::DelayedReport => return reception.delayed_report_due(cx),
+                ImportTimer::Guard => is_given_up = reception.guard_expired(cx)?,
+                ImportTimer::Cancel | ImportTimer::Lifetime => {}
             }
-            Stage::Cancelling(_) => return Step::Continues,
-        };
-        let handled = match timer {
-            ImportTimer::Report(serial) => reception.report_expired(serial, cx),
-            ImportTimer::ReportCopy { serial, left } => {
-                cx.copy_report_now(Some(reception), serial, left);
-                return Step::Continues;
-            }
-            ImportTimer::DelayedReport => reception.delayed_report_due(cx),
-            ImportTimer::Guard => match reception.guard_expired(cx) {
-                Ok(true) => return self.give_up_end(cx),
-                Ok(false) => return Step::Continues,
-                Err(cause) => Err(cause),
-            },
-            ImportTimer::Cancel | ImportTimer::Lifetime => return Step::Continues,
-        };
-        self.or_cancel(handled, cx)
+            Ok(Step::Continues)
+        });
+        if is_given_up {
+            self.give_up_end(cx)
+        } else {
+            step
+        }
     }
 
     /// Whether the session is for `client` and was neither cancelled nor delivered.
@@ -283,24 +279,6 @@ impl ImportSession {
             Stage::Receiving(reception) => Some(reception),
             Stage::Cancelling(_) => None,
         }
-    }
-
-    /// The red part was taken from its service: the reports that claim all of it are sent.
-    pub(super) fn on_taken(&mut self, cx: &mut Context<'_>) -> Step {
-        let reception = self.reception();
-        reception.map_or(Step::Continues, |reception| reception.acknowledge_all(cx))
-    }
-
-    /// A run of octets was given to the application.
-    pub(super) fn on_given(&mut self, cx: &mut Context<'_>) -> Step {
-        if let Some(reception) = self.reception() {
-            reception.recharge(cx);
-        }
-        Step::Continues
-    }
-
-    fn or_cancel(&mut self, handled: Result<Step, EndCause>, cx: &mut Context<'_>) -> Step {
-        handled.unwrap_or_else(|cause| self.cancel(cause, cx))
     }
 }
 
@@ -400,7 +378,7 @@ impl Reception {
             red: Reassembly::delivered(red),
             heard: usize::try_from(red).unwrap_or(usize::MAX),
             charge: SESSION,
-            ..Parts::new(None, reports)
+            ..Parts::new(self.service, None, reports)
         }
     }
 
@@ -500,9 +478,8 @@ impl Reception {
         let range = data.range();
         let ends_red = checkpoint.is_some_and(|checkpoint| checkpoint.mark != Mark::None);
         if range.end == 0 && (ends_red || checkpoint.is_some() && self.has_nothing()) {
-            // Of an empty red part nothing can be claimed, so no report could answer the checkpoint (RFC 5326 section
-            // 3.2.2).
-            return Err(EndCause::Miscolored);
+            // Nothing can be claimed of it, so no report could answer the checkpoint (RFC 5326 section 3.2.2).
+            return Err(EndCause::EmptyRedPart);
         }
         if usize::try_from(range.end).map_or(true, |end| end > limit) {
             return Err(EndCause::LimitExceeded {
@@ -512,14 +489,9 @@ impl Reception {
                 value: range.end,
             });
         }
-        let ends = checkpoint.filter(|checkpoint| checkpoint.mark != Mark::None);
-        if ends.is_some() && range.end == 0 {
-            // Nothing can be claimed of it, so no report could answer.
-            return Err(EndCause::EmptyRedPart);
-        }
-        if let Some(ends) = ends {
+        if ends_red {
             self.red = Some(range.end);
-            self.ends_block |= ends.mark == Mark::Block;
+            self.ends_block |= checkpoint.is_some_and(|one| one.mark == Mark::Block);
         }
         let (mut fresh, mut is_all) = (0, true);
         if !self.is_delivered && !data.octets.is_empty() {
@@ -534,16 +506,9 @@ impl Reception {
                 limit,
                 red: self.red,
             };
-            let is_scattered = self.service == Service::Scattered;
             let parts = self.parts();
             let pool = &mut cx.node.budget.pool;
-            (fresh, is_all) = if is_scattered {
-                let room = (room.free, parts.heard);
-                parts.red.scatter(&range, data.octets, room)
-            } else {
-                let stored = parts.red.store(&range, data.octets, room, pool);
-                (stored.unwrap_or(0), stored.is_some())
-            };
+            (fresh, is_all) = parts.red.store(&range, data.octets, room, pool);
             if fresh > 0 {
                 parts.reports.filled = cx.node.now;
             }
@@ -553,7 +518,7 @@ impl Reception {
             // Bound: usize has at most 64 bits.
             cx.node.stats.redundant_octets += data.octets.len() as u64 - fresh;
         }
-        self.queue_item(cx);
+        self.queue_item(cx.session, &mut cx.node.services);
         Ok(is_all)
     }
 
@@ -576,16 +541,17 @@ impl Reception {
         cx.node.stats.imports_complete += 1;
         if self.service == Service::Scattered {
             // The event follows the last octets.
-            self.queue_item(cx);
+            self.queue_item(cx.session, &mut cx.node.services);
             return Ok(self.close_if_over());
         }
         self.parts().red.gather(&mut cx.node.budget.pool);
         // The last piece precedes the whole red part.
-        if self.service == Service::Streaming
-            && let Some((piece, octets)) = self.piece(cx.session)
-        {
-            let octets = octets + EVENT_OVERHEAD;
-            cx.node.push_service_event(self.client, piece, octets);
+        if self.service == Service::Streaming {
+            self.unqueue(cx);
+            if let Some((piece, octets)) = self.piece(cx.session) {
+                let octets = octets + EVENT_OVERHEAD;
+                cx.node.push_service_event(self.client, piece, octets);
+            }
         }
         let (pool, limit) = (&mut cx.node.budget.pool, cx.node.config.limits.pool_octets);
         let (data, counted) = self.parts().red.deliver(pool, limit);
@@ -614,25 +580,35 @@ impl Reception {
     }
 
     /// Puts the session into the queue of those with an item, unless it is there or has none.
-    fn queue_item(&mut self, cx: &mut Context<'_>) {
-        if self.has_item() && !core::mem::replace(&mut self.parts().is_queued, true) {
-            cx.node.services.queue_session(self.client, cx.session);
+    fn queue_item(&mut self, session: super::SessionId, services: &mut Services) {
+        if self.has_item() && self.parts().ticket.is_none() {
+            let ticket = services.queue_session(self.client, session);
+            self.parts().ticket = Some(ticket);
         }
     }
 
-    /// Returns the next item of a session that was taken off the queue, and whether it is to be put there again: what
-    /// became contiguous since the last piece, however many segments it took; or the next run that was received, and
-    /// that the red part is whole.
-    pub(super) fn next_item(&mut self, session: super::SessionId) -> Option<(Event, bool)> {
-        self.parts().is_queued = false;
+    /// Takes the session off the queue.
+    pub(super) fn unqueue(&self, cx: &mut Context<'_>) {
+        if let Some(ticket) = self.parts.as_ref().and_then(|parts| parts.ticket) {
+            cx.node.services.unqueue_session(self.client, ticket);
+        }
+    }
+
+    /// Returns the next item of a session that was taken off the queue: what became contiguous since the last piece,
+    /// however many segments it took; or the next run that was received, and that the red part is whole.
+    pub(super) fn next_item(
+        &mut self,
+        session: super::SessionId,
+        services: &mut Services,
+    ) -> Option<Event> {
+        self.parts().ticket = None;
         let event = if self.service == Service::Scattered {
-            self.scattered_item(session)?
+            self.scattered_item(session)
         } else {
-            self.piece(session)?.0
+            self.piece(session).map(|(piece, _)| piece)
         };
-        let has_more = self.has_item();
-        self.parts().is_queued = has_more;
-        Some((event, has_more))
+        self.queue_item(session, services);
+        event
     }
 
     fn scattered_item(&mut self, session: super::SessionId) -> Option<Event> {
@@ -660,6 +636,15 @@ impl Reception {
     /// Whether the application was given a red part, or will be, and has not said that it stored it.
     pub(super) fn is_to_be_stored(&self) -> bool {
         self.service == Service::Scattered && self.awaits.is_some()
+    }
+
+    /// An item has left the engine: a run, which is held no longer, or a whole red part, which was taken.
+    pub(super) fn on_given(&mut self, cx: &mut Context<'_>) -> Step {
+        if self.service == Service::Scattered {
+            self.recharge(cx);
+            return Step::Continues;
+        }
+        self.acknowledge_all(cx)
     }
 
     /// Sends the reports that claim a whole red part, which the application has.
@@ -790,11 +775,9 @@ impl Reception {
     pub(super) fn recharge(&mut self, cx: &mut Context<'_>) {
         let weight = self.weight();
         if let Some(parts) = &mut self.parts {
-            if self.service == Service::Scattered {
-                let untaken = parts.red.untaken();
-                let before = core::mem::replace(&mut parts.untaken, untaken);
-                cx.node.services.recount(self.client, before, untaken);
-            }
+            let untaken = parts.red.untaken();
+            let before = core::mem::replace(&mut parts.untaken, untaken);
+            cx.node.services.recount(self.client, before, untaken);
             let before = core::mem::replace(&mut parts.charge, weight);
             parts.red.report_excess(&mut cx.node.budget.pool);
             cx.node.budget.charge(cx.peer, before, weight);

@@ -118,6 +118,8 @@ struct Times {
     after_answer: Duration,
     /// How long a session may be without a segment.
     silence_limit: Duration,
+    /// How long a closed session is remembered.
+    memory: Duration,
 }
 
 /// A queue of sessions with data to send, in the order in which the queues are served.
@@ -285,6 +287,7 @@ impl PeerState {
         self.times.until_answer = config.timers.owlt_out + before;
         self.times.after_answer = config.timers.owlt_in + behind;
         self.times.silence_limit = config.timers.round_trip().max(self.timeout()) * tries;
+        self.times.memory = self.reception_limit() + self.times.silence_limit * 2;
     }
 
     /// Returns how the timeout is found. Where the rate is an estimate, round trips are learned anyway.
@@ -630,8 +633,8 @@ impl PeerState {
 
     /// How long closed sessions are remembered: as long as the peer may wait for an answer, and twice the time of its
     /// retries, which are assumed to be as many as here.
-    pub(super) fn remembered_for(&self) -> Duration {
-        self.reception_limit() + self.times.silence_limit * 2
+    pub(super) const fn remembered_for(&self) -> Duration {
+        self.times.memory
     }
 
     /// Returns the bytes of memory held, without the tables of sessions.

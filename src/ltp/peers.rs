@@ -245,15 +245,6 @@ impl<A: Addr> Addresses<A> {
         is_home || core.peers.get(slot).is_some_and(|peer| peer.config.roams)
     }
 
-    /// Notes whether a segment of the peer in a slot came from the address where it is reached.
-    #[inline]
-    pub(super) fn note_home(&self, slot: u32, from: A, peers: &mut Peers) {
-        let is_home = self.of(slot) == Some(from);
-        if let Some(peer) = peers.get_mut(slot) {
-            peer.is_home = is_home;
-        }
-    }
-
     /// Whether a segment from an address may be one that was predicted.
     #[inline]
     pub(super) fn is_continued_from(&self, from: A) -> bool {

@@ -29,7 +29,8 @@ const PIECE: usize = 96;
 pub(super) struct Reassembly {
     /// The octets from the first on, with zeros in the gaps. Of a scattered red part, the run that was received last.
     buffer: Vec<u8>,
-    /// The offset of the first octet of the buffer, 0 unless the red part is scattered.
+    /// Whether the octets are given out as they come. The buffer begins at `start` then, and at 0 otherwise.
+    is_scattered: bool,
     start: u64,
     /// Octets of the buffer that are accounted for. A reused buffer has more.
     granted: usize,
@@ -60,6 +61,13 @@ pub(super) struct Room {
 }
 
 impl Reassembly {
+    pub(super) fn new(is_scattered: bool) -> Self {
+        Self {
+            is_scattered,
+            ..Self::default()
+        }
+    }
+
     /// Returns the red part of a block that was delivered.
     pub(super) fn delivered(red: u64) -> Self {
         let mut all = Self::default();
@@ -116,46 +124,12 @@ impl Reassembly {
         self.buffer.extend_from_slice(octets);
     }
 
-    /// Stores the octets of a range that were not received before, until they are [taken](Self::take_run). Returns how
-    /// many they are, and whether all found room: the first that did not and those behind it count as not received.
-    /// `heard` octets were received of the session.
-    pub(super) fn scatter(
-        &mut self,
-        range: &Range<u64>,
-        octets: &[u8],
-        (free, heard): (usize, usize),
-    ) -> (u64, bool) {
-        let memory = self.memory_used().saturating_add(free);
-        let mut fresh = 0;
-        loop {
-            let gap = self.held.gaps(range.clone()).next();
-            let Some(gap) = gap else {
-                return (fresh, true);
-            };
-            let free = memory.saturating_sub(self.memory_used());
-            let run = indices(&gap, range.start).and_then(|at| octets.get(at));
-            let kept = run.and_then(|run| self.extend_run(gap.start, run, (free, heard)));
-            if kept.is_none() {
-                return (fresh, false);
-            }
-            fresh += self.held.insert(gap);
-        }
-    }
-
-    /// Appends octets to the run that was received last, or begins another one.
-    fn extend_run(
-        &mut self,
-        offset: u64,
-        octets: &[u8],
-        (free, heard): (usize, usize),
-    ) -> Option<()> {
-        let free = free.checked_sub(self.held.memory_for_one_more())?;
+    /// Appends octets to the run of a scattered red part that was received last, or begins another one.
+    fn extend_run(&mut self, offset: u64, octets: &[u8], free: usize) -> Option<()> {
         // Bound: usize has at most 64 bits.
         let is_next = offset == self.start + self.buffer.len() as u64;
-        let needed = self.buffer.len() + octets.len();
-        if !is_next || needed > MAX_RUN && !self.buffer.is_empty() {
-            let run_end = if self.buffer.is_empty() { 0 } else { PIECE };
-            if octets.len() + run_end > free {
+        if !is_next || self.buffer.len() + octets.len() > MAX_RUN {
+            if PIECE + octets.len() > free {
                 return None;
             }
             self.finish_run();
@@ -164,10 +138,10 @@ impl Reassembly {
         let needed = self.buffer.len() + octets.len();
         if needed > self.granted {
             // Runs of a long block are long. Each begins with memory for some of what was received before.
-            let wanted = (2 * self.granted).max(heard / 8).min(MAX_RUN).max(needed);
-            let sizes = [wanted, needed].into_iter();
-            let mut sizes = sizes.filter(|size| size - self.granted <= free);
-            self.granted = sizes.next()?;
+            let received = usize::try_from(self.held.len() / 8).unwrap_or(MAX_RUN);
+            let wanted = (2 * self.granted).max(received).min(MAX_RUN).max(needed);
+            let mut sizes = [wanted, needed].into_iter();
+            self.granted = sizes.find(|size| size - self.granted <= free)?;
             self.buffer.reserve_exact(self.granted - self.buffer.len());
         }
         self.buffer.extend_from_slice(octets);
@@ -186,7 +160,11 @@ impl Reassembly {
 
     /// Returns the bytes that the octets of a scattered red part take which were not taken.
     pub(super) const fn untaken(&self) -> usize {
-        self.granted + self.in_pieces
+        if self.is_scattered {
+            self.granted + self.in_pieces
+        } else {
+            0
+        }
     }
 
     /// Takes the octets of a run out of a scattered red part, with their offset.
@@ -247,74 +225,69 @@ impl Reassembly {
         pool.exceed(self.excess, 0);
     }
 
-    /// Stores octets, and returns how many were not received before. Those stay as they are. `None` without room:
-    /// then nothing has changed.
+    /// Stores the octets of a range that were not received before. Returns how many they are, and whether all found room:
+    /// the first that did not and those behind it count as not received.
     pub(super) fn store(
         &mut self,
         range: &Range<u64>,
         octets: &[u8],
         room: Room,
         pool: &mut BufferPool,
-    ) -> Option<u64> {
-        let Range { start, end } = indices(range, 0)?;
-        let is_next = self.held.end() == range.start && !self.held.is_empty();
-        let more = if is_next {
-            0
-        } else {
-            self.held.memory_for_one_more()
-        };
-        let free = room.free.checked_sub(more)?;
-        // What the red part may take in all.
+    ) -> (u64, bool) {
         let memory = self.memory_used().saturating_add(room.free);
         let mut fresh = 0;
-        let mut inside = range.clone();
-        let is_appended =
-            start == self.buffer.len() && self.reaches(range, (free, memory), room, pool);
-        if is_appended {
-            // What pieces have of it, they restore.
-            self.buffer.extend_from_slice(octets);
-        } else if end > self.buffer.len() && !self.reaches(range, (free, memory), room, pool) {
-            // Bound: usize has at most 64 bits.
-            inside.end = range.start.max(self.buffer.len() as u64);
-            let beyond = octets.get(indices(&inside, 0)?.end - start..)?;
-            let free = free.checked_sub(more)?;
-            fresh = self.store_piece(&(inside.end..range.end), beyond, free)?;
-        } else if end > self.buffer.len() {
-            self.buffer.resize(end, 0);
-        }
-        if !is_appended {
-            for gap in self.held.gaps(inside.clone()) {
-                let at = indices(&gap, 0)?;
-                let from = octets.get(at.start - start..at.end - start)?;
-                self.buffer.get_mut(at)?.copy_from_slice(from);
+        loop {
+            let gap = self.held.gaps(range.clone()).next();
+            let Some(gap) = gap else {
+                return (fresh, true);
+            };
+            let run = indices(&gap, range.start).and_then(|at| octets.get(at));
+            let kept = run.and_then(|run| {
+                let is_next = self.held.end() == gap.start && !self.held.is_empty();
+                let more = if is_next {
+                    0
+                } else {
+                    self.held.memory_for_one_more()
+                };
+                let free = memory.checked_sub(self.memory_used() + more)?;
+                self.keep((gap.start, run), range.end, Room { free, ..room }, pool)
+            });
+            if kept.is_none() {
+                return (fresh, false);
+            }
+            fresh += self.held.insert(gap);
+            if !self.is_scattered {
+                let free = memory.saturating_sub(self.memory_used());
+                self.move_pieces(Room { free, ..room }, pool);
             }
         }
-        fresh += self.held.insert(inside);
-        if !self.pieces.is_empty() {
-            let free = memory.saturating_sub(self.memory_used());
-            self.move_pieces(Room { free, ..room }, pool);
-        }
-        Some(fresh)
     }
 
-    /// Tells whether the buffer has room for a range and for the piece that it ends in, after growing if need be.
-    ///
-    /// Over octets that are missing it grows only if an eighth of the room is left, for what comes in order.
-    fn reaches(
+    /// Keeps octets of a segment that ends at `end` in the buffer, if it has room for all of the segment.
+    fn keep(
         &mut self,
-        range: &Range<u64>,
-        (free, memory): (usize, usize),
+        (offset, octets): (u64, &[u8]),
+        end: u64,
         room: Room,
         pool: &mut BufferPool,
-    ) -> bool {
-        // Bound: usize has at most 64 bits.
-        let has_gap = range.start > self.buffer.len() as u64;
-        let kept = if has_gap { memory / 8 } else { 0 };
-        let end = range.end.max(self.end_of_piece(range.end - 1));
-        usize::try_from(end).is_ok_and(|end| {
-            let free = free.saturating_sub(kept);
-            self.grow(end, free, room, pool).is_some()
-        })
+    ) -> Option<()> {
+        if self.is_scattered {
+            return self.extend_run(offset, octets, room.free);
+        }
+        let (start, end) = (usize::try_from(offset).ok()?, usize::try_from(end).ok()?);
+        // Over octets that are missing it grows only if an eighth of the room is left, for what comes in order.
+        let kept = if start > self.buffer.len() {
+            self.memory_used().saturating_add(room.free) / 8
+        } else {
+            0
+        };
+        let free = room.free.saturating_sub(kept);
+        if end <= self.buffer.len() || self.grow(end, free, room, pool).is_some() {
+            self.put(start, octets);
+            Some(())
+        } else {
+            self.add_piece(offset, octets, room.free)
+        }
     }
 
     /// Makes room for octets up to `end` with at most `free` bytes more.
@@ -364,72 +337,31 @@ impl Reassembly {
     }
 
     /// Keeps octets beyond the buffer.
-    fn store_piece(&mut self, range: &Range<u64>, octets: &[u8], free: usize) -> Option<u64> {
-        if self.held.covers(range) {
-            return Some(0);
-        }
-        let start = self.end_of_piece(range.start).max(range.start);
-        let end = self.start_of_piece(range.end).min(range.end);
-        let skipped = usize::try_from(start - range.start).ok()?;
-        let len = usize::try_from(end - start).ok()?;
-        let octets = octets.get(skipped..skipped.checked_add(len)?)?;
-        // A piece that ends here is extended while it is short.
-        let before = self.pieces.range(..start).next_back();
-        let before = before.filter(|(offset, piece)| {
-            piece.len() <= MAX_GROWING && **offset + piece.len() as u64 == start
+    fn add_piece(&mut self, offset: u64, octets: &[u8], free: usize) -> Option<()> {
+        // Bound: usize has at most 64 bits.
+        let before = self.pieces.range_mut(..offset).next_back();
+        let before = before.filter(|(start, piece)| {
+            piece.len() <= MAX_GROWING && **start + piece.len() as u64 == offset
         });
-        let extended = before.map(|(offset, piece)| (*offset, piece.len(), piece.capacity()));
-        let takes = match extended {
-            Some((_, len, capacity)) if len + octets.len() <= capacity => 0,
-            Some((_, len, capacity)) => (len + octets.len()).max(2 * capacity) - capacity,
-            None => octets.len() + PIECE,
+        let Some((_, piece)) = before else {
+            if octets.len() + PIECE > free {
+                return None;
+            }
+            self.in_pieces += octets.len() + PIECE;
+            self.pieces.insert(offset, octets.to_vec());
+            return Some(());
         };
-        if takes > free {
-            return None;
-        }
-        let covered = self.take_covered(start..end);
-        let at = extended.map_or(start, |(offset, ..)| offset);
-        let piece = self.pieces.entry(at).or_default();
-        let had = extended.map_or(0, |(_, _, capacity)| capacity + PIECE);
-        if piece.capacity() - piece.len() < octets.len() {
-            let wanted = (piece.len() + octets.len()).max(2 * piece.capacity());
+        let (capacity, needed) = (piece.capacity(), piece.len() + octets.len());
+        if needed > capacity {
+            let wanted = needed.max(2 * capacity);
+            if wanted - capacity > free {
+                return None;
+            }
             piece.reserve_exact(wanted - piece.len());
+            self.in_pieces += piece.capacity() - capacity;
         }
         piece.extend_from_slice(octets);
-        self.in_pieces += piece.capacity() + PIECE - had;
-        // Octets that were received before stay as they are.
-        for (offset, old) in covered {
-            let place = usize::try_from(offset - at).ok()?;
-            self.count_copied(old.len());
-            if let Some(piece) = self.pieces.get_mut(&at)
-                && let Some(octets) = piece.get_mut(place..place + old.len())
-            {
-                octets.copy_from_slice(&old);
-            }
-        }
-        Some(self.held.insert(range.clone()))
-    }
-
-    /// Returns where the piece that begins before `offset` ends, or 0.
-    fn end_of_piece(&self, offset: u64) -> u64 {
-        let before = self.pieces.range(..=offset).next_back();
-        before.map_or(0, |(start, piece)| start + piece.len() as u64)
-    }
-
-    /// Returns where the piece that holds `end` and octets before it begins, or the maximum.
-    fn start_of_piece(&self, end: u64) -> u64 {
-        let before = self.pieces.range(..end).next_back();
-        let before = before.filter(|(start, piece)| **start + piece.len() as u64 > end);
-        before.map_or(u64::MAX, |(start, _)| *start)
-    }
-
-    /// Removes the pieces that begin in a range, which lie in it.
-    fn take_covered(&mut self, range: Range<u64>) -> Vec<(u64, Vec<u8>)> {
-        let mut covered = Vec::new();
-        while let Some((&offset, _)) = self.pieces.range(range.clone()).next() {
-            covered.extend(self.take_piece(offset).map(|piece| (offset, piece)));
-        }
-        covered
+        Some(())
     }
 
     fn take_piece(&mut self, offset: u64) -> Option<Vec<u8>> {
@@ -452,20 +384,24 @@ impl Reassembly {
                 return;
             }
             if let Some(piece) = self.take_piece(offset) {
+                self.count_copied(piece.len());
                 self.put(start, &piece);
             }
         }
     }
 
-    /// Copies a piece into the buffer, which has room for it.
-    fn put(&mut self, start: usize, piece: &[u8]) {
-        self.count_copied(piece.len());
-        let end = start + piece.len();
+    /// Copies octets into the buffer, which has room for them.
+    fn put(&mut self, start: usize, octets: &[u8]) {
+        if start >= self.buffer.len() {
+            self.buffer.resize(start, 0);
+            return self.buffer.extend_from_slice(octets);
+        }
+        let end = start + octets.len();
         if self.buffer.len() < end {
             self.buffer.resize(end, 0);
         }
         if let Some(place) = self.buffer.get_mut(start..end) {
-            place.copy_from_slice(piece);
+            place.copy_from_slice(octets);
         }
     }
 
@@ -539,7 +475,8 @@ mod tests {
             let limit = limit(self.received);
             let room = room(self.received, self.reassembly.memory_used());
             let pool = &mut self.pool;
-            let fresh = self.reassembly.store(&range, &octets, room, pool);
+            let (fresh, is_all) = self.reassembly.store(&range, &octets, room, pool);
+            let fresh = is_all.then_some(fresh);
             self.refused += usize::from(fresh.is_none());
             let used = self.reassembly.memory_used();
             assert!(used <= limit, "{used} bytes above {limit}");
@@ -689,9 +626,9 @@ mod tests {
                 .store(&(start..end), &other, room, &mut feed.pool)
         };
 
-        assert_eq!(store(far + 15, far + 18), Some(0));
-        assert_eq!(store(far + 5, far + 42), Some(15));
-        assert_eq!(store(far + 44, far + 46), Some(1));
+        assert_eq!(store(far + 15, far + 18), (0, true));
+        assert_eq!(store(far + 5, far + 42), (15, true));
+        assert_eq!(store(far + 44, far + 46), (1, true));
 
         let all: Vec<u8> = feed
             .reassembly

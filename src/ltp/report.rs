@@ -40,15 +40,15 @@ type Octets = SmallVec<[u8; 32]>;
 #[derive(Debug, Default)]
 pub(super) struct Reports {
     /// The serial number of the first report.
-    first: u64,
+    pub(super) first: u64,
     /// The [`place`]s of the serial numbers of the checkpoints received.
     checkpoints: RangeSet,
     /// The upper bound of the last primary report.
-    primary: u64,
+    pub(super) primary: u64,
     /// Serial numbers, ascending, and lower bounds of past reports.
     bounds: SmallVec<[(u64, u64); 1]>,
     /// The number of reports with gaps.
-    problems: u32,
+    pub(super) problems: u32,
     /// The offset up to which losses of the first pass were counted.
     reported_up_to: u64,
     /// Checkpoints whose report is delayed for segments in flight.
@@ -107,9 +107,9 @@ impl Issued {
         Self::new(serial, checkpoint, 0..red, true)
     }
 
-    /// Whether a report on `scope` says all that this one would.
-    fn is_superseded_by(&self, scope: &Range<u64>) -> bool {
-        self.scope.start == scope.start && self.scope.end <= scope.end
+    /// Whether its claims are yet to be made.
+    fn is_unwritten(&self) -> bool {
+        self.tries == 0 && self.body.is_empty()
     }
 
     pub(super) fn timers(&self) -> impl Iterator<Item = TimerId> + use<> {
@@ -206,17 +206,12 @@ impl Reports {
         self.checkpoints.remove(place(serial));
     }
 
-    /// Returns the serial number of the first report.
-    pub(super) const fn first(&self) -> u64 {
-        self.first
-    }
-
-    pub(super) const fn primary(&self) -> u64 {
-        self.primary
-    }
-
-    pub(super) const fn problems(&self) -> u32 {
-        self.problems
+    /// Delays the report on a checkpoint, which the other delayed ones may precede.
+    fn delay_until(&mut self, at: Instant, on: (u64, Range<u64>), cx: &mut Context<'_>) {
+        self.delayed.push(on);
+        if self.delay.is_none() {
+            self.delay = cx.start_local(at, ImportTimer::DelayedReport);
+        }
     }
 
     /// Returns the serial numbers of the checkpoints whose reports were acknowledged.
@@ -374,7 +369,7 @@ impl Reception {
 
     /// Answers a hello by a report on what was received, if no other report will: the first, and every one whose number
     /// is a power of two, since answers may be lost.
-    pub(super) fn answer_hello(&mut self, cx: &mut Context<'_>) -> Result<(), EndCause> {
+    pub(super) fn answer_hello(&mut self, cx: &mut Context<'_>) -> Result<Step, EndCause> {
         let is_complete = self.complete_red().is_some();
         let parts = self.parts();
         parts.reports.hellos = parts.reports.hellos.saturating_add(1);
@@ -384,7 +379,7 @@ impl Reception {
             self.report(0, scope, cx)?;
             self.recharge(cx);
         }
-        Ok(())
+        Ok(Step::Continues)
     }
 
     /// Answers a checkpoint: a new one by a report (RFC 5326 section 6.11), a repeated one by its reports (section
@@ -430,10 +425,7 @@ impl Reception {
         if is_auto && is_discretionary && complete.is_none() && cx.node.now < cx.peer.next_report {
             // The report on the last of them says what those on all would.
             reports.delayed.clear();
-            reports.delayed.push((serial, scope));
-            if reports.delay.is_none() {
-                reports.delay = cx.start_local(cx.peer.next_report, ImportTimer::DelayedReport);
-            }
+            reports.delay_until(cx.peer.next_report, (serial, scope), cx);
             return Ok(());
         }
         // RFC 5326 section 6.11 leaves both bounds open, and one claim on everything ends the session at the sender.
@@ -448,10 +440,7 @@ impl Reception {
             reports.forget_checkpoint(old);
             return Ok(());
         }
-        reports.delayed.push((serial, scope));
-        if reports.delay.is_none() {
-            reports.delay = cx.start_local(cx.node.now + delay, ImportTimer::DelayedReport);
-        }
+        reports.delay_until(cx.node.now + delay, (serial, scope), cx);
         Ok(())
     }
 
@@ -519,10 +508,9 @@ impl Reception {
     fn issue(&mut self, checkpoint: u64, scope: Range<u64>, cx: &mut Context<'_>) -> bool {
         let complete = self.complete_red();
         let tells_all = complete.is_some_and(|red| scope == (0..red));
-        if self.extend_waiting(checkpoint, &scope, tells_all) {
+        if self.supersede(checkpoint, &scope, tells_all, cx) {
             return true;
         }
-        self.drop_superseded(&scope, cx);
         let (len, capacity) = (self.pending.len(), self.pending.capacity());
         let growth = if len < capacity {
             0
@@ -542,35 +530,35 @@ impl Reception {
         true
     }
 
-    /// Extends a report that waits to be written first, and answers another checkpoint by it.
-    fn extend_waiting(&mut self, checkpoint: u64, scope: &Range<u64>, tells_all: bool) -> bool {
-        // What says all may have to wait longer than what is queued.
-        if self.pending.len() < MAX_REPEATED || self.awaits.is_some() {
-            return false;
-        }
-        let waiting = self.pending.iter_mut().rev().take(MAX_SUPERSEDED);
-        let mut waiting = waiting.filter(|one| {
-            one.is_queued && one.tries == 0 && one.body.is_empty() && one.is_superseded_by(scope)
-        });
-        let Some(one) = waiting.next() else {
-            return false;
-        };
-        one.scope = scope.clone();
-        one.tells_all = tells_all;
-        let old = core::mem::replace(&mut one.checkpoint, checkpoint);
-        if old > 0 {
-            self.parts().reports.forget_checkpoint(old);
-        }
-        true
-    }
-
-    /// Drops a report that says less than one on `scope`, and the oldest where there are too many.
-    fn drop_superseded(&mut self, scope: &Range<u64>, cx: &mut Context<'_>) {
+    /// Where there are many reports, extends or drops one that says less than one on `scope`. True if it waits to be
+    /// written first, and answers the checkpoint now.
+    fn supersede(
+        &mut self,
+        checkpoint: u64,
+        scope: &Range<u64>,
+        tells_all: bool,
+        cx: &mut Context<'_>,
+    ) -> bool {
         if self.pending.len() >= MAX_REPEATED {
-            let newest = self.pending.iter().rev().take(MAX_SUPERSEDED);
-            let mut old = newest.filter(|one| one.is_superseded_by(scope));
-            if let Some(serial) = old.next().map(|one| one.serial) {
-                self.drop_report(serial, cx);
+            let newest = self.pending.iter_mut().rev().take(MAX_SUPERSEDED);
+            let old = newest.filter(|one| one.scope.start == scope.start);
+            let mut old = old.filter(|one| one.scope.end <= scope.end);
+            match old.next() {
+                // What says all may have to wait longer than what is queued.
+                Some(one) if one.is_unwritten() && one.is_queued && self.awaits.is_none() => {
+                    one.scope = scope.clone();
+                    one.tells_all = tells_all;
+                    let old = core::mem::replace(&mut one.checkpoint, checkpoint);
+                    if old > 0 {
+                        self.parts().reports.forget_checkpoint(old);
+                    }
+                    return true;
+                }
+                Some(one) => {
+                    let serial = one.serial;
+                    self.drop_report(serial, cx);
+                }
+                None => {}
             }
         }
         while self.pending.len() >= MAX_PENDING
@@ -578,6 +566,7 @@ impl Reception {
         {
             self.drop_report(serial, cx);
         }
+        false
     }
 
     pub(super) fn queue_report(&mut self, serial: u64, cx: &mut Context<'_>) {
@@ -605,8 +594,8 @@ impl Reception {
             return;
         }
         self.awaits = Some(Awaited::Delivery);
-        let is_unwritten = |one: &&Issued| one.body.is_empty();
-        while let Some(serial) = self.pending.iter().find(is_unwritten).map(|one| one.serial) {
+        while let Some(one) = self.pending.iter().find(|one| one.body.is_empty()) {
+            let serial = one.serial;
             self.drop_report(serial, cx);
         }
     }
@@ -639,10 +628,10 @@ impl Reception {
         }
         let len = issued.body.len() + header_len(cx.session);
         cx.peer.note_report(cx.node.now, len);
-        cx.note_report(Some(self), serial);
+        self.note_report(serial, cx);
         if has_left {
             let left = self.report_copies(cx.peer);
-            cx.copy_report(Some(self), serial, left);
+            self.copy_report(serial, left, cx);
         }
     }
 
@@ -717,7 +706,7 @@ impl Reception {
     /// Handles an RA (RFC 5326 section 6.14).
     pub(super) fn on_report_ack(&mut self, serial: u64, cx: &mut Context<'_>) -> Step {
         let Some(issued) = self.acknowledge(serial, cx) else {
-            let first = self.parts.as_ref().map_or(0, |parts| parts.reports.first());
+            let first = self.parts.as_ref().map_or(0, |parts| parts.reports.first);
             if let Some(account) = cx.peer.account
                 && !(first..self.serial).contains(&serial)
             {

@@ -12,7 +12,8 @@ use core::ops::Range;
 
 use crate::kit::RangeSet;
 
-/// Reports of a session that may be lost in a row on the line, or overtake each other.
+/// Reports of a session that may be lost in a row on the line, or overtake each other. The first one that comes is
+/// therefore not the first that was made, and those of up to so many before it may come yet.
 const MAX_LOST: u64 = 64;
 /// The maximum number of ranges of serial numbers. Receivers count up, so there are few.
 const MAX_RANGES: usize = 1024;

@@ -10,7 +10,7 @@ use super::api::{Cue, Error, Event, Service};
 use super::auth::KeyHash;
 use super::closed::{End, Record};
 use super::config::{Config, ConfigError, Peer};
-use super::context::{Cancel, Core, EVENT_OVERHEAD, Node};
+use super::context::{Core, EVENT_OVERHEAD, Node};
 use super::engine::Engine;
 use super::export::{Exports, SavedExport};
 use super::fingerprint::Fingerprint;
@@ -18,7 +18,7 @@ use super::import::{Imports, SavedImport};
 use super::peer::{Origin, PeerState, Role};
 use super::peers::{Addresses, Peers};
 use super::services::Delivery;
-use super::wire::{Reason, SessionId};
+use super::wire::SessionId;
 use crate::{Addr, Instant, Seed, Tag};
 
 /// The version of the format that is written and read.
@@ -108,31 +108,6 @@ struct SavedService {
     delivery: Delivery,
     /// Items to be taken.
     waiting: Vec<Event>,
-}
-
-/// A session that is being cancelled, in either role.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(super) struct SavedCancel {
-    reason: Reason,
-    tries: u8,
-}
-
-impl SavedCancel {
-    pub(super) const fn of(cancel: &Cancel) -> Self {
-        Self {
-            reason: cancel.reason,
-            tries: cancel.tries,
-        }
-    }
-
-    pub(super) const fn restore(&self) -> Cancel {
-        Cancel {
-            reason: self.reason,
-            tries: self.tries,
-            timer: None,
-        }
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -459,20 +434,21 @@ impl Core {
         };
         let records = self.node.closed.iter(now);
         let records = records.filter(|(name, _)| is_over(name));
-        records
-            .map(|((role, session), record)| SavedClosed {
-                role,
-                session,
-                peer: match role {
-                    Role::Sender => self.peers.id(record.slot),
-                    Role::Receiver => session.originator,
-                },
-                left: record.until - now,
-                end: record.end,
-                key_hash: record.key_hash,
-                fingerprint: record.fingerprint,
-            })
-            .collect()
+        let save = |((role, session), record): ((Role, SessionId), &Record)| SavedClosed {
+            role,
+            session,
+            peer: match role {
+                Role::Sender => self.peers.id(record.slot),
+                Role::Receiver => session.originator,
+            },
+            left: record.until - now,
+            end: record.end,
+            key_hash: record.key_hash,
+            fingerprint: record.fingerprint,
+        };
+        let mut closed: Vec<SavedClosed> = records.map(save).collect();
+        closed.sort_unstable_by_key(|old| (old.left, old.role, old.session));
+        closed
     }
 }
 

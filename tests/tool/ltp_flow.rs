@@ -2,6 +2,7 @@
 
 use std::net::UdpSocket;
 
+use farlink::ltp::{Body, Claims, Color, Mark, Reason, Report, Segment};
 use serde_json::json;
 
 use super::ltp::{event, pattern, receive, send, silence};
@@ -61,6 +62,11 @@ fn the_rate_at_first_the_kind_of_the_peer_and_the_last_flow_are_told() {
     );
     let window = recognized["window"].as_u64().unwrap();
     assert!((65_536..=16 << 20).contains(&window), "{window}");
+    let complete = event(&objects, "complete");
+    assert_eq!(
+        (&complete["rate"], &complete["window"]),
+        (&recognized["rate"], &recognized["window"])
+    );
     assert!(
         ran.out
             .contains("engine 2 gets 100.0 Mbit/s at first, then as fast as it bears; --rate"),
@@ -89,6 +95,53 @@ fn losses_are_told_with_the_flow_that_follows_and_a_few_times_only() {
     // Of one round, which may be short. Losses below 2 % change nothing.
     assert!((0.02..=1.0).contains(&loss), "{loss}");
     assert!((2..8).contains(&flows.len()), "{flows:?}");
+}
+
+/// As ION does, whose limit of reports is 0 before the end of the red part.
+#[test]
+fn a_block_that_is_sent_again_without_early_checkpoints_is_told_of() {
+    let file = written("ltp_flow_again.bin", &pattern(10_000));
+    let (peer, address) = silence();
+    let receiver = std::thread::spawn(move || {
+        let mut octets = [0; 2000];
+        let mut refused = None;
+        loop {
+            let (len, sender) = peer.recv_from(&mut octets).unwrap();
+            let Segment { session, body, .. } = Segment::decode(&octets[..len]).unwrap();
+            let Body::Data(data) = body else {
+                continue;
+            };
+            let whole = [0..data.range().end];
+            let Color::Red(Some(checkpoint)) = data.color else {
+                continue;
+            };
+            let is_over = checkpoint.mark != Mark::None && refused != Some(session);
+            let answer = if is_over {
+                Body::Report(Report {
+                    serial: 1,
+                    checkpoint: checkpoint.serial,
+                    scope: whole[0].clone().into(),
+                    claims: Claims::new(&whole),
+                })
+            } else {
+                refused = Some(session);
+                Body::CancelByReceiver(Reason::RETRANSMISSION_LIMIT)
+            };
+            let mut octets = Vec::new();
+            Segment::new(session, answer).encode(&mut octets);
+            peer.send_to(&octets, sender).unwrap();
+            if is_over {
+                return session;
+            }
+        }
+    });
+
+    let ran = send(&file, &address, &["--json", "--checkpoint", "2"]).well();
+
+    let session = receiver.join().unwrap().number;
+    let objects = ran.objects();
+    assert_eq!(event(&objects, "restarted")["session"], session);
+    assert_eq!(event(&objects, "complete")["session"], session);
 }
 
 #[test]

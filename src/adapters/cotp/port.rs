@@ -7,9 +7,9 @@ use core::time::Duration;
 use std::io;
 
 use super::{ConnectionMachine, Error, Incoming};
-use crate::adapters::driver::{Core, DetachedStream, Inbox, Port, Rest, WaitStatus, Wakes};
+use crate::adapters::driver::{Core, DetachedStream, Port, ReceiveQueue, Rest, WaitStatus, Wakes};
 use crate::cotp::{self, Command, Config, ConnectionEnd, Event};
-use crate::{Instant, Machine as _, Tag};
+use crate::{Instant, Tag};
 
 /// What an item in the queue counts beside its octets.
 const ENTRY: usize = 64;
@@ -34,7 +34,7 @@ pub(super) struct ConnectionPort {
     /// What became of the handshake: [`Event::Indication`] or [`Event::Connected`].
     handshake: Option<Event>,
     /// What came from the peer.
-    pub(super) received: Inbox<Incoming>,
+    pub(super) received: ReceiveQueue<Incoming>,
     /// Flushes asked for, done by the machine, and with the system.
     flushes: [u64; 3],
     detached: Option<DetachedStream>,
@@ -48,7 +48,7 @@ impl ConnectionPort {
     pub(super) fn new(config: &Config) -> Self {
         Self {
             handshake: None,
-            received: Inbox::new(config.receive_queue),
+            received: ReceiveQueue::new(config.receive_queue),
             flushes: [0; 3],
             detached: None,
             end: None,
@@ -67,6 +67,9 @@ impl ConnectionPort {
     }
 }
 
+/// What handles wait for.
+type Polled<T> = Poll<Result<T, Error>>;
+
 /// What handles do under the lock.
 impl Core<ConnectionPort> {
     /// Refuses whatever is asked of a connection that has ended.
@@ -79,7 +82,7 @@ impl Core<ConnectionPort> {
     }
 
     /// Waits for the end, unless there is something.
-    fn or_ended<T>(&self, found: Option<T>) -> Poll<Result<T, Error>> {
+    fn or_ended<T>(&self, found: Option<T>) -> Polled<T> {
         if let Some(found) = found {
             return Poll::Ready(Ok(found));
         }
@@ -92,13 +95,13 @@ impl Core<ConnectionPort> {
     }
 
     /// Takes what became of the handshake.
-    pub(super) fn poll_handshake(&mut self) -> Poll<Result<Event, Error>> {
+    pub(super) fn poll_handshake(&mut self) -> Polled<Event> {
         let handshake = self.port.handshake.take();
         self.or_ended(handshake)
     }
 
     /// Takes the next thing from the peer; `None` at a clean end.
-    pub(super) fn poll_incoming(&mut self) -> Poll<Result<Option<Incoming>, Error>> {
+    pub(super) fn poll_incoming(&mut self) -> Polled<Option<Incoming>> {
         match self.port.received.take() {
             None if self.is_clean() => Poll::Ready(Ok(None)),
             incoming => self.or_ended(incoming).map_ok(Some),
@@ -106,7 +109,7 @@ impl Core<ConnectionPort> {
     }
 
     /// Takes the stream, once everything is written and the machine is done.
-    pub(super) fn poll_detached(&mut self) -> Poll<Result<DetachedStream, Error>> {
+    pub(super) fn poll_detached(&mut self) -> Polled<DetachedStream> {
         match self.port.detached.take() {
             None if !self.is_ended() => Poll::Pending,
             stream => self.or_ended(stream),
@@ -114,7 +117,7 @@ impl Core<ConnectionPort> {
     }
 
     /// Waits until nothing is driven any more.
-    pub(super) fn poll_end(&self) -> Poll<Result<(), Error>> {
+    pub(super) fn poll_end(&self) -> Polled<()> {
         if !self.is_ended() {
             return Poll::Pending;
         }
@@ -122,8 +125,8 @@ impl Core<ConnectionPort> {
     }
 
     /// Gives a command to the machine at once.
-    pub(super) fn command(&mut self, now: Instant, command: Command) -> Result<(), Error> {
-        let given = self.machine().command(now, command);
+    pub(super) fn command(&mut self, command: Command) -> Result<(), Error> {
+        let given = self.give(command);
         given.map_err(|error| match self.check() {
             // The machine only knows that it is closed.
             Err(ended) if error == cotp::Error::Closed => ended,
@@ -132,39 +135,33 @@ impl Core<ConnectionPort> {
     }
 
     /// Gives a message to the machine once those before it were accepted and there is room.
-    pub(super) fn poll_send(
-        &mut self,
-        now: Instant,
-        place: WaitStatus,
-        command: &Command,
-    ) -> Poll<Result<(), Error>> {
+    pub(super) fn poll_send(&mut self, place: WaitStatus, command: &Command) -> Polled<()> {
         self.check()?;
         if !place.is_first {
             return Poll::Pending;
         }
-        match self.command(now, command.clone()) {
+        match self.command(command.clone()) {
             Err(Error::Refused(cotp::Error::Full { .. })) => Poll::Pending,
             outcome => {
                 // The peer reads on.
-                self.port.give_up = self.port.give_up.map(|_| now + self.port.drain_timeout);
+                self.port.give_up = self
+                    .port
+                    .give_up
+                    .map(|_| self.now + self.port.drain_timeout);
                 Poll::Ready(outcome)
             }
         }
     }
 
     /// Closes behind the messages that wait for room, or without them if there is none in time.
-    pub(super) fn poll_close(
-        &mut self,
-        now: Instant,
-        place: WaitStatus,
-    ) -> Poll<Result<(), Error>> {
+    pub(super) fn poll_close(&mut self, place: WaitStatus) -> Polled<()> {
         if self.check().is_err() {
             return Poll::Ready(Ok(()));
         }
         if place.is_first {
-            return Poll::Ready(self.command(now, Command::Close));
+            return Poll::Ready(self.command(Command::Close));
         }
-        let give_up = now + self.port.drain_timeout;
+        let give_up = self.now + self.port.drain_timeout;
         self.port.give_up.get_or_insert(give_up);
         // For the deadline.
         self.touch();
@@ -172,11 +169,7 @@ impl Core<ConnectionPort> {
     }
 
     /// Asks for a flush at the first call, and waits for it. `ticket` is its number.
-    pub(super) fn poll_flush(
-        &mut self,
-        now: Instant,
-        ticket: &mut Option<u64>,
-    ) -> Poll<Result<(), Error>> {
+    pub(super) fn poll_flush(&mut self, ticket: &mut Option<u64>) -> Polled<()> {
         let [asked, _, flushed] = self.port.flushes;
         // An end behind the last octet takes nothing away.
         let is_empty = self.port.end.as_ref().is_some_and(|end| end.unsent == 0);
@@ -185,7 +178,7 @@ impl Core<ConnectionPort> {
         }
         self.check()?;
         if ticket.is_none() {
-            match self.command(now, Command::Flush(Tag(asked + 1))) {
+            match self.command(Command::Flush(Tag(asked + 1))) {
                 Ok(()) => {
                     self.port.flushes[0] = asked + 1;
                     *ticket = Some(asked + 1);
@@ -237,15 +230,15 @@ impl Port for ConnectionPort {
         wakes.first(Line::End);
     }
 
-    fn tend(core: &mut Core<Self>, now: Instant, _: bool) -> Rest {
+    fn tend(core: &mut Core<Self>, _: bool) -> Rest {
         let is_awaited = !core.wakes.is_empty(Line::Room);
         let give_up = core.port.give_up.filter(|_| is_awaited);
-        core.port.give_up = give_up.filter(|give_up| now < *give_up);
+        core.port.give_up = give_up.filter(|give_up| core.now < *give_up);
         if core.port.give_up == give_up {
             return Rest::Until(give_up);
         }
         // What the machine accepted has its own time to be sent.
-        let _ = core.machine().command(now, Command::Close);
+        let _ = core.give(Command::Close);
         core.wakes.all(Line::Room);
         Rest::Again
     }

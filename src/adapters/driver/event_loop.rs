@@ -21,6 +21,12 @@ const OCTETS: usize = 1 << 20;
 /// What a machine tells its application.
 pub(crate) type EventOf<P> = <<P as Port>::Machine as Machine>::Event;
 
+/// What a machine is told by its application.
+pub(crate) type CommandOf<P> = <<P as Port>::Machine as Machine>::Command;
+
+/// Why a machine refuses a command.
+pub(crate) type ErrorOf<P> = <<P as Port>::Machine as Machine>::Error;
+
 /// What a machine calls its peers, streams or interfaces.
 pub(crate) type AddrOf<P> = <<P as Port>::Machine as Machine>::Addr;
 
@@ -54,8 +60,8 @@ pub(crate) trait Port: Send + Sized + 'static {
     /// Looks after deadlines of the port's own at the end of each turn: closing in time, for example.
     ///
     /// `is_idle`: the machine has nothing more to say before its deadline.
-    fn tend(core: &mut Core<Self>, now: Instant, is_idle: bool) -> Rest {
-        let _ = (core, now, is_idle);
+    fn tend(core: &mut Core<Self>, is_idle: bool) -> Rest {
+        let _ = (core, is_idle);
         Rest::Until(None)
     }
 
@@ -185,6 +191,8 @@ pub(crate) struct Core<P: Port> {
     pub(crate) port: P,
     /// Whom to wake once the lock is released.
     pub(crate) wakes: Wakes<P::Line>,
+    /// When the lock was taken: machine, port and handles see the same time.
+    pub(crate) now: Instant,
     machine: P::Machine,
     limits: Limits,
     pub(super) phase: Phase,
@@ -205,7 +213,6 @@ pub(super) type CarrierOf<P> = dyn Carrier<<P as Port>::Machine>;
 pub(super) struct Io<'a, P: Port> {
     pub(super) carrier: &'a mut CarrierOf<P>,
     pub(super) waker: &'a Waker,
-    pub(super) now: Instant,
 }
 
 impl<P: Port> Core<P> {
@@ -213,6 +220,7 @@ impl<P: Port> Core<P> {
         Self {
             port,
             wakes: Wakes::new(),
+            now: Instant::ZERO,
             machine,
             limits,
             phase: Phase::Running,
@@ -223,7 +231,13 @@ impl<P: Port> Core<P> {
         }
     }
 
-    /// Returns the machine, to be given a command; it is drained before the lock is released, or soon after.
+    /// Gives the machine a command; it is drained before the lock is released, or soon after.
+    pub(crate) fn give(&mut self, command: CommandOf<P>) -> Result<(), ErrorOf<P>> {
+        self.is_dirty = true;
+        self.machine.command(self.now, command)
+    }
+
+    /// Returns the machine, to be given something; it is drained before the lock is released, or soon after.
     pub(crate) const fn machine(&mut self) -> &mut P::Machine {
         self.is_dirty = true;
         &mut self.machine
@@ -266,7 +280,7 @@ impl<P: Port> Core<P> {
         }
         if looks {
             // The inputs answer what was asked.
-            self.is_busy = self.look(io, self.port.has_room());
+            self.is_busy = self.read_inputs(io, self.port.has_room());
             if io.carrier.is_flushed() {
                 self.port.flushed(&mut self.wakes);
             }
@@ -297,7 +311,7 @@ impl<P: Port> Core<P> {
             Drained::Paused | Drained::Done => (false, None),
         };
         self.is_busy |= !is_idle;
-        match P::tend(self, io.now, is_idle) {
+        match P::tend(self, is_idle) {
             Rest::Until(own) => {
                 let due = [idle, own, io.carrier.deadline()];
                 self.deadline = due.into_iter().flatten().min();
@@ -315,8 +329,8 @@ impl<P: Port> Core<P> {
     }
 
     fn finish(&mut self, io: &mut Io<'_, P>) {
-        io.carrier.finish(io.now);
-        self.is_busy = self.look(io, false);
+        io.carrier.finish(self.now);
+        self.is_busy = self.read_inputs(io, false);
         self.take_detached(io);
         self.is_flushed = io.carrier.is_flushed();
         self.deadline = io.carrier.deadline();
@@ -331,10 +345,10 @@ impl<P: Port> Core<P> {
         }
     }
 
-    fn look(&mut self, io: &mut Io<'_, P>, may_read: bool) -> bool {
+    fn read_inputs(&mut self, io: &mut Io<'_, P>, may_read: bool) -> bool {
         io.carrier.inputs(&mut Turn {
             waker: io.waker,
-            now: io.now,
+            now: self.now,
             machine: &mut self.machine,
             may_read,
         })
@@ -375,17 +389,17 @@ impl<P: Port> Core<P> {
     fn drain_into(&mut self, io: &mut Io<'_, P>, tx: &mut Transmit<AddrOf<P>>) -> Drained {
         let (mut sends, mut octets) = (0, 0);
         while sends < SENDS && octets < OCTETS {
-            match self.machine.poll(io.now, tx) {
+            match self.machine.poll(self.now, tx) {
                 Output::Transmit => {
                     sends += 1;
                     octets += tx.octets().len();
                     if let Some(full) = io.carrier.send(io.waker, tx) {
-                        self.machine.link(io.now, full, Link::Full);
+                        self.machine.link(self.now, full, Link::Full);
                     }
                 }
                 Output::Event(event) => self.port.deliver(event, &mut self.wakes),
                 Output::Ask(ask) => {
-                    io.carrier.answer(io.now, ask);
+                    io.carrier.answer(self.now, ask);
                     self.is_busy = true;
                 }
                 Output::Yield => return Drained::Paused,

@@ -17,7 +17,7 @@ use std::net::{TcpStream, UdpSocket};
 use super::runtime::{ByteStream, TcpIo};
 use super::scratch::with_buffer;
 use super::socket::{DatagramIo, Socket};
-use super::socket_set::{Means, SocketSet};
+use super::sockets::{Means, SocketSet};
 use super::table::Opener;
 use crate::adapters::udp::SocketCounters;
 #[cfg(doc)]

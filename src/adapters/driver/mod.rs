@@ -5,7 +5,11 @@
 
 #![cfg_attr(
     not(all(feature = "cotp", feature = "ltp")),
-    allow(dead_code, reason = "some of it serves the ports of protocols alone")
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "some of it serves the ports of protocols alone"
+    )
 )]
 
 /// Reports to `tracing`, if that feature is on.
@@ -23,14 +27,13 @@ mod cause;
 mod event_loop;
 mod factory;
 mod handle;
-mod inbox;
 pub mod interfaces;
 pub mod raw;
+mod receive_queue;
 pub mod runtime;
 mod scratch;
 mod shared;
 mod socket;
-mod socket_set;
 pub mod sockets;
 mod stream;
 mod table;
@@ -42,7 +45,7 @@ pub use shared::Closed;
 
 pub(super) use event_loop::{Core, Port, Rest};
 pub(super) use handle::DetachedStream;
-pub(super) use inbox::Inbox;
+pub(super) use receive_queue::ReceiveQueue;
 pub(super) use shared::Shared;
 pub(super) use socket::{ACCEPT_PAUSE, is_of_one_connection};
 pub(super) use sockets::new_socket;

@@ -19,14 +19,14 @@ use std::io;
 use super::CommandError;
 use super::event_loop::{Carrier, Core, EventOf, Port};
 use super::handle::DetachedStream;
-use super::inbox::Inbox;
+use super::receive_queue::ReceiveQueue;
 use super::runtime::{ByteStream, Runtime};
 use super::shared::Shared;
 use super::stream::OneStream;
 use super::waiters::Wakes;
 use super::{interfaces::Interfaces, sockets::Sockets};
 use crate::adapters::Clock;
-use crate::{Hop, Instant, Limits, Machine, Path};
+use crate::{Hop, Limits, Machine, Path};
 
 /// What a machine needs to be driven: it and what goes in and out of it can be sent to another thread.
 pub trait SendMachine: Machine<Command: Send, Event: Send> + Send + 'static {}
@@ -125,16 +125,13 @@ fn start<M: SendMachine>(
 ) -> (Commands<M>, Events<M>) {
     let (clock, limits) = (options.clock, options.limits);
     let port = RawPort {
-        events: Inbox::new(options.events.max(1)),
+        events: ReceiveQueue::new(options.events.max(1)),
         options,
         commands: 1,
         outcome: None,
     };
     let shared = Shared::start(runtime, clock, limits, port, machine, carrier);
-    let commands = Commands {
-        shared: Arc::clone(&shared),
-    };
-    (commands, Events { shared })
+    (Commands(Arc::clone(&shared)), Events(shared))
 }
 
 /// What the application is told.
@@ -153,16 +150,12 @@ pub enum Notice<E> {
 /// too.
 #[derive(derive_more::Debug)]
 #[debug("Commands(..)")]
-pub struct Commands<M: SendMachine> {
-    shared: Arc<Shared<RawPort<M>>>,
-}
+pub struct Commands<M: SendMachine>(Arc<Shared<RawPort<M>>>);
 
 /// Takes the events of a machine. Once it is dropped, events are discarded.
 #[derive(derive_more::Debug)]
 #[debug("Events(..)")]
-pub struct Events<M: SendMachine> {
-    shared: Arc<Shared<RawPort<M>>>,
-}
+pub struct Events<M: SendMachine>(Arc<Shared<RawPort<M>>>);
 
 faces! {
     impl [<M: SendMachine>] Commands<M> {
@@ -175,13 +168,13 @@ faces! {
         /// The machine's refusal, or [`CommandError::Gone`].
         pub async fn command(&self, command: M::Command) -> Result<(), CommandError<M::Error>> {
             let mut command = Some(command);
-            let given = self.shared.until(Line::Command, |core, now, place| {
+            let given = self.0.until(Line::Command, |core, place| {
                 let is_turn = place.is_first && core.port.takes_commands();
                 if !core.is_over() && !is_turn {
                     return Poll::Pending;
                 }
                 let command = command.take();
-                Poll::Ready(command.map_or(Err(CommandError::Gone), |it| give(core, now, it)))
+                Poll::Ready(command.map_or(Err(CommandError::Gone), |it| core.command(it)))
             });
             given.await.unwrap_or(Err(CommandError::Gone))
         }
@@ -196,9 +189,9 @@ faces! {
             command: M::Command
         ) -> Result<Result<(), CommandError<M::Error>>, M::Command> {
             let mut command = Some(command);
-            let given = self.shared.with(|core, now| {
+            let given = self.0.with(|core| {
                 let is_taken = core.is_over() || core.port.takes_commands();
-                Some(give(core, now, command.take_if(|_| is_taken)?))
+                Some(core.command(command.take_if(|_| is_taken)?))
             });
             match (given, command) {
                 (Ok(None), Some(command)) => Err(command),
@@ -213,7 +206,7 @@ faces! {
         ///
         /// As [`command`](Self::command).
         pub fn command_now(&self, command: M::Command) -> Result<(), CommandError<M::Error>> {
-            let given = self.shared.with(|core, now| give(core, now, command));
+            let given = self.0.with(|core| core.command(command));
             given.unwrap_or(Err(CommandError::Gone))
         }
 
@@ -223,7 +216,7 @@ faces! {
         ///
         /// `BrokenPipe`: the machine ended with a broken stream before, or it panicked.
         pub async fn flush[flush_timeout](&self) -> io::Result<()> {
-            let flushed = self.shared.until(Line::Flush, |core, _, _| {
+            let flushed = self.0.until(Line::Flush, |core, _| {
                 match &core.port.outcome {
                     Some(Err(_)) => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
                     None if !core.is_flushed() => Poll::Pending,
@@ -239,7 +232,7 @@ faces! {
         ///
         /// What broke the only stream of the machine, or `BrokenPipe` when the machine panicked.
         pub async fn closed[closed_timeout](&self) -> io::Result<()> {
-            let closed = self.shared.until(Line::End, |core, _, _| {
+            let closed = self.0.until(Line::End, |core, _| {
                 match &core.port.outcome {
                     Some(Ok(())) => Poll::Ready(Ok(())),
                     Some(Err(error)) => Poll::Ready(Err(copy_of(error))),
@@ -260,11 +253,11 @@ faces! {
         ///
         /// Another refusal, or [`CommandError::Gone`].
         pub async fn command_when(&self, command: M::Command, is_temporary: fn(&M::Error) -> bool) -> Result<(), CommandError<M::Error>> {
-            let given = self.shared.until(Line::Retry, |core, now, _| {
+            let given = self.0.until(Line::Retry, |core, _| {
                 if !core.is_over() && !core.port.takes_commands() {
                     return Poll::Pending;
                 }
-                match give(core, now, command.clone()) {
+                match core.command(command.clone()) {
                     Err(CommandError::Refused(why)) if is_temporary(&why) => Poll::Pending,
                     given => Poll::Ready(given),
                 }
@@ -277,7 +270,7 @@ faces! {
 impl<M: SendMachine> Commands<M> {
     /// Shows the machine to `look`; `None` when it panicked.
     pub fn with_machine<T>(&self, look: impl FnOnce(&M) -> T) -> Option<T> {
-        self.shared.with(|core, _| look(core.peek())).ok()
+        self.0.with(|core| look(core.peek())).ok()
     }
 }
 
@@ -286,10 +279,9 @@ faces! {
         /// Waits for what the machine has to tell. `None` says that nothing will come: the machine is done,
         /// and what it sent is with the system.
         pub async fn recv(&mut self) -> Option<Notice<M::Event>> {
-            let next = self.shared.until(Line::Event, |core, _, _| {
-                let Core { port, wakes, .. } = core;
-                match port.take(wakes) {
-                    None if port.outcome.is_none() => Poll::Pending,
+            let next = self.0.until(Line::Event, |core, _| {
+                match core.take() {
+                    None if core.port.outcome.is_none() => Poll::Pending,
                     next => Poll::Ready(next),
                 }
             });
@@ -298,17 +290,13 @@ faces! {
 
         /// Returns what the machine has told already, if anything.
         pub fn try_recv(&mut self) -> Option<Notice<M::Event>> {
-            let next = self.shared.with(|core, _| {
-                let Core { port, wakes, .. } = core;
-                port.take(wakes)
-            });
-            next.ok().flatten()
+            self.0.with(Core::take).ok().flatten()
         }
 
         /// Tells whether nothing will come any more.
         #[must_use]
         pub fn is_finished(&self) -> bool {
-            let is_finished = self.shared.with(|core, _| {
+            let is_finished = self.0.with(|core| {
                 core.port.events.is_empty() && core.port.outcome.is_some()
             });
             is_finished.unwrap_or(true)
@@ -319,16 +307,14 @@ faces! {
 impl<M: SendMachine> Clone for Commands<M> {
     fn clone(&self) -> Self {
         // Behind a panic nobody counts.
-        let _ = self.shared.with(|core, _| core.port.commands += 1);
-        Self {
-            shared: Arc::clone(&self.shared),
-        }
+        let _ = self.0.with(|core| core.port.commands += 1);
+        Self(Arc::clone(&self.0))
     }
 }
 
 impl<M: SendMachine> Drop for Commands<M> {
     fn drop(&mut self) {
-        let _ = self.shared.with(|core, now| {
+        let _ = self.0.with(|core| {
             core.port.commands -= 1;
             if core.port.commands > 0 || core.is_over() {
                 return;
@@ -337,7 +323,7 @@ impl<M: SendMachine> Drop for Commands<M> {
             core.touch();
             if let Some(command) = core.port.options.on_drop.take() {
                 // A machine that refuses it is closing already, and nobody is left to be told.
-                let _ = core.machine().command(now, command);
+                let _ = core.give(command);
             }
         });
     }
@@ -345,27 +331,33 @@ impl<M: SendMachine> Drop for Commands<M> {
 
 impl<M: SendMachine> Drop for Events<M> {
     fn drop(&mut self) {
-        let discarded = self.shared.with(|core, _| {
-            let Core { port, wakes, .. } = core;
-            let discarded = port.events.close();
-            wakes.first(Line::Command);
-            wakes.all(Line::Retry);
-            discarded
+        let discarded = self.0.with(|core| {
+            core.wakes.first(Line::Command);
+            core.wakes.all(Line::Retry);
+            core.port.events.close()
         });
         drop(discarded);
     }
 }
 
-fn give<M: SendMachine>(
-    core: &mut Core<RawPort<M>>,
-    now: Instant,
-    command: M::Command,
-) -> Result<(), CommandError<M::Error>> {
-    if core.is_over() {
-        return Err(CommandError::Gone);
+/// What handles do under the lock.
+impl<M: SendMachine> Core<RawPort<M>> {
+    fn command(&mut self, command: M::Command) -> Result<(), CommandError<M::Error>> {
+        if self.is_over() {
+            return Err(CommandError::Gone);
+        }
+        self.give(command).map_err(CommandError::Refused)
     }
-    let given = core.machine().command(now, command);
-    given.map_err(CommandError::Refused)
+
+    fn take(&mut self) -> Option<Notice<M::Event>> {
+        let had_room = self.port.events.has_room();
+        let notice = self.port.events.take()?;
+        if !had_room && self.port.events.has_room() {
+            self.wakes.first(Line::Command);
+            self.wakes.all(Line::Retry);
+        }
+        Some(notice)
+    }
 }
 
 /// What can be waited for.
@@ -383,7 +375,7 @@ enum Line {
 /// Events that wait to be taken, and who is left to take and to command.
 struct RawPort<M: SendMachine> {
     options: DriverOptions<M>,
-    events: Inbox<Notice<M::Event>>,
+    events: ReceiveQueue<Notice<M::Event>>,
     /// Handles that can give commands.
     commands: usize,
     /// How the driver ended.
@@ -399,16 +391,6 @@ impl<M: SendMachine> RawPort<M> {
         self.events.put(notice, weight);
         wakes.first(Line::Event);
         wakes.all(Line::Retry);
-    }
-
-    fn take(&mut self, wakes: &mut Wakes<Line>) -> Option<Notice<M::Event>> {
-        let had_room = self.events.has_room();
-        let notice = self.events.take()?;
-        if !had_room && self.events.has_room() {
-            wakes.first(Line::Command);
-            wakes.all(Line::Retry);
-        }
-        Some(notice)
     }
 }
 

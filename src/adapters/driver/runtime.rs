@@ -205,11 +205,8 @@ impl TcpIo {
     ///
     /// The connection is refused or times out, or the runtime cannot watch the socket.
     pub async fn connect(runtime: &dyn Runtime, remote: SocketAddr) -> io::Result<Self> {
-        let socket = Socket::new(
-            Domain::for_address(remote),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
+        let domain = Domain::for_address(remote);
+        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
         let mut stream = Self::begin(runtime, socket, remote)?;
         poll_fn(|cx| stream.poll_connected(cx)).await?;
         Ok(stream)

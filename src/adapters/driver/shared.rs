@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::future::Future;
+use core::future::{Future, poll_fn};
 use core::panic::AssertUnwindSafe;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker, ready};
@@ -47,7 +47,8 @@ struct State<P: Port> {
     is_woken: bool,
     /// When the driver's timer fires, or will be set to fire.
     armed: Option<Instant>,
-    callers_drive: bool,
+    /// Turns that a caller takes before it waits; none where the driver alone does.
+    caller_turns: usize,
     /// Somebody takes a turn, or panicked in it.
     is_turn: bool,
     /// The machine or the port panicked.
@@ -82,7 +83,7 @@ impl<P: Port> Shared<P> {
                 waker: None,
                 is_woken: true,
                 armed: None,
-                callers_drive: runtime.callers_drive(),
+                caller_turns: usize::from(runtime.callers_drive()) * CALLER_TURNS,
                 is_turn: false,
                 is_broken: false,
             }),
@@ -103,24 +104,16 @@ impl<P: Port> Shared<P> {
         &self.runtime
     }
 
-    /// Reads the one clock of machine, timers and handles.
-    pub(crate) fn now(&self) -> Instant {
-        self.clock.at(self.runtime.now())
-    }
-
     /// The only way in: locks, reads the clock once, acts, drains the machine or wakes the driver,
     /// unlocks, wakes.
     ///
     /// # Errors
     ///
     /// [`Closed`] once the machine or the port panicked.
-    pub(crate) fn with<T>(
-        &self,
-        act: impl FnOnce(&mut Core<P>, Instant) -> T,
-    ) -> Result<T, Closed> {
-        self.enter(|state, now| {
-            let result = state.act(|core| act(core, now));
-            state.leave(now);
+    pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Core<P>) -> T) -> Result<T, Closed> {
+        self.enter(|state| {
+            let result = state.act(act);
+            state.leave();
             result
         })
     }
@@ -129,26 +122,28 @@ impl<P: Port> Shared<P> {
     /// they stand; it may act on the machine.
     ///
     /// A wait that is dropped leaves its line and wakes the next one, so nothing is lost with it.
-    pub(crate) const fn until<T, F>(&self, line: P::Line, look: F) -> Until<'_, P, F>
-    where
-        F: FnMut(&mut Core<P>, Instant, WaitStatus) -> Poll<T>,
-    {
-        Until {
-            shared: self,
+    pub(crate) fn until<T>(
+        &self,
+        line: P::Line,
+        mut look: impl FnMut(&mut Core<P>, WaitStatus) -> Poll<T>,
+    ) -> impl Future<Output = Result<T, Closed>> {
+        let (shared, ticket) = (self, None);
+        let mut waiter = Waiter {
+            shared,
             line,
-            look,
-            ticket: None,
-        }
+            ticket,
+        };
+        poll_fn(move |cx| waiter.poll(cx, &mut look))
     }
 
-    fn enter<T>(&self, act: impl FnOnce(&mut State<P>, Instant) -> T) -> Result<T, Closed> {
+    fn enter<T>(&self, act: impl FnOnce(&mut State<P>) -> T) -> Result<T, Closed> {
         let mut state = self.lock();
         if state.is_broken {
             return Err(Closed);
         }
         // Under the lock: the machine sees time go on from call to call.
-        let now = self.now();
-        let result = catch_unwind(AssertUnwindSafe(|| act(&mut state, now)));
+        state.core.now = self.clock.at(self.runtime.now());
+        let result = catch_unwind(AssertUnwindSafe(|| act(&mut state)));
         if result.is_err() {
             report!(error, "a machine panicked");
             state.is_broken = true;
@@ -193,13 +188,12 @@ impl<P: Port> State<P> {
     }
 
     /// Takes a turn for the driver, which looks at the inputs or only sends what the machine has to say.
-    fn turn(&mut self, now: Instant, looks: bool) {
+    fn turn(&mut self, looks: bool) {
         if let Some(carrier) = &mut self.carrier {
             self.is_turn = true;
             let io = &mut Io {
                 carrier: &mut **carrier,
                 waker: self.waker.as_ref().unwrap_or(Waker::noop()),
-                now,
             };
             self.core.turn(io, looks);
             self.is_turn = false;
@@ -207,9 +201,9 @@ impl<P: Port> State<P> {
     }
 
     /// Sends what the machine has to say, if callers do, and wakes the driver when there is something left.
-    fn leave(&mut self, now: Instant) {
-        if self.callers_drive && self.core.is_dirty {
-            self.turn(now, false);
+    fn leave(&mut self) {
+        if self.caller_turns > 0 && self.core.is_dirty {
+            self.turn(false);
         }
         let core = &self.core;
         let is_later = |due: Instant| self.armed.is_none_or(|armed| due < armed);
@@ -226,72 +220,57 @@ impl<P: Port> State<P> {
     }
 }
 
-/// A wait for something in a line; see [`Shared::until`].
-#[must_use = "futures do nothing unless polled"]
-pub(crate) struct Until<'a, P: Port, F> {
+/// Whoever waits in a line; see [`Shared::until`].
+struct Waiter<'a, P: Port> {
     shared: &'a Shared<P>,
     line: P::Line,
-    look: F,
     ticket: Option<u64>,
 }
 
-/// Nothing in it is ever pinned.
-impl<P: Port, F> Unpin for Until<'_, P, F> {}
-
-impl<P, T, F> Future for Until<'_, P, F>
-where
-    P: Port,
-    F: FnMut(&mut Core<P>, Instant, WaitStatus) -> Poll<T>,
-{
-    type Output = Result<T, Closed>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self {
-            shared,
-            line,
-            look,
-            ticket,
-        } = &mut *self;
+impl<P: Port> Waiter<'_, P> {
+    fn poll<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut look: impl FnMut(&mut Core<P>, WaitStatus) -> Poll<T>,
+    ) -> Poll<Result<T, Closed>> {
+        let (line, ticket) = (self.line, &mut self.ticket);
         // Dropped outside the lock: a waker may be the last hold on a task, and that on handles.
         let mut mine = None;
-        let outcome = shared.enter(|state, now| {
-            mine = state.core.wakes.lift(*line, *ticket);
-            let mut turns = if state.callers_drive { CALLER_TURNS } else { 0 };
+        let outcome = self.shared.enter(|state| {
+            mine = state.core.wakes.lift(line, *ticket);
+            let mut turns = state.caller_turns;
             let outcome = loop {
-                let place = state.core.wakes.place(*line, *ticket);
-                let outcome = state.act(|core| look(core, now, place));
+                let place = state.core.wakes.place(line, *ticket);
+                let outcome = state.act(|core| look(core, place));
                 if outcome.is_ready() || turns == 0 {
                     break outcome;
                 }
-                state.turn(now, true);
+                state.turn(true);
                 // What it brought may be just what is waited for.
                 turns = if state.core.is_busy { turns - 1 } else { 0 };
             };
             if outcome.is_pending() {
                 let known = mine.take_if(|known| known.will_wake(cx.waker()));
                 let waker = known.unwrap_or_else(|| cx.waker().clone());
-                state.core.wakes.wait(*line, ticket, waker);
+                state.core.wakes.wait(line, ticket, waker);
             } else {
                 // Lifted already.
-                let _ = state.core.wakes.leave(*line, ticket);
+                let _ = state.core.wakes.leave(line, ticket);
             }
-            state.leave(now);
+            state.leave();
             outcome
         });
         outcome.map_or(Poll::Ready(Err(Closed)), |outcome| outcome.map(Ok))
     }
 }
 
-impl<P: Port, F> Drop for Until<'_, P, F> {
+impl<P: Port> Drop for Waiter<'_, P> {
     fn drop(&mut self) {
-        if self.ticket.is_none() {
-            return;
-        }
         let (line, ticket) = (self.line, &mut self.ticket);
-        let left = self
-            .shared
-            .enter(|state, _| state.core.wakes.leave(line, ticket));
-        drop(left);
+        if ticket.is_some() {
+            let leave = |state: &mut State<P>| state.core.wakes.leave(line, ticket);
+            drop(self.shared.enter(leave));
+        }
     }
 }
 
@@ -333,15 +312,15 @@ impl<P: Port> Driver<P> {
     fn turn(&mut self, cx: &mut Context<'_>) -> Result<(bool, bool, Option<Instant>), Closed> {
         let armed = &mut self.armed;
         let mut replaced = None;
-        self.shared.enter(|state, now| {
+        self.shared.enter(|state| {
             let waker = state.waker.as_ref();
             if !waker.is_some_and(|waker| waker.will_wake(cx.waker())) {
                 replaced = state.waker.replace(cx.waker().clone());
             }
             state.is_woken = false;
-            state.turn(now, true);
+            state.turn(true);
             // It has fired, seen or not.
-            *armed = armed.filter(|armed| *armed > now);
+            *armed = armed.filter(|armed| *armed > state.core.now);
             // An earlier timer stays: moving it costs more than a turn without input, now and then.
             let earlier = |due: Instant| armed.map_or(due, |armed| due.min(armed));
             state.armed = state.core.deadline.map(earlier);

@@ -70,8 +70,6 @@ pub(crate) struct Socket<A> {
     stage: Stage,
     /// The send that would have blocked, and how much of it is gone: datagrams, or octets of a stream.
     rest: Option<Box<(Transmit<A>, usize)>>,
-    /// Octets were given to the stream since it was last flushed.
-    is_unflushed: bool,
     /// FIN was sent.
     is_shut: bool,
     /// The peer's FIN was read.
@@ -139,7 +137,7 @@ impl<M: Machine> Turn<'_, M> {
 }
 
 impl<A: Addr> Kind<A> {
-    /// Sends what of `tx` lies behind `sent`, and moves `sent` on.
+    /// Sends what of `tx` lies behind `sent`, and moves `sent` on. A stream that cannot be flushed is full.
     fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
@@ -157,7 +155,7 @@ impl<A: Addr> Kind<A> {
                 count => *sent += count,
             }
         }
-        Poll::Ready(Ok(()))
+        stream.poll_flush(cx)
     }
 }
 
@@ -169,7 +167,6 @@ impl<A: Addr> Socket<A> {
             kind,
             stage: Stage::Open,
             rest: None,
-            is_unflushed: false,
             is_shut: false,
             has_ended: false,
             broken: None,
@@ -208,7 +205,7 @@ impl<A: Addr> Socket<A> {
     /// Tells whether all that was sent is with the system.
     pub(super) fn is_flushed(&self) -> bool {
         let is_waiting = matches!(self.stage, Stage::Close) && self.is_stream() && !self.is_shut;
-        self.rest.is_none() && !self.is_unflushed && !is_waiting && self.broken.is_none()
+        self.rest.is_none() && !is_waiting && self.broken.is_none()
     }
 
     /// Tells whether no cue can come of it any more: the peer ended, and nothing waits to be written.
@@ -245,7 +242,6 @@ impl<A: Addr> Socket<A> {
         if is_full || !is_open || matches!(self.kind, Kind::Listener(..)) {
             return None;
         }
-        self.is_unflushed = self.is_stream();
         let mut sent = 0;
         let cx = &mut Context::from_waker(waker);
         match self.kind.poll_send(cx, tx, &mut sent) {
@@ -279,7 +275,7 @@ impl<A: Addr> Socket<A> {
         self.broken = Some(Box::new(Broken { error, unread }));
     }
 
-    /// Sends what was kept, flushes, and sends FIN if that is to be done.
+    /// Sends what was kept, and FIN if that is to be done.
     fn poll_written(&mut self, waker: &Waker) -> Poll<io::Result<()>> {
         let cx = &mut Context::from_waker(waker);
         if let Some(rest) = &mut self.rest {
@@ -293,10 +289,6 @@ impl<A: Addr> Socket<A> {
         };
         if self.broken.is_some() {
             return Poll::Ready(Ok(()));
-        }
-        if self.is_unflushed {
-            ready!(stream.poll_flush(cx))?;
-            self.is_unflushed = false;
         }
         if matches!(self.stage, Stage::Finish | Stage::Close) && !self.is_shut {
             ready!(stream.poll_shutdown(cx))?;

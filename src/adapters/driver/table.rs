@@ -389,13 +389,11 @@ impl<A: Addr, M: Machine<Addr = A>> Carrier<M> for Table<A> {
     }
 
     fn liveness(&self) -> Liveness {
-        match (
-            self.ids.is_empty() && self.cues.is_empty(),
-            self.entries.is_empty(),
-        ) {
-            (true, true) => Liveness::Gone,
-            (true, false) => Liveness::Empty,
-            (false, _) => Liveness::Alive,
+        let is_alive = !self.ids.is_empty() || !self.cues.is_empty();
+        match self.entries.is_empty() {
+            _ if is_alive => Liveness::Alive,
+            true => Liveness::Gone,
+            false => Liveness::Empty,
         }
     }
 

@@ -60,7 +60,7 @@ fn a_cancellation_that_the_rate_holds_back_is_waited_for_up_to_a_second() {
     let mut node = Node::new();
     let peer = Peer::at(far()).with_flow(Flow::rate(1).with_burst(1));
     let change = Command::ChangePeer(2, Box::new(peer));
-    node.core.machine().command(now(), change).unwrap();
+    node.core.give(change).unwrap();
     node.send(MEGABYTE);
     let mut tx = Transmit::new(Limits::default());
     while node.poll(now(), &mut tx) == Output::Transmit {}
@@ -104,11 +104,12 @@ impl Node {
         let engine = Engine::new(Config::engine(1), Seed::from(1)).unwrap();
         let machine = EngineMachine::new(engine);
         let mut core = Core::new(NodePort::default(), machine, Limits::default());
+        core.now = now();
         let peer = Peer::at(far()).with_flow(Flow::Unlimited);
         let add = Command::AddPeer(2, Box::new(peer));
-        core.command(now(), add).unwrap();
+        core.command(add).unwrap();
         let open = Command::OpenOnDemand(CLIENT, Service::Whole);
-        core.command(now(), open).unwrap();
+        core.command(open).unwrap();
         let service = core.port.add_service(CLIENT);
         Self { core, service }
     }
@@ -120,22 +121,23 @@ impl Node {
             is_first: true,
             is_interrupted: false,
         };
-        match self.core.send(now(), self.service, place, &mut block) {
+        match self.core.send(self.service, place, &mut block) {
             Poll::Ready(Ok(tag)) => tag,
             other => panic!("{other:?}"),
         }
     }
 
     fn close(&mut self, limit: Duration) {
-        self.core.close(now(), limit);
+        self.core.close(limit);
     }
 
     fn try_receive(&mut self) -> Result<Option<Received>, Error> {
-        self.core.try_receive(now(), self.service)
+        self.core.try_receive(self.service)
     }
 
     /// Does what the loop does, and hands out what the machine sends.
     fn poll(&mut self, now: Instant, tx: &mut Transmit<Path>) -> Output<Path, ()> {
+        self.core.now = now;
         loop {
             match self.core.machine().poll(now, tx) {
                 Output::Transmit => return Output::Transmit,
@@ -144,7 +146,7 @@ impl Node {
                     port.deliver(event, wakes);
                 }
                 Output::Ask(_) | Output::Yield | Output::Done => {}
-                Output::Idle(deadline) => match NodePort::tend(&mut self.core, now, true) {
+                Output::Idle(deadline) => match NodePort::tend(&mut self.core, true) {
                     Rest::Until(own) => {
                         let first = [deadline, own].into_iter().flatten().min();
                         return Output::Idle(first);

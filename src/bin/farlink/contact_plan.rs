@@ -15,7 +15,7 @@ use std::path::Path;
 use farlink::Instant;
 use farlink::ltp::Cue;
 
-use crate::Failure;
+use crate::{Failure, input};
 
 /// A contact plan. Times are in seconds from the start of the command, and negative before it.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -70,12 +70,7 @@ impl ContactPlan {
     fn parse(text: &str, now: i64) -> Result<Self, String> {
         let mut plan = Self::default();
         let mut reference = 0;
-        for (line, number) in text.lines().zip(1_usize..) {
-            let line = line.split('#').next().unwrap_or_default();
-            let words: Vec<&str> = line.split_whitespace().collect();
-            plan.add(&words, now, &mut reference)
-                .map_err(|error| format!("line {number}: {error}"))?;
-        }
+        input::each_line(text, |words| plan.add(words, now, &mut reference))?;
         Ok(plan)
     }
 

@@ -82,10 +82,8 @@ fn tpdu_size(text: &str) -> Result<TpduSize, String> {
 
 /// Parses a duration in seconds.
 fn seconds(text: &str) -> Result<Duration, String> {
-    text.parse()
-        .ok()
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .filter(|span| !span.is_zero())
+    let span = crate::ltp::seconds(text).ok();
+    span.filter(|span| !span.is_zero())
         .ok_or_else(|| String::from("seconds above 0, as in 2.5"))
 }
 

@@ -20,6 +20,9 @@ pub(crate) use dissector::Protocol;
 use dissector::{Start, StreamEnd};
 use printer::{Context, Printer, Style};
 
+/// The first octets of a file that gzip has compressed.
+const GZIP: [u8; 2] = [0x1F, 0x8B];
+
 /// The fields of JSON objects.
 const FIELDS: &str = "\
 Input that is text is read as hex digits, an array of C, or the dump of xxd,
@@ -126,6 +129,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if octets.is_empty() {
         let name = input::display_name(&arguments.file);
         return Err(Failure::Usage(format!("{name}: no octets to decode")));
+    }
+    if octets.starts_with(&GZIP) && !arguments.raw {
+        let name = input::display_name(&arguments.file);
+        return Err(Failure::Usage(format!(
+            "{name}: compressed with gzip; decompress it first"
+        )));
     }
     if let Some(ladder) = &arguments.ladder {
         input::check_not_overwritten(&arguments.file, ladder)?;

@@ -61,7 +61,7 @@ Events of send:
   restarted     session: the peer allows no checkpoint before the end of a
                 red part, so the block is sent once more without
   progress      sent, claimed, red, octets, due: of all blocks together
-  complete      session, octets, seconds, resent, file
+  complete      session, octets, seconds, resent, rate, window, file
   silent        peer, seconds: nothing was heard from it for so long
   unreachable   peer, at: its host says that no program has the port
   unsent        at, count: the system refuses to send there

@@ -63,6 +63,10 @@ enum Failure {
 
 impl Failure {
     /// Returns the failure of the protocol, the peer or the network that an error tells of.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "it is what errors are mapped by"
+    )]
     fn protocol(error: impl ToString) -> Self {
         Self::Protocol(error.to_string())
     }

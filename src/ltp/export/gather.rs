@@ -3,12 +3,11 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::iter::once;
+use core::mem;
 use core::ops::Range;
 use core::time::Duration;
 
-use super::{
-    ExportSession, Outcome, Outstanding, Repair, RepairState, Retransmission, Sending, Stage,
-};
+use super::{Outcome, Outstanding, Repair, RepairState, Retransmission, Sending};
 use crate::kit::RangeSet;
 use crate::ltp::beyond::{BlockFlow, Hello, Repairs, ReportRound, SentPart};
 use crate::ltp::context::{Context, ExportTimer, Node};
@@ -18,15 +17,6 @@ use crate::ltp::wire::Report;
 
 /// An answer that comes so long after the light times has waited behind octets in a queue.
 const LATE: Duration = Duration::from_secs(1);
-
-impl ExportSession {
-    /// Has the first segment say that this engine is of this crate.
-    pub(super) fn greet(&mut self) {
-        if let Stage::Sending(sending) = &mut self.stage {
-            sending.repair_mut().flow.greet();
-        }
-    }
-}
 
 impl Sending {
     /// Returns the same block, to be sent from its start, without checkpoints before its end.
@@ -38,7 +28,10 @@ impl Sending {
             wants_checkpoint: false,
             checkpoints: smallvec::SmallVec::new(),
             repair: Some(Box::new(RepairState {
-                flow: BlockFlow::second(),
+                flow: BlockFlow {
+                    is_second: true,
+                    ..BlockFlow::NONE
+                },
                 ..RepairState::NONE
             })),
             ..self
@@ -50,7 +43,7 @@ impl Sending {
     /// Returns what the next segment of the first pass says about this engine, if it does.
     #[inline]
     pub(super) fn hello(&self, cx: &Context<'_>) -> Option<Hello> {
-        let is_due = self.repair().flow.hello_in() == Some(0) && self.next < self.red;
+        let is_due = self.repair().flow.hello == Some(0) && self.next < self.red;
         (is_due && cx.peer.flow.has_hello()).then_some(cx.node.hello)
     }
 
@@ -59,7 +52,9 @@ impl Sending {
         // A block of one segment tells nothing about losses.
         let is_long = || self.red > cx.peer.config.segment as u64;
         if self.next == 0 && cx.peer.flow.is_estimated() && is_long() {
-            self.repair_mut().flow.begin_part(0, cx.node.now);
+            let flow = &mut self.repair_mut().flow;
+            flow.started = Some(cx.node.now);
+            flow.part = flow.started;
         }
     }
 
@@ -107,7 +102,7 @@ impl Sending {
         let delay = cx.peer.config.timers.repair_delay;
         let has_gaps = !self.repair().claimed.covers(&told.1);
         let begun = match answered {
-            Some(answered) => Some(self.round_of(answered, reported_up_to, told.clone(), cx)),
+            Some(answered) => Some(Self::round_of(answered, reported_up_to, told.clone(), cx)),
             None if has_gaps => Some(ReportRound::new(
                 (checkpoint, 1),
                 told.1.clone(),
@@ -125,7 +120,7 @@ impl Sending {
         });
         if let Some(round) = round {
             if has_gaps && !delay.is_zero() {
-                flow.put_back(round);
+                flow.rounds.push(round);
             } else {
                 let outcome = self.close_round(round, cx);
                 if outcome != Outcome::Continues {
@@ -142,7 +137,7 @@ impl Sending {
     fn await_rest(&mut self, delay: Duration, cx: &mut Context<'_>) {
         let repair = self.repair_mut();
         let is_timed = repair.delay.is_some();
-        if !repair.flow.is_gathering() || (is_timed && !delay.is_zero()) {
+        if repair.flow.rounds.is_empty() || (is_timed && !delay.is_zero()) {
             return;
         }
         cx.stop(repair.delay.take());
@@ -158,7 +153,7 @@ impl Sending {
     pub(super) fn repair_due(&mut self, cx: &mut Context<'_>) -> Outcome {
         let repair = self.repair_mut();
         repair.delay = None;
-        let mut rounds = repair.flow.take_rounds();
+        let mut rounds = mem::take(&mut repair.flow.rounds);
         rounds.sort_by_key(|round| round.checkpoint);
         for round in rounds {
             let outcome = self.close_round(round, cx);
@@ -171,24 +166,20 @@ impl Sending {
 
     /// Returns the round that the first report on a checkpoint begins.
     fn round_of(
-        &mut self,
         checkpoint: Outstanding,
         reported_up_to: u64,
         told: (u64, Range<u64>),
         cx: &Context<'_>,
     ) -> ReportRound {
-        let is_first_pass = checkpoint.report == 0 && checkpoint.retransmitted.is_empty();
-        let (lower, ranges, since) = if is_first_pass {
+        let (lower, ranges) = if checkpoint.is_of_first_pass() {
             let part = reported_up_to..checkpoint.range.start;
-            let flow = self.repair.as_mut().map(|repair| &mut repair.flow);
-            let since = flow.and_then(|flow| flow.since(reported_up_to));
-            (reported_up_to, once(part).collect(), since)
+            (reported_up_to, once(part).collect())
         } else {
-            (checkpoint.lower, checkpoint.retransmitted, checkpoint.since)
+            (checkpoint.lower, checkpoint.retransmitted)
         };
-        let light = cx.peer.config.timers.light();
+        let light = cx.peer.config.timers.owlt_out + cx.peer.config.timers.owlt_in;
         let is_busy = cx.node.now - checkpoint.latest > light + LATE;
-        let part = since.map(|since| SentPart {
+        let part = checkpoint.since.map(|since| SentPart {
             since,
             ranges,
             busy: is_busy.then(|| (cx.node.now - since).saturating_sub(light)),
@@ -207,11 +198,12 @@ impl Sending {
 
     /// Answers what was held back for a retransmission that is over.
     fn answer_held(&mut self, cx: &mut Context<'_>) -> Outcome {
-        if self.is_retransmitting() || self.repair().flow.is_gathering() {
+        let flow = &self.repair().flow;
+        if flow.held.is_none() || !flow.rounds.is_empty() || self.is_retransmitting() {
             return Outcome::Continues;
         }
-        match self.repair_mut().flow.release() {
-            Some(held) => self.answer_gaps(held, cx),
+        match self.repair_mut().flow.held.take() {
+            Some(held) => self.answer_gaps(*held, cx),
             None => Outcome::Continues,
         }
     }
@@ -263,8 +255,8 @@ impl Sending {
             ..Retransmission::new(cited, round.cycle, gaps)
         };
         // Copies follow what was not sent once.
-        let copies = |repair: &Repair| matches!(repair, Repair::CheckpointCopies { .. });
-        let place = repair.queue.iter().position(copies);
+        let is_copy = |repair: &Repair| matches!(repair, Repair::Checkpoint { copies, .. } if copies.is_some());
+        let place = repair.queue.iter().position(is_copy);
         let place = place.unwrap_or(repair.queue.len());
         repair.queue.insert(place, Repair::Retransmission(run));
         let limit = cx.peer.config.limits.problems;
@@ -291,7 +283,7 @@ impl Sending {
         if self.repair.is_some() {
             let reported_up_to = self.repair().reported_up_to;
             let told = (report.serial, report.scope.into());
-            let round = self.round_of(answered, reported_up_to, told, cx);
+            let round = Self::round_of(answered, reported_up_to, told, cx);
             let mut all = RangeSet::new();
             all.insert(0..self.red);
             learn_round(&round, &all, cx);
@@ -301,7 +293,7 @@ impl Sending {
     /// Learns from the success of the block.
     pub(super) fn learn_success(&self, cx: &mut Context<'_>) {
         let now = cx.node.now;
-        if let Some(started) = self.repair().flow.started()
+        if let Some(started) = self.repair().flow.started
             && cx.peer.flow.on_complete(now, started, self.red)
         {
             cx.peer.apply_flow();

@@ -9,31 +9,12 @@ use crate::ltp::context::Context;
 use crate::ltp::report_history::{Reported, Verdict};
 use crate::ltp::wire::{Mark, Report};
 
-/// The claims that a report takes back: how many octets they were, and where all of them end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Revoked {
-    Nothing,
-    /// It may be older than the reports that claimed them.
-    Some(u64),
-    /// Its receiver started anew.
-    All(u64, u64),
-}
-
-impl Revoked {
-    const fn octets(self) -> u64 {
-        match self {
-            Self::Nothing => 0,
-            Self::Some(octets) | Self::All(octets, _) => octets,
-        }
-    }
-
-    /// Returns the end of all that was claimed.
-    const fn end(self) -> u64 {
-        match self {
-            Self::Nothing | Self::Some(_) => 0,
-            Self::All(_, end) => end,
-        }
-    }
+/// The claims that a report takes back.
+#[derive(Debug, Clone, Copy, Default)]
+struct Revoked {
+    octets: u64,
+    /// Where all claims ended, if the receiver started anew and has nothing of them.
+    end: Option<u64>,
 }
 
 impl Sending {
@@ -87,10 +68,10 @@ impl Sending {
             repair.lowest = Some((scope.start, serial));
         }
         repair.guard_tries = 0;
-        if let Revoked::All(..) = revoked {
+        if let Some(end) = revoked.end {
             self.forget_old_reports(cx);
             // What was claimed before is sent again, whether or not the report covers it.
-            scope = 0..scope.end.max(revoked.end());
+            scope = 0..scope.end.max(end);
         }
         let reported_up_to = self.repair().reported_up_to;
         let has_gaps = !self.repair().claimed.covers(&scope);
@@ -99,11 +80,11 @@ impl Sending {
         let tells = |range: &Range<u64>| scope.start <= range.start && range.end <= scope.end;
         self.drop_answered_checkpoints(checkpoint, tells, cx);
         let counted = u64::from(counts);
-        if let Revoked::All(..) = revoked {
+        if revoked.end.is_some() {
             cx.peer.flow.forget();
             cx.peer.apply_flow();
         }
-        cx.peer.in_flight.octets += counted * revoked.octets();
+        cx.peer.in_flight.octets += counted * revoked.octets;
         cx.peer.remove_in_flight(cx.node, counted * claimed);
         if has_gaps {
             cx.node.stats.negative_reports_received += 1;
@@ -133,20 +114,22 @@ impl Sending {
         let repair = self.repair();
         match repair.history.judge(reported, &repair.claimed) {
             Verdict::Repeated | Verdict::Incoherent => None,
-            Verdict::Agrees => Some(Revoked::Nothing),
+            Verdict::Agrees => Some(Revoked::default()),
             Verdict::Older(lost) => {
                 let repair = self.repair_mut();
                 for octets in lost.within(0..u64::MAX) {
                     repair.claimed.remove(octets);
                 }
-                Some(Revoked::Some(lost.len()))
+                let (octets, end) = (lost.len(), None);
+                Some(Revoked { octets, end })
             }
             Verdict::Restarted => {
                 let repair = self.repair_mut();
                 repair.history.forget();
                 repair.lowest = None;
                 let claimed = mem::take(&mut repair.claimed);
-                Some(Revoked::All(claimed.len(), claimed.end()))
+                let (octets, end) = (claimed.len(), Some(claimed.end()));
+                Some(Revoked { octets, end })
             }
         }
     }
@@ -171,9 +154,15 @@ impl Sending {
     /// serial number 0, by which ION and HDTN report everything, also beyond the end of the red part (capture 16).
     fn answer_checkpoint(&mut self, serial: u64, cx: &mut Context<'_>) -> Option<Outstanding> {
         let place = self.place_of(serial)?;
-        let checkpoint = self.checkpoints.remove(place);
+        let mut checkpoint = self.checkpoints.remove(place);
         cx.stop_all(checkpoint.timers());
         checkpoint.learn_answer(cx);
+        if checkpoint.is_of_first_pass() {
+            // The report also tells about what left ahead of those before it.
+            let mut before = self.checkpoints.iter().take(place);
+            let first = before.find(|one| one.is_of_first_pass());
+            checkpoint.since = first.map_or(checkpoint.since, |first| first.since);
+        }
         Some(checkpoint)
     }
 

@@ -130,7 +130,7 @@ impl ImportSession {
             Stage::Receiving(reception) => {
                 let parts = reception.parts.as_ref();
                 let has_reported = parts.is_none_or(|parts| {
-                    parts.reports.first() != reception.serial || parts.green.is_some()
+                    parts.reports.first != reception.serial || parts.green.is_some()
                 });
                 has_reported || reception.is_delivered || reception.service != Service::Whole
             }
@@ -185,9 +185,7 @@ impl Reception {
             cx.stop(parts.guard);
             cx.stop(parts.reports.delay);
             parts.red.release(&mut cx.node.budget.pool);
-            if parts.is_queued {
-                cx.node.services.end_stream(self.client);
-            }
+            self.unqueue(cx);
             cx.node.services.recount(self.client, parts.untaken, 0);
         }
         cx.node.budget.charge(cx.peer, charge, 0);

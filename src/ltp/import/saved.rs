@@ -13,14 +13,14 @@ use crate::kit::RangeSet;
 use crate::ltp::api::Service;
 use crate::ltp::auth::KeyHash;
 use crate::ltp::buffer_pool::BufferPool;
-use crate::ltp::context::{Context, Core, Step};
+use crate::ltp::context::{Cancel, Context, Core, Step};
 use crate::ltp::end_cause::EndCause;
 use crate::ltp::fingerprint::Fingerprint;
 use crate::ltp::peer::Role;
 use crate::ltp::peers::Peers;
 use crate::ltp::reassembly::{Reassembly, Room};
 use crate::ltp::report::Reports;
-use crate::ltp::snapshot::{Age, Restored, SavedCancel, require};
+use crate::ltp::snapshot::{Age, Restored, require};
 use crate::ltp::wire::SessionId;
 
 /// A session in which a block is received.
@@ -40,7 +40,7 @@ pub(in crate::ltp) struct SavedImport {
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 enum SavedStage {
     Receiving(SavedReception),
-    Cancelling(SavedCancel),
+    Cancelling(Cancel),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,8 +114,8 @@ impl Reception {
             streamed: parts.streamed,
             serial: self.serial,
             checkpoints: parts.reports.answered(&self.pending),
-            primary: parts.reports.primary(),
-            problems: parts.reports.problems(),
+            primary: parts.reports.primary,
+            problems: parts.reports.problems,
         }
     }
 
@@ -165,7 +165,7 @@ impl Reception {
             green: saved.green,
             green_end: saved.green_end,
             streamed: saved.streamed,
-            ..Parts::new(None, reports)
+            ..Parts::new(service, None, reports)
         };
         Ok(Self {
             red: saved.red,
@@ -200,28 +200,16 @@ impl Reception {
                 limit,
                 red,
             };
-            let parts = self.parts();
-            let is_stored = if is_scattered {
-                let room = (free, parts.heard);
-                parts.red.scatter(&range, &piece.data, room).1
-            } else {
-                parts
-                    .red
-                    .store(&range, &piece.data, room, &mut pool)
-                    .is_some()
-            };
+            let (_, is_stored) = self.parts().red.store(&range, &piece.data, room, &mut pool);
             if !is_stored {
                 return false;
             }
         }
         // What was given to the application is not kept.
         for range in saved.held.within(0..u64::MAX) {
-            let parts = self.parts();
-            parts.hear(
-                1,
-                usize::try_from(range.end - range.start).unwrap_or(usize::MAX),
-            );
-            parts.red.held.insert(range);
+            let octets = usize::try_from(range.end - range.start);
+            self.parts().hear(1, octets.unwrap_or(usize::MAX));
+            self.parts().red.held.insert(range);
         }
         self.weight() <= free
     }
@@ -242,7 +230,7 @@ impl Reception {
             return Err(EndCause::StateLost);
         }
         self.guard(cx);
-        self.queue_item(cx);
+        self.queue_item(cx.session, &mut cx.node.services);
         if let Some(red) = self.complete_red().filter(|_| !self.is_delivered) {
             return self.deliver_red(red, false, cx);
         }
@@ -264,7 +252,7 @@ impl Imports {
             let import = self.table.get(&session)?;
             let stage = match &import.stage {
                 Stage::Receiving(reception) => SavedStage::Receiving(reception.save()),
-                Stage::Cancelling(cancel) => SavedStage::Cancelling(SavedCancel::of(cancel)),
+                Stage::Cancelling(cancel) => SavedStage::Cancelling(cancel.saved()),
             };
             Some(SavedImport {
                 session,
@@ -291,7 +279,7 @@ impl Imports {
         require(is_free, "imports.session", at)?;
         let slot = core.peers.restored_slot(saved.peer, "imports.peer", at)?;
         let (stage, client) = match &saved.stage {
-            SavedStage::Cancelling(cancel) => (Stage::Cancelling(cancel.restore()), 0),
+            SavedStage::Cancelling(cancel) => (Stage::Cancelling(cancel.clone()), 0),
             SavedStage::Receiving(reception) => {
                 let service = core.node.services.get(reception.client);
                 // A delivered session may be for a service that was closed.
@@ -311,14 +299,13 @@ impl Imports {
         };
         if let Some(place) = self.insert(session, import, core) {
             self.run(place, core, |import, cx| {
-                let resumed = match (&mut import.stage, &saved.stage) {
-                    (Stage::Receiving(reception), SavedStage::Receiving(saved)) => {
-                        reception.resume(saved, age, cx)
-                    }
-                    (Stage::Cancelling(cancel), _) => Ok(cancel.send(Role::Receiver, cx)),
-                    (Stage::Receiving(_), SavedStage::Cancelling(_)) => Ok(Step::Continues),
-                };
-                import.or_cancel(resumed, cx)
+                if let Stage::Cancelling(cancel) = &mut import.stage {
+                    return cancel.send(Role::Receiver, cx);
+                }
+                import.receive(cx, |reception, cx| match &saved.stage {
+                    SavedStage::Receiving(saved) => reception.resume(saved, age, cx),
+                    SavedStage::Cancelling(_) => Ok(Step::Continues),
+                })
             });
         }
         Ok(())

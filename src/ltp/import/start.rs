@@ -68,7 +68,7 @@ impl ImportSession {
         let serial = cx.first_serial();
         let reports = Reports::new(serial);
         let mut reception = Reception {
-            parts: Some(Box::new(Parts::new(green, reports))),
+            parts: Some(Box::new(Parts::new(service, green, reports))),
             ..Reception::new(data.client, service, serial, cx.node.now)
         };
         reception.recharge(cx);

@@ -244,15 +244,13 @@ impl Scene {
     }
 
     fn command(&self, command: Do) {
-        let done = self
-            .shared
-            .with(|core, now| core.machine().command(now, command));
+        let done = self.shared.with(|core| core.give(command));
         assert_eq!(done, Ok(Ok(())));
     }
 }
 
 /// Waits for the next number, as the first in line.
-fn next(core: &mut Core<Numbers>, _: Instant, place: WaitStatus) -> Poll<Option<u32>> {
+fn next(core: &mut Core<Numbers>, place: WaitStatus) -> Poll<Option<u32>> {
     match core.port.told.pop_front() {
         Some(number) if place.is_first => Poll::Ready(Some(number)),
         Some(number) => {
@@ -321,11 +319,11 @@ fn an_interrupt_reaches_all_that_wait_whatever_else_they_were_called_for() {
     let mut scene = Scene::new(false);
     let woken = wakers::<3>();
     let shared = Arc::clone(&scene.shared);
-    let look = |core: &mut Core<Numbers>, now: Instant, place: WaitStatus| {
+    let look = |core: &mut Core<Numbers>, place: WaitStatus| {
         if place.is_interrupted {
             return Poll::Ready(None);
         }
-        next(core, now, place)
+        next(core, place)
     };
     let mut waits: Vec<_> = woken.iter().map(|_| shared.until(0, look)).collect();
     for (wait, woken) in waits.iter_mut().zip(&woken) {
@@ -334,7 +332,7 @@ fn an_interrupt_reaches_all_that_wait_whatever_else_they_were_called_for() {
     scene.give(Output::Event(1));
     assert!(scene.drive().is_pending());
 
-    shared.with(|core, _| core.wakes.interrupt(0)).unwrap();
+    shared.with(|core| core.wakes.interrupt(0)).unwrap();
 
     for (wait, woken) in waits.iter_mut().zip(&woken) {
         assert!(woken.take() > 0);
@@ -357,7 +355,7 @@ fn a_panic_under_the_lock_ends_that_connection_alone() {
     assert!(panicked.is_err());
     assert_eq!(woken.take(), 1);
     assert_eq!(poll(&mut wait, &woken), Poll::Ready(Err(Closed)));
-    assert_eq!(shared.with(|_, _| ()), Err(Closed));
+    assert_eq!(shared.with(|_| ()), Err(Closed));
     assert_eq!(scene.driver_woken.take(), 1);
     assert!(scene.drive().is_ready());
     let carrier = Arc::downgrade(&scene.counts);
@@ -365,7 +363,7 @@ fn a_panic_under_the_lock_ends_that_connection_alone() {
     assert!(carrier.upgrade().is_none(), "the carrier is closed");
     other.give(Output::Event(1));
     assert!(other.drive().is_pending());
-    assert_eq!(other.shared.with(|core, _| core.port.told.len()), Ok(1));
+    assert_eq!(other.shared.with(|core| core.port.told.len()), Ok(1));
 }
 
 #[test]
@@ -392,7 +390,7 @@ fn wakers_are_called_and_dropped_outside_the_lock() {
 
     impl Drop for Enters {
         fn drop(&mut self) {
-            self.0.with(|_, _| ()).unwrap();
+            self.0.with(|_| ()).unwrap();
         }
     }
 
@@ -406,7 +404,7 @@ fn wakers_are_called_and_dropped_outside_the_lock() {
         let polled = Pin::new(&mut wait).poll(&mut Context::from_waker(&waker));
         assert!(polled.is_pending());
     }
-    shared.with(|core, _| core.wakes.all(0)).unwrap();
+    shared.with(|core| core.wakes.all(0)).unwrap();
     let waker = enters();
     assert!(
         Pin::new(&mut wait)
@@ -471,7 +469,7 @@ fn a_caller_that_got_what_it_wanted_from_a_busy_turn_wakes_the_driver_too() {
     scene.counts.busy.store(10, Ordering::Relaxed);
     scene
         .shared
-        .with(|core, _| {
+        .with(|core| {
             core.machine().outputs.push_back(Output::Event(1));
             // Nobody knows of it.
             core.is_dirty = false;
@@ -540,7 +538,7 @@ fn a_machine_that_yields_lets_the_inputs_be_looked_at_once() {
     assert!(scene.drive().is_pending());
 
     assert_eq!(scene.counts.looks.load(Ordering::Relaxed), 3);
-    assert_eq!(scene.shared.with(|core, _| core.port.told.len()), Ok(1));
+    assert_eq!(scene.shared.with(|core| core.port.told.len()), Ok(1));
 }
 
 #[test]
@@ -578,7 +576,7 @@ fn many_waiters_are_all_called_at_once() {
         assert!(poll(wait, woken).is_pending());
     }
 
-    scene.shared.with(|core, _| core.wakes.all(5)).unwrap();
+    scene.shared.with(|core| core.wakes.all(5)).unwrap();
 
     let calls: Vec<_> = woken.iter().map(|woken| woken.take()).collect();
     assert_eq!(calls, vec![1; 20]);

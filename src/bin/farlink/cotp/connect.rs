@@ -203,22 +203,12 @@ pub(crate) async fn compare(
 ) -> Result<(), Error> {
     let mut at = 0;
     while at < data.len() {
+        let came_back = || format!("{at} of {} octets came back", data.len());
         let waiting = tokio::time::timeout(timeout, receiver.receive());
-        let message = match waiting.await {
-            Ok(message) => message?,
-            Err(_) => {
-                return Err(broken(format!(
-                    "no echo for {timeout:?}, {at} of {} octets came back",
-                    data.len()
-                )));
-            }
-        };
-        let Some(message) = message else {
-            return Err(broken(format!(
-                "closed by the peer, {at} of {} octets came back",
-                data.len()
-            )));
-        };
+        let message = waiting
+            .await
+            .map_err(|_| broken(format!("no echo for {timeout:?}, {}", came_back())))??
+            .ok_or_else(|| broken(format!("closed by the peer, {}", came_back())))?;
         counters.count(&message);
         super::received(format, NUMBER, &message);
         let end = at + message.len();

@@ -74,8 +74,8 @@ impl FlowReport {
     }
 
     /// Returns the flow in force.
-    pub(super) fn level(&self, node: &Node) -> String {
-        level(&estimate(node, self.peer))
+    pub(super) fn last(&self, node: &Node) -> FlowEstimate {
+        estimate(node, self.peer)
     }
 }
 
@@ -88,7 +88,8 @@ fn share(parts: u32) -> f64 {
     f64::from(parts) / 1e6
 }
 
-fn level(flow: &FlowEstimate) -> String {
+/// Returns rate and window.
+pub(super) fn level(flow: &FlowEstimate) -> String {
     match (flow.octets_per_second, flow.window) {
         (Some(rate), None) => bits(rate),
         (None, Some(window)) => format!("window {}", BinaryBytes(window.get())),

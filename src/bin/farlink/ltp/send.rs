@@ -15,7 +15,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::ending::{Cancelled, PLAN_OVER, SHUTDOWN};
-use super::flow_report::FlowReport;
+use super::flow_report::{FlowReport, level};
 use super::interrupt::Interrupt;
 use super::source::Source;
 use super::target::{Target, is_port_closed};
@@ -302,10 +302,10 @@ impl Sender<'_> {
         self.end.close_timeout = CLOSE_TIMEOUT;
         self.check();
         let resent = self.transfer.resent(&self.node.stats());
-        let flow = self.flow.as_ref().map(|flow| flow.level(self.node));
-        let level = flow
-            .as_ref()
-            .map_or(String::new(), |level| format!(", at the end with {level}"));
+        let flow = self.flow.as_ref().map(|flow| flow.last(self.node));
+        let last = flow.as_ref().map_or(String::new(), |flow| {
+            format!(", at the end with {}", level(flow))
+        });
         // More than a bad line loses by itself: a queue or a buffer on the way overflowed.
         let advice = if flow.is_some() && resent > len / 3 {
             "; --rate with the rate of the line would avoid most of them"
@@ -313,7 +313,7 @@ impl Sender<'_> {
             ""
         };
         self.format.report(
-            || format!("block {session} of {len} octets is complete after {seconds:.2} s, {resent} octets were sent again{level}{advice}"),
+            || format!("block {session} of {len} octets is complete after {seconds:.2} s, {resent} octets were sent again{last}{advice}"),
             || {
                 json!({
                     "event": "complete",
@@ -321,6 +321,8 @@ impl Sender<'_> {
                     "octets": len,
                     "seconds": seconds,
                     "resent": resent,
+                    "rate": flow.and_then(|flow| flow.octets_per_second),
+                    "window": flow.and_then(|flow| flow.window),
                     "file": name,
                 })
             },

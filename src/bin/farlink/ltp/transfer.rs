@@ -73,13 +73,6 @@ pub(super) struct Transfer {
     resent: u64,
 }
 
-const NOTHING: Progress = Progress {
-    sent: 0,
-    claimed: 0,
-    red: 0,
-    len: 0,
-};
-
 impl Transfer {
     pub(super) fn new(format: OutputFormat, target: &Target, connected: &Connected) -> Self {
         let (now, light) = (Instant::now(), connected.light);
@@ -90,7 +83,7 @@ impl Transfer {
             address: connected.address,
             light,
             blocks: Vec::new(),
-            last: NOTHING,
+            last: Progress::default(),
             begun: None,
             sent_at: now,
             silence: Silence::new(light),
@@ -105,7 +98,7 @@ impl Transfer {
         let progress = Progress {
             red,
             len,
-            ..NOTHING
+            ..Progress::default()
         };
         let block = Arc::new(BlockProgress(Mutex::new((progress, false))));
         self.blocks.push(Arc::clone(&block));
@@ -168,7 +161,7 @@ impl Transfer {
 
     fn total(&self) -> Progress {
         let states = self.blocks.iter().map(|block| block.get());
-        states.fold(NOTHING, |sum, (progress, _)| Progress {
+        states.fold(Progress::default(), |sum, (progress, _)| Progress {
             sent: sum.sent + progress.sent,
             claimed: sum.claimed + progress.claimed,
             red: sum.red + progress.red,

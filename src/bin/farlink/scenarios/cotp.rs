@@ -320,31 +320,24 @@ fn received(world: &World, host: Peer) -> impl Iterator<Item = &Bytes> {
 }
 
 fn closed_end(world: &World, host: Peer) -> Result<ConnectionEnd, String> {
-    last_end(world, host, |event| match event {
-        Event::Closed(end) => Some(end),
-        _ => None,
-    })
+    match last(world, host) {
+        Some(Event::Closed(end)) => Ok((**end).clone()),
+        _ => Err(ended_otherwise(world, host)),
+    }
 }
 
 fn failed_end(world: &World, host: Peer) -> Result<ConnectionEnd, String> {
-    last_end(world, host, |event| match event {
-        Event::Failed(end) => Some(end),
-        _ => None,
-    })
+    match last(world, host) {
+        Some(Event::Failed(end)) => Ok((**end).clone()),
+        _ => Err(ended_otherwise(world, host)),
+    }
 }
 
-fn last_end(
-    world: &World,
-    host: Peer,
-    which: impl Fn(&Event) -> Option<&ConnectionEnd>,
-) -> Result<ConnectionEnd, String> {
-    let last = world.events(host).last();
-    let end = last.and_then(|(_, event)| which(event));
-    end.cloned().ok_or_else(|| {
-        let name = world.trace().name(host);
-        format!(
-            "{name} ended otherwise: {:?}",
-            last.map(|(_, event)| event_label(event))
-        )
-    })
+fn last(world: &World, host: Peer) -> Option<&Event> {
+    world.events(host).last().map(|(_, event)| event)
+}
+
+fn ended_otherwise(world: &World, host: Peer) -> String {
+    let (name, last) = (world.trace().name(host), last(world, host));
+    format!("{name} ended otherwise: {:?}", last.map(event_label))
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use farlink::Instant;
 use farlink::ltp::{Command, Event, Peer, Red, event_label};
-use farlink::sim::{Contacts, Line, VariableDelay, World};
+use farlink::sim::{Contacts, Line, Queue, VariableDelay, World};
 use serde_json::json;
 
 use super::TraceFiles;
@@ -34,6 +34,9 @@ pub(crate) struct Arguments {
     /// The rate of the link and of the sender, in bits per second
     #[arg(long, value_name = "BPS", value_parser = clap::value_parser!(u64).range(8..))]
     rate: Option<u64>,
+    /// The octets that wait for the link; more are lost. The engines are not told the rate, and find out
+    #[arg(long, value_name = "N", requires = "rate")]
+    queue: Option<usize>,
     /// Octets of the block
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 30), default_value_t = 1_000_000)]
     size: u32,
@@ -138,6 +141,7 @@ impl Link<'_> {
         let line = Line {
             loss,
             rate,
+            queue: self.arguments.queue.map_or(Queue::Unlimited, Queue::Drop),
             ..Line::delayed(owlt)
         };
         let Some(plan) = self.plan.clone() else {
@@ -168,7 +172,8 @@ impl Link<'_> {
         let state = self.plan.as_ref().map(|plan| plan.state_at(own, id, time));
         let state = state.unwrap_or_default();
         let size = usize::try_from(arguments.size).unwrap_or(usize::MAX);
-        let rate = state.transmits.map(|(rate, _)| rate).or(self.rate());
+        let told = self.rate().filter(|_| arguments.queue.is_none());
+        let rate = state.transmits.map(|(rate, _)| rate).or(told);
         let mut peer = at_rate(retries_of(Peer::at(id), arguments.retries), rate);
         peer.segment = arguments.segment;
         peer.checkpoint_every = arguments.checkpoint;

@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 /// Items that wait to be taken, and the back-pressure that they make: as much as the limit must not wait before
 /// half of it is taken.
 #[derive(Debug)]
-pub(crate) struct Inbox<T> {
+pub(crate) struct ReceiveQueue<T> {
     /// Each with what it counts; none once nobody takes them any more.
     items: Option<VecDeque<(T, usize)>>,
     waiting: usize,
@@ -13,7 +13,7 @@ pub(crate) struct Inbox<T> {
     is_full: bool,
 }
 
-impl<T> Inbox<T> {
+impl<T> ReceiveQueue<T> {
     /// Returns an empty one that is full from `limit` on.
     pub(crate) const fn new(limit: usize) -> Self {
         Self {
