@@ -84,7 +84,7 @@ impl<A: Addr> Engine<A> {
                 && client.is_some_and(|client| self.core.node.services.get(client).is_some())
                 && policy.limit > 0;
             if !can_start || !self.make_way(Newcomer::Unnamed, None) {
-                self.refuse_unknown(id);
+                self.addresses.refuse(id, &mut self.core);
                 return None;
             }
         } else {
@@ -96,11 +96,13 @@ impl<A: Addr> Engine<A> {
         core.node.push_event(Event::UnknownPeer { peer: id }, 0);
         Some(slot)
     }
+}
 
+impl<A: Addr> Addresses<A> {
     /// Reports that there is no room for a peer, once until there was room.
-    fn refuse_unknown(&mut self, peer: u64) {
-        let Core { node, peers } = &mut self.core;
-        let Some(policy) = &mut self.addresses.policy else {
+    fn refuse(&mut self, peer: u64, core: &mut Core) {
+        let Core { node, peers } = core;
+        let Some(policy) = &mut self.policy else {
             return;
         };
         if !core::mem::replace(&mut policy.has_told_full, true) {
@@ -113,9 +115,7 @@ impl<A: Addr> Engine<A> {
             node.push_event(Event::UnknownPeerRefused { peer, limit }, 0);
         }
     }
-}
 
-impl<A: Addr> Addresses<A> {
     /// Returns the keys that must verify the segment of an unknown peer; `None` if it cannot add a peer.
     pub(in crate::ltp) fn keys_of_unknown(
         &self,
