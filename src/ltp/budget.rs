@@ -4,7 +4,7 @@ use super::buffer_pool::BufferPool;
 use super::peer::{Origin, PeerState};
 
 /// The octets held, by what they are held for, and the limit of those that are received.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Budget {
     /// Octets of blocks being sent, and of failed ones that wait in events.
     pub(super) exports: usize,
@@ -25,14 +25,9 @@ pub(super) struct Budget {
 impl Budget {
     pub(super) fn new(limit: usize, strangers_limit: usize) -> Self {
         Self {
-            exports: 0,
-            imports: 0,
-            events: 0,
-            waiting: 0,
             limit,
-            strangers: 0,
             strangers_limit,
-            pool: BufferPool::default(),
+            ..Self::default()
         }
     }
 

@@ -1,6 +1,6 @@
 //! The memory of closed sessions, against late duplicates (RFC 5326 section 9.2).
 
-use alloc::vec::Vec;
+use alloc::collections::BTreeMap;
 
 use super::auth::KeyHash;
 use super::fingerprint::{Fingerprint, Judgment};
@@ -24,7 +24,7 @@ pub(super) struct Closed {
     /// A bit for each list that may not be empty.
     used: u64,
     /// How often the peer of each slot was removed. What was sent to one before is forgotten.
-    removals: Vec<u32>,
+    removals: BTreeMap<u32, u32>,
     max: usize,
 }
 
@@ -87,7 +87,7 @@ impl Closed {
         Self {
             table: Sessions::new(hasher),
             used: 0,
-            removals: Vec::new(),
+            removals: BTreeMap::new(),
             max: usize::try_from(max).unwrap_or(usize::MAX),
         }
     }
@@ -103,8 +103,8 @@ impl Closed {
             return;
         }
         let removals = self.removals_of(record.slot);
-        // Below 64, as a duration is below 2^64 ns and not 0.
-        let list = (record.until - now).as_nanos().ilog2().min(63);
+        // Below 64, as the time is not 0.
+        let list = (record.until.as_nanos() - now.as_nanos()).ilog2();
         self.used |= 1 << list;
         self.table.insert(key, Kept { record, removals }, list);
     }
@@ -195,24 +195,16 @@ impl Closed {
     /// Received ones stay. If the peer is added again, its late segments must not start them anew, or a block would be
     /// delivered twice, and a block of which half was claimed never.
     pub(super) fn forget_peer(&mut self, slot: u32) {
-        let Ok(slot) = usize::try_from(slot) else {
-            return;
-        };
-        if self.removals.len() <= slot {
-            self.removals.resize(slot + 1, 0);
-        }
-        if let Some(removals) = self.removals.get_mut(slot) {
-            *removals = removals.wrapping_add(1);
-        }
+        let removals = self.removals.entry(slot).or_default();
+        *removals = removals.wrapping_add(1);
     }
 
     fn removals_of(&self, slot: u32) -> u32 {
-        let slot = usize::try_from(slot).unwrap_or(usize::MAX);
-        self.removals.get(slot).copied().unwrap_or(0)
+        self.removals.get(&slot).copied().unwrap_or(0)
     }
 
     pub(super) fn memory_used(&self) -> usize {
-        self.table.memory_used() + self.removals.capacity() * size_of::<u32>()
+        self.table.memory_used() + self.removals.len() * 4 * size_of::<(u32, u32)>()
     }
 
     /// Returns the bytes that one record takes at most, with the spare capacity of tables that have grown.
@@ -223,6 +215,8 @@ impl Closed {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
     fn key(number: u64) -> SessionKey {

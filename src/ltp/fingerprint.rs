@@ -18,7 +18,7 @@ const RESUMED: u32 = 1 << 16;
 ///
 /// Numbers are kept by their low 32 bits. Those that differ there differ, and those that agree there by chance are as
 /// rare as digests that do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Fingerprint {
     client: u32,
@@ -47,15 +47,10 @@ pub(super) enum Judgment {
 
 impl Fingerprint {
     /// Returns the fingerprint of a session that starts with a segment for `client`.
-    pub(super) const fn new(client: u64) -> Self {
+    pub(super) fn new(client: u64) -> Self {
         Self {
             client: low(client),
-            head: 0,
-            head_len: 0,
-            has_checkpoint: false,
-            span: 0,
-            first: 0,
-            last: 0,
+            ..Self::default()
         }
     }
 

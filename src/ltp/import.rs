@@ -53,7 +53,7 @@ pub(super) enum Stage {
 }
 
 /// A block that is being received, or whose reports await their acknowledgments.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Reception {
     pub(super) client: u64,
     pub(super) service: Service,
@@ -93,7 +93,7 @@ const FIRST_SEGMENT: usize = 1280;
 const MORE_SEGMENTS: usize = 64 << 10;
 
 /// What is kept of a block that comes in several segments.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Parts {
     pub(super) red: Reassembly,
     /// The offset of the first green octet seen.
@@ -116,16 +116,6 @@ pub(super) struct Parts {
     charge: usize,
 }
 
-impl Awaited {
-    /// What the red part of a block for a service waits for that is about to be delivered.
-    fn taking(client: u64, cx: &Context<'_>) -> Option<Self> {
-        cx.node
-            .services
-            .is_on_demand(client)
-            .then_some(Self::Delivery)
-    }
-}
-
 impl Parts {
     /// `green` are the first green octet and the end of the block, where its end overtook the red part.
     fn new(service: Service, green: Option<(u64, u64)>, reports: Reports) -> Self {
@@ -134,14 +124,8 @@ impl Parts {
             green: green.map(|(low, _)| low),
             green_reached: green.map_or(0, |(_, end)| end),
             green_end: green.map(|(_, end)| end),
-            streamed: 0,
-            ticket: None,
-            untaken: 0,
             reports,
-            guard: None,
-            heard: 0,
-            is_continued: false,
-            charge: 0,
+            ..Self::default()
         }
     }
 
@@ -287,14 +271,9 @@ impl Reception {
         Self {
             client,
             service,
-            ends_block: false,
-            is_delivered: false,
-            awaits: None,
-            red: None,
             active: now,
             serial,
-            pending: SmallVec::new(),
-            parts: None,
+            ..Self::default()
         }
     }
 
@@ -332,17 +311,14 @@ impl Reception {
         }
         let serial = cx.first_serial();
         let report = Issued::on_all(serial, checkpoint, red);
+        let is_taken = cx.node.services.is_on_demand(data.client);
         let mut whole = Self {
-            client: data.client,
-            service,
             ends_block: true,
             is_delivered: true,
-            awaits: Awaited::taking(data.client, cx),
+            awaits: is_taken.then_some(Awaited::Delivery),
             red: Some(red),
-            active: cx.node.now,
-            serial: serial.saturating_add(1),
             pending: SmallVec::from_buf([report]),
-            parts: None,
+            ..Self::new(data.client, service, serial.saturating_add(1), cx.node.now)
         };
         cx.node.budget.charge(cx.peer, 0, SESSION);
         cx.node.stats.red_octets += red;
@@ -422,11 +398,6 @@ impl Reception {
         self.parts.as_ref().is_some_and(|parts| parts.is_continued)
     }
 
-    /// Whether no red octet was received.
-    fn has_nothing(&mut self) -> bool {
-        self.parts().red.held.is_empty()
-    }
-
     fn on_data(&mut self, data: &Data<'_>, cx: &mut Context<'_>) -> Result<Step, EndCause> {
         self.active = cx.node.now;
         self.parts().hear(1, data.octets.len());
@@ -477,7 +448,8 @@ impl Reception {
         let limit = cx.peer.config.limits.session_octets;
         let range = data.range();
         let ends_red = checkpoint.is_some_and(|checkpoint| checkpoint.mark != Mark::None);
-        if range.end == 0 && (ends_red || checkpoint.is_some() && self.has_nothing()) {
+        if range.end == 0 && (ends_red || checkpoint.is_some() && self.parts().red.held.is_empty())
+        {
             // Nothing can be claimed of it, so no report could answer the checkpoint (RFC 5326 section 3.2.2).
             return Err(EndCause::EmptyRedPart);
         }

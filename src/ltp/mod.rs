@@ -23,7 +23,9 @@
 //! delays and limits. The application sends a [`Block`] under a tag of its own, and gets exactly one
 //! [`Event::Complete`] or [`Event::Failed`] for it. It opens client services, and gets [`Event::Received`] for
 //! each red part, at most once however often its segments arrive. A service delivers unasked
-//! ([`Engine::open`]), or one item for each take ([`Engine::open_on_demand`], [`Engine::take`]).
+//! ([`Engine::open`]), or one item for each take ([`Engine::open_on_demand`], [`Engine::take`]). A
+//! [scattered](Service::Scattered) one gives octets as they come, for files that are longer than memory, and is
+//! acknowledged when the application has stored them ([`Engine::stored`]).
 //!
 //! ```
 //! use farlink::ltp::{Block, Config, Engine, Event, Peer, Service};

@@ -63,7 +63,7 @@ pub(super) struct Reports {
 }
 
 /// A report that awaits its acknowledgment. A repetition has the same claims (RFC 5326 section 6.8).
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Issued {
     serial: u64,
     checkpoint: u64,
@@ -90,15 +90,8 @@ impl Issued {
             serial,
             checkpoint,
             scope,
-            body: Octets::new(),
-            tries: 0,
-            timer: None,
-            is_queued: false,
-            first: Instant::ZERO,
-            left: Instant::ZERO,
-            latest: Instant::ZERO,
-            copy: None,
             tells_all,
+            ..Self::default()
         }
     }
 
@@ -651,10 +644,12 @@ impl Reception {
             let is_too_long = issued.body.len() > cx.segment_room(None);
             cx.peer.line.exchanged(false);
             cx.peer.back_off(cx.node.now);
-            if is_too_long {
-                self.report_anew(serial, cx)?;
-            } else {
+            if !is_too_long {
                 self.queue_report(serial, cx);
+            } else if let Some(issued) = self.acknowledge(serial, cx) {
+                // Shorter ones report on its scope, under other serial numbers.
+                self.report(issued.checkpoint, issued.scope, cx)?;
+                self.recharge(cx);
             }
             return Ok(Step::Continues);
         }
@@ -666,16 +661,6 @@ impl Reception {
         self.acknowledge(serial, cx);
         self.recharge(cx);
         Ok(self.close_if_over())
-    }
-
-    /// Reports on the scope of a report that is too long for a segment of today, under other serial numbers.
-    fn report_anew(&mut self, serial: u64, cx: &mut Context<'_>) -> Result<(), EndCause> {
-        let Some(issued) = self.acknowledge(serial, cx) else {
-            return Ok(());
-        };
-        self.report(issued.checkpoint, issued.scope, cx)?;
-        self.recharge(cx);
-        Ok(())
     }
 
     /// Repeats the reports on a repeated checkpoint that were not acknowledged, unless they are in flight (RFC 5326

@@ -17,11 +17,12 @@ pub(super) const KEPT_ENTRIES: usize = 64;
 const QUEUED: usize = 2 * size_of::<(u64, SessionId)>();
 
 /// How the items of a client service reach the application.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub(super) enum Delivery {
     /// Unasked, at the next poll.
+    #[default]
     Push,
     /// One for each [`Command::Take`](super::Command::Take).
     OnDemand,
@@ -43,7 +44,7 @@ pub(super) struct Services {
 type Queue = BTreeMap<u64, SessionId>;
 
 /// A client service that is open.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct ClientService {
     pub(super) service: Service,
     pub(super) delivery: Delivery,
@@ -62,19 +63,6 @@ pub(super) struct ClientService {
 }
 
 impl ClientService {
-    const fn new(service: Service, delivery: Delivery) -> Self {
-        Self {
-            service,
-            delivery,
-            queue: VecDeque::new(),
-            octets: 0,
-            untaken: 0,
-            queued: Queue::new(),
-            takes: 0,
-            is_answerable: false,
-        }
-    }
-
     /// Returns the items that wait to be taken, in order.
     pub(super) fn waiting(&self) -> impl Iterator<Item = &Event> {
         self.queue.iter().map(|(event, _)| event)
@@ -319,7 +307,12 @@ impl Node {
         if u32::try_from(open.len()).is_ok_and(|count| count >= limit) {
             return Err(Error::TooManyServices { limit });
         }
-        open.insert(client, ClientService::new(service, delivery));
+        let opened = ClientService {
+            service,
+            delivery,
+            ..ClientService::default()
+        };
+        open.insert(client, opened);
         Ok(())
     }
 

@@ -27,9 +27,7 @@ impl<A: Addr> Engine<A> {
         });
         is_known.then_some(()).ok_or(Error::UnknownSession(session))
     }
-}
 
-impl<A: Addr> Engine<A> {
     /// Acknowledges a red part that [`Event::RedPart`] told of, for a [scattered](Service::Scattered) service: the
     /// application says that it has stored what it was given, and the report that claims all of it is sent.
     ///

@@ -39,7 +39,7 @@ pub(in crate::ltp) struct SavedImport {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 enum SavedStage {
-    Receiving(SavedReception),
+    Receiving(Box<SavedReception>),
     Cancelling(Cancel),
 }
 
@@ -96,15 +96,16 @@ impl Reception {
             offset,
             data: Bytes::copy_from_slice(octets),
         };
-        let is_scattered = self.service == Service::Scattered;
+        let held = match self.service {
+            Service::Scattered => parts.red.held.clone(),
+            Service::Whole | Service::Streaming => RangeSet::new(),
+        };
         let mut pieces: Vec<SavedPiece> = parts.red.runs().map(piece).collect();
         pieces.sort_unstable_by_key(|piece| piece.offset);
         SavedReception {
             client: self.client,
             pieces,
-            held: is_scattered
-                .then(|| parts.red.held.clone())
-                .unwrap_or_default(),
+            held,
             is_to_be_stored: self.is_to_be_stored(),
             red: self.red,
             ends_block: self.ends_block,
@@ -251,7 +252,7 @@ impl Imports {
         let save = |session: SessionId| {
             let import = self.table.get(&session)?;
             let stage = match &import.stage {
-                Stage::Receiving(reception) => SavedStage::Receiving(reception.save()),
+                Stage::Receiving(reception) => SavedStage::Receiving(Box::new(reception.save())),
                 Stage::Cancelling(cancel) => SavedStage::Cancelling(cancel.saved()),
             };
             Some(SavedImport {
