@@ -28,11 +28,12 @@ impl<A: Addr> Engine<A> {
     /// Accepts segments from up to `limit` unknown peers, configured from the template. `None` rejects them;
     /// peers accepted before stay.
     ///
-    /// Data of a session of an unknown engine, and a CS, which may be a ping, add a peer with the address that they come
-    /// from, under the engine ID in the session. Anybody can claim an ID, so the template should require authentication where the network
-    /// is open. At the limit, an accepted peer gives way: first those that have proved nothing, longest idle first, then
-    /// others without a session. Where none does, the newcomer is refused ([`Event::UnknownPeerRefused`]). A peer has proved that it hears once it acknowledged a report, or was authenticated, or
-    /// a block or a ping was sent to it.
+    /// Data of a session of an unknown engine, and a CS, which may be a ping, add a peer with the address that they
+    /// come from, under the engine ID in the session. Anybody can claim an ID, so the template should require
+    /// authentication where the network is open. At the limit, an accepted peer gives way: first those that have proved
+    /// nothing, longest idle first, then others without a session. Where none does, the newcomer is refused
+    /// ([`Event::UnknownPeerRefused`]). A peer has proved that it hears once it acknowledged a report, or was
+    /// authenticated, or a block or a ping was sent to it.
     ///
     /// Until then it is a stranger. Its host is sent at most three times the octets that came from it, and 1 KiB; what
     /// exceeds that waits. A session of it lives for 30 s at most. All accepted peers together have
