@@ -103,8 +103,8 @@ impl Closed {
             return;
         }
         let removals = self.removals_of(record.slot);
-        // Below 64, as a duration is below 2^64 ns and not 0.
-        let list = (record.until - now).as_nanos().ilog2().min(63);
+        // Below 64, as the time is not 0.
+        let list = (record.until.as_nanos() - now.as_nanos()).ilog2();
         self.used |= 1 << list;
         self.table.insert(key, Kept { record, removals }, list);
     }

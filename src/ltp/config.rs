@@ -40,7 +40,7 @@ pub struct Config {
 pub struct EngineLimits {
     /// The maximum number of peers. Default 16,384, which take 26 MB while they are idle.
     pub peers: u32,
-    /// The maximum number of open client services. Default 256: RFC 7116 has assigned six IDs.
+    /// The maximum number of open client services. Default 256, far more than IDs are assigned (RFC 7116).
     pub services: u32,
     /// The maximum number of blocks being sent. Default 131,072: so many blocks of 8 KiB are the default of
     /// `export_octets`.

@@ -96,6 +96,10 @@ pub(super) enum Lateness {
 }
 
 impl Lateness {
+    pub(super) const fn of_probe(counts: bool) -> Self {
+        if counts { Self::Counts } else { Self::Probes }
+    }
+
     /// Returns the tries used up, of which the last may not count.
     pub(super) const fn tries(self, tries: u8) -> u8 {
         match self {
@@ -151,7 +155,7 @@ impl TimerKind {
 }
 
 /// A timer of a session, by the role of this engine in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, derive_more::From)]
 pub(super) enum SessionTimer {
     Export(ExportTimer),
     Import(ImportTimer),
@@ -180,18 +184,6 @@ pub(super) enum ImportTimer {
     Cancel,
     /// The end of a session of a host that has proved nothing.
     Lifetime,
-}
-
-impl From<ExportTimer> for SessionTimer {
-    fn from(timer: ExportTimer) -> Self {
-        Self::Export(timer)
-    }
-}
-
-impl From<ImportTimer> for SessionTimer {
-    fn from(timer: ImportTimer) -> Self {
-        Self::Import(timer)
-    }
 }
 
 /// A cancellation that awaits its acknowledgment, in either role. Snapshots have it without its timer.
@@ -391,26 +383,18 @@ impl Core {
         }
     }
 
-    pub(super) fn silence_due(&mut self, slot: u32) -> Option<(TimerKind, Lateness)> {
-        let peer = self.peers.get_mut(slot)?;
-        let what = peer.silence_due(&mut self.node)?;
-        let counts = peer.silence.was_given_up();
-        let late = if counts {
-            Lateness::Counts
-        } else {
-            Lateness::Probes
-        };
-        Some((what, late))
-    }
-
-    pub(super) fn next_waiting(&mut self, slot: u32) -> Option<(TimerKind, Lateness)> {
-        let peer = self.peers.get_mut(slot)?;
-        peer.next_waiting(&mut self.node)
-    }
-
-    pub(super) fn on_late(&mut self, slot: u32, what: TimerKind) -> Option<(TimerKind, Lateness)> {
-        let late = self.peers.get_mut(slot)?.on_late(&mut self.node, what)?;
-        Some((what, late))
+    /// Returns what a timer that is due lets happen, and whether it counts. `None` if that waits.
+    pub(super) fn due(&mut self, Key { slot, what }: Key) -> Option<(TimerKind, Lateness)> {
+        let Self { node, peers } = self;
+        match what {
+            TimerKind::Silence => peers.get_mut(slot)?.silence_due(node),
+            TimerKind::Resume => peers.get_mut(slot)?.next_waiting(node),
+            what if what.awaits_answer() => {
+                let late = peers.get_mut(slot)?.on_late(node, what);
+                late.map(|late| (what, late))
+            }
+            what => Some((what, Lateness::Counts)),
+        }
     }
 
     /// Queues a control segment for the peer in a slot.

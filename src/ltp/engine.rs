@@ -10,7 +10,7 @@ use super::auth::{self, Verification};
 use super::beyond::Hello;
 use super::closed::End;
 use super::config::{Config, ConfigError};
-use super::context::{Core, Lateness, Node, SessionTimer, Step, TimerKind};
+use super::context::{Core, Node, SessionTimer, Step, TimerKind};
 use super::export::Exports;
 use super::import::Imports;
 use super::import::SESSION;
@@ -324,13 +324,7 @@ impl<A: Addr> Engine<A> {
             let Some(key) = core.node.timers.pop(core.node.now) else {
                 return true;
             };
-            let due = match key.what {
-                TimerKind::Silence => core.silence_due(key.slot),
-                TimerKind::Resume => core.next_waiting(key.slot),
-                what if what.awaits_answer() => core.on_late(key.slot, what),
-                what => Some((what, Lateness::Counts)),
-            };
-            let Some((what, late)) = due else {
+            let Some((what, late)) = core.due(key) else {
                 continue;
             };
             match what {

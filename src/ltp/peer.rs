@@ -468,11 +468,7 @@ impl PeerState {
             Late::Repeat => Some(Lateness::Counts),
             Late::Probe { counts } => {
                 self.set_silence_timer(node);
-                Some(if counts {
-                    Lateness::Counts
-                } else {
-                    Lateness::Probes
-                })
+                Some(Lateness::of_probe(counts))
             }
             Late::Wait => {
                 self.waiting.push_back(what);
@@ -489,13 +485,16 @@ impl PeerState {
     }
 
     /// Takes the step that is due in a silence, and returns the signal that is sent as a probe.
-    pub(super) fn silence_due(&mut self, node: &mut Node) -> Option<TimerKind> {
+    pub(super) fn silence_due(&mut self, node: &mut Node) -> Option<(TimerKind, Lateness)> {
         self.silence_timer = None;
         let lasts = self.silence.lasts(node.now);
         let step = self.silence.step(node.now, &self.patience());
         self.set_silence_timer(node);
         match step? {
-            Step::Probe => self.waiting.pop_front(),
+            Step::Probe => {
+                let late = Lateness::of_probe(self.silence.was_given_up());
+                self.waiting.pop_front().map(|what| (what, late))
+            }
             Step::GiveUp => {
                 self.given_up = self.waiting.len();
                 self.given_up_after = lasts.unwrap_or_default();

@@ -471,16 +471,18 @@ impl<A: Addr> Engine<A> {
     /// peer has sessions.
     pub fn change_peer(&mut self, now: Instant, id: u64, peer: Peer<A>) -> Result<(), Error> {
         self.advance(now);
-        let Self {
-            core, addresses, ..
-        } = self;
-        let Core { node, peers } = core;
-        let slot = peers.slot(id)?;
+        let (core, addresses) = (&mut self.core, &mut self.addresses);
+        let slot = core.peers.slot(id)?;
         let keys = peer.check().map_err(Error::InvalidPeer)?;
-        let state = peers.get_mut(slot).ok_or(Error::UnknownPeer(id))?;
+        let state = core.peers.get(slot).ok_or(Error::UnknownPeer(id))?;
         if state.config.direction != peer.direction && state.exports + state.imports > 0 {
             return Err(Error::Direction(id));
         }
+        if peer.direction != Direction::Both {
+            core.end_ping(slot);
+        }
+        let Core { node, peers } = core;
+        let state = peers.get_mut(slot).ok_or(Error::UnknownPeer(id))?;
         let carrier = addresses.link_state(peer.address);
         let old = addresses.of(slot).unwrap_or(peer.address);
         let has_moved = !old.same_host(peer.address);
@@ -505,19 +507,12 @@ impl<A: Addr> Engine<A> {
         if !state.can_send() {
             state.control.clear();
         }
-        let may_ping = state.config.direction == Direction::Both;
+        state.keep_alive(node);
+        state.release_pacing(node);
+        state.release_first_passes(node);
         if was_unknown {
             peers.accepted -= 1;
             peers.order.remove(&entry);
-        }
-        if !may_ping {
-            core.end_ping(slot);
-        }
-        let Core { node, peers } = core;
-        if let Some(state) = peers.get_mut(slot) {
-            state.keep_alive(node);
-            state.release_pacing(node);
-            state.release_first_passes(node);
         }
         self.exports.unblock(core);
         Ok(())

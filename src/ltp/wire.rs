@@ -506,7 +506,7 @@ impl<'a> Body<'a> {
         head.octets().len() + self.rest_len()
     }
 
-    /// Appends the fields, up to data or claims. A claim that is the only one is among them.
+    /// Appends the fields, up to the data or several claims.
     #[inline]
     pub(super) fn put_fields(&self, head: &mut Head) {
         match self {
@@ -518,27 +518,27 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// Returns the octets behind the fields.
+    /// Returns the length of what is behind the fields, in octets.
     #[inline]
     pub(super) fn rest_len(&self) -> usize {
         match self {
             Self::Data(data) => data.octets.len(),
-            Self::Report(report) => {
+            Self::Report(report) if report.claims.count != 1 => {
                 let lower = report.scope.start;
-                let claims = report.further_claims();
+                let claims = report.claims.iter();
                 claims.map(|claim| claim_len(&claim, lower)).sum()
             }
             _ => 0,
         }
     }
 
-    /// Appends what is behind the fields.
+    /// Appends what is behind the fields: the data, or claims unless there is one.
     #[inline]
     pub(super) fn put_rest(&self, out: &mut Vec<u8>) {
         match self {
             Self::Data(data) => out.extend_from_slice(data.octets),
-            Self::Report(report) => {
-                for claim in report.further_claims() {
+            Self::Report(report) if report.claims.count != 1 => {
+                for claim in report.claims.iter() {
                     put_sdnv(out, claim.start.saturating_sub(report.scope.start));
                     put_sdnv(out, claim.end - claim.start);
                 }
@@ -664,16 +664,17 @@ impl<'a> Report<'a> {
 
     /// Whether the report claims all of a red part of `red` octets.
     pub(super) fn claims_all(&self, red: u64) -> bool {
-        self.scope.start == 0
-            && self.scope.end == red
-            && self.claims.count == 1
-            && self.claims.iter().next() == Some(0..red)
+        self.scope.start == 0 && self.scope.end == red && self.only_claim() == Some(0..red)
     }
 
-    /// Returns the claims if there are several.
-    fn further_claims(&self) -> impl Iterator<Item = Range<u64>> + use<'a> {
-        let is_only = self.claims.count == 1;
-        self.claims.iter().skip(usize::from(is_only))
+    /// Returns the claim if it is the only one.
+    #[inline]
+    fn only_claim(&self) -> Option<Range<u64>> {
+        match self.claims.from {
+            _ if self.claims.count != 1 => None,
+            Source::Wire { octets, lower } => claim(&mut Cursor::new(octets), lower),
+            Source::Ranges(ranges) => ranges.first().cloned(),
+        }
     }
 
     #[inline]
@@ -683,9 +684,7 @@ impl<'a> Report<'a> {
         head.sdnv(self.scope.end);
         head.sdnv(self.scope.start);
         head.sdnv(self.claims.count);
-        if self.claims.count == 1
-            && let Some(claim) = self.claims.iter().next()
-        {
+        if let Some(claim) = self.only_claim() {
             head.sdnv(claim.start.saturating_sub(self.scope.start));
             head.sdnv(claim.end - claim.start);
         }

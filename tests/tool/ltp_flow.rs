@@ -1,6 +1,7 @@
 //! What `farlink ltp send` says of the flow of its blocks.
 
 use std::net::UdpSocket;
+use std::slice;
 
 use farlink::ltp::{Body, Claims, Color, Mark, Reason, Report, Segment};
 use serde_json::json;
@@ -12,8 +13,8 @@ fn events<'a>(objects: &'a [Value], name: &'a str) -> impl Iterator<Item = &'a V
     objects.iter().filter(move |object| object["event"] == name)
 }
 
-/// A line to `to` that loses each fifth of the long datagrams towards it. Returns where it is reached.
-fn lossy_line(to: &str) -> String {
+/// A line to `to` that loses one of `of` long datagrams towards it. Returns where it is reached.
+fn lossy_line(to: &str, of: u32) -> String {
     let (front, address) = silence();
     let back = UdpSocket::bind("127.0.0.1:0").unwrap();
     back.connect(to).unwrap();
@@ -32,7 +33,7 @@ fn lossy_line(to: &str) -> String {
         let mut long = 0;
         while let Ok(len) = front.recv(&mut octets) {
             long += u32::from(len > 1000);
-            if len <= 1000 || long % 5 != 0 {
+            if len <= 1000 || long % of != 0 {
                 let _ = back.send(&octets[..len]);
             }
         }
@@ -86,7 +87,7 @@ fn losses_are_told_with_the_flow_that_follows_and_a_few_times_only() {
     let file = written("ltp_flow_loss.bin", &pattern(400_000));
     let node = receive(&[]);
 
-    let ran = send(&file, &lossy_line(&node.address), &["--json"]).well();
+    let ran = send(&file, &lossy_line(&node.address, 5), &["--json"]).well();
 
     let objects = ran.objects();
     let flows: Vec<&Value> = events(&objects, "flow").collect();
@@ -111,7 +112,7 @@ fn a_block_that_is_sent_again_without_early_checkpoints_is_told_of() {
             let Body::Data(data) = body else {
                 continue;
             };
-            let whole = [0..data.range().end];
+            let whole = 0..data.range().end;
             let Color::Red(Some(checkpoint)) = data.color else {
                 continue;
             };
@@ -120,8 +121,8 @@ fn a_block_that_is_sent_again_without_early_checkpoints_is_told_of() {
                 Body::Report(Report {
                     serial: 1,
                     checkpoint: checkpoint.serial,
-                    scope: whole[0].clone().into(),
-                    claims: Claims::new(&whole),
+                    scope: whole.clone().into(),
+                    claims: Claims::new(slice::from_ref(&whole)),
                 })
             } else {
                 refused = Some(session);
@@ -142,6 +143,19 @@ fn a_block_that_is_sent_again_without_early_checkpoints_is_told_of() {
     let objects = ran.objects();
     assert_eq!(event(&objects, "restarted")["session"], session);
     assert_eq!(event(&objects, "complete")["session"], session);
+}
+
+#[test]
+fn a_block_of_which_much_was_sent_twice_is_told_to_want_a_rate() {
+    let file = written("ltp_flow_twice.bin", &pattern(100_000));
+    let node = receive(&[]);
+    let advice = "; --rate with the rate of the line would avoid most of them";
+
+    let near = send(&file, &node.address, &[]).well();
+    let lossy = send(&file, &lossy_line(&node.address, 2), &[]).well();
+
+    assert!(!near.out.contains(advice), "{}", near.out);
+    assert!(lossy.out.contains(advice), "{}", lossy.out);
 }
 
 #[test]

@@ -165,10 +165,8 @@ impl Acceptor {
     /// Waits for a connection; `None` once the listener is closed.
     async fn accept(&self) -> Option<Accepted> {
         loop {
-            match self
-                .unless_closed(poll_fn(|cx| self.poll_accept(cx)))
-                .await?
-            {
+            let accepting = poll_fn(|cx| self.poll_accept(cx));
+            match self.unless_closed(accepting).await? {
                 Ok(accepted) => return Some(accepted),
                 Err(error) => {
                     report!(warn, %error, "connection not accepted");

@@ -317,8 +317,9 @@ faces! {
         ///
         /// # Errors
         ///
-        /// [`Error::Silent`] when it has not answered after [`PeerLimits::cancel_retries`](crate::ltp::PeerLimits::cancel_retries); no such peer, or one that
-        /// cannot answer.
+        /// [`Error::Silent`] when it has not answered after
+        /// [`PeerLimits::cancel_retries`](crate::ltp::PeerLimits::cancel_retries); no such peer, or one that cannot
+        /// answer.
         pub async fn ping(&self, peer: u64) -> Result<Duration, Error> {
             let mut asked = None;
             let ping = |core: &mut Core<_>, _| core.ping(peer, &mut asked);

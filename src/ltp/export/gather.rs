@@ -21,9 +21,11 @@ const LATE: Duration = Duration::from_secs(1);
 impl Sending {
     /// Returns the same block, to be sent from its start, without checkpoints before its end.
     pub(super) fn again(self, node: &mut Node) -> Self {
+        let first_serial = node.first_serial();
         Self {
             next: 0,
-            serial: node.first_serial(),
+            first_serial,
+            serial: first_serial,
             unchecked: 0,
             wants_checkpoint: false,
             checkpoints: smallvec::SmallVec::new(),

@@ -17,6 +17,8 @@ use crate::output::OutputFormat;
 
 /// What is too short to be shown, and how long nothing is heard before the port of the peer is checked.
 const QUIET: Duration = Duration::from_secs(1);
+/// The same while octets still leave.
+const LONG: Duration = Duration::from_secs(5);
 
 /// How far one block has got.
 #[derive(Debug)]
@@ -122,8 +124,10 @@ impl Transfer {
 
     /// Tells whether nothing was ever heard of the peer, though it had time to answer.
     pub(super) fn is_quiet(&self) -> bool {
-        let has_begun = |begun: Instant| begun.elapsed() >= self.light + QUIET;
-        self.silence.is_unbroken() && self.begun.is_some_and(has_begun)
+        // Many a peer answers nothing before the end of a block.
+        let is_long = |begun: Instant| begun.elapsed() >= self.light + LONG;
+        let is_due = self.sent_at.elapsed() >= QUIET || self.begun.is_some_and(is_long);
+        self.silence.is_unbroken() && self.begun.is_some() && is_due
     }
 
     /// Shows what has changed.
