@@ -148,8 +148,17 @@ impl Config {
 /// [`Peer::radio`] does.
 ///
 /// With the feature `serde`, a file needs the address and the fields that differ from [`Peer::at`], those of `timers`
-/// and `limits` in tables of these names. Durations are texts such as `"1.3s"` or `"20m"`, or numbers of seconds.
-/// Unknown fields are refused.
+/// and `limits` in tables of these names. Durations are texts such as `"1.3s"` or `"12min"`, or numbers of seconds.
+/// Unknown fields are refused. A radio of 125,000 octets per second, 12 minutes away, as [`Peer::radio`] makes it, in TOML:
+///
+/// ```toml
+/// address = "192.0.2.7:1113"
+/// flow = { rate = { octets_per_second = 125000 } }
+/// [timers]
+/// owlt_out = "12min"
+/// owlt_in = "12min"
+/// remote_delay = "1.0112s"
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
