@@ -36,6 +36,7 @@
 //! |---|---|
 //! | this one | the contract: [`Machine`] and its [`Output`], [`Ask`], [`Link`], [`Transmit`], [`Framing`], [`Path`], [`Hop`], [`Instant`], [`Seed`] |
 //! | [`cotp`] | COTP class 0 over TPKT: ISO 8073 (RFC 905), RFC 1006, RFC 2126 |
+//! | `csp` | the Cubesat Space Protocol of libcsp 1.x and 2.x |
 //! | [`ltp`] | LTP: RFC 5326, RFC 5327, CCSDS 734.1-B-1 |
 //! | `adapters` | run machines on sockets, by threads, by tasks of tokio or by a runtime of your own |
 //! | `sim` | run machines in simulated time, over lines with delay, loss, NATs and contact windows |
@@ -50,6 +51,7 @@
 //! |---|---|
 //! | `std` (default) | the standard library: `adapters::Clock`, the capture of panics in `laws` |
 //! | `cotp` (default) | [`cotp`] |
+//! | `csp` | `csp` |
 //! | `ltp` (default) | [`ltp`] |
 //! | `ltp-rsa` | signatures of LTP segments with RSA: `ltp::Signer` |
 //! | `blocking` | `adapters::blocking`: threads and sockets of the standard library |
@@ -84,6 +86,8 @@ pub mod adapters;
     allow(dead_code, reason = "what only the laws measure")
 )]
 pub mod cotp;
+#[cfg(feature = "csp")]
+pub mod csp;
 mod framing;
 pub mod guide;
 #[cfg(feature = "serde")]
@@ -114,7 +118,7 @@ mod sync;
 mod tests;
 mod time;
 mod transmit;
-#[cfg(any(feature = "cotp", feature = "ltp"))]
+#[cfg(any(feature = "cotp", feature = "csp", feature = "ltp"))]
 pub mod wire;
 
 pub use framing::{Broken, Framing};
