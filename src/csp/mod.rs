@@ -2,6 +2,7 @@
 
 #[cfg(any(test, feature = "laws"))]
 mod laws;
+mod rdp;
 mod wire;
 
 #[cfg(any(test, feature = "laws"))]

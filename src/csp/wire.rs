@@ -170,7 +170,7 @@ impl Header {
 
     /// Tells whether all fields fit into a header of this version.
     #[must_use]
-    pub fn fits(&self, version: Version) -> bool {
+    pub fn fits(self, version: Version) -> bool {
         let addresses = [self.source, self.destination];
         let ports = [self.source_port, self.destination_port];
         addresses.iter().all(|it| *it <= version.broadcast())
@@ -179,12 +179,12 @@ impl Header {
     }
 
     /// Appends the header. Bits that do not [fit](Self::fits) are cut off.
-    pub fn encode(&self, version: Version, out: &mut Vec<u8>) {
+    pub fn encode(self, version: Version, out: &mut Vec<u8>) {
         out.extend_from_slice(tail(&self.word(version), version));
     }
 
     /// Returns the header, right-aligned.
-    fn word(&self, version: Version) -> [u8; 8] {
+    fn word(self, version: Version) -> [u8; 8] {
         let layout = Layout::of(version);
         let address = |address: u16| u64::from(address & version.broadcast());
         let port = |port: u8| u64::from(port & MAX_PORT);
