@@ -87,6 +87,10 @@ pub mod adapters;
 )]
 pub mod cotp;
 #[cfg(feature = "csp")]
+#[cfg_attr(
+    not(any(test, feature = "laws")),
+    allow(dead_code, reason = "what only the laws measure")
+)]
 pub mod csp;
 mod framing;
 pub mod guide;
@@ -103,7 +107,7 @@ pub mod laws;
 pub mod ltp;
 mod machine;
 mod path;
-#[cfg(any(feature = "cotp", feature = "ltp", feature = "sim"))]
+#[cfg(any(feature = "cotp", feature = "csp", feature = "ltp", feature = "sim"))]
 mod preview;
 #[cfg(feature = "record")]
 pub mod record;

@@ -122,7 +122,7 @@ bitflags! {
 }
 
 /// The header of a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Header {
     /// The priority.
     pub priority: Priority,
@@ -184,7 +184,7 @@ impl Header {
     }
 
     /// Returns the header, right-aligned.
-    fn word(self, version: Version) -> [u8; 8] {
+    pub(super) fn word(self, version: Version) -> [u8; 8] {
         let layout = Layout::of(version);
         let address = |address: u16| u64::from(address & version.broadcast());
         let port = |port: u8| u64::from(port & MAX_PORT);
@@ -247,7 +247,7 @@ const fn low(word: u64, bits: u8) -> u16 {
 }
 
 /// Returns the header at the end of a word.
-fn tail(word: &[u8; 8], version: Version) -> &[u8] {
+pub(super) fn tail(word: &[u8; 8], version: Version) -> &[u8] {
     let start = word.len() - version.header_len();
     word.get(start..).unwrap_or_default()
 }

@@ -8,12 +8,18 @@
     reason = "tests fail by panicking, on machines with an allocator"
 )]
 
+mod alloc;
 #[path = "../support/bodies/csp.rs"]
 mod csp_bodies;
 #[path = "../support/csp_captures.rs"]
 mod csp_captures;
+mod laws;
+mod node;
+mod replays;
+mod talk;
 #[path = "../tries/mod.rs"]
 mod tries;
 #[path = "../support/vector_octets.rs"]
 mod vector_octets;
 mod wire;
+mod world;

@@ -14,7 +14,9 @@ use crate::kit::Rtt;
 
 /// The least time that an acknowledgement is waited for beyond the round trip.
 const GRANULARITY: Duration = Duration::from_millis(10);
-/// How often a timeout doubles at most.
+/// How long a peer may take to confirm a SYN+ACK, whatever timeout it has proposed.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a timeout doubles at most, and how often a SYN+ACK is sent without another SYN.
 const MAX_BACKOFF: u32 = 6;
 /// Repetitions of an RST that the peer does not answer. One that has freed its connection never does.
 const MAX_RESETS: u32 = 4;
@@ -284,6 +286,10 @@ impl Connection {
         core::mem::replace(&mut self.newly_acknowledged, 0)
     }
 
+    pub(in crate::csp) const fn connection_timeout(&self) -> Duration {
+        self.parameters.connection_timeout
+    }
+
     /// Returns the packets that are not acknowledged.
     pub(in crate::csp) fn unacknowledged(&self) -> usize {
         self.send.len()
@@ -545,7 +551,11 @@ impl Connection {
             connection_timeout,
             ..
         } = self.parameters;
-        let delay = self.parameters.peer_delay(self.send.outstanding());
+        // Nothing but the acknowledgement of data is delayed.
+        let delay = match self.state {
+            State::Open | State::Closing => self.parameters.peer_delay(self.send.outstanding()),
+            _ => Duration::ZERO,
+        };
         let (timeout, most) = match (self.rtt.timeout(GRANULARITY), self.shortest) {
             (Some(timeout), Some(shortest)) => {
                 (timeout + delay, packet_timeout.max(shortest * 2 + delay))
@@ -553,6 +563,15 @@ impl Connection {
             _ => (packet_timeout, packet_timeout.max(connection_timeout / 4)),
         };
         (timeout * (1 << self.backoff)).min(most)
+    }
+
+    /// Returns after which silence the state ends.
+    fn timeout(&self) -> Duration {
+        let timeout = self.parameters.connection_timeout;
+        match self.state {
+            State::SynReceived { .. } => timeout.min(HANDSHAKE_TIMEOUT),
+            _ => timeout,
+        }
     }
 
     /// Returns when time alone changes the connection.
@@ -563,7 +582,7 @@ impl Connection {
             State::Closing => self.heard.min(self.since),
             _ => self.since,
         };
-        let mut deadline = ended + self.parameters.connection_timeout;
+        let mut deadline = ended + self.timeout();
         if let Some(at) = self.retransmit_at {
             deadline = deadline.min(at);
         }
@@ -580,7 +599,7 @@ impl Connection {
 
     /// Fires the timers that are due.
     pub(in crate::csp) fn on_time(&mut self, now: Instant) {
-        let timeout = self.parameters.connection_timeout;
+        let timeout = self.timeout();
         match self.state {
             State::Closed(_) | State::Resetting(_) => return,
             State::SynSent { .. } | State::SynReceived { .. } if self.since + timeout <= now => {
@@ -606,6 +625,9 @@ impl Connection {
         }
         if self.retransmit_at.is_some_and(|at| at <= now) {
             self.retransmit_at = None;
+            if self.backoff == MAX_BACKOFF && matches!(self.state, State::SynReceived { .. }) {
+                return;
+            }
             self.backoff = (self.backoff + 1).min(MAX_BACKOFF);
             match &mut self.state {
                 State::SynSent { is_due }

@@ -12,4 +12,3 @@ mod tests;
 
 pub use connection::CloseReason;
 pub(super) use connection::{Connection, Received, Segment, Written};
-pub(super) use parameters::Parameters;

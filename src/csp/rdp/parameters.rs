@@ -6,7 +6,7 @@ use crate::csp::wire::SynOptions;
 
 /// The shortest and the longest connection timeout.
 const CONNECTION_TIMEOUT: (Duration, Duration) =
-    (Duration::from_millis(100), Duration::from_secs(3600));
+    (Duration::from_millis(100), Duration::from_secs(600));
 /// The shortest packet timeout.
 const MIN_PACKET_TIMEOUT: Duration = Duration::from_millis(10);
 /// How late timers of libcsp expire: its router looks at them so often.

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::csp::ring::{buffer, buffer_footprint, fill};
 use crate::csp::wire::SequenceNumber;
 
 /// What became of a packet.
@@ -46,14 +47,9 @@ struct Slot {
 
 impl ReceiveQueue {
     pub(super) fn new(packets: u16, max_data: usize) -> Self {
-        let slot = |_| {
-            let mut octets = BytesMut::with_capacity(max_data);
-            // Shared from the start, so that no count of its users is allocated with the first packet.
-            drop(octets.split());
-            Slot {
-                octets,
-                is_filled: false,
-            }
+        let slot = |_| Slot {
+            octets: buffer(max_data),
+            is_filled: false,
         };
         Self {
             slots: (0..packets).map(slot).collect(),
@@ -98,9 +94,7 @@ impl ReceiveQueue {
         if slot.is_filled {
             return Inserted::Duplicate;
         }
-        slot.octets.clear();
-        slot.octets.reserve(max_data);
-        slot.octets.extend_from_slice(data);
+        fill(&mut slot.octets, max_data, &[data]);
         slot.is_filled = true;
         self.ahead += 1;
         if distance > 0 {
@@ -148,9 +142,7 @@ impl ReceiveQueue {
 
     /// Returns the bytes that a ring allocates.
     pub(super) const fn footprint(packets: u16, max_data: usize) -> usize {
-        // Beside the octets, a count of users with the allocation that it describes.
-        let shared = 8 * size_of::<usize>();
-        packets as usize * (size_of::<Slot>() + max_data + shared)
+        packets as usize * (size_of::<Slot>() + buffer_footprint(max_data))
     }
 }
 

@@ -9,7 +9,8 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::{CloseReason, Connection, Parameters, Received, Written};
+use super::parameters::Parameters;
+use super::{CloseReason, Connection, Received, Written};
 use crate::csp::wire::{RdpFlags, RdpHeader, SequenceNumber, SynOptions};
 use crate::{Instant, Rng, Seed};
 
