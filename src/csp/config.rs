@@ -105,7 +105,7 @@ pub struct Route {
 
 impl Route {
     /// Tells whether it is for `address`.
-    pub(super) fn contains(&self, address: u16, version: Version) -> bool {
+    pub(super) fn contains(self, address: u16, version: Version) -> bool {
         let rest = version.address_bits().saturating_sub(self.prefix);
         (self.address ^ address) >> rest == 0
     }

@@ -18,7 +18,7 @@ use super::api::{Command, ConnectionId, Endpoint, Error, Event, SocketOptions, S
 use super::config::{Config, ConfigError};
 use super::rdp::Connection;
 use super::ring::PacketRing;
-use super::wire::{Header, SequenceNumber};
+use super::wire::{Header, Packet, SequenceNumber};
 use crate::{Hop, Instant, Link, Machine, Output, Rng, Seed, Transmit};
 use carrier::Links;
 use pings::Pings;
@@ -124,6 +124,16 @@ impl Node {
         self.config.footprint() + packets.chain(outgoing).sum::<usize>()
     }
 
+    /// Takes packets that the node sent to itself, and fires due timers.
+    pub(crate) fn advance(&mut self, now: Instant, lend: &mut dyn FnMut(&Packet<'_>) -> bool) {
+        self.now = self.now.max(now);
+        self.receive_loopback(lend);
+        for slot in &mut self.slots {
+            slot.on_time(self.now);
+        }
+        self.pings.on_time(self.now);
+    }
+
     fn draw_initial(&mut self) -> SequenceNumber {
         let [low, high, ..] = self.rng.next_u64().to_le_bytes();
         SequenceNumber(u16::from_le_bytes([low, high]))
@@ -135,7 +145,7 @@ impl Node {
             .ok_or(Error::NoConnection(id))
     }
 
-    fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         let connections = self.slots.iter().filter_map(Slot::deadline);
         connections.chain(self.pings.deadline()).min()
     }
@@ -149,7 +159,7 @@ impl Machine for Node {
 
     fn receive(&mut self, now: Instant, _: Hop, octets: &[u8]) {
         self.now = self.now.max(now);
-        self.receive_packet(octets);
+        self.receive_packet(octets, &mut |_| false);
     }
 
     fn link(&mut self, now: Instant, at: Hop, state: Link) {
@@ -182,12 +192,7 @@ impl Machine for Node {
 
     fn poll(&mut self, now: Instant, tx: &mut Transmit<Hop>) -> Output<Hop, Event> {
         tx.clear();
-        self.now = self.now.max(now);
-        self.receive_loopback();
-        for slot in &mut self.slots {
-            slot.on_time(self.now);
-        }
-        self.pings.on_time(self.now);
+        self.advance(now, &mut |_| false);
         if let Some(event) = self.next_event() {
             return Output::Event(event);
         }

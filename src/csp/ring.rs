@@ -89,7 +89,7 @@ pub(super) fn buffer(max_data: usize) -> BytesMut {
 
 /// Returns the bytes that a buffer allocates: the octets, and a count of users with the allocation that it describes.
 pub(super) const fn buffer_footprint(max_data: usize) -> usize {
-    max_data + 8 * size_of::<usize>()
+    max_data + size_of::<[usize; 8]>()
 }
 
 /// Puts a packet of these pieces in place of the one before.

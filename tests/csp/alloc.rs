@@ -39,15 +39,15 @@ impl Pair {
                         }
                     }
                 }
-                Output::Event(event) => self.on_event(at, event),
+                Output::Event(event) => self.on_event(at, &event),
                 Output::Yield => {}
                 _ => return,
             }
         }
     }
 
-    fn on_event(&mut self, at: usize, event: Event) {
-        match event {
+    fn on_event(&mut self, at: usize, event: &Event) {
+        match *event {
             Event::Connected { connection, .. } | Event::Room(connection) => {
                 self.fill(at, connection);
             }
@@ -78,8 +78,8 @@ impl Pair {
             for at in [0, 1] {
                 self.drain(at);
             }
-            let mut taken = [(0, [0; 256], 0); 64];
-            let count = self.flying.len().min(64);
+            let mut taken = [(0, [0; 256], 0); 32];
+            let count = self.flying.len().min(32);
             taken[..count].copy_from_slice(&self.flying[..count]);
             self.flying.drain(..count);
             self.now += Duration::from_millis(1);

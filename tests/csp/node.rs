@@ -31,9 +31,10 @@ fn header(port: u8, flags: Flags) -> Header {
 
 fn packet(header: Header, data: &[u8]) -> Vec<u8> {
     let sum = crc32(&[data]).to_be_bytes();
-    let sum = match header.flags.contains(Flags::CRC32) {
-        true => &sum[..],
-        false => &[],
+    let sum = if header.flags.contains(Flags::CRC32) {
+        &sum[..]
+    } else {
+        &[]
     };
     let mut octets = Vec::new();
     header.encode(V2, &mut octets);
@@ -248,7 +249,7 @@ fn a_ping_ends_with_its_answer_or_its_time() {
     talk.receive(&answer(2, asked.data));
     talk.receive(&answer(2, asked.data));
 
-    let pong = |from, time| Event::Pong {
+    let answered = |from, time| Event::Pong {
         tag: Tag(1),
         from,
         time: Duration::from_millis(time),
@@ -257,7 +258,7 @@ fn a_ping_ends_with_its_answer_or_its_time() {
         tag: Tag(1),
         answers,
     };
-    assert_eq!(talk.take_events(), [pong(2, 30), ended(1)]);
+    assert_eq!(talk.take_events(), [answered(2, 30), ended(1)]);
 
     talk.command(ping(Tag(1), 4)).unwrap();
     talk.pass(Duration::from_millis(999));

@@ -268,7 +268,7 @@ fn captured_servers_acknowledge_all_that_is_sent() {
         assert_eq!(first_rdp.flags, RdpFlags::SYN);
         let data = data_of(&capture, Side::Client);
         let mut next = 0;
-        let mut send = |client: &mut Talk, connection: ConnectionId, count: usize| {
+        let mut submit = |client: &mut Talk, connection: ConnectionId, count: usize| {
             for data in data.iter().skip(next).take(count) {
                 let data = Bytes::from(data.clone());
                 client.command(Command::Send { connection, data }).unwrap();
@@ -287,14 +287,14 @@ fn captured_servers_acknowledge_all_that_is_sent() {
             for event in client.take_events() {
                 match event {
                     Event::Connected { connection, .. } if name == "rdp_echo" => {
-                        send(&mut client, connection, 1);
+                        submit(&mut client, connection, 1);
                     }
                     Event::Connected { connection, .. } => {
-                        send(&mut client, connection, data.len());
+                        submit(&mut client, connection, data.len());
                     }
                     Event::Received { connection, data } => {
                         echoed.push(data.to_vec());
-                        send(&mut client, connection, 1);
+                        submit(&mut client, connection, 1);
                     }
                     Event::Acknowledged { packets, .. } => acknowledged += packets,
                     Event::Closed { unacknowledged, .. } => end = Some(unacknowledged),

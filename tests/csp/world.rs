@@ -226,11 +226,11 @@ fn a_loss_costs_a_round_trip_from_window_1_to_30() {
         let mut sent = 0;
         while site.world.now() - start < ms(10_000) {
             let data = Bytes::from_static(&[1; 200]);
-            let send = Command::Send {
+            let packet = Command::Send {
                 connection: client,
                 data,
             };
-            while site.world.command(site.client, send.clone()).is_ok() {
+            while site.world.command(site.client, packet.clone()).is_ok() {
                 sent += 1;
             }
             site.run(ms(1));

@@ -134,9 +134,10 @@ impl Carrier<'_, '_> {
         let version = self.config.version;
         let [first, second] = data;
         let sum = crc32(&[first, second]).to_be_bytes();
-        let sum = match header.flags.contains(Flags::CRC32) {
-            true => &sum[..],
-            false => &[],
+        let sum = if header.flags.contains(Flags::CRC32) {
+            &sum[..]
+        } else {
+            &[]
         };
         if header.destination == self.config.address {
             let word = header.word(version);

@@ -14,15 +14,20 @@ pub(super) const PING_PORT: u8 = 1;
 
 impl Node {
     /// Takes the packets that the node has sent to itself.
-    pub(super) fn receive_loopback(&mut self) {
+    pub(super) fn receive_loopback(&mut self, lend: &mut dyn FnMut(&Packet<'_>) -> bool) {
         for _ in 0..self.loopback.len() {
             if let Some(((), octets)) = self.loopback.pop() {
-                self.receive_packet(&octets);
+                self.receive_packet(&octets, lend);
             }
         }
     }
 
-    pub(super) fn receive_packet(&mut self, octets: &[u8]) {
+    /// Takes a packet. One without connection is first lent: `lend` tells whether it has taken it.
+    pub(crate) fn receive_packet(
+        &mut self,
+        octets: &[u8],
+        lend: &mut dyn FnMut(&Packet<'_>) -> bool,
+    ) {
         let version = self.config.version;
         self.stats.received += 1;
         let Ok(mut packet) = Packet::decode(version, octets) else {
@@ -59,7 +64,7 @@ impl Node {
             self.pings.on_answer(self.now, packet, broadcast);
         } else if header.flags.contains(Flags::RDP) {
             self.receive_rdp(packet);
-        } else {
+        } else if !lend(&packet) {
             self.receive_datagram(packet);
         }
     }

@@ -18,7 +18,7 @@ pub(super) const MAX_PING: usize = 256;
 /// The data of the longest ping.
 static DATA: [u8; MAX_PING] = {
     let mut octets = [0; MAX_PING];
-    let mut rest = octets.as_mut_slice();
+    let mut rest: &mut [u8] = &mut octets;
     let mut value: u8 = 0;
     while let Some((first, others)) = rest.split_first_mut() {
         *first = value;
