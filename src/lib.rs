@@ -37,6 +37,7 @@
 //! | this one | the contract: [`Machine`] and its [`Output`], [`Ask`], [`Link`], [`Transmit`], [`Framing`], [`Path`], [`Hop`], [`Instant`], [`Seed`] |
 //! | [`cotp`] | COTP class 0 over TPKT: ISO 8073 (RFC 905), RFC 1006, RFC 2126 |
 //! | `csp` | the Cubesat Space Protocol of libcsp 1.x and 2.x |
+//! | `dtp` | the Data Transfer Protocol of libdtp, over CSP |
 //! | [`ltp`] | LTP: RFC 5326, RFC 5327, CCSDS 734.1-B-1 |
 //! | `adapters` | run machines on sockets, by threads, by tasks of tokio or by a runtime of your own |
 //! | `sim` | run machines in simulated time, over lines with delay, loss, NATs and contact windows |
@@ -52,6 +53,7 @@
 //! | `std` (default) | the standard library: `adapters::Clock`, the capture of panics in `laws` |
 //! | `cotp` (default) | [`cotp`] |
 //! | `csp` | `csp` |
+//! | `dtp` | `dtp` |
 //! | `ltp` (default) | [`ltp`] |
 //! | `ltp-rsa` | signatures of LTP segments with RSA: `ltp::Signer` |
 //! | `blocking` | `adapters::blocking`: threads and sockets of the standard library |
@@ -92,6 +94,8 @@ pub mod cotp;
     allow(dead_code, reason = "what only the laws measure")
 )]
 pub mod csp;
+#[cfg(feature = "dtp")]
+pub mod dtp;
 mod framing;
 pub mod guide;
 #[cfg(feature = "serde")]

@@ -1,0 +1,19 @@
+//! DTP through its public interface: rules one by one, captures of libdtp, and the laws of every machine.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::std_instead_of_alloc,
+    reason = "tests fail by panicking, on machines with an allocator"
+)]
+
+#[path = "../support/csp_captures.rs"]
+mod csp_captures;
+#[path = "../support/bodies/dtp.rs"]
+mod dtp_bodies;
+#[path = "../tries/mod.rs"]
+mod tries;
+#[path = "../support/vector_octets.rs"]
+mod vector_octets;
+mod wire;

@@ -1,0 +1,20 @@
+//! The bodies of the fuzz targets of DTP, which tests run on the seeds.
+#![allow(dead_code, reason = "each target uses one of them")]
+
+use farlink::dtp::{DataPacketCodec, MAX_INTERVALS, Request, Response};
+use farlink::laws::codec;
+
+/// Checks law 10 for octets as a data packet, and that what decodes as a request or a response comes back.
+pub(crate) fn wire(octets: &[u8]) {
+    codec::check_octets::<DataPacketCodec>(octets);
+    if let Ok(response) = Response::decode(octets) {
+        assert_eq!(Response::decode(&response.encode()), Ok(response));
+    }
+    if let Ok(request) = Request::decode(octets) {
+        assert_eq!(Request::decode(&request.encode()), Ok(request));
+        let intervals = request.intervals.as_slice();
+        assert!((1..=MAX_INTERVALS).contains(&intervals.len()));
+        assert!(intervals.iter().all(|it| it.start <= it.end));
+        assert!(request.throughput > 0 && request.chunk() > 0);
+    }
+}
