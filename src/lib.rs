@@ -95,6 +95,10 @@ pub mod cotp;
 )]
 pub mod csp;
 #[cfg(feature = "dtp")]
+#[cfg_attr(
+    not(any(test, feature = "laws")),
+    allow(dead_code, reason = "what only the laws measure")
+)]
 pub mod dtp;
 mod framing;
 pub mod guide;
@@ -116,7 +120,10 @@ mod preview;
 #[cfg(feature = "record")]
 pub mod record;
 mod seed;
-#[cfg(all(feature = "serde", any(feature = "cotp", feature = "ltp")))]
+#[cfg(all(
+    feature = "serde",
+    any(feature = "cotp", feature = "dtp", feature = "ltp")
+))]
 mod serde_duration;
 #[cfg(feature = "sim")]
 pub mod sim;

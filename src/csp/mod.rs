@@ -104,7 +104,11 @@ pub use config::{Config, ConfigError, PingService, Route};
 #[cfg(any(test, feature = "laws"))]
 pub use laws::{PacketV1Codec, PacketV2Codec};
 pub use node::Node;
+#[cfg(feature = "dtp")]
+pub(crate) use node::Put;
 pub use rdp::CloseReason;
+#[cfg(feature = "dtp")]
+pub(crate) use ring::{PacketRing, buffer, buffer_footprint, fill};
 pub use wire::{
     CRC32_LEN, Flags, Header, MAX_PORT, Packet, Priority, RdpFlags, RdpHeader, SFP_LEN,
     SequenceNumber, SfpTrailer, SynOptions, Version, crc32, eack_numbers,

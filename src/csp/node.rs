@@ -21,6 +21,8 @@ use super::ring::PacketRing;
 use super::wire::{Header, Packet, SequenceNumber};
 use crate::{Hop, Instant, Link, Machine, Output, Rng, Seed, Transmit};
 use carrier::Links;
+#[cfg(feature = "dtp")]
+pub(crate) use carrier::Put;
 use pings::Pings;
 use slot::Slot;
 use source_ports::SourcePorts;
@@ -134,6 +136,11 @@ impl Node {
         self.pings.on_time(self.now);
     }
 
+    /// Tells whether packets to the node itself wait.
+    pub(crate) const fn has_loopback(&self) -> bool {
+        !self.loopback.is_empty()
+    }
+
     fn draw_initial(&mut self) -> SequenceNumber {
         let [low, high, ..] = self.rng.next_u64().to_le_bytes();
         SequenceNumber(u16::from_le_bytes([low, high]))
@@ -200,7 +207,7 @@ impl Machine for Node {
         if !tx.is_empty() {
             return Output::Transmit;
         }
-        if !self.loopback.is_empty() {
+        if self.has_loopback() {
             return Output::Yield;
         }
         Output::Idle(self.deadline())

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 /// Its memory is allocated when it is made, and again only where the application keeps the octets of a packet longer
 /// than the ring takes to go round.
 #[derive(Debug)]
-pub(super) struct PacketRing<T> {
+pub(crate) struct PacketRing<T> {
     slots: Vec<(T, BytesMut)>,
     head: usize,
     len: usize,
@@ -17,7 +17,7 @@ pub(super) struct PacketRing<T> {
 }
 
 impl<T: Copy + Default> PacketRing<T> {
-    pub(super) fn new(packets: usize, max_data: usize) -> Self {
+    pub(crate) fn new(packets: usize, max_data: usize) -> Self {
         Self {
             slots: (0..packets)
                 .map(|_| (T::default(), buffer(max_data)))
@@ -29,7 +29,7 @@ impl<T: Copy + Default> PacketRing<T> {
     }
 
     /// Returns the bytes that a ring allocates.
-    pub(super) const fn footprint(packets: usize, max_data: usize) -> usize {
+    pub(crate) const fn footprint(packets: usize, max_data: usize) -> usize {
         packets * (size_of::<(T, BytesMut)>() + buffer_footprint(max_data))
     }
 
@@ -42,7 +42,7 @@ impl<T: Copy + Default> PacketRing<T> {
     }
 
     /// Adds a packet of these pieces, if there is room and it is not too long.
-    pub(super) fn push(&mut self, about: T, pieces: &[&[u8]]) -> bool {
+    pub(crate) fn push(&mut self, about: T, pieces: &[&[u8]]) -> bool {
         let octets: usize = pieces.iter().map(|piece| piece.len()).sum();
         if self.len == self.slots.len() || octets > self.max_data {
             return false;
@@ -57,6 +57,28 @@ impl<T: Copy + Default> PacketRing<T> {
         true
     }
 
+    /// Adds octets to the last packet, if they `follow` on it, by what it is and how long, and there is room.
+    #[cfg(feature = "dtp")]
+    pub(crate) fn extend_last(
+        &mut self,
+        follow: impl Fn(&T, usize) -> bool,
+        octets: &[u8],
+    ) -> bool {
+        let Some(last) = self.len.checked_sub(1) else {
+            return false;
+        };
+        let at = (self.head + last) % self.slots.len();
+        let Some((about, buffer)) = self.slots.get_mut(at) else {
+            return false;
+        };
+        let fits = buffer.len() + octets.len() <= self.max_data;
+        if !fits || !follow(about, buffer.len()) {
+            return false;
+        }
+        buffer.extend_from_slice(octets);
+        true
+    }
+
     /// Lends the next packet.
     pub(super) fn front(&self) -> Option<(T, &[u8])> {
         if self.is_empty() {
@@ -67,7 +89,7 @@ impl<T: Copy + Default> PacketRing<T> {
     }
 
     /// Takes the next packet.
-    pub(super) fn pop(&mut self) -> Option<(T, Bytes)> {
+    pub(crate) fn pop(&mut self) -> Option<(T, Bytes)> {
         if self.is_empty() {
             return None;
         }
@@ -80,7 +102,7 @@ impl<T: Copy + Default> PacketRing<T> {
 }
 
 /// Allocates a buffer whose octets are lent out.
-pub(super) fn buffer(max_data: usize) -> BytesMut {
+pub(crate) fn buffer(max_data: usize) -> BytesMut {
     let mut buffer = BytesMut::with_capacity(max_data);
     // Shared from the start, so that no count of its users is allocated with the first packet.
     drop(buffer.split());
@@ -88,12 +110,12 @@ pub(super) fn buffer(max_data: usize) -> BytesMut {
 }
 
 /// Returns the bytes that a buffer allocates: the octets, and a count of users with the allocation that it describes.
-pub(super) const fn buffer_footprint(max_data: usize) -> usize {
+pub(crate) const fn buffer_footprint(max_data: usize) -> usize {
     max_data + size_of::<[usize; 8]>()
 }
 
 /// Puts a packet of these pieces in place of the one before.
-pub(super) fn fill(buffer: &mut BytesMut, max_data: usize, pieces: &[&[u8]]) {
+pub(crate) fn fill(buffer: &mut BytesMut, max_data: usize, pieces: &[&[u8]]) {
     buffer.clear();
     buffer.reserve(max_data);
     for piece in pieces {

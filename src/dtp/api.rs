@@ -275,7 +275,9 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoThroughput => f.write_str("throughput of 0 octets per second, at least 1 is needed"),
+            Self::NoThroughput => {
+                f.write_str("throughput of 0 octets per second, at least 1 is needed")
+            }
             Self::Mtu { mtu, least, most } => {
                 write!(f, "MTU of {mtu} octets is not within {least} to {most}")
             }
@@ -283,7 +285,11 @@ impl fmt::Display for Error {
             Self::TagInUse(Tag(tag)) => write!(f, "a transfer has the tag {tag}"),
             Self::NoTransfer(Tag(tag)) => write!(f, "no transfer has the tag {tag}"),
             Self::PayloadTooLarge(octets) => {
-                write!(f, "payload of {octets} octets exceeds the limit of {}", u32::MAX)
+                write!(
+                    f,
+                    "payload of {octets} octets exceeds the limit of {}",
+                    u32::MAX
+                )
             }
             Self::TooManyPayloads { limit } => write!(f, "limit of {limit} payloads reached"),
             Self::NoPayload(payload) => write!(f, "payload {payload} is not served"),

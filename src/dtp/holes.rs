@@ -77,7 +77,7 @@ impl Holes {
         self.missing -= 1;
         let rest = packet + 1..hole.end;
         hole.end = packet;
-        match (hole.is_empty(), rest.is_empty()) {
+        match (hole.start == packet, rest.start == rest.end) {
             (true, true) => drop(self.ranges.remove(at)),
             (true, false) => *hole = rest,
             (false, true) => {}
@@ -158,7 +158,11 @@ mod tests {
         for packet in [10, 11, 12] {
             holes.remove(packet);
         }
-        assert_eq!(ranges(&holes), [0..10, 13..20], "packet 3 is asked for again");
+        assert_eq!(
+            ranges(&holes),
+            [0..10, 13..20],
+            "packet 3 is asked for again"
+        );
         assert_eq!(holes.missing(), 17);
     }
 }

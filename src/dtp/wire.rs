@@ -49,6 +49,17 @@ pub struct Intervals {
 }
 
 impl Intervals {
+    /// One interval with all packets.
+    pub const ALL: Self = {
+        let mut intervals = [Interval { start: 0, end: 0 }; MAX_INTERVALS];
+        let [first, ..] = &mut intervals;
+        *first = Interval::ALL;
+        Self {
+            intervals,
+            count: 1,
+        }
+    };
+
     /// Makes the intervals of a request; `None` if there are none or more than 8.
     #[must_use]
     pub fn new(intervals: &[Interval]) -> Option<Self> {

@@ -99,7 +99,7 @@ impl Links {
 
 /// What became of a packet to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Put {
+pub(crate) enum Put {
     /// It was written, or never can be.
     Done,
     /// It fits into the next transmit.

@@ -12,7 +12,7 @@ use crate::csp::api::{ConnectionId, Endpoint, Error, SendOptions, SocketOptions}
 use crate::csp::wire::{Flags, Header, MAX_PORT};
 
 impl Node {
-    pub(super) fn bind(&mut self, port: u8, options: SocketOptions) -> Result<(), Error> {
+    pub(crate) fn bind(&mut self, port: u8, options: SocketOptions) -> Result<(), Error> {
         let is_service = self.answers_pings_at(port);
         let is_used = self.is_source_port(port);
         let place = self.ports.get_mut(usize::from(port));
@@ -30,7 +30,7 @@ impl Node {
         place.take().map(drop).ok_or(Error::NotBound(port))
     }
 
-    pub(super) fn connect(
+    pub(crate) fn connect(
         &mut self,
         tag: Tag,
         to: Endpoint,
@@ -51,7 +51,7 @@ impl Node {
         Ok(())
     }
 
-    pub(super) fn send(&mut self, connection: ConnectionId, data: Bytes) -> Result<(), Error> {
+    pub(crate) fn send(&mut self, connection: ConnectionId, data: Bytes) -> Result<(), Error> {
         let flags = Flags::RDP | self.slot_mut(connection)?.options.flags();
         let (octets, limit) = (self.config.data_limit(flags), self.config.send_queue);
         let slot = self.slot_mut(connection)?;
@@ -69,7 +69,7 @@ impl Node {
         Ok(())
     }
 
-    pub(super) fn close(&mut self, connection: ConnectionId) -> Result<(), Error> {
+    pub(crate) fn close(&mut self, connection: ConnectionId) -> Result<(), Error> {
         let now = self.now;
         self.slot_mut(connection)?.rdp.close(now);
         Ok(())
@@ -123,6 +123,12 @@ impl Node {
         let deadline = self.now + timeout;
         self.pings.start(tag, port, destination, octets, deadline);
         Ok(())
+    }
+
+    /// Tells why no connection can lead to a port, if none can.
+    #[cfg(feature = "dtp")]
+    pub(crate) fn check_peer(&self, to: Endpoint) -> Result<(), Error> {
+        self.check_endpoint(to, self.config.version.broadcast() - 1)
     }
 
     fn check_endpoint(&self, to: Endpoint, limit: u16) -> Result<(), Error> {

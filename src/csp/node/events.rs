@@ -5,7 +5,7 @@ use crate::csp::api::Event;
 
 impl Node {
     /// Returns the next event. Connections take turns.
-    pub(super) fn next_event(&mut self) -> Option<Event> {
+    pub(crate) fn next_event(&mut self) -> Option<Event> {
         if let Some(event) = self.pings.next_event() {
             return Some(event);
         }

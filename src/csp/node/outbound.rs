@@ -9,7 +9,7 @@ use crate::{Hop, Instant, Transmit};
 
 impl Node {
     /// Writes what is to be sent to one destination.
-    pub(super) fn write(&mut self, tx: &mut Transmit<Hop>) {
+    pub(crate) fn write(&mut self, tx: &mut Transmit<Hop>) {
         let now = self.now;
         let mut carrier = Carrier {
             config: &self.config,
@@ -49,6 +49,26 @@ impl Node {
                 return;
             }
         }
+    }
+}
+
+#[cfg(feature = "dtp")]
+impl Node {
+    /// Writes a packet without connection at once.
+    pub(crate) fn put_datagram(
+        &mut self,
+        tx: &mut Transmit<Hop>,
+        header: Header,
+        data: [&[u8]; 2],
+    ) -> Put {
+        let mut carrier = Carrier {
+            config: &self.config,
+            links: &self.links,
+            loopback: &mut self.loopback,
+            stats: &mut self.stats,
+            tx,
+        };
+        carrier.put(header, data)
     }
 }
 
