@@ -179,7 +179,9 @@ impl Machine for Node {
         match command {
             Command::Bind { port, options } => self.bind(port, options),
             Command::Unbind(port) => self.unbind(port),
-            Command::Connect { tag, to, options } => self.connect(tag, to, options),
+            Command::Connect { tag, to, options } => {
+                self.connect(tag, to, options, self.config.rdp)
+            }
             Command::Send { connection, data } => self.send(connection, data),
             Command::Close(connection) => self.close(connection),
             Command::SendTo {

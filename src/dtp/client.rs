@@ -18,8 +18,6 @@ const SILENCE: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_secs(1);
 /// Refusals before the first answer that end a transfer: the second time it is no lack of room.
 const MAX_REFUSALS: u8 = 2;
-/// Where holes are more than a request holds, those nearer than this time of the server are asked for as one.
-const NEAR: Duration = Duration::from_millis(20);
 
 /// A slot for a transfer.
 #[derive(Debug)]
@@ -35,6 +33,9 @@ pub(super) struct Download {
     pub(super) holes: Holes,
     /// What the present request asks for.
     asked: Intervals,
+    /// When a connection was last opened, and how long it took until a response came.
+    connected_at: Instant,
+    setup: Duration,
     /// Where the holes of the next request begin.
     next: u32,
     missing_before: u32,
@@ -77,6 +78,8 @@ impl Download {
             size: None,
             holes: Holes::new(max_holes),
             asked: Intervals::ALL,
+            connected_at: Instant::ZERO,
+            setup: Duration::ZERO,
             next: 0,
             missing_before: 0,
             requests: 0,
@@ -133,6 +136,12 @@ impl Download {
         Duration::from_nanos(nanos)
     }
 
+    /// A connection is being opened.
+    pub(super) fn connect(&mut self, now: Instant) {
+        self.stage = Stage::Connecting;
+        self.connected_at = now;
+    }
+
     /// Returns the request for the next holes.
     pub(super) fn request(&mut self, now: Instant, connection: ConnectionId) -> Request {
         self.asked = self.next_intervals();
@@ -159,7 +168,9 @@ impl Download {
         }
         let has_more = self.holes.from(self.next).next().is_some();
         let start = if has_more { self.next } else { 0 };
-        let near = NEAR.as_nanos() / self.packet_time().as_nanos().max(1);
+        // Packets between two holes are asked for with them where that takes less than half of what a request more
+        // costs for each of its intervals.
+        let near = self.setup.as_nanos() / 16 / self.packet_time().as_nanos().max(1);
         let near = u32::try_from(near).unwrap_or(u32::MAX);
         let is_many = self.holes.from(start).nth(MAX_INTERVALS).is_some();
         let mut intervals = [Interval::default(); MAX_INTERVALS];
@@ -188,6 +199,7 @@ impl Download {
 
     /// Takes the size of the payload from the server.
     pub(super) fn on_response(&mut self, now: Instant, connection: ConnectionId, size: u32) {
+        self.setup = now - self.connected_at;
         if self.size.is_some_and(|known| known != size) {
             self.stage = Stage::Failed(FailReason::PayloadChanged);
             return;

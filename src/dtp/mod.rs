@@ -3,6 +3,8 @@
 mod api;
 mod client;
 mod config;
+#[cfg(feature = "arbitrary")]
+mod generate;
 mod holes;
 #[cfg(any(test, feature = "laws"))]
 mod laws;

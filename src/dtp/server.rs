@@ -204,9 +204,10 @@ impl Transfer {
 
     /// The response has arrived, or its time is over.
     pub(super) fn start(&mut self) {
-        if let Stage::Responding { job, .. } = core::mem::replace(&mut self.stage, Stage::Closing) {
-            self.stage = Stage::Sending(job);
-        }
+        self.stage = match core::mem::replace(&mut self.stage, Stage::Closing) {
+            Stage::Responding { job, .. } => Stage::Sending(job),
+            other => other,
+        };
     }
 
     pub(super) fn job(&self) -> Option<&Job> {

@@ -12,8 +12,13 @@
 mod csp_captures;
 #[path = "../support/bodies/dtp.rs"]
 mod dtp_bodies;
+mod hostile;
+mod laws;
+mod replays;
+mod talk;
 #[path = "../tries/mod.rs"]
 mod tries;
 #[path = "../support/vector_octets.rs"]
 mod vector_octets;
 mod wire;
+mod world;

@@ -9,7 +9,7 @@ use super::slot::{Role, Slot};
 use super::{Node, OutgoingDatagram, carrier};
 use crate::Tag;
 use crate::csp::api::{ConnectionId, Endpoint, Error, SendOptions, SocketOptions};
-use crate::csp::wire::{Flags, Header, MAX_PORT};
+use crate::csp::wire::{Flags, Header, MAX_PORT, SynOptions};
 
 impl Node {
     pub(crate) fn bind(&mut self, port: u8, options: SocketOptions) -> Result<(), Error> {
@@ -35,6 +35,7 @@ impl Node {
         tag: Tag,
         to: Endpoint,
         options: SendOptions,
+        syn: SynOptions,
     ) -> Result<(), Error> {
         self.check_endpoint(to, self.config.version.broadcast() - 1)?;
         let limit = self.config.connections;
@@ -42,7 +43,7 @@ impl Node {
         let at = self.slots.iter().position(is_free);
         let at = at.ok_or(Error::NoSlot { limit })?;
         let port = self.take_source_port().ok_or(Error::NoSourcePort)?;
-        let (initial, now, syn) = (self.draw_initial(), self.now, self.config.rdp);
+        let (initial, now) = (self.draw_initial(), self.now);
         if let Some(slot) = self.slots.get_mut(at) {
             let role = Role::Connecting { tag, retries: 0 };
             slot.take(role, port, to, options);

@@ -173,13 +173,13 @@ impl Node {
         if !self.slots.get_mut(at).is_some_and(Slot::retry) {
             return;
         }
-        let (initial, now, options) = (self.draw_initial(), self.now, self.config.rdp);
+        let (initial, now) = (self.draw_initial(), self.now);
         let Some(port) = self.take_source_port() else {
             return;
         };
         if let Some(slot) = self.slots.get_mut(at) {
             let old = mem::replace(&mut slot.port, port);
-            slot.rdp.connect(now, options, initial);
+            slot.rdp.connect_again(now, initial);
             self.source_ports.rest(old, now, slot.rest());
         }
     }

@@ -201,6 +201,11 @@ impl Connection {
         self.state = State::SynSent { is_due: true };
     }
 
+    /// Begins anew with the same options.
+    pub(in crate::csp) fn connect_again(&mut self, now: Instant, initial: SequenceNumber) {
+        self.connect(now, self.options, initial);
+    }
+
     /// Opens the connection by the SYN of a peer.
     pub(in crate::csp) fn accept(
         &mut self,

@@ -2,7 +2,7 @@
 
 use super::{MAX_TAG, Node, REQUEST_PORT, Run};
 use crate::Tag;
-use crate::csp::{CloseReason, ConnectionId, Endpoint, Packet, SendOptions};
+use crate::csp::{CloseReason, ConnectionId, Endpoint, Packet, SendOptions, SynOptions};
 use crate::dtp::api::{Error, Event, FailReason, GetOptions, Stats};
 use crate::dtp::client::{Download, Stage};
 use crate::dtp::server::DATA_PORT;
@@ -107,10 +107,16 @@ impl Node {
                     address: download.server,
                     port: REQUEST_PORT,
                 };
-                download.stage = Stage::Connecting;
+                download.connect(now);
                 // Bound: there are at most 255 places.
                 let tag = Tag(MAX_TAG - place as u64);
-                if self.csp.connect(tag, to, SendOptions::default()).is_err()
+                // The server sends nothing before its response is acknowledged.
+                let syn = SynOptions {
+                    ack_delay_count: 0,
+                    ..self.csp.config().rdp
+                };
+                let options = SendOptions::default();
+                if self.csp.connect(tag, to, options, syn).is_err()
                     && let Some(download) = self.downloads.get_mut(place)
                 {
                     // All source ports rest, or connections that end have the slots.
