@@ -8,6 +8,7 @@
     reason = "tests fail by panicking, on machines with an allocator"
 )]
 
+mod alloc;
 #[path = "../support/csp_captures.rs"]
 mod csp_captures;
 #[path = "../support/bodies/dtp.rs"]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use farlink::csp;
 use farlink::dtp::{Command, Config, Error, Event, FailReason, GetOptions, Node};
 use farlink::sim::{Host, Line, Reorder, World};
-use farlink::{Instant, Seed, Tag};
+use farlink::{Instant, Machine as _, Seed, Tag};
 
 const SERVER: u16 = 1;
 const CLIENT: u16 = 2;
@@ -413,7 +413,6 @@ fn commands_are_refused_with_the_limit() {
         config.clients = 1;
         config.payloads = 1;
     });
-    use farlink::Machine as _;
     let now = Instant::ZERO;
     let get = |tag, server, options| Command::Get {
         tag: Tag(tag),

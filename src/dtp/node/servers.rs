@@ -40,13 +40,12 @@ impl Node {
         self.set_own(connection, Some(connection));
         let deadline = self.now + self.config.request_timeout;
         let mut transfers = self.transfers.iter_mut();
-        match transfers.find(|transfer| transfer.connection.is_none()) {
-            Some(transfer) => transfer.begin(connection, client, deadline),
-            None => {
-                // libcsp ignores an RST in answer to its SYN, so the handshake was finished.
-                self.stats.no_slot += 1;
-                self.close(connection);
-            }
+        if let Some(transfer) = transfers.find(|it| it.connection.is_none()) {
+            transfer.begin(connection, client, deadline);
+        } else {
+            // libcsp ignores an RST in answer to its SYN, so the handshake was finished.
+            self.stats.no_slot += 1;
+            self.close(connection);
         }
     }
 
@@ -82,13 +81,12 @@ impl Node {
         let Some(transfer) = self.transfer_at(connection) else {
             return;
         };
-        match job.filter(|_| sent) {
-            Some(job) => transfer.respond(now, job),
-            None => {
-                transfer.stage = Stage::Closing;
-                self.stats.requests_refused += 1;
-                self.close(connection);
-            }
+        if let Some(job) = job.filter(|_| sent) {
+            transfer.respond(now, job);
+        } else {
+            transfer.stage = Stage::Closing;
+            self.stats.requests_refused += 1;
+            self.close(connection);
         }
     }
 
