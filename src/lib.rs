@@ -124,6 +124,10 @@ mod seed;
     feature = "serde",
     any(feature = "cotp", feature = "dtp", feature = "ltp")
 ))]
+#[cfg_attr(
+    not(any(feature = "cotp", feature = "ltp")),
+    allow(dead_code, reason = "optional durations of other protocols")
+)]
 mod serde_duration;
 #[cfg(feature = "sim")]
 pub mod sim;
