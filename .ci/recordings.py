@@ -16,9 +16,9 @@ import subprocess
 import sys
 
 FOLDERS = ('vectors', 'fuzz/seeds/record_read')
-SECTION, INTERFACE, PACKET, CUSTOM = 0x0A0D0D0A, 1, 6, 0x0BAD
+SECTION, INTERFACE, PACKET, CUSTOM, LOCAL = 0x0A0D0D0A, 1, 6, 0x0BAD, 0x80000BAD
 NETWORK, JSON, BLOBS = range(3)
-JSON_TAGS, CUSTOM_OPTION = 12, 2989
+JSON_TAGS, CUSTOM_OPTION, LOCAL_OPTION = 12, 2989, 0x8BAD
 ADDRESS, FORGET, BLOB, RECEIVE, COMMANDS, REFUSED, SENDS, RESULTS, IDLE_UNTIL, RESTORE = (
     1, 2, 3, 4, (5, 6), 8, (9, 10), (12, 13), 15, 19)
 NAME = re.compile(r'[a-z_]+')
@@ -65,8 +65,9 @@ def packet(body):
     octets, at, records = body[20:20 + captured], 20 + captured + -captured % 4, b''
     while at + 4 <= len(body):
         code, length = struct.unpack_from('<HH', body, at)
-        if code == CUSTOM_OPTION:
-            records = body[at + 8:at + length]
+        if code in (CUSTOM_OPTION, LOCAL_OPTION):
+            # Up to format 2 an enterprise number stands before the records.
+            records = body[at + (8 if code == CUSTOM_OPTION else 4):at + length]
         at += 4 + length + -length % 4
     return interface, octets, records
 
@@ -101,11 +102,11 @@ def calls(file):
             if interfaces > BLOBS and struct.unpack_from('<H', body)[0] == 252:
                 tagged.add(interfaces)
             interfaces += 1
-        elif kind == CUSTOM and body[4:12] == b'farcalls':
-            records = body[12:-4]
-        elif kind == CUSTOM:
-            note = json.loads(body[12:-4])
-            if 'head' in note:
+        elif kind in (CUSTOM, LOCAL):
+            body = body[4 if kind == CUSTOM else 0:]
+            if body[:8] == b'farcalls':
+                records = body[8:-4]
+            elif 'head' in (note := json.loads(body[8:-4])):
                 heads.append(note['head'])
             else:
                 found.append(('note', note))

@@ -11,7 +11,8 @@ use criterion::{
     criterion_main,
 };
 use farlink::ltp::{
-    Block, Body, Color, Config, Cue, Data, Engine, Event, Flow, Peer, Segment, Service, SessionId,
+    Block, Body, Color, Config, Cue, Data, Engine, EngineLimits, Event, Flow, Peer, PeerLimits,
+    Segment, Service, SessionId,
 };
 use farlink::{Hop, Instant, Limits, Machine as _, Output, Seed, Tag, Transmit};
 use licklider_core as other;
@@ -38,15 +39,16 @@ struct Pair {
 
 impl Pair {
     fn new() -> Option<Self> {
-        Self::remembering(Config::default().max_closed)
+        Self::remembering(Config::default().limits.closed_sessions)
     }
 
     /// A pair of engines that remember this many closed sessions.
-    fn remembering(max_closed: u32) -> Option<Self> {
+    fn remembering(closed_sessions: u32) -> Option<Self> {
         let now = Instant::ZERO;
-        let config = |engine| Config {
-            max_closed,
-            ..config(engine)
+        let config = |engine| {
+            let mut config = config(engine);
+            config.limits.closed_sessions = closed_sessions;
+            config
         };
         let mut near = Engine::new(config(1), Seed::from(1)).ok()?;
         let mut far = Engine::new(config(2), Seed::from(2)).ok()?;
@@ -99,22 +101,28 @@ impl Pair {
 /// Limits that allow 100,000 sessions and the longest block.
 fn config(engine: u64) -> Config {
     Config {
-        export_octets: LONGEST,
-        import_octets: 3 * LONGEST,
-        pool_octets: LONGEST,
-        max_events: 1 << 18,
-        max_control: 1 << 18,
+        limits: EngineLimits {
+            export_octets: LONGEST,
+            import_octets: 3 * LONGEST,
+            pool_octets: LONGEST,
+            events: 1 << 18,
+            control_segments: 1 << 18,
+            ..EngineLimits::default()
+        },
         ..Config::engine(engine)
     }
 }
 
 fn peer(at: Hop) -> Peer<Hop> {
     Peer {
-        max_exports: 1 << 17,
-        max_imports: 1 << 17,
-        session_octets: LONGEST,
-        import_octets: 2 * LONGEST,
-        ..Peer::new(at).with_flow(Flow::Unlimited)
+        limits: PeerLimits {
+            exports: 1 << 17,
+            imports: 1 << 17,
+            session_octets: LONGEST,
+            import_octets: 2 * LONGEST,
+            ..PeerLimits::default()
+        },
+        ..Peer::at(at).with_flow(Flow::Unlimited)
     }
 }
 
@@ -389,7 +397,7 @@ fn engine_with_peers(count: u16) -> Option<Engine<Hop>> {
         let id = u64::from(via) + 2;
         let hop = Hop { interface: 0, via };
         engine
-            .add_peer(now, id, Peer::new(hop).with_flow(Flow::Unlimited))
+            .add_peer(now, id, Peer::at(hop).with_flow(Flow::Unlimited))
             .ok()?;
         let block = Block::red(Tag(id), id, CLIENT, Bytes::from_static(b"block"));
         engine.send_block(now, block).ok()?;

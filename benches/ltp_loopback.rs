@@ -38,7 +38,7 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use farlink::adapters::blocking::ltp::{AccessPoint, Error, Node, NodeOptions};
 use farlink::adapters::udp::UdpOptions;
-use farlink::ltp::{Block, Command, Config, Event, Flow, Peer, Service};
+use farlink::ltp::{Block, Command, Config, Event, Flow, Peer, PeerTimers, Service};
 use farlink::{Limits, Path, Tag};
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 
@@ -280,9 +280,12 @@ fn peer<A>(address: A, size: usize, window: usize) -> Peer<A> {
     Peer {
         segment: size,
         flow: Flow::window(window as u64),
-        own_delay: Duration::from_millis(100),
-        remote_delay: Duration::from_millis(100),
-        ..Peer::new(address)
+        timers: PeerTimers {
+            own_delay: Duration::from_millis(100),
+            remote_delay: Duration::from_millis(100),
+            ..PeerTimers::default()
+        },
+        ..Peer::at(address)
     }
 }
 

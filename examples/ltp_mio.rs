@@ -150,9 +150,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Path::udp(mars.local, earth.local),
     );
     // No more than this is under way, or a burst overruns the buffer of the socket at the other end.
-    let peer = Peer::new(there).with_flow(Flow::window(1 << 16));
+    let peer = Peer::at(there).with_flow(Flow::window(1 << 16));
     earth.engine.add_peer(now, 2, peer)?;
-    mars.engine.add_peer(now, 1, Peer::new(back))?;
+    mars.engine.add_peer(now, 1, Peer::at(back))?;
     mars.engine.open(now, 4, Service::Whole)?;
     let block = vec![7; 1_000_000];
     let block = Block::red(Tag(1), 2, 4, block.into());

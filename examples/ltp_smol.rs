@@ -77,12 +77,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         let (near, far) = (here.local_addr()?, there.local_addr()?);
 
         let mut earth = Engine::new(Config::engine(1), Seed::from(1))?;
-        earth.add_peer(clock.now(), 2, Peer::new(Path::udp(near, far)))?;
+        earth.add_peer(clock.now(), 2, Peer::at(Path::udp(near, far)))?;
         let block = Block::red(Tag(1), 2, 4, "hello from a task".into());
         earth.send_block(clock.now(), block)?;
 
         let mut mars = Engine::new(Config::engine(2), Seed::from(2))?;
-        mars.add_peer(clock.now(), 1, Peer::new(Path::udp(far, near)))?;
+        mars.add_peer(clock.now(), 1, Peer::at(Path::udp(far, near)))?;
         mars.open(clock.now(), 4, Service::Whole)?;
 
         let sender = drive(earth, here, clock, |event| {

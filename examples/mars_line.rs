@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use farlink::ltp::{Block, Config, Engine, Event, Flow, Peer, Service};
+use farlink::ltp::{Block, Config, Engine, Event, Peer, Service};
 use farlink::sim::{Line, World};
 use farlink::{Hop, Tag};
 
@@ -29,16 +29,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     world.wire((earth, 0), (mars, 0), line);
 
     world.with(earth, |engine, now| {
-        let peer = Peer {
-            flow: Flow::rate(100_000),
-            ..Peer::new(hop(2)).at_distance(LIGHT_TIME)
-        };
+        let peer = Peer::at(hop(2)).radio(100_000, LIGHT_TIME);
         engine.add_peer(now, 2, peer)?;
         let block = Block::red(Tag(1), 2, 4, vec![7; 100_000].into());
         engine.send_block(now, block)
     })?;
     world.with(mars, |engine, now| {
-        engine.add_peer(now, 1, Peer::new(hop(1)).at_distance(LIGHT_TIME))?;
+        engine.add_peer(now, 1, Peer::at(hop(1)).at_distance(LIGHT_TIME))?;
         engine.open(now, 4, Service::Whole)
     })?;
     world.run_until_idle(Duration::from_secs(24 * 3600));

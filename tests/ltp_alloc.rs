@@ -6,7 +6,7 @@ use core::num::NonZeroUsize;
 
 use allocation_counter::measure;
 use bytes::Bytes;
-use farlink::ltp::{Block, Config, Engine, Event, Flow, Peer, Service};
+use farlink::ltp::{Block, Config, Engine, EngineLimits, Event, Flow, Peer, Service};
 use farlink::{Hop, Instant, Limits, Machine as _, Output, Seed, Tag, Transmit};
 
 const NEAR: Hop = Hop {
@@ -85,7 +85,10 @@ fn the_allocations_of_a_block_do_not_depend_on_its_segments() {
 fn a_session_of_one_segment_allocates_the_block_alone() {
     const ROUNDS: u64 = 1000;
     let mut pair = Pair::new(Config {
-        max_closed: 10,
+        limits: EngineLimits {
+            closed_sessions: 10,
+            ..EngineLimits::default()
+        },
         ..Config::engine(2)
     });
     let data = Bytes::from_static(&[0x5A; 100]);
@@ -102,7 +105,10 @@ fn a_session_of_one_segment_allocates_the_block_alone() {
 fn a_block_that_is_taken_on_demand_allocates_no_more_than_one_that_comes_unasked() {
     const ROUNDS: u64 = 1000;
     let closed = Config {
-        max_closed: 10,
+        limits: EngineLimits {
+            closed_sessions: 10,
+            ..EngineLimits::default()
+        },
         ..Config::engine(2)
     };
     let mut pair = Pair::new(closed);
@@ -139,8 +145,11 @@ fn what_is_kept_for_the_next_block_can_be_limited_and_gives_way_to_other_blocks(
     let data = Bytes::from(vec![0x5A; 4 * MIB]);
     for (pool_octets, import_octets) in [(0, 64 * MIB), (64 * MIB, 7 * MIB)] {
         let mut pair = Pair::new(Config {
-            pool_octets,
-            import_octets,
+            limits: EngineLimits {
+                pool_octets,
+                import_octets,
+                ..EngineLimits::default()
+            },
             ..Config::engine(2)
         });
 
@@ -159,7 +168,10 @@ impl Pair {
     fn new(far: Config) -> Self {
         let now = Instant::ZERO;
         let near = Config {
-            max_closed: 10,
+            limits: EngineLimits {
+                closed_sessions: 10,
+                ..EngineLimits::default()
+            },
             ..Config::engine(1)
         };
         let mut pair = Self {
@@ -169,10 +181,10 @@ impl Pair {
             tag: 0,
         };
         pair.near
-            .add_peer(now, 2, Peer::new(FAR).with_flow(Flow::Unlimited))
+            .add_peer(now, 2, Peer::at(FAR).with_flow(Flow::Unlimited))
             .unwrap();
         pair.far
-            .add_peer(now, 1, Peer::new(NEAR).with_flow(Flow::Unlimited))
+            .add_peer(now, 1, Peer::at(NEAR).with_flow(Flow::Unlimited))
             .unwrap();
         pair.far.open(now, CLIENT, Service::Whole).unwrap();
         pair

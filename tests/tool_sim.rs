@@ -398,6 +398,17 @@ fn a_block_that_is_not_delivered_is_a_failure_with_the_reason() {
     assert!(told.starts_with("farlink: the block failed: "), "{told}");
 }
 
+/// Over a slow radio, without `--rate` at its sender.
+#[test]
+fn a_link_whose_rate_nobody_told_delivers_all_the_same_and_at_a_price() {
+    let options = ["--rate", "8000000", "--queue", "65536", "--owlt", "0.02"];
+
+    let (status, object) = link(&options);
+
+    assert_eq!((status, &object["ok"]), (Some(0), &true.into()), "{object}");
+    assert!(object["resent"].as_u64().unwrap() > 0, "{object}");
+}
+
 #[test]
 fn a_link_that_cannot_be_is_wrong_usage() {
     for (options, expected) in [

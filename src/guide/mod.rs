@@ -6,6 +6,7 @@
 //! | [`driver`] | How do I run a machine in an event loop that the crate has no adapter for? |
 //! | `machine` (features `arbitrary`, `record`, `sim`) | How do I write a protocol, and what do I get for it? |
 //! | `ion` (features `blocking`, `ltp`) | How do I exchange blocks with ION, and what is pyion's call here? |
+//! | `hdtn` (feature `ltp`) | How do I exchange blocks with HDTN, and how fast are they? |
 //! | `recording` (feature `record`) | How do I record what happens in production, and replay it in a test? |
 //!
 //! The programs on these pages are those of the folder `examples`; each is compiled and run by CI.
@@ -42,3 +43,7 @@ pub mod recording {}
 #[cfg(all(feature = "blocking", feature = "ltp"))]
 #[doc = include_str!("ion.md")]
 pub mod ion {}
+
+#[cfg(feature = "ltp")]
+#[doc = include_str!("hdtn.md")]
+pub mod hdtn {}

@@ -23,7 +23,7 @@ use crate::Instant;
 /// pacer.on_sent(now, 100);
 /// assert_eq!(pacer.blocked_until(now), Some(now + Duration::from_millis(100)));
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Pacer {
     rate: Option<NonZeroU64>,
     burst: u32,

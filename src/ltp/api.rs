@@ -41,6 +41,8 @@ pub enum Command<A> {
     Cancel(Tag),
     /// Cancel the reception of a block (RFC 5326 section 4.2).
     Refuse(SessionId),
+    /// Acknowledge a red part that [`Event::RedPart`] told of. See [`Engine::stored`](super::Engine::stored).
+    Stored(SessionId),
     /// Ask a peer for a sign of life. [`Event::Answered`] or [`Event::Silent`] follows.
     Ping(u64),
     /// Accept segments from up to this many unknown peers, configured from the template. `None` rejects them.
@@ -56,7 +58,7 @@ pub enum Command<A> {
 }
 
 /// A block to send.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(derive_more::Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Block {
     /// The application's tag of the block, carried by every event about it. No two blocks that are being sent
@@ -67,6 +69,7 @@ pub struct Block {
     /// The destination client service ID.
     pub client: u64,
     /// The octets, at least one. They are not copied until a segment is written.
+    #[debug("{:?}", Preview(data))]
     #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub data: Bytes,
     /// The length of the red part.
@@ -84,18 +87,6 @@ impl Block {
             data,
             red: Red::All,
         }
-    }
-}
-
-impl fmt::Debug for Block {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Block")
-            .field("tag", &self.tag)
-            .field("to", &self.to)
-            .field("client", &self.client)
-            .field("data", &Preview(&self.data))
-            .field("red", &self.red)
-            .finish()
     }
 }
 
@@ -123,6 +114,14 @@ pub enum Service {
     /// [`Event::Started`] reports the first segment of a session (RFC 5326 section 7.1) and [`Event::Piece`]
     /// the octets of the red part as they become contiguous. The whole red part follows.
     Streaming,
+    /// [`Event::Segment`] gives the octets of the red part once each, in the order of arrival, and the engine keeps
+    /// none that were polled. [`Event::RedPart`] follows the last ones. The report that claims the whole red part is
+    /// sent after [`Command::Stored`], so a block whose storage fails can be refused before it is acknowledged.
+    ///
+    /// Earlier reports claim octets as soon as they were received, as RFC 5326 section 6.11 has it. No sender completes a
+    /// block by them: what came last is in none of them. After [`Command::Refuse`] their claims count for nothing, and
+    /// an engine that has lost them contradicts them, which a sender of this crate takes for a restart.
+    Scattered,
 }
 
 /// A link state cue for one direction of a contact (RFC 5326 sections 6.1, 6.4, 6.5 and 6.6).
@@ -158,10 +157,10 @@ pub enum Side {
 /// An event for the application.
 ///
 /// Each block accepted for sending ends with exactly one `Complete` or `Failed`. A session that is received has
-/// at most one `Received` and at most one `Cancelled`, and nothing follows a `Cancelled`. A session with an
-/// event ends with `Received` or `Green` with `ends_block`, or with `Cancelled`. Green segments overtake each
+/// at most one `Received` or `RedPart` and at most one `Cancelled`, and nothing follows a `Cancelled`. A session with an
+/// event ends with `Received`, `RedPart` or `Green` with `ends_block`, or with `Cancelled`. Green segments overtake each
 /// other, so some may follow the one that ends the block.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(derive_more::Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -192,6 +191,7 @@ pub enum Event {
         /// What it stands for.
         cause: EndCause,
         /// The block, given back.
+        #[debug("{:?}", Preview(data))]
         #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
         data: Bytes,
     },
@@ -225,6 +225,16 @@ pub enum Event {
         /// The engine ID of the peer.
         peer: u64,
     },
+    /// An unknown peer found no room and was refused: as many as may be are accepted, and none of them gives way.
+    ///
+    /// Further ones are not reported until one was accepted without taking the place of another, or
+    /// [`Command::AcceptUnknownPeers`] was given again.
+    UnknownPeerRefused {
+        /// The engine ID of the peer.
+        peer: u64,
+        /// The limit that is reached: of unknown peers, or of all.
+        limit: u32,
+    },
     /// A session for a streaming service started (RFC 5326 section 7.1).
     Started {
         /// The session.
@@ -241,8 +251,34 @@ pub enum Event {
         /// The offset of the octets in the block.
         offset: u64,
         /// The octets.
+        #[debug("{:?}", Preview(data))]
         #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
         data: Bytes,
+    },
+    /// Octets of a red part for a scattered service that were not received before.
+    Segment {
+        /// The session.
+        session: SessionId,
+        /// The client service ID.
+        client: u64,
+        /// The offset of the octets in the block.
+        offset: u64,
+        /// The octets. What arrived in several segments between two polls is given at once where it is contiguous.
+        #[debug("{:?}", Preview(data))]
+        #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
+        data: Bytes,
+    },
+    /// Every octet of a red part for a scattered service was given. [`Command::Stored`] or [`Command::Refuse`] is
+    /// awaited.
+    RedPart {
+        /// The session.
+        session: SessionId,
+        /// The client service ID.
+        client: u64,
+        /// Octets of the red part.
+        len: u64,
+        /// Whether the block ends with the red part. Otherwise a green part follows.
+        ends_block: bool,
     },
     /// A whole red part was received (RFC 5326 section 7.3).
     Received {
@@ -251,6 +287,7 @@ pub enum Event {
         /// The client service ID.
         client: u64,
         /// The octets.
+        #[debug("{:?}", Preview(data))]
         #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
         data: Bytes,
         /// Whether the block ends with the red part. Otherwise a green part follows.
@@ -266,6 +303,7 @@ pub enum Event {
         /// The offset of the octets in the block.
         offset: u64,
         /// The octets.
+        #[debug("{:?}", Preview(data))]
         #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
         data: Bytes,
         /// Whether the block ends with this segment.
@@ -287,82 +325,63 @@ pub enum Event {
         reason: Reason,
         /// What it stands for.
         cause: EndCause,
-        /// Whether the red part was delivered before. It stays valid.
+        /// Whether the red part was delivered before. It stays valid. That of a scattered service was delivered when
+        /// [`Command::Stored`] said so.
         after_delivery: bool,
     },
 }
 
-/// Writes an event with its fields. Payloads are shown by their first octets and their length.
-macro_rules! debug_event {
-    ($event:expr, $f:expr; $($name:ident { $($field:ident $(as $shown:ident)?),* })*) => {
-        match $event {
-            $(Event::$name { $($field),* } => $f
-                .debug_struct(stringify!($name))
-                $(.field(stringify!($field), debug_event!($field $($shown)?)))*
-                .finish(),)*
-        }
-    };
-    ($field:ident) => { $field };
-    ($field:ident $shown:ident) => { &$shown($field) };
-}
-
-impl fmt::Debug for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        debug_event! { self, f;
-            Sent { tag }
-            Complete { tag, session }
-            Restarted { tag, session }
-            Failed { tag, session, by, reason, cause, data as Preview }
-            Room { peer }
-            Answered { peer, after }
-            Silent { peer }
-            UnknownPeer { peer }
-            Started { session, client }
-            Piece { session, client, offset, data as Preview }
-            Received { session, client, data as Preview, ends_block }
-            Green { session, client, offset, data as Preview, ends_block }
-            Cancelled { session, client, by, reason, cause, after_delivery }
-        }
-    }
-}
-
 /// Why an engine refused a command. A refused command has changed nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, derive_more::Display)]
 #[non_exhaustive]
 pub enum Error {
     /// No peer with this engine ID was added.
+    #[display("unknown peer {_0}")]
     UnknownPeer(u64),
     /// A peer with this engine ID was added before.
+    #[display("peer {_0} was added before")]
     PeerExists(u64),
     /// Invalid peer parameters.
+    #[display("invalid peer: {_0}")]
     InvalidPeer(ConfigError),
     /// The [`Direction`](super::Direction) of this peer does not allow it.
+    #[display("the direction of peer {_0} does not allow it")]
     Direction(u64),
     /// A ping to this peer is awaiting its answer.
+    #[display("a ping to peer {_0} is awaiting its answer")]
     PingPending(u64),
     /// Engine ID 0 is reserved (RFC 7116 section 3.1.2).
+    #[display("engine ID 0 is reserved")]
     EngineZero,
     /// The limit of peers is reached.
+    #[display("limit of {limit} peers reached")]
     TooManyPeers {
-        /// The limit, [`Config::max_peers`](super::Config::max_peers).
+        /// The limit, [`EngineLimits::peers`](super::EngineLimits::peers).
         limit: u32,
     },
     /// The limit of open client services is reached.
+    #[display("limit of {limit} client services reached")]
     TooManyServices {
-        /// The limit, [`Config::max_services`](super::Config::max_services).
+        /// The limit, [`EngineLimits::services`](super::EngineLimits::services).
         limit: u32,
     },
     /// Client service ID 0 is reserved, or the service is open.
+    #[display("client service ID {_0} is {}", if *_0 == 0 { "reserved" } else { "in use" })]
     Service(u64),
     /// The client service is not open.
+    #[display("client service {_0} is not open")]
     NotOpen(u64),
     /// The client service delivers its blocks unasked.
+    #[display("client service {_0} delivers its blocks unasked")]
     NotOnDemand(u64),
     /// Every take of the client service was answered.
+    #[display("every take of client service {_0} was answered")]
     NotTaking(u64),
     /// A block has at least one octet.
+    #[display("a block has at least one octet")]
     Empty,
     /// The red part is longer than the block.
+    #[display("red part of {red} octets exceeds the block of {len}")]
     RedTooLong {
         /// Octets of the red part.
         red: u64,
@@ -370,13 +389,15 @@ pub enum Error {
         len: u64,
     },
     /// The block is longer than all blocks together may be.
+    #[display("block of {len} octets exceeds the limit of {limit}")]
     TooLong {
         /// Octets of the block.
         len: usize,
-        /// The limit, [`Config::export_octets`](super::Config::export_octets).
+        /// The limit, [`EngineLimits::export_octets`](super::EngineLimits::export_octets).
         limit: usize,
     },
     /// A limit of blocks being sent is reached. [`Event::Room`] follows when there is room for the block.
+    #[display("limit of {limit} reached: {held} in use")]
     Full {
         /// How much of what is limited is in use: blocks, events or octets.
         held: usize,
@@ -384,56 +405,23 @@ pub enum Error {
         limit: usize,
     },
     /// A block with this tag is being sent.
+    #[display("a block with tag {} is being sent", _0.0)]
     TagInUse(Tag),
     /// No block with this tag is being sent.
+    #[display("no block with tag {} is being sent", _0.0)]
     UnknownTag(Tag),
     /// No block of this session is being received.
+    #[display("no block of session {_0} is being received")]
     UnknownSession(SessionId),
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnknownPeer(peer) => write!(f, "unknown peer {peer}"),
-            Self::PeerExists(peer) => write!(f, "peer {peer} was added before"),
-            Self::InvalidPeer(error) => write!(f, "invalid peer: {error}"),
-            Self::Direction(peer) => write!(f, "the direction of peer {peer} does not allow it"),
-            Self::PingPending(peer) => write!(f, "a ping to peer {peer} is awaiting its answer"),
-            Self::EngineZero => f.write_str("engine ID 0 is reserved"),
-            Self::TooManyPeers { limit } => write!(f, "limit of {limit} peers reached"),
-            Self::TooManyServices { limit } => {
-                write!(f, "limit of {limit} client services reached")
-            }
-            Self::Service(0) => f.write_str("client service ID 0 is reserved"),
-            Self::Service(client) => write!(f, "client service {client} is open already"),
-            Self::NotOpen(client) => write!(f, "client service {client} is not open"),
-            Self::NotOnDemand(client) => {
-                write!(f, "client service {client} delivers its blocks unasked")
-            }
-            Self::NotTaking(client) => {
-                write!(f, "every take of client service {client} was answered")
-            }
-            Self::Empty => f.write_str("a block has at least one octet"),
-            Self::RedTooLong { red, len } => {
-                write!(f, "red part of {red} octets exceeds the block of {len}")
-            }
-            Self::TooLong { len, limit } => {
-                write!(f, "block of {len} octets exceeds the limit of {limit}")
-            }
-            Self::Full { held, limit } => write!(f, "limit of {limit} reached: {held} in use"),
-            Self::TagInUse(Tag(tag)) => write!(f, "a block with tag {tag} is being sent"),
-            Self::UnknownTag(Tag(tag)) => write!(f, "no block with tag {tag} is being sent"),
-            Self::UnknownSession(session) => {
-                write!(f, "no block of session {session} is being received")
-            }
-        }
-    }
+    /// No red part of this session waits to be stored.
+    #[display("no red part of session {_0} waits to be stored")]
+    NothingToStore(SessionId),
 }
 
 impl StdError for Error {}
 
 /// How far the transmission of a block has got.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Progress {
     /// Octets that were sent at least once.
@@ -490,7 +478,7 @@ pub struct Stats {
     /// Segments that name no suite and key accepted from their peer.
     pub unknown_key: u64,
     /// Cookies that neither begin one nor extend the one that is kept, with
-    /// [`Config::max_cookies`](super::Config::max_cookies).
+    /// [`EngineLimits::cookies`](super::EngineLimits::cookies).
     pub invalid_cookies: u64,
     /// Segments from unknown engines.
     pub unknown_peer: u64,

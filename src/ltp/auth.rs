@@ -13,7 +13,6 @@ mod tests;
 
 use alloc::vec;
 use alloc::vec::Vec;
-use core::fmt;
 
 use bytes::Bytes;
 
@@ -95,7 +94,8 @@ pub enum Verifier {
 }
 
 /// A shared key.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(derive_more::Debug, Clone, PartialEq, Eq)]
+#[debug("Key({})", id.escape_ascii())]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Key {
     /// The key ID, by which the peer finds the key: 0 to 256 octets, which the engine does not interpret.
@@ -108,7 +108,8 @@ pub struct Key {
 
 /// A private RSA key.
 #[cfg(feature = "ltp-rsa")]
-#[derive(Clone, PartialEq, Eq)]
+#[derive(derive_more::Debug, Clone, PartialEq, Eq)]
+#[debug("PrivateKey({})", id.escape_ascii())]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PrivateKey {
     /// The key ID, by which the peer finds the public key: 0 to 256 octets.
@@ -121,7 +122,8 @@ pub struct PrivateKey {
 
 /// A public RSA key.
 #[cfg(feature = "ltp-rsa")]
-#[derive(Clone, PartialEq, Eq)]
+#[derive(derive_more::Debug, Clone, PartialEq, Eq)]
+#[debug("PublicKey({})", id.escape_ascii())]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PublicKey {
     /// The key ID in segments of the peer: 0 to 256 octets.
@@ -172,41 +174,18 @@ impl Auth {
 
 impl Key {
     fn check(&self) -> Result<(), ConfigError> {
-        check_len(self.secret.len())?;
+        check_len(self.secret.len(), MAX_KEY)?;
         check_id(&self.id)
     }
 }
 
 fn check_id(id: &[u8]) -> Result<(), ConfigError> {
-    check_len(id.len().max(1))
+    check_len(id.len().max(1), MAX_KEY)
 }
 
-const fn check_len(len: usize) -> Result<(), ConfigError> {
-    if len == 0 || len > MAX_KEY {
-        return Err(ConfigError::Key {
-            len,
-            limit: MAX_KEY,
-        });
+const fn check_len(len: usize, limit: usize) -> Result<(), ConfigError> {
+    if len == 0 || len > limit {
+        return Err(ConfigError::Key { len, limit });
     }
     Ok(())
-}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Key({})", self.id.escape_ascii())
-    }
-}
-
-#[cfg(feature = "ltp-rsa")]
-impl fmt::Debug for PrivateKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PrivateKey({})", self.id.escape_ascii())
-    }
-}
-
-#[cfg(feature = "ltp-rsa")]
-impl fmt::Debug for PublicKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PublicKey({})", self.id.escape_ascii())
-    }
 }

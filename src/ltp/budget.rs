@@ -4,7 +4,7 @@ use super::buffer_pool::BufferPool;
 use super::peer::{Origin, PeerState};
 
 /// The octets held, by what they are held for, and the limit of those that are received.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Budget {
     /// Octets of blocks being sent, and of failed ones that wait in events.
     pub(super) exports: usize,
@@ -25,14 +25,9 @@ pub(super) struct Budget {
 impl Budget {
     pub(super) fn new(limit: usize, strangers_limit: usize) -> Self {
         Self {
-            exports: 0,
-            imports: 0,
-            events: 0,
-            waiting: 0,
             limit,
-            strangers: 0,
             strangers_limit,
-            pool: BufferPool::default(),
+            ..Self::default()
         }
     }
 
@@ -54,7 +49,11 @@ impl Budget {
 
     /// Returns the octets that may yet be allocated for receiving from a peer.
     pub(super) fn free_for(&self, peer: &PeerState) -> usize {
-        let left = peer.config.import_octets.saturating_sub(peer.import_octets);
+        let left = peer
+            .config
+            .limits
+            .import_octets
+            .saturating_sub(peer.import_octets);
         let left = self.free().min(left);
         match peer.origin {
             Origin::Added => left,

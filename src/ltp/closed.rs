@@ -1,24 +1,16 @@
 //! The memory of closed sessions, against late duplicates (RFC 5326 section 9.2).
 
-use alloc::boxed::Box;
-use alloc::vec::Vec;
-use core::hash::BuildHasher as _;
-
-use hashbrown::HashTable;
+use alloc::collections::BTreeMap;
 
 use super::auth::KeyHash;
 use super::fingerprint::{Fingerprint, Judgment};
 use super::peer::Role;
-use super::table::Keyed;
+use super::table::{Keyed, Sessions};
 use super::wire::{Data, SessionId};
 use crate::Instant;
 
-/// No entry: the end of a list.
-const NONE: u32 = u32::MAX;
 /// Records that one insertion forgets at most once they are over, so that none takes long.
 const STEPS: usize = 4;
-/// Lists of records, by the powers of two of nanoseconds for which they are kept.
-const CLASSES: usize = 64;
 
 /// Closed sessions, each remembered until a time of its own.
 ///
@@ -27,16 +19,12 @@ const CLASSES: usize = 64;
 /// was freed. Looking one up, adding and removing one take constant time.
 #[derive(Debug)]
 pub(super) struct Closed {
-    index: HashTable<u32>,
-    entries: Vec<Entry>,
-    /// The first free entry.
-    free: u32,
-    lists: Box<[List; CLASSES]>,
-    /// A bit for each list that is not empty.
+    /// The lists are those of peers, by the powers of two of nanoseconds for which records are kept.
+    table: Sessions<SessionKey, Kept>,
+    /// A bit for each list that may not be empty.
     used: u64,
     /// How often the peer of each slot was removed. What was sent to one before is forgotten.
-    removals: Vec<u32>,
-    hasher: Keyed,
+    removals: BTreeMap<u32, u32>,
     max: usize,
 }
 
@@ -75,22 +63,11 @@ pub(super) enum End {
     },
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    key: SessionKey,
+/// A record, with the removals of the peer in its slot before the session closed.
+#[derive(Debug)]
+struct Kept {
     record: Record,
-    /// The removals of the peer in the slot before the session closed.
     removals: u32,
-    before: u32,
-    behind: u32,
-    class: u8,
-}
-
-/// The ends of a list.
-#[derive(Debug, Clone, Copy)]
-struct List {
-    first: u32,
-    last: u32,
 }
 
 impl Record {
@@ -107,15 +84,10 @@ impl Record {
 
 impl Closed {
     pub(super) fn new(hasher: Keyed, max: u32) -> Self {
-        let (first, last) = (NONE, NONE);
         Self {
-            index: HashTable::new(),
-            entries: Vec::new(),
-            free: NONE,
-            lists: Box::new([List { first, last }; CLASSES]),
+            table: Sessions::new(hasher),
             used: 0,
-            removals: Vec::new(),
-            hasher,
+            removals: BTreeMap::new(),
             max: usize::try_from(max).unwrap_or(usize::MAX),
         }
     }
@@ -124,156 +96,78 @@ impl Closed {
     pub(super) fn insert(&mut self, now: Instant, key: SessionKey, record: Record) {
         self.remove(key);
         self.expire(now, STEPS);
-        if self.index.len() >= self.max {
+        if self.table.len() >= self.max {
             self.remove_first();
         }
         if self.max == 0 || record.until <= now {
             return;
         }
         let removals = self.removals_of(record.slot);
-        let kept = (record.until - now).as_nanos();
-        // Bound: below 64, as a duration is below 2^64 ns and not 0.
-        let class = u8::try_from(kept.ilog2()).unwrap_or(0).min(63);
-        let entry = Entry {
-            key,
-            record,
-            removals,
-            before: NONE,
-            behind: NONE,
-            class,
-        };
-        let Some(place) = self.place(entry) else {
-            return;
-        };
-        self.link(place, class);
-        let (entries, hasher) = (&self.entries, self.hasher);
-        self.index
-            .insert_unique(hasher.hash_one(key.1), place, |other| {
-                entry_at(entries, *other).map_or(0, |entry| hasher.hash_one(entry.key.1))
-            });
-    }
-
-    fn place(&mut self, entry: Entry) -> Option<u32> {
-        if let Some(place) = Some(self.free).filter(|place| *place != NONE) {
-            let free = self.entry_mut(place)?;
-            let next = core::mem::replace(free, entry).behind;
-            self.free = next;
-            return Some(place);
-        }
-        let place = u32::try_from(self.entries.len()).ok()?;
-        let place = Some(place).filter(|place| *place != NONE)?;
-        self.entries.push(entry);
-        Some(place)
-    }
-
-    /// Puts an entry at the end of a list.
-    fn link(&mut self, place: u32, class: u8) {
-        let Some(list) = self.lists.get_mut(usize::from(class)) else {
-            return;
-        };
-        let before = core::mem::replace(&mut list.last, place);
-        if before == NONE {
-            list.first = place;
-        }
-        self.used |= 1 << class;
-        if let Some(entry) = self.entry_mut(before) {
-            entry.behind = place;
-        }
-        if let Some(entry) = self.entry_mut(place) {
-            (entry.before, entry.behind) = (before, NONE);
-        }
-    }
-
-    /// Takes an entry out of its list.
-    fn unlink(&mut self, entry: &Entry) {
-        let (before, behind) = (entry.before, entry.behind);
-        match self.entry_mut(before) {
-            Some(one) => one.behind = behind,
-            None => self.list_mut(entry.class, |list| list.first = behind),
-        }
-        match self.entry_mut(behind) {
-            Some(one) => one.before = before,
-            None => self.list_mut(entry.class, |list| list.last = before),
-        }
-        if (before, behind) == (NONE, NONE) {
-            self.used &= !(1 << entry.class);
-        }
-    }
-
-    fn list_mut(&mut self, class: u8, change: impl FnOnce(&mut List)) {
-        if let Some(list) = self.lists.get_mut(usize::from(class)) {
-            change(list);
-        }
+        // Below 64, as the time is not 0.
+        let list = (record.until.as_nanos() - now.as_nanos()).ilog2();
+        self.used |= 1 << list;
+        self.table.insert(key, Kept { record, removals }, list);
     }
 
     /// Frees the memory of sessions that are over, of at most `steps`.
     pub(super) fn expire(&mut self, now: Instant, steps: usize) {
         let mut left = steps;
-        for class in 0..CLASSES {
-            if self.used >> class == 0 {
-                return;
-            }
-            while let Some(first) = self.first_of(class).filter(|_| left > 0) {
-                if entry_at(&self.entries, first).is_none_or(|entry| entry.record.until > now) {
+        let mut lists = self.used;
+        while lists != 0 {
+            let list = lists.trailing_zeros();
+            while let Some(first) = self.first_of(list) {
+                let kept = self.table.at(first);
+                if left == 0 || kept.is_some_and(|(_, kept)| kept.record.until > now) {
                     break;
                 }
-                self.remove_at(first);
+                self.table.remove_at(first);
                 left -= 1;
             }
+            lists &= lists - 1;
         }
     }
 
-    fn first_of(&self, class: usize) -> Option<u32> {
-        let first = self.lists.get(class)?.first;
-        (first != NONE).then_some(first)
+    /// Returns the position of the first record of a list.
+    fn first_of(&mut self, list: u32) -> Option<u32> {
+        let first = self.table.oldest_of(list);
+        if first.is_none() {
+            self.used &= !(1 << list);
+        }
+        first
     }
 
     /// Forgets the oldest of those that are kept for the shortest time.
     fn remove_first(&mut self) {
-        let class = usize::try_from(self.used.trailing_zeros()).unwrap_or(CLASSES);
-        if let Some(first) = self.first_of(class) {
-            self.remove_at(first);
-        }
-    }
-
-    fn remove_at(&mut self, place: u32) {
-        let Some(entry) = entry_at(&self.entries, place).copied() else {
-            return;
-        };
-        self.unlink(&entry);
-        let hash = self.hasher.hash_one(entry.key.1);
-        if let Ok(found) = self.index.find_entry(hash, |other| *other == place) {
-            found.remove();
-        }
-        let free = core::mem::replace(&mut self.free, place);
-        if let Some(entry) = self.entry_mut(place) {
-            entry.behind = free;
+        while self.used != 0 {
+            if let Some(first) = self.first_of(self.used.trailing_zeros()) {
+                return self.table.remove_at(first);
+            }
         }
     }
 
     /// Forgets a session, which is opened again.
     pub(super) fn remove(&mut self, key: SessionKey) {
-        if let Some(place) = self.find(key) {
-            self.remove_at(place);
+        if let Some(position) = self.table.position(&key) {
+            self.table.remove_at(position);
         }
     }
 
     /// Returns the number of sessions.
     #[cfg(any(test, feature = "laws"))]
     pub(super) fn len(&self) -> usize {
-        self.index.len()
+        self.table.len()
     }
 
     #[inline]
     pub(super) fn get(&self, now: Instant, key: SessionKey) -> Option<&Record> {
-        let entry = entry_at(&self.entries, self.find(key)?)?;
-        self.is_kept(now, entry).then_some(&entry.record)
+        let kept = self.table.get(&key)?;
+        self.is_kept(now, key.0, kept).then_some(&kept.record)
     }
 
-    fn is_kept(&self, now: Instant, entry: &Entry) -> bool {
-        let is_received = entry.key.0 == Role::Receiver;
-        entry.record.until > now
-            && (is_received || entry.removals == self.removals_of(entry.record.slot))
+    fn is_kept(&self, now: Instant, role: Role, kept: &Kept) -> bool {
+        let record = &kept.record;
+        let is_of_peer = role == Role::Receiver || kept.removals == self.removals_of(record.slot);
+        record.until > now && is_of_peer
     }
 
     /// Changes the record of a session, if it is remembered. What becomes of `until` counts from now on.
@@ -291,15 +185,9 @@ impl Closed {
 
     /// Returns the sessions that are remembered.
     pub(super) fn iter(&self, now: Instant) -> impl Iterator<Item = (SessionKey, &Record)> {
-        let lists = (0..CLASSES).filter_map(|class| self.first_of(class));
-        let chain = |first| {
-            core::iter::successors(entry_at(&self.entries, first), |entry| {
-                entry_at(&self.entries, entry.behind)
-            })
-        };
-        let entries = lists.flat_map(chain);
-        let kept = entries.filter(move |entry| self.is_kept(now, entry));
-        kept.map(|entry| (entry.key, &entry.record))
+        let kept = self.table.iter();
+        let kept = kept.filter(move |(key, kept)| self.is_kept(now, key.0, kept));
+        kept.map(|(key, kept)| (*key, &kept.record))
     }
 
     /// Forgets the sessions sent to the peer in a slot, which nobody answers any more.
@@ -307,52 +195,28 @@ impl Closed {
     /// Received ones stay. If the peer is added again, its late segments must not start them anew, or a block would be
     /// delivered twice, and a block of which half was claimed never.
     pub(super) fn forget_peer(&mut self, slot: u32) {
-        let Ok(slot) = usize::try_from(slot) else {
-            return;
-        };
-        if self.removals.len() <= slot {
-            self.removals.resize(slot + 1, 0);
-        }
-        if let Some(removals) = self.removals.get_mut(slot) {
-            *removals = removals.wrapping_add(1);
-        }
+        let removals = self.removals.entry(slot).or_default();
+        *removals = removals.wrapping_add(1);
     }
 
     fn removals_of(&self, slot: u32) -> u32 {
-        let slot = usize::try_from(slot).unwrap_or(usize::MAX);
-        self.removals.get(slot).copied().unwrap_or(0)
-    }
-
-    #[inline]
-    fn find(&self, key: SessionKey) -> Option<u32> {
-        let is_it = |place: &u32| entry_at(&self.entries, *place).is_some_and(|one| one.key == key);
-        self.index.find(self.hasher.hash_one(key.1), is_it).copied()
-    }
-
-    fn entry_mut(&mut self, place: u32) -> Option<&mut Entry> {
-        self.entries.get_mut(usize::try_from(place).ok()?)
+        self.removals.get(&slot).copied().unwrap_or(0)
     }
 
     pub(super) fn memory_used(&self) -> usize {
-        self.index.allocation_size()
-            + self.entries.capacity() * size_of::<Entry>()
-            + self.removals.capacity() * size_of::<u32>()
-            + size_of::<[List; CLASSES]>()
+        self.table.memory_used() + self.removals.len() * 4 * size_of::<(u32, u32)>()
     }
 
     /// Returns the bytes that one record takes at most, with the spare capacity of tables that have grown.
     pub(super) const fn memory_per_entry() -> usize {
-        2 * size_of::<Entry>() + 4 * (size_of::<u32>() + 1) + 16
+        Sessions::<SessionKey, Kept>::memory_per_entry()
     }
-}
-
-#[inline]
-fn entry_at(entries: &[Entry], place: u32) -> Option<&Entry> {
-    entries.get(usize::try_from(place).ok()?)
 }
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
     fn key(number: u64) -> SessionKey {
@@ -470,8 +334,8 @@ mod tests {
 
         let live = closed.iter(at(1000)).count();
         assert!((2400..2500).contains(&live), "{live}");
-        assert!(closed.entries.len() < 3000, "{}", closed.entries.len());
-        let most = 3000 * Closed::memory_per_entry() + size_of::<[List; CLASSES]>();
+        assert!(closed.len() < 3000, "{}", closed.len());
+        let most = 3000 * Closed::memory_per_entry();
         assert!(
             closed.memory_used() < most,
             "{} of {most}",
@@ -487,9 +351,9 @@ mod tests {
         }
 
         closed.expire(at(500), 10);
-        assert_eq!(closed.index.len(), 90);
+        assert_eq!(closed.len(), 90);
         closed.expire(at(500), 1000);
-        assert_eq!((closed.index.len(), closed.used), (0, 0));
+        assert_eq!((closed.len(), closed.used), (0, 0));
     }
 
     #[test]
@@ -512,7 +376,7 @@ mod tests {
         assert_eq!(known(&closed, Instant::ZERO, 0..3), [0, 1]);
         let found = closed.get(Instant::ZERO, key(1)).map(|record| record.end);
         assert_eq!(found, Some(green));
-        assert_eq!(closed.entries.len(), 2);
+        assert!(closed.memory_used() < 16 * Closed::memory_per_entry());
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! Configuration of an engine and of its peers, and the errors of an invalid one.
 
-use core::error::Error as StdError;
-use core::fmt;
 use core::num::NonZeroU32;
 use core::time::Duration;
 
@@ -11,63 +9,76 @@ use super::beyond::{AdaptiveRedundancy, Flow, Redundancy, RtoBounds, RtoPolicy};
 /// Octets into which any control segment fits, with 64-bit numbers and one claim.
 pub const MIN_SEGMENT: usize = 96;
 
-/// The configuration of an engine, and its limits. `Default` is engine 1.
+/// The configuration of an engine: who it is, what it tells, and its limits.
 ///
-/// With the feature `serde`, a configuration file needs only the fields that differ from the default. Unknown
-/// fields are refused.
+/// Only the engine ID must be said, as [`Config::engine`] does. With the feature `serde`, a file needs the fields that
+/// differ from the default, those of `limits` in a table of that name. Unknown fields are refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Config {
-    /// The engine ID. 0 is reserved (RFC 7116 section 3.1.2). Default 1.
+    /// The engine ID, by which peers know this engine. 0 is reserved (RFC 7116 section 3.1.2). Default 1.
     pub engine: u64,
-    /// The range of session numbers. Default 32 bits, as CCSDS 734.1-B-1 requires.
+    /// The range of session numbers. Default 32 bits: CCSDS 734.1-B-1 requires it, and ION takes no others.
     pub numbers: Numbers,
-    /// The maximum number of peers. Default 16,384.
-    pub max_peers: u32,
-    /// The maximum number of open client services. Default 256.
-    pub max_services: u32,
-    /// The maximum number of blocks being sent, to all peers. Default 131,072.
-    pub max_exports: u32,
-    /// The maximum number of blocks being received, from all peers. Default 131,072.
-    pub max_imports: u32,
-    /// The maximum number of octets of blocks being sent. Default 1 GiB.
+    /// Whether this engine tells others that it is of this crate, and with it the receive buffer of its socket, by a
+    /// private header extension (RFC 5326 section 3.1.4): in the first segment of a block and in every 64th until
+    /// it is answered, to peers with [`Flow::Auto`]; and in reports to those who told the same. Default true, since
+    /// others ignore the extension.
+    pub hello: bool,
+    /// Whether [`Event::Sent`](super::Event::Sent) reports that every segment of a block was sent once (RFC 5326
+    /// section 7.7). Default false, since most applications wait for the end of the block.
+    pub notify_sent: bool,
+    /// The limits of all peers together.
+    pub limits: EngineLimits,
+}
+
+/// The limits of an engine, for all peers together. What exceeds one is refused or dropped, and counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+pub struct EngineLimits {
+    /// The maximum number of peers. Default 16,384, which take 26 MB while they are idle.
+    pub peers: u32,
+    /// The maximum number of open client services. Default 256: RFC 7116 has assigned six IDs.
+    pub services: u32,
+    /// The maximum number of blocks being sent. Default 131,072: so many blocks of 8 KiB are the default of
+    /// `export_octets`.
+    pub exports: u32,
+    /// The maximum number of blocks being received. Default 131,072, as `exports`.
+    pub imports: u32,
+    /// The maximum number of octets of blocks being sent, and so of one block. Default 1 GiB.
     pub export_octets: usize,
     /// The maximum number of octets allocated for blocks being received and for those the application has not
-    /// taken: events that were not polled, and what waits in services opened on demand. Default 1 GiB.
+    /// taken: events that were not polled, and what waits in services opened on demand. Default 1 GiB, so that two
+    /// peers can use all of [`PeerLimits::import_octets`].
     pub import_octets: usize,
     /// The maximum number of octets allocated for blocks being received from all strangers together: peers that were
-    /// accepted by [`Command::AcceptUnknownPeers`](super::Command::AcceptUnknownPeers). Default 64 MiB.
+    /// accepted by [`Command::AcceptUnknownPeers`](super::Command::AcceptUnknownPeers). Default 64 MiB, a sixteenth of
+    /// `import_octets`, of which it is a part.
     ///
-    /// It is part of `import_octets`. A red segment beyond it is dropped and not claimed, unless a stranger that has
-    /// proved nothing and was not heard for longer gives way.
-    pub strangers: usize,
+    /// A red segment beyond it is dropped and not claimed, unless a stranger that has proved nothing and was not heard
+    /// for longer gives way.
+    pub stranger_octets: usize,
     /// The maximum number of octets of buffers that are kept for reuse after the application has dropped their
-    /// blocks, within `import_octets`. Default 128 MiB; 0 keeps none.
+    /// blocks, within `import_octets`. 0 keeps none. Default 128 MiB, as [`PeerLimits::session_octets`]: the buffer of
+    /// the largest block.
     ///
     /// Reuse makes a sequence of large blocks several times faster. A block in a kept buffer is shared with the
     /// engine, so `Vec::from` copies the data of [`Event::Received`](super::Event::Received).
     pub pool_octets: usize,
-    /// The number of events that wait to be polled before new sessions are refused. Default 65,536. What waits
-    /// in services opened on demand is bounded by `import_octets` alone.
-    pub max_events: u32,
+    /// The number of events that wait to be polled before new sessions are refused. Default 65,536: one driver turn
+    /// takes far fewer. What waits in services opened on demand is bounded by `import_octets` alone.
+    pub events: u32,
     /// The maximum number of control segments queued for one peer. Further ones are dropped, and repeated by
-    /// their timers. Default 16,384.
-    pub max_control: u32,
+    /// their timers. Default 16,384: one for each block that [`PeerLimits`] lets a peer send.
+    pub control_segments: u32,
     /// The maximum number of closed sessions that are remembered. Each is for twice the time in which the peer could
-    /// repeat a segment of it. Default 262,144.
-    pub max_closed: u32,
+    /// repeat a segment of it. Default 262,144: as many as `exports` and `imports` together.
+    pub closed_sessions: u32,
     /// The maximum number of sessions whose cookies are kept for [`Engine::cookies`](super::Engine::cookies)
-    /// (RFC 5327 section 2.2). Default 0: cookies are ignored.
-    pub max_cookies: u32,
-    /// Whether this engine tells others that it is of this crate, and with it the receive buffer of its socket, by a
-    /// private header extension (RFC 5326 section 3.1.4): in the first segment of a block and in every 64th until
-    /// it is answered, to peers with [`Flow::Auto`]; and in reports to those who told the same. Others ignore the
-    /// extension. Default true.
-    pub hello: bool,
-    /// Whether [`Event::Sent`](super::Event::Sent) reports that every segment of a block was sent once (RFC 5326
-    /// section 7.7). Default false.
-    pub notify_sent: bool,
+    /// (RFC 5327 section 2.2). Default 0: cookies are ignored, as CCSDS 734.1-B-1 forbids them.
+    pub cookies: u32,
 }
 
 /// The range of session numbers. They are drawn at random, so that nobody can guess one (RFC 5326 section 9.1)
@@ -86,23 +97,25 @@ pub enum Numbers {
 
 impl Default for Config {
     fn default() -> Self {
+        Self::engine(1)
+    }
+}
+
+impl Default for EngineLimits {
+    fn default() -> Self {
         Self {
-            engine: 1,
-            numbers: Numbers::Bits32,
-            max_peers: 1 << 14,
-            max_services: 256,
-            max_exports: 1 << 17,
-            max_imports: 1 << 17,
+            peers: 1 << 14,
+            services: 256,
+            exports: 1 << 17,
+            imports: 1 << 17,
             export_octets: 1 << 30,
             import_octets: 1 << 30,
-            strangers: 64 << 20,
-            pool_octets: 1 << 27,
-            max_events: 1 << 16,
-            max_control: 1 << 14,
-            max_closed: 1 << 18,
-            max_cookies: 0,
-            hello: true,
-            notify_sent: false,
+            stranger_octets: 64 << 20,
+            pool_octets: 128 << 20,
+            events: 1 << 16,
+            control_segments: 1 << 14,
+            closed_sessions: 1 << 18,
+            cookies: 0,
         }
     }
 }
@@ -113,7 +126,10 @@ impl Config {
     pub fn engine(engine: u64) -> Self {
         Self {
             engine,
-            ..Self::default()
+            numbers: Numbers::Bits32,
+            hello: true,
+            notify_sent: false,
+            limits: EngineLimits::default(),
         }
     }
 
@@ -125,190 +141,226 @@ impl Config {
     }
 }
 
-/// Defines the functions that serde calls for absent fields of a peer.
-#[cfg(feature = "serde")]
-macro_rules! defaults {
-    ($($field:ident: $type:ty),* $(,)?) => {
-        mod default {
-            use super::*;
-            $(pub(super) fn $field() -> $type {
-                Peer::new(()).$field
-            })*
-        }
-    };
-}
-#[cfg(feature = "serde")]
-defaults! {
-    remote_delay: Duration, own_delay: Duration, segment: usize, checkpoint_retries: u8,
-    report_retries: u8, cancel_retries: u8, problem_limit: u32, cycle_limit: u32, max_exports: u32,
-    max_imports: u32, session_octets: usize, import_octets: usize, first_silence: Duration,
-    silence: Duration,
-}
-
-/// The configuration of one peer. It can be changed at any time.
+/// The configuration of one peer: where it is, how fast it is sent to, its times and its limits. It can be changed at
+/// any time.
 ///
-/// With the feature `serde`, a configuration file needs the address and the fields that differ from
-/// [`Peer::new`]. Durations are texts such as `"1.3s"` or `"20m"`, or numbers of seconds. Unknown fields are
-/// refused.
+/// Only the address must be said, as [`Peer::at`] does; for a radio, also its rate and its light time, as
+/// [`Peer::radio`] does.
+///
+/// With the feature `serde`, a file needs the address and the fields that differ from [`Peer::at`], those of `timers`
+/// and `limits` in tables of these names. Durations are texts such as `"1.3s"` or `"20m"`, or numbers of seconds.
+/// Unknown fields are refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Peer<A> {
     /// The address that segments to the peer are sent to. Several peers may have the same, as behind a gateway.
     pub address: A,
-    /// One-way light time (OWLT) to the peer. Default 0.
-    #[cfg_attr(feature = "serde", serde(default, with = "crate::serde_duration"))]
-    pub owlt_out: Duration,
-    /// One-way light time (OWLT) from the peer. Default 0.
-    #[cfg_attr(feature = "serde", serde(default, with = "crate::serde_duration"))]
-    pub owlt_in: Duration,
-    /// The time the peer takes to queue and answer a segment. Default 1 s.
-    #[cfg_attr(feature = "serde", serde(default = "default::remote_delay"))]
-    #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration"))]
-    pub remote_delay: Duration,
-    /// The time this engine takes, half of it for sending and half for receiving. Default 1 s.
-    #[cfg_attr(feature = "serde", serde(default = "default::own_delay"))]
-    #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration"))]
-    pub own_delay: Duration,
-    /// How fast this engine sends. Default [`Flow::Auto`]: as fast as the peer is found to bear.
+    /// How fast this engine sends. Default [`Flow::Auto`]: as fast as the peer is found to bear, since the engine
+    /// cannot know the line.
     #[cfg_attr(feature = "serde", serde(default))]
     pub flow: Flow,
-    /// The maximum length of a segment in octets, all headers included, at least 96. Default 1400.
-    #[cfg_attr(feature = "serde", serde(default = "default::segment"))]
+    /// The maximum length of a segment in octets, all headers included, at least [`MIN_SEGMENT`]. Default 1400: with
+    /// the headers of UDP and IP it fits the 1500 octets of an Ethernet, in most tunnels too.
+    #[cfg_attr(feature = "serde", serde(default = "default_segment"))]
     pub segment: usize,
-    /// How often a checkpoint is repeated before the session is cancelled (RFC 5326 section 6.7). Default 5.
-    #[cfg_attr(feature = "serde", serde(default = "default::checkpoint_retries"))]
-    pub checkpoint_retries: u8,
-    /// How often a report is repeated (RFC 5326 section 6.8). Default 5.
-    #[cfg_attr(feature = "serde", serde(default = "default::report_retries"))]
-    pub report_retries: u8,
-    /// How often a cancellation is repeated (RFC 5326 section 6.16). Default 5.
-    #[cfg_attr(feature = "serde", serde(default = "default::cancel_retries"))]
-    pub cancel_retries: u8,
-    /// The maximum number of retransmissions, or of reports with gaps, in one session (RFC 5326 sections 6.11
-    /// and 6.13). Large blocks on lossy lines need many, as each part of a split report counts. Default
-    /// 65,536.
-    #[cfg_attr(feature = "serde", serde(default = "default::problem_limit"))]
-    pub problem_limit: u32,
-    /// The maximum number of retransmission cycles in one session, that is of repairs of repairs (RFC 5326
-    /// section 6.22). Default 64.
-    #[cfg_attr(feature = "serde", serde(default = "default::cycle_limit"))]
-    pub cycle_limit: u32,
-    /// The maximum number of blocks being sent to this peer. A further block is refused. Default 16,384.
-    #[cfg_attr(feature = "serde", serde(default = "default::max_exports"))]
-    pub max_exports: u32,
-    /// The maximum number of blocks being received from this peer. Segments of further ones are dropped.
-    /// Default 16,384.
-    #[cfg_attr(feature = "serde", serde(default = "default::max_imports"))]
-    pub max_imports: u32,
-    /// The maximum length of a received red part in octets. Default 128 MiB.
-    #[cfg_attr(feature = "serde", serde(default = "default::session_octets"))]
-    pub session_octets: usize,
-    /// The maximum number of octets allocated for blocks being received from this peer. Default 512 MiB.
-    #[cfg_attr(feature = "serde", serde(default = "default::import_octets"))]
-    pub import_octets: usize,
     /// Every how many segments of a red part a discretionary checkpoint is sent, beside those of the flow. Default
-    /// `None`, never. ION cancels a block for any of them.
+    /// `None`, never: ION cancels a block for any of them.
     #[cfg_attr(feature = "serde", serde(default))]
     pub checkpoint_every: Option<NonZeroU32>,
-    /// How long a report with gaps is delayed for segments in flight. It starts again with each segment that
-    /// fills a gap. Default 0, not at all.
-    #[cfg_attr(feature = "serde", serde(default, with = "crate::serde_duration"))]
-    pub report_delay: Duration,
-    /// How long a retransmission is delayed for further reports of the same session. Default 0, not at all.
-    #[cfg_attr(feature = "serde", serde(default, with = "crate::serde_duration"))]
-    pub repair_delay: Duration,
-    /// The number of copies of each checkpoint, report and cancellation. Default none.
+    /// The number of copies of each checkpoint, report and cancellation. Default none, as in RFC 5326.
     #[cfg_attr(feature = "serde", serde(default))]
     pub redundancy: Redundancy,
-    /// How the retransmission timeout is found. Default by `remote_delay` and `own_delay`.
-    #[cfg_attr(feature = "serde", serde(default))]
-    pub rto: RtoPolicy,
     /// The directions in which segments can be sent. Default both.
     #[cfg_attr(feature = "serde", serde(default))]
     pub direction: Direction,
-    /// The interval of keep-alives in a silent direction, for NATs and firewalls on the path, at least 15 s (RFC
-    /// 7122 section 3.4). Default `None`: none are sent.
-    #[cfg_attr(
-        feature = "serde",
-        serde(default, with = "crate::serde_duration::option")
-    )]
-    pub keepalive: Option<Duration>,
-    /// How long a peer that was never heard may owe an answer until it is given up. Default 12 s.
-    ///
-    /// A peer so distant that all repetitions take longer is given that time, here and with
-    /// [`silence`](Self::silence). Time in closed contacts does not count.
-    #[cfg_attr(
-        feature = "serde",
-        serde(default = "default::first_silence", with = "crate::serde_duration")
-    )]
-    pub first_silence: Duration,
-    /// How long a peer that was heard may be silent while it owes an answer, or while the rest of a block from it is
-    /// missing. Default 10 min.
-    ///
-    /// Retries count only while the peer is heard. A silent one gets one signal at doubled intervals, and one a minute
-    /// at most, until it is heard or given up.
-    #[cfg_attr(
-        feature = "serde",
-        serde(default = "default::silence", with = "crate::serde_duration")
-    )]
-    pub silence: Duration,
     /// Whether segments of the peer are accepted from any host. Default false: from that of `address` alone, whatever
     /// the port, as ION sends from another port than it listens at.
     ///
     /// Engine IDs can be forged by anybody, so a peer that moves should be authenticated. It is answered at `address`.
     #[cfg_attr(feature = "serde", serde(default))]
     pub roams: bool,
-    /// How segments are authenticated (RFC 5327 section 2.1). Default not at all.
+    /// How segments are authenticated (RFC 5327 section 2.1). Default not at all, as both ends need the same keys.
     #[cfg_attr(feature = "serde", serde(default))]
     pub auth: Auth,
+    /// How long the line takes, and how long is waited.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub timers: PeerTimers,
+    /// The limits of the peer and of its sessions.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub limits: PeerLimits,
+}
+
+#[cfg(feature = "serde")]
+const fn default_segment() -> usize {
+    DEFAULT_SEGMENT
+}
+
+/// How long the line to a peer takes, and how long is waited for the peer.
+///
+/// An answer is late once both light times and both delays are over, counted from when the last octet of the segment
+/// has left by the rate (RFC 5326 sections 6.2 and 6.3). By default these are 2 s.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+pub struct PeerTimers {
+    /// One-way light time (OWLT) to the peer. Default 0, which suits any place on Earth.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration"))]
+    pub owlt_out: Duration,
+    /// One-way light time (OWLT) from the peer. Default 0.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration"))]
+    pub owlt_in: Duration,
+    /// The time the peer takes to queue and answer a segment. Default 1 s, as in ION.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration"))]
+    pub remote_delay: Duration,
+    /// The time this engine takes, half of it for sending and half for receiving. Default 1 s, as in ION.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration"))]
+    pub own_delay: Duration,
+    /// How the retransmission timeout is found. Default by `remote_delay` and `own_delay`, as in RFC 5326.
+    pub rto: RtoPolicy,
+    /// How long a report with gaps is delayed for segments in flight. It starts again with each segment that
+    /// fills a gap. Default 0: most lines keep the order of segments.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration"))]
+    pub report_delay: Duration,
+    /// How long a retransmission is delayed for further reports of the same session. Default 0: most reports are not
+    /// split.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration"))]
+    pub repair_delay: Duration,
+    /// The interval of keep-alives in a silent direction, at least 15 s (RFC 7122 section 3.4). Default `None`, none
+    /// are sent: only NATs and firewalls on the path need them.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration::option"))]
+    pub keepalive: Option<Duration>,
+    /// How long a peer that was never heard may owe an answer until it is given up. Default 12 s: a signal and its
+    /// five repetitions, each late after 2 s.
+    ///
+    /// A peer so distant that all repetitions take longer is given that time, here and with
+    /// [`silence`](Self::silence). Time in closed contacts does not count.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration"))]
+    pub first_silence: Duration,
+    /// How long a peer that was heard may be silent while it owes an answer, or while the rest of a block from it is
+    /// missing. Default 10 min, which outlasts the restart of a router or of the peer.
+    ///
+    /// Retries count only while the peer is heard. A silent one gets one signal at doubled intervals, and one a minute
+    /// at most, until it is heard or given up.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration"))]
+    pub silence: Duration,
+}
+
+/// The limits of one peer and of its sessions. What exceeds one is refused or dropped, or ends the session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+pub struct PeerLimits {
+    /// The maximum number of blocks being sent to this peer. A further block is refused. Default 16,384, an eighth of
+    /// [`EngineLimits::exports`].
+    pub exports: u32,
+    /// The maximum number of blocks being received from this peer. Segments of further ones are dropped.
+    /// Default 16,384, an eighth of [`EngineLimits::imports`].
+    pub imports: u32,
+    /// The maximum length of a received red part in octets. Default 128 MiB, an eighth of
+    /// [`EngineLimits::import_octets`].
+    pub session_octets: usize,
+    /// The maximum number of octets allocated for blocks being received from this peer. Default 512 MiB, half of
+    /// [`EngineLimits::import_octets`], so that no peer takes all.
+    pub import_octets: usize,
+    /// How often a checkpoint is repeated before the session is cancelled (RFC 5326 section 6.7). Default 5: where one
+    /// segment in ten is lost, one signal in a million is lost with all repetitions.
+    pub checkpoint_retries: u8,
+    /// How often a report is repeated (RFC 5326 section 6.8). Default 5.
+    pub report_retries: u8,
+    /// How often a cancellation is repeated (RFC 5326 section 6.16), and a ping. Default 5.
+    pub cancel_retries: u8,
+    /// The maximum number of retransmissions, or of reports with gaps, in one session (RFC 5326 sections 6.11
+    /// and 6.13). Default 65,536: large blocks on lossy lines need many, as each part of a split report counts.
+    pub problems: u32,
+    /// The maximum number of retransmission cycles in one session, that is of repairs of repairs (RFC 5326
+    /// section 6.22). Default 64: where half of all segments are lost, none is lost so often.
+    pub cycles: u32,
+}
+
+impl Default for PeerTimers {
+    fn default() -> Self {
+        Self {
+            owlt_out: Duration::ZERO,
+            owlt_in: Duration::ZERO,
+            remote_delay: Duration::from_secs(1),
+            own_delay: Duration::from_secs(1),
+            rto: RtoPolicy::Fixed,
+            report_delay: Duration::ZERO,
+            repair_delay: Duration::ZERO,
+            keepalive: None,
+            first_silence: Duration::from_secs(12),
+            silence: Duration::from_secs(600),
+        }
+    }
+}
+
+impl Default for PeerLimits {
+    fn default() -> Self {
+        Self {
+            exports: 1 << 14,
+            imports: 1 << 14,
+            session_octets: 128 << 20,
+            import_octets: 512 << 20,
+            checkpoint_retries: 5,
+            report_retries: 5,
+            cancel_retries: 5,
+            problems: 1 << 16,
+            cycles: 64,
+        }
+    }
 }
 
 impl<A> Peer<A> {
     /// Returns the default configuration of a peer at `address`, which has no light time.
     ///
-    /// It is sent to as fast as it is found to bear ([`Flow::Auto`]). For a radio, set light times and a rate.
+    /// It is sent to as fast as it is found to bear ([`Flow::Auto`]).
     #[must_use]
-    pub const fn new(address: A) -> Self {
+    pub fn at(address: A) -> Self {
         Self {
             address,
-            owlt_out: Duration::ZERO,
-            owlt_in: Duration::ZERO,
-            remote_delay: Duration::from_secs(1),
-            own_delay: Duration::from_secs(1),
             flow: Flow::Auto,
-            segment: 1400,
-            checkpoint_retries: 5,
-            report_retries: 5,
-            cancel_retries: 5,
-            problem_limit: 1 << 16,
-            cycle_limit: 64,
-            max_exports: 1 << 14,
-            max_imports: 1 << 14,
-            session_octets: 1 << 27,
-            import_octets: 1 << 29,
+            segment: DEFAULT_SEGMENT,
             checkpoint_every: None,
-            report_delay: Duration::ZERO,
-            repair_delay: Duration::ZERO,
             redundancy: Redundancy::Fixed(0),
-            rto: RtoPolicy::Fixed,
             direction: Direction::Both,
-            keepalive: None,
             roams: false,
-            first_silence: Duration::from_secs(12),
-            silence: Duration::from_secs(600),
             auth: Auth::OFF,
+            timers: PeerTimers::default(),
+            limits: PeerLimits::default(),
         }
+    }
+
+    /// Returns the same peer behind a radio of `rate` octets per second, headers included, whose signals take
+    /// `light_time` in each direction.
+    ///
+    /// Segments leave at the rate, in bursts that follow from it ([`Flow::rate`]). An answer may wait for the segment
+    /// that the peer is sending, so its time is added to the default of [`PeerTimers::remote_delay`]. Set
+    /// [`segment`](Self::segment) before. [`adaptive`](Self::adaptive) adds what helps against losses.
+    ///
+    /// ```
+    /// use farlink::ltp::Peer;
+    /// use core::time::Duration;
+    ///
+    /// let moon = Peer::at("192.0.2.7:1113").radio(4000, Duration::from_millis(1300));
+    /// assert_eq!(moon.timers.remote_delay, Duration::from_millis(1350));
+    /// ```
+    #[must_use]
+    pub fn radio(self, rate: u64, light_time: Duration) -> Self {
+        let mut peer = self.at_distance(light_time).with_flow(Flow::rate(rate));
+        let segment = peer.segment as u128 * 1_000_000_000 / u128::from(rate.max(1));
+        let segment = u64::try_from(segment).unwrap_or(u64::MAX);
+        peer.timers.remote_delay =
+            PeerTimers::default().remote_delay + Duration::from_nanos(segment);
+        peer
     }
 
     /// Returns the same peer with a one-way light time of `owlt` in both directions.
     #[must_use]
-    pub fn at_distance(self, owlt: Duration) -> Self {
-        Self {
-            owlt_out: owlt,
-            owlt_in: owlt,
-            ..self
-        }
+    pub fn at_distance(mut self, owlt: Duration) -> Self {
+        self.timers.owlt_out = owlt;
+        self.timers.owlt_in = owlt;
+        self
     }
 
     /// Returns the same peer with this flow.
@@ -322,32 +374,15 @@ impl<A> Peer<A> {
     pub fn map_address<B>(self, map: impl FnOnce(A) -> B) -> Peer<B> {
         Peer {
             address: map(self.address),
-            owlt_out: self.owlt_out,
-            owlt_in: self.owlt_in,
-            remote_delay: self.remote_delay,
-            own_delay: self.own_delay,
             flow: self.flow,
             segment: self.segment,
-            checkpoint_retries: self.checkpoint_retries,
-            report_retries: self.report_retries,
-            cancel_retries: self.cancel_retries,
-            problem_limit: self.problem_limit,
-            cycle_limit: self.cycle_limit,
-            max_exports: self.max_exports,
-            max_imports: self.max_imports,
-            session_octets: self.session_octets,
-            import_octets: self.import_octets,
             checkpoint_every: self.checkpoint_every,
-            report_delay: self.report_delay,
-            repair_delay: self.repair_delay,
             redundancy: self.redundancy,
-            rto: self.rto,
             direction: self.direction,
-            keepalive: self.keepalive,
             roams: self.roams,
-            first_silence: self.first_silence,
-            silence: self.silence,
             auth: self.auth,
+            timers: self.timers,
+            limits: self.limits,
         }
     }
 
@@ -358,21 +393,21 @@ impl<A> Peer<A> {
     /// A block that takes longer to send than the light takes is then repaired while it is sent. The line is
     /// assumed to keep the order of segments ([`AdaptiveRedundancy`]). Set light times and rate before.
     #[must_use]
-    pub fn adaptive(self) -> Self {
-        let light = self.owlt_out + self.owlt_in;
+    pub fn adaptive(mut self) -> Self {
+        let light = self.timers.light();
         let quarter = self.flow.given_rate().map(|rate| {
             let octets = light.as_nanos() * u128::from(rate.get()) / 4_000_000_000;
             let segments = octets / (self.segment.max(1) as u128);
             let segments = u32::try_from(segments).unwrap_or(u32::MAX);
             NonZeroU32::MIN.saturating_add(segments.saturating_sub(1))
         });
+        self.timers.rto = RtoPolicy::Learned(RtoBounds::default());
         Self {
             redundancy: Redundancy::Adaptive(AdaptiveRedundancy {
                 spacing: light / 32,
                 duplicate_repairs: 3,
                 ..AdaptiveRedundancy::default()
             }),
-            rto: RtoPolicy::Learned(RtoBounds::default()),
             checkpoint_every: quarter.or(self.checkpoint_every),
             ..self
         }
@@ -381,40 +416,71 @@ impl<A> Peer<A> {
     /// Checks the configuration, and returns its keys ready for use.
     pub(super) fn check(&self) -> Result<Keys, ConfigError> {
         let keys = Keys::new(&self.auth)?;
-        let min = MIN_SEGMENT + keys.overhead();
-        if self.segment < min {
-            let len = self.segment;
+        let (len, min) = (self.segment, MIN_SEGMENT + keys.overhead());
+        if len < min {
             return Err(ConfigError::Segment { len, min });
         }
-        let limit = Duration::from_secs(MAX_DURATION);
-        let durations = [
-            self.owlt_out,
-            self.owlt_in,
-            self.remote_delay,
-            self.own_delay,
-            self.report_delay,
-            self.repair_delay,
-            self.redundancy.spacing(),
-            self.rto.longest(),
-            self.keepalive.unwrap_or_default(),
-            self.first_silence,
-            self.silence,
-        ];
         self.redundancy.check()?;
-        self.rto.check(MIN_ROUND_TRIP)?;
-        if let Some(interval) = self.keepalive.filter(|interval| *interval < MIN_KEEPALIVE) {
-            return Err(ConfigError::KeepAlive { interval });
-        }
-        match durations.into_iter().find(|duration| *duration > limit) {
-            Some(duration) => Err(ConfigError::Duration { duration, limit }),
-            None if self.round_trip() < MIN_ROUND_TRIP => Err(ConfigError::RoundTrip),
-            None => Ok(keys),
-        }
+        check_duration("redundancy.spacing", self.redundancy.spacing())?;
+        self.timers.check()?;
+        Ok(keys)
+    }
+}
+
+impl PeerTimers {
+    /// Returns the light time of a round trip.
+    pub(super) fn light(&self) -> Duration {
+        self.owlt_out + self.owlt_in
     }
 
     /// Returns how long an answer takes, delays of both sides included.
     pub(super) fn round_trip(&self) -> Duration {
-        self.owlt_out + self.owlt_in + self.remote_delay + self.own_delay
+        self.light() + self.remote_delay + self.own_delay
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let keepalive = self.keepalive.unwrap_or(MIN_KEEPALIVE);
+        for (field, duration) in [
+            ("timers.owlt_out", self.owlt_out),
+            ("timers.owlt_in", self.owlt_in),
+            ("timers.remote_delay", self.remote_delay),
+            ("timers.own_delay", self.own_delay),
+            ("timers.rto.learned.max", self.rto.longest()),
+            ("timers.report_delay", self.report_delay),
+            ("timers.repair_delay", self.repair_delay),
+            ("timers.keepalive", keepalive),
+            ("timers.first_silence", self.first_silence),
+            ("timers.silence", self.silence),
+        ] {
+            check_duration(field, duration)?;
+        }
+        self.rto.check(MIN_ROUND_TRIP)?;
+        if keepalive < MIN_KEEPALIVE {
+            let interval = keepalive;
+            return Err(ConfigError::KeepAlive { interval });
+        }
+        if self.round_trip() < MIN_ROUND_TRIP {
+            return Err(ConfigError::RoundTrip);
+        }
+        Ok(())
+    }
+}
+
+fn check_duration(field: &'static str, duration: Duration) -> Result<(), ConfigError> {
+    let limit = Duration::from_secs(MAX_DURATION);
+    if duration > limit {
+        return Err(ConfigError::Duration {
+            field,
+            duration,
+            limit,
+        });
+    }
+    Ok(())
+}
+
+impl Default for Peer<()> {
+    fn default() -> Self {
+        Self::at(())
     }
 }
 
@@ -435,6 +501,9 @@ pub enum Direction {
     SendOnly,
 }
 
+/// The length of a segment by default, in octets.
+const DEFAULT_SEGMENT: usize = 1400;
+
 /// The longest duration of a peer, in seconds: a century, so that sums never saturate.
 const MAX_DURATION: u64 = 100 * 366 * 86_400;
 /// The shortest round trip, delays included. A timer that falls due at once would never let a drain end.
@@ -444,12 +513,14 @@ const MIN_ROUND_TRIP: Duration = Duration::from_micros(1);
 const MIN_KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// Why a configuration was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, derive_more::Display, derive_more::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// Engine ID 0 is reserved (RFC 7116 section 3.1.2).
+    #[display("engine ID 0 is reserved")]
     EngineZero,
     /// Segments are too short for control segments.
+    #[display("segment length of {len} octets is below the minimum of {min}")]
     Segment {
         /// Octets given.
         len: usize,
@@ -457,15 +528,20 @@ pub enum ConfigError {
         min: usize,
     },
     /// A duration is too long.
+    #[display("{field}: duration of {duration:?} exceeds the limit of {limit:?}")]
     Duration {
+        /// The field, with those that it is in.
+        field: &'static str,
         /// The duration given.
         duration: Duration,
         /// The longest that is accepted, about a century.
         limit: Duration,
     },
     /// Light times and delays add up to less than 1 us, or the learned margin may be below it.
+    #[display("round trip with delays, or learned margin, below the minimum of {MIN_ROUND_TRIP:?}")]
     RoundTrip,
     /// A loss is too high.
+    #[display("loss of {loss} parts per million exceeds the limit of {limit}")]
     Loss {
         /// The loss given, in parts per million.
         loss: u32,
@@ -473,6 +549,7 @@ pub enum ConfigError {
         limit: u32,
     },
     /// [`RtoBounds::min`] is above [`RtoBounds::max`].
+    #[display("minimum margin of {min:?} exceeds the maximum of {max:?}")]
     RtoBounds {
         /// The shortest margin given.
         min: Duration,
@@ -480,11 +557,13 @@ pub enum ConfigError {
         max: Duration,
     },
     /// Keep-alives follow each other too closely.
+    #[display("keep-alive interval of {interval:?} is below the minimum of {MIN_KEEPALIVE:?}")]
     KeepAlive {
         /// The interval given.
         interval: Duration,
     },
     /// A key or key ID is empty or too long.
+    #[display("key or key ID of {len} octets, the limits are 1 and {limit}")]
     Key {
         /// Octets given.
         len: usize,
@@ -492,6 +571,7 @@ pub enum ConfigError {
         limit: usize,
     },
     /// A peer has too many keys.
+    #[display("{count} keys exceed the limit of {limit}")]
     Keys {
         /// Keys given.
         count: usize,
@@ -500,59 +580,9 @@ pub enum ConfigError {
     },
     /// The octets are not the DER of an RSA key of 1024 to 4096 bits.
     #[cfg(feature = "ltp-rsa")]
+    #[display("{len} octets are not an RSA key of 1024 to 4096 bits in DER")]
     RsaKey {
         /// Octets given.
         len: usize,
     },
 }
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::EngineZero => f.write_str("engine ID 0 is reserved"),
-            Self::Segment { len, min } => {
-                write!(
-                    f,
-                    "segment length of {len} octets is below the minimum of {min}"
-                )
-            }
-            Self::Duration { duration, limit } => {
-                write!(f, "duration of {duration:?} exceeds the limit of {limit:?}")
-            }
-            Self::RoundTrip => write!(
-                f,
-                "round trip with delays, or learned margin, below the minimum of {MIN_ROUND_TRIP:?}"
-            ),
-            Self::Loss { loss, limit } => write!(
-                f,
-                "loss of {loss} parts per million exceeds the limit of {limit}"
-            ),
-            Self::RtoBounds { min, max } => {
-                write!(
-                    f,
-                    "minimum margin of {min:?} exceeds the maximum of {max:?}"
-                )
-            }
-            Self::KeepAlive { interval } => write!(
-                f,
-                "keep-alive interval of {interval:?} is below the minimum of {MIN_KEEPALIVE:?}"
-            ),
-            Self::Key { len, limit } => {
-                write!(
-                    f,
-                    "key or key ID of {len} octets, the limits are 1 and {limit}"
-                )
-            }
-            Self::Keys { count, limit } => write!(f, "{count} keys exceed the limit of {limit}"),
-            #[cfg(feature = "ltp-rsa")]
-            Self::RsaKey { len } => {
-                write!(
-                    f,
-                    "{len} octets are not an RSA key of 1024 to 4096 bits in DER"
-                )
-            }
-        }
-    }
-}
-
-impl StdError for ConfigError {}

@@ -96,6 +96,10 @@ pub(super) enum Lateness {
 }
 
 impl Lateness {
+    pub(super) const fn of_probe(counts: bool) -> Self {
+        if counts { Self::Counts } else { Self::Probes }
+    }
+
     /// Returns the tries used up, of which the last may not count.
     pub(super) const fn tries(self, tries: u8) -> u8 {
         match self {
@@ -151,7 +155,7 @@ impl TimerKind {
 }
 
 /// A timer of a session, by the role of this engine in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, derive_more::From)]
 pub(super) enum SessionTimer {
     Export(ExportTimer),
     Import(ImportTimer),
@@ -182,23 +186,13 @@ pub(super) enum ImportTimer {
     Lifetime,
 }
 
-impl From<ExportTimer> for SessionTimer {
-    fn from(timer: ExportTimer) -> Self {
-        Self::Export(timer)
-    }
-}
-
-impl From<ImportTimer> for SessionTimer {
-    fn from(timer: ImportTimer) -> Self {
-        Self::Import(timer)
-    }
-}
-
-/// A cancellation that awaits its acknowledgment, in either role.
-#[derive(Debug)]
+/// A cancellation that awaits its acknowledgment, in either role. Snapshots have it without its timer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Cancel {
     pub(super) reason: Reason,
     pub(super) tries: u8,
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(super) timer: Option<TimerId>,
 }
 
@@ -211,11 +205,19 @@ impl Cancel {
         }
     }
 
+    /// Returns the cancellation for a snapshot.
+    pub(super) const fn saved(&self) -> Self {
+        Self {
+            timer: None,
+            ..*self
+        }
+    }
+
     /// Returns the cancellation that an input causes. A peer that is given up is told once.
     pub(super) const fn after(reason: Reason, cx: &Context<'_>) -> Self {
         let mut cancel = Self::new(reason);
         if matches!(cx.late, Lateness::IsFinal) {
-            cancel.tries = cx.peer.config.cancel_retries;
+            cancel.tries = cx.peer.config.limits.cancel_retries;
         }
         cancel
     }
@@ -225,7 +227,7 @@ impl Cancel {
         let config = &cx.peer.config;
         let limit = match (by, config.direction) {
             (_, Direction::Both) | (Role::Receiver, Direction::SendOnly) => {
-                Some(config.cancel_retries)
+                Some(config.limits.cancel_retries)
             }
             // Where the peer cannot answer, one CS is sent.
             (Role::Sender, _) => Some(0),
@@ -262,14 +264,14 @@ impl Cancel {
 impl Node {
     pub(super) fn new(config: Config, seed: &Seed, hasher: Keyed) -> Self {
         Self {
-            closed: Closed::new(hasher, config.max_closed),
+            closed: Closed::new(hasher, config.limits.closed_sessions),
             cookies: Cookies::new(hasher),
             rng: seed.rng(),
             now: Instant::ZERO,
             timers: Timers::new(),
             events: VecDeque::new(),
             services: Services::default(),
-            budget: Budget::new(config.import_octets, config.strangers),
+            budget: Budget::new(config.limits.import_octets, config.limits.stranger_octets),
             prediction: None,
             ready: VecDeque::new(),
             first_pass_done: Vec::new(),
@@ -323,7 +325,7 @@ impl Node {
     }
 
     pub(super) fn has_event_room(&self) -> bool {
-        u32::try_from(self.events.len()).is_ok_and(|len| len < self.config.max_events)
+        u32::try_from(self.events.len()).is_ok_and(|len| len < self.config.limits.events)
     }
 
     pub(super) fn stop(&mut self, timer: Option<TimerId>) {
@@ -381,26 +383,18 @@ impl Core {
         }
     }
 
-    pub(super) fn silence_due(&mut self, slot: u32) -> Option<(TimerKind, Lateness)> {
-        let peer = self.peers.get_mut(slot)?;
-        let what = peer.silence_due(&mut self.node)?;
-        let counts = peer.silence.was_given_up();
-        let late = if counts {
-            Lateness::Counts
-        } else {
-            Lateness::Probes
-        };
-        Some((what, late))
-    }
-
-    pub(super) fn next_waiting(&mut self, slot: u32) -> Option<(TimerKind, Lateness)> {
-        let peer = self.peers.get_mut(slot)?;
-        peer.next_waiting(&mut self.node)
-    }
-
-    pub(super) fn on_late(&mut self, slot: u32, what: TimerKind) -> Option<(TimerKind, Lateness)> {
-        let late = self.peers.get_mut(slot)?.on_late(&mut self.node, what)?;
-        Some((what, late))
+    /// Returns what a timer that is due lets happen, and whether it counts. `None` if that waits.
+    pub(super) fn due(&mut self, Key { slot, what }: Key) -> Option<(TimerKind, Lateness)> {
+        let Self { node, peers } = self;
+        match what {
+            TimerKind::Silence => peers.get_mut(slot)?.silence_due(node),
+            TimerKind::Resume => peers.get_mut(slot)?.next_waiting(node),
+            what if what.awaits_answer() => {
+                let late = peers.get_mut(slot)?.on_late(node, what);
+                late.map(|late| (what, late))
+            }
+            what => Some((what, Lateness::Counts)),
+        }
     }
 
     /// Queues a control segment for the peer in a slot.
@@ -428,8 +422,8 @@ impl Context<'_> {
         }
         let config = &self.peer.config;
         match limit {
-            Limit::ReportRetries => EndCause::over(limit, config.report_retries),
-            _ => EndCause::over(limit, config.checkpoint_retries),
+            Limit::ReportRetries => EndCause::over(limit, config.limits.report_retries),
+            _ => EndCause::over(limit, config.limits.checkpoint_retries),
         }
     }
 

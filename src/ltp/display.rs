@@ -1,4 +1,5 @@
-//! `Display` of segments in one line, for `farlink decode` and logs.
+//! `Display` of segments in one line, for `farlink decode` and logs. The alternate form, `{:#}`, is short, for ladder
+//! diagrams.
 
 use core::fmt;
 use core::ops::Range;
@@ -9,8 +10,9 @@ use super::wire::{
 
 /// Octets of data that are shown.
 const SHOWN: usize = 16;
-/// Claims of a report that are shown before they are only counted.
+/// Claims of a report that are shown before they are only counted, and in the short form.
 const CLAIMS: usize = 8;
+const FEW_CLAIMS: usize = 2;
 
 impl fmt::Display for Segment<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,14 +28,19 @@ impl fmt::Display for Segment<'_> {
 
 impl fmt::Display for Body<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Data(data) => data.fmt(f),
-            Self::Report(report) => report.fmt(f),
-            Self::ReportAck(serial) => write!(f, "RA {serial}"),
-            Self::CancelBySender(reason) => write!(f, "CS, {reason} ({})", reason.0),
-            Self::CancelAckToSender => f.write_str("CAS"),
-            Self::CancelByReceiver(reason) => write!(f, "CR, {reason} ({})", reason.0),
-            Self::CancelAckToReceiver => f.write_str("CAR"),
+        let (signal, reason) = match self {
+            Self::Data(data) => return data.fmt(f),
+            Self::Report(report) => return report.fmt(f),
+            Self::ReportAck(serial) => return write!(f, "RA {serial}"),
+            Self::CancelBySender(reason) => ("CS", reason),
+            Self::CancelByReceiver(reason) => ("CR", reason),
+            Self::CancelAckToSender => return f.write_str("CAS"),
+            Self::CancelAckToReceiver => return f.write_str("CAR"),
+        };
+        if f.alternate() {
+            write!(f, "{signal} {reason}")
+        } else {
+            write!(f, "{signal}, {reason} ({})", reason.0)
         }
     }
 }
@@ -44,10 +51,16 @@ impl fmt::Display for Data<'_> {
             Color::Red(_) => "red",
             Color::Green { .. } => "green",
         };
-        write!(f, "{color} {:?}, client {}", self.range(), self.client)?;
+        write!(f, "{color} {:?}", self.range())?;
+        if !f.alternate() {
+            write!(f, ", client {}", self.client)?;
+        }
         match &self.color {
-            Color::Red(Some(checkpoint)) => write!(f, ", {checkpoint}"),
-            Color::Green { ends_block: true } => f.write_str(", end of block"),
+            Color::Red(Some(checkpoint)) => {
+                either(" ", ", ", f)?;
+                checkpoint.fmt(f)
+            }
+            Color::Green { ends_block: true } => either(" EOB", ", end of block", f),
             Color::Red(None) | Color::Green { ends_block: false } => Ok(()),
         }
     }
@@ -59,11 +72,11 @@ impl fmt::Display for Checkpoint {
         if self.report != 0 {
             write!(f, " for RS {}", self.report)?;
         }
-        f.write_str(match self.mark {
-            Mark::None => "",
-            Mark::RedPart => ", end of red part",
-            Mark::Block => ", end of red part and block",
-        })
+        match self.mark {
+            Mark::None => Ok(()),
+            Mark::RedPart => either(" EORP", ", end of red part", f),
+            Mark::Block => either(" EORP EOB", ", end of red part and block", f),
+        }
     }
 }
 
@@ -73,7 +86,7 @@ impl fmt::Display for Report<'_> {
         if self.checkpoint != 0 {
             write!(f, " for CP {}", self.checkpoint)?;
         }
-        f.write_str(",")?;
+        either(":", ",", f)?;
         let scope: Range<u64> = self.scope.into();
         if self.claims.iter().eq([scope.clone()]) {
             f.write_str(" all")?;
@@ -82,16 +95,25 @@ impl fmt::Display for Report<'_> {
         } else {
             claims(&self.claims, f)?;
         }
-        write!(f, " of {scope:?}")
+        match scope.start {
+            0 if f.alternate() => write!(f, " of {}", scope.end),
+            _ => write!(f, " of {scope:?}"),
+        }
     }
 }
 
+/// Writes one text in the short form, and the other in the long one.
+fn either(short: &str, long: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str(if f.alternate() { short } else { long })
+}
+
 fn claims(claims: &Claims<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    for claim in claims.iter().take(CLAIMS) {
+    let shown = if f.alternate() { FEW_CLAIMS } else { CLAIMS };
+    for claim in claims.iter().take(shown) {
         write!(f, " {claim:?}")?;
     }
     // Bound: a small constant.
-    match claims.count().saturating_sub(CLAIMS as u64) {
+    match claims.count().saturating_sub(shown as u64) {
         0 => Ok(()),
         more => write!(f, " and {more} more"),
     }

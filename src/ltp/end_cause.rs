@@ -1,25 +1,29 @@
 //! Why sessions end before their time, told apart further than reason codes do.
 
-use core::fmt;
 use core::time::Duration;
 
 use super::wire::Reason;
 
 /// Why a session ended before its time, as far as this engine knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, derive_more::Display)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum EndCause {
     /// The peer cancelled it. Its reason code is all it says.
+    #[display("cancelled by the peer")]
     Peer,
     /// The application here cancelled it, closed its client service, or shut down.
+    #[display("cancelled by the application")]
     Application,
     /// The application here removed the peer.
+    #[display("peer removed")]
     PeerRemoved,
     /// Nothing was heard from the peer for so long while it owed an answer or octets.
+    #[display("peer silent for {_0:.1?}")]
     PeerSilent(#[cfg_attr(feature = "serde", serde(with = "crate::serde_duration"))] Duration),
     /// A limit of this engine was exceeded.
+    #[display("{value} exceeds the limit of {max} {limit}")]
     LimitExceeded {
         /// The limit.
         limit: Limit,
@@ -29,30 +33,39 @@ pub enum EndCause {
         value: u64,
     },
     /// The colors or ends of segments contradict each other (RFC 5326 section 6.21).
+    #[display("red and green segments contradict each other")]
     Miscolored,
     /// The red part ends where it begins.
+    #[display("red part without an octet")]
     EmptyRedPart,
     /// The peer, or this engine, lost its state, and what one side knows of the session is no longer true.
+    #[display("one side lost its state of the session")]
     StateLost,
     /// No segment of the session fits a datagram.
+    #[display("no segment of the session fits a datagram")]
     NoRoomInDatagram,
 }
 
 /// A limit of one session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, derive_more::Display)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Limit {
-    /// [`Peer::session_octets`](super::Peer::session_octets).
+    /// [`PeerLimits::session_octets`](super::PeerLimits::session_octets).
+    #[display("octets in the red part of a block")]
     SessionOctets,
-    /// [`Peer::checkpoint_retries`](super::Peer::checkpoint_retries).
+    /// [`PeerLimits::checkpoint_retries`](super::PeerLimits::checkpoint_retries).
+    #[display("repetitions of a checkpoint")]
     CheckpointRetries,
-    /// [`Peer::report_retries`](super::Peer::report_retries).
+    /// [`PeerLimits::report_retries`](super::PeerLimits::report_retries).
+    #[display("repetitions of a report")]
     ReportRetries,
-    /// [`Peer::problem_limit`](super::Peer::problem_limit).
+    /// [`PeerLimits::problems`](super::PeerLimits::problems).
+    #[display("reports with gaps in a session")]
     Problems,
-    /// [`Peer::cycle_limit`](super::Peer::cycle_limit).
+    /// [`PeerLimits::cycles`](super::PeerLimits::cycles).
+    #[display("retransmission cycles in a session")]
     Cycles,
 }
 
@@ -81,7 +94,7 @@ impl EndCause {
     pub(super) const fn reason(self) -> Reason {
         match self {
             Self::Application => Reason::USER,
-            Self::Miscolored => Reason::MISCOLORED,
+            Self::Miscolored | Self::EmptyRedPart => Reason::MISCOLORED,
             Self::LimitExceeded { limit, .. } => match limit {
                 Limit::SessionOctets => Reason::SYSTEM,
                 Limit::CheckpointRetries | Limit::ReportRetries | Limit::Problems => {
@@ -90,41 +103,9 @@ impl EndCause {
                 Limit::Cycles => Reason::CYCLE_LIMIT,
             },
             Self::PeerSilent(_) => Reason::RETRANSMISSION_LIMIT,
-            Self::Peer
-            | Self::PeerRemoved
-            | Self::EmptyRedPart
-            | Self::StateLost
-            | Self::NoRoomInDatagram => Reason::SYSTEM,
-        }
-    }
-}
-
-impl fmt::Display for EndCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Peer => f.write_str("cancelled by the peer"),
-            Self::Application => f.write_str("cancelled by the application"),
-            Self::PeerRemoved => f.write_str("peer removed"),
-            Self::PeerSilent(span) => write!(f, "peer silent for {span:?}"),
-            Self::LimitExceeded { limit, max, value } => {
-                write!(f, "{value} exceeds the limit of {max} {limit}")
+            Self::Peer | Self::PeerRemoved | Self::StateLost | Self::NoRoomInDatagram => {
+                Reason::SYSTEM
             }
-            Self::Miscolored => f.write_str("red and green segments contradict each other"),
-            Self::EmptyRedPart => f.write_str("red part without an octet"),
-            Self::StateLost => f.write_str("one side lost its state of the session"),
-            Self::NoRoomInDatagram => f.write_str("no segment of the session fits a datagram"),
         }
-    }
-}
-
-impl fmt::Display for Limit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::SessionOctets => "octets in the red part of a block",
-            Self::CheckpointRetries => "repetitions of a checkpoint",
-            Self::ReportRetries => "repetitions of a report",
-            Self::Problems => "reports with gaps in a session",
-            Self::Cycles => "retransmission cycles in a session",
-        })
     }
 }

@@ -10,10 +10,10 @@ use super::auth::{self, Verification};
 use super::beyond::Hello;
 use super::closed::End;
 use super::config::{Config, ConfigError};
-use super::context::{Core, Lateness, Node, SessionTimer, Step, TimerKind};
+use super::context::{Core, Node, SessionTimer, Step, TimerKind};
 use super::export::Exports;
+use super::import::Imports;
 use super::import::SESSION;
-use super::import::{ImportSession, Imports};
 use super::output::KEEPALIVE;
 use super::peer::{Control, LinkState, Origin, PeerState, Role};
 use super::peers::{Addresses, Newcomer, Peers};
@@ -110,40 +110,30 @@ impl<A: Addr> Engine<A> {
         }
         stats.segments_received += 1;
         // The decoded segment is large, so it is matched in place.
-        let decoded = Segment::decode_first(octets);
-        match &decoded {
-            Ok((segment, used)) => match octets.split_at_checked(*used) {
-                Some((octets, behind)) if segment.may_precede(behind) => {
-                    self.read_segment(from, octets, segment);
-                }
-                _ => stats.malformed += 1,
-            },
-            Err(_) => stats.malformed += 1,
+        if let Ok((segment, used)) = &Segment::decode_first(octets)
+            && let Some((octets, behind)) = octets.split_at_checked(*used)
+            && segment.may_precede(behind)
+        {
+            self.read_segment(from, octets, segment);
+        } else {
+            stats.malformed += 1;
         }
     }
 
     /// Returns the place of an open session, and the slot of its peer.
     #[inline]
-    fn locate(&mut self, (role, session): (Role, SessionId)) -> (Option<u32>, Option<u32>) {
+    fn locate(&mut self, (role, session): (Role, SessionId)) -> Option<(u32, u32)> {
         match role {
-            Role::Receiver => {
-                let place = self.imports.table.find(&session);
-                let open = place.and_then(|place| self.imports.table.at(place));
-                (place, open.map(|(_, import)| import.slot))
-            }
-            Role::Sender if session.originator != self.core.node.config.engine => (None, None),
-            Role::Sender => {
-                let place = self.exports.table.find(&session.number);
-                let open = place.and_then(|place| self.exports.table.at(place));
-                (place, open.map(|(_, export)| export.slot))
-            }
+            Role::Receiver => self.imports.table.locate(&session),
+            Role::Sender if session.originator != self.core.node.config.engine => None,
+            Role::Sender => self.exports.table.locate(&session.number),
         }
     }
 
     fn read_segment(&mut self, from: A, octets: &[u8], segment: &Segment<'_>) {
         let (session, body) = (segment.session, &segment.body);
         let name = (body.receiving_role(), session);
-        let (place, slot) = self.locate(name);
+        let (place, slot) = self.locate(name).unzip();
         let Self {
             core,
             addresses,
@@ -159,9 +149,10 @@ impl<A: Addr> Engine<A> {
             core.node.stats.unknown_peer += 1;
             return;
         };
-        let is_elsewhere = known.is_some_and(|slot| !addresses.admits(slot, from, core));
-        let moved = known.filter(|slot| addresses.of(*slot) != Some(from));
-        let moved = moved.filter(|slot| core.may_move(*slot, body, !is_elsewhere));
+        let is_home = known.and_then(|slot| addresses.of(slot)) == Some(from);
+        let away = known.filter(|_| !is_home);
+        let is_elsewhere = away.is_some_and(|slot| !addresses.admits(slot, from, core));
+        let moved = away.filter(|slot| core.may_move(*slot, body, !is_elsewhere));
         if is_elsewhere && moved.is_none() {
             core.node.stats.unknown_peer += 1;
             return;
@@ -188,8 +179,10 @@ impl<A: Addr> Engine<A> {
             self.addresses.follow(slot, from, &mut self.core);
         }
         self.addresses.accepted_from = Some(from);
-        self.addresses.note_home(slot, from, &mut self.core.peers);
-        self.core.heard(slot);
+        if let Some(peer) = self.core.peers.get_mut(slot) {
+            peer.is_home = away.is_none() || moved.is_some();
+            peer.on_heard(&mut self.core.node);
+        }
         let place = self.admit((slot, place), from, octets, segment);
         let hello = Hello::find(&segment.header).filter(|_| self.core.node.config.hello);
         // Anybody can write what its own host says.
@@ -238,7 +231,7 @@ impl<A: Addr> Engine<A> {
         // Room for the segment, a session, and the buffer to double.
         let needed = 2 * octets.len() + 2 * SESSION;
         let is_full = |engine: &Self| {
-            let limit = engine.core.node.config.max_imports;
+            let limit = engine.core.node.config.limits.imports;
             let is_over = u32::try_from(engine.imports.table.len()).is_ok_and(|len| len >= limit);
             engine.core.node.budget.free_for_strangers() < needed || (place.is_none() && is_over)
         };
@@ -247,7 +240,7 @@ impl<A: Addr> Engine<A> {
         }
         // The oldest session of a stranger gives way to its newest.
         let peer = self.core.peers.get(slot)?;
-        let is_over = peer.imports >= peer.config.max_imports && place.is_none();
+        let is_over = peer.imports >= peer.config.limits.imports && place.is_none();
         if is_over
             && peer.unproved(&self.core.node).is_some()
             && let Some(oldest) = self.imports.table.oldest_of(slot)
@@ -291,7 +284,9 @@ impl<A: Addr> Engine<A> {
                     peer.line.report_acknowledged(session, *serial);
                 }
                 if let Some(place) = place {
-                    imports.run(place, core, |import, cx| import.on_report_ack(*serial, cx));
+                    imports.run(place, core, |import, cx| {
+                        import.receive(cx, |reception, cx| Ok(reception.on_report_ack(*serial, cx)))
+                    });
                 }
             }
             (Body::CancelBySender(reason), place) => {
@@ -329,13 +324,7 @@ impl<A: Addr> Engine<A> {
             let Some(key) = core.node.timers.pop(core.node.now) else {
                 return true;
             };
-            let due = match key.what {
-                TimerKind::Silence => core.silence_due(key.slot),
-                TimerKind::Resume => core.next_waiting(key.slot),
-                what if what.awaits_answer() => core.on_late(key.slot, what),
-                what => Some((what, Lateness::Counts)),
-            };
-            let Some((what, late)) = due else {
+            let Some((what, late)) = core.due(key) else {
                 continue;
             };
             match what {
@@ -375,24 +364,23 @@ impl<A: Addr> Engine<A> {
     fn take_event(&mut self) -> Option<Event> {
         let Self { core, imports, .. } = self;
         let node = &mut core.node;
-        let event = if let Some((event, octets)) = node.events.pop_front() {
+        if let Some((event, octets)) = node.events.pop_front() {
             node.budget.events -= octets;
             if let Event::Failed { data, .. } = &event {
                 node.budget.exports -= data.len();
             }
-            Some(event)
-        } else {
-            let taken = node.next_taken(imports);
-            if let Some(Event::Received { session, .. }) = &taken {
-                imports.with(*session, core, ImportSession::on_taken);
-            }
-            taken
-        };
-        if event.is_some() {
             self.exports.unblock(core);
-            return event;
+            return Some(event);
         }
-        core.node.services.next_piece(imports)
+        let event = node.next_taken(imports);
+        let event = event.or_else(|| core.node.services.next_item(None, imports))?;
+        if let Event::Received { session, .. } | Event::Segment { session, .. } = &event {
+            imports.with(*session, core, |import, cx| {
+                import.receive(cx, |reception, cx| Ok(reception.on_given(cx)))
+            });
+        }
+        self.exports.unblock(core);
+        Some(event)
     }
 }
 
@@ -467,6 +455,7 @@ impl<A: Addr> Machine for Engine<A> {
             Command::Checkpoint(tag) => self.checkpoint(now, tag),
             Command::Cancel(tag) => self.cancel(now, tag),
             Command::Refuse(session) => self.refuse(now, session),
+            Command::Stored(session) => self.stored(now, session),
             Command::Ping(peer) => self.ping(now, peer),
             Command::AcceptUnknownPeers(template, limit) => {
                 self.accept_unknown_peers(now, template.map(|template| *template), limit)

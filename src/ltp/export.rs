@@ -151,11 +151,18 @@ pub(super) struct Outstanding {
     pub(super) retransmitted: Vec<Range<u64>>,
     /// The lower bound of the report that it cites.
     lower: u64,
-    /// When what was sent again began to leave. `None` if losses of it cannot be told.
+    /// When what was sent ahead of it began to leave. `None` if losses of it cannot be told.
     since: Option<Instant>,
+    /// Whether it asks once more what the checkpoint before it has asked.
+    asks_again: bool,
 }
 
 impl Outstanding {
+    /// Whether it was sent ahead of all reports.
+    pub(super) const fn is_of_first_pass(&self) -> bool {
+        self.report == 0 && self.retransmitted.is_empty()
+    }
+
     fn timers(&self) -> impl Iterator<Item = TimerId> + use<> {
         [self.timer, self.copy].into_iter().flatten()
     }
@@ -165,12 +172,10 @@ impl Outstanding {
 #[derive(Debug)]
 pub(super) enum Repair {
     Retransmission(Retransmission),
-    /// A checkpoint whose timer expired.
-    CheckpointRetry(u64),
-    /// Further copies of a checkpoint that was just sent.
-    CheckpointCopies {
+    /// A checkpoint: the first of so many further copies of one that was just sent, or one whose timer expired.
+    Checkpoint {
         serial: u64,
-        left: u8,
+        copies: Option<u8>,
     },
 }
 
@@ -188,6 +193,8 @@ pub(super) struct Retransmission {
     /// When the first of it left. `None` as well if octets are sent several times, so that losses cannot be told.
     since: Option<Instant>,
     is_repeated: bool,
+    /// Whether it is only a checkpoint which asks once more what another one has asked.
+    asks_again: bool,
 }
 
 impl Retransmission {
@@ -200,6 +207,26 @@ impl Retransmission {
             lower,
             ..Self::default()
         }
+    }
+
+    /// Adds octets that are missing, to be sent under the same checkpoint. It stays at the end, and cites the report
+    /// with the lower bound, so that its answer covers them.
+    fn add(&mut self, (lower, report): (u64, u64), cycle: u32, gaps: Vec<Range<u64>>) {
+        if lower < self.lower {
+            (self.lower, self.report) = (lower, report);
+        }
+        self.cycle = self.cycle.max(cycle);
+        let mut left = self.gaps.split_off(self.at.min(self.gaps.len()));
+        if let Some(first) = left.first_mut() {
+            let sent = first.start..self.from;
+            first.start = self.from;
+            self.gaps.extend(Some(sent).filter(|sent| !sent.is_empty()));
+        }
+        left.extend(gaps);
+        left.sort_unstable_by_key(|gap| gap.start);
+        self.at = self.gaps.len();
+        self.from = left.first().map_or(0, |gap| gap.start);
+        self.gaps.append(&mut left);
     }
 }
 
@@ -214,10 +241,11 @@ pub(super) enum Outcome {
 }
 
 impl ExportSession {
-    /// Starts a session for a block whose red part has `red` octets.
-    fn new(slot: u32, block: Block, red: u64, node: &mut Node) -> Self {
+    /// Starts a session for a block whose red part has `red` octets. With a hello, the first segment says that this engine
+    /// is of this crate.
+    fn new(slot: u32, block: Block, red: u64, has_hello: bool, node: &mut Node) -> Self {
         let first_serial = node.first_serial();
-        let sending = Sending {
+        let mut sending = Sending {
             tag: block.tag,
             client: block.client,
             block: block.data,
@@ -231,6 +259,9 @@ impl ExportSession {
             checkpoints: SmallVec::new(),
             repair: None,
         };
+        if has_hello {
+            sending.repair_mut().flow.hello = Some(0);
+        }
         Self {
             slot,
             key_hash: None,
@@ -271,12 +302,17 @@ impl ExportSession {
             cx.node.stats.malformed += 1;
             return Step::Continues;
         }
-        // Also for a repeated report, and in a session that is cancelled: the peer repeats it until then.
-        cx.queue(Control::ReportAck {
-            session: cx.session,
-            serial: report.serial,
-        });
-        self.sending(cx, |sending, cx| sending.on_report(report, cx))
+        let step = self.sending(cx, |sending, cx| sending.on_report(report, cx));
+        // A receiver whose claims are all acknowledged closes its session (section 6.14), and licklider's answers no
+        // question then.
+        if !matches!(&self.stage, Stage::Sending(sending) if sending.doubts(report.serial)) {
+            // Also for a repeated report, and in a session that is cancelled: the peer repeats it until then.
+            cx.queue(Control::ReportAck {
+                session: cx.session,
+                serial: report.serial,
+            });
+        }
+        step
     }
 
     /// Handles a CR (RFC 5326 section 6.17). ION sends one for each segment that comes (capture 10).
@@ -423,6 +459,13 @@ impl Sending {
         Outcome::Continues
     }
 
+    /// Whether it is open if the report with a serial number, and others that together claim everything, are of one
+    /// receiver.
+    fn doubts(&self, serial: u64) -> bool {
+        let history = &self.repair().history;
+        history.doubts(serial) || self.is_claimed() && !history.is_of_one_receiver(self.red)
+    }
+
     /// Asks about everything that is missing, by a checkpoint with the last missing octet that cites the report with the
     /// lowest bound.
     fn guard_expired(&mut self, cx: &mut Context<'_>) -> Outcome {
@@ -431,13 +474,13 @@ impl Sending {
         repair.guard = None;
         let tries = cx.late.tries(repair.guard_tries);
         repair.guard_tries = tries.saturating_add(1);
-        if tries >= cx.peer.config.checkpoint_retries {
+        if tries >= cx.peer.config.limits.checkpoint_retries {
             return Outcome::Failed(cx.unanswered(Limit::CheckpointRetries));
         }
         if is_claimed {
             // The reports between those that came did not, though their receiver repeats them: it may have started anew
             // there, and only together with the one before have everything.
-            repair.history.forget();
+            repair.history.doubt();
             repair.lowest = None;
             let claimed = mem::take(&mut repair.claimed).len();
             cx.peer.in_flight.octets += u64::from(counts) * claimed;
@@ -446,10 +489,10 @@ impl Sending {
         Outcome::Continues
     }
 
-    /// Queues a checkpoint with the last missing octet.
+    /// Queues a checkpoint with the last octet that is missing of those that were sent.
     fn probe(&mut self, cx: &mut Context<'_>) {
         let repair = self.repair();
-        let mut missing = repair.claimed.gaps(0..self.red);
+        let mut missing = repair.claimed.gaps(0..self.red.min(self.next));
         let Some(first) = missing.next() else {
             return;
         };
@@ -496,22 +539,33 @@ impl Sending {
             late => late,
         };
         checkpoint.tries = late.tries(checkpoint.tries);
-        if checkpoint.tries > cx.peer.config.checkpoint_retries {
+        if checkpoint.tries > cx.peer.config.limits.checkpoint_retries {
             return Outcome::Failed(cx.unanswered(Limit::CheckpointRetries));
         }
         cx.peer.line.exchanged(false);
         cx.peer.back_off(cx.node.now);
-        self.push_repair(Repair::CheckpointRetry(serial), cx);
+        self.push_repair(
+            Repair::Checkpoint {
+                serial,
+                copies: None,
+            },
+            cx,
+        );
         Outcome::Continues
     }
 }
 
 impl Repair {
+    /// Whether octets are sent again that a report has left unclaimed.
+    const fn is_retransmission(&self) -> bool {
+        matches!(self, Self::Retransmission(run) if !run.asks_again)
+    }
+
     /// Returns the octets of a retransmission.
     const fn gaps(&self) -> Option<&Vec<Range<u64>>> {
         match self {
             Self::Retransmission(retransmission) => Some(&retransmission.gaps),
-            Self::CheckpointRetry(_) | Self::CheckpointCopies { .. } => None,
+            Self::Checkpoint { .. } => None,
         }
     }
 }
@@ -539,7 +593,7 @@ impl<A: Addr> Engine<A> {
         if red > len {
             return Err(Error::RedTooLong { red, len });
         }
-        let limit = self.core.node.config.export_octets;
+        let limit = self.core.node.config.limits.export_octets;
         if octets > limit {
             return Err(Error::TooLong { len: octets, limit });
         }
@@ -562,10 +616,8 @@ impl<A: Addr> Engine<A> {
             return Err(full);
         }
         let number = node.draw_number(|number| exports.table.contains(&number));
-        let mut export = ExportSession::new(slot, block, red, node);
-        if red > 0 && node.config.hello && peer.flow.begin_block() {
-            export.greet();
-        }
+        let has_hello = red > 0 && node.config.hello && peer.flow.begin_block();
+        let export = ExportSession::new(slot, block, red, has_hello, node);
         exports.insert(number, export, peer);
         node.budget.exports += octets;
         peer.is_named = true;

@@ -18,7 +18,7 @@ const RESUMED: u32 = 1 << 16;
 ///
 /// Numbers are kept by their low 32 bits. Those that differ there differ, and those that agree there by chance are as
 /// rare as digests that do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Fingerprint {
     client: u32,
@@ -47,15 +47,10 @@ pub(super) enum Judgment {
 
 impl Fingerprint {
     /// Returns the fingerprint of a session that starts with a segment for `client`.
-    pub(super) const fn new(client: u64) -> Self {
+    pub(super) fn new(client: u64) -> Self {
         Self {
             client: low(client),
-            head: 0,
-            head_len: 0,
-            has_checkpoint: false,
-            span: 0,
-            first: 0,
-            last: 0,
+            ..Self::default()
         }
     }
 
@@ -119,7 +114,8 @@ impl Fingerprint {
         let is_same = is_last && checkpoint_digest(data, checkpoint) == self.last;
         let most = span.saturating_add(MAX_LOST);
         let is_resumed = (RESUMED..=u32::MAX / 2).contains(&ahead) && ahead % RESUMED <= most;
-        // The first checkpoints may have been lost, and come after all.
+        // The first checkpoints may have been overtaken, and come after all, even once the session is closed. Taken for a
+        // new session, one of them would have the block delivered twice.
         let may_be_late = ahead <= most || ahead >= MAX_LOST.wrapping_neg();
         if is_same || is_resumed {
             Judgment::Repeat
@@ -154,6 +150,13 @@ const fn low(number: u64) -> u32 {
     (number & 0xffff_ffff) as u32
 }
 
+const fn halves(number: u128) -> (u64, u64) {
+    (
+        (number & 0xffff_ffff_ffff_ffff) as u64,
+        (number >> 64) as u64,
+    )
+}
+
 fn head(octets: &[u8], len: usize) -> &[u8] {
     octets.get(..len).unwrap_or(octets)
 }
@@ -164,23 +167,27 @@ fn checkpoint_digest(data: &Data<'_>, checkpoint: Checkpoint) -> u32 {
     digest(data.offset.rotate_left(1) ^ mark, data.octets)
 }
 
-/// FNV-1a over words of 64 bits, the last one padded, and over the length. It is the same in every run, so that
-/// snapshots can hold it, and it guards against accidents alone: whoever forges a repeat learns what it knows.
+/// The low half of 128-bit products of words of 64 bits, folded onto the high half, over two words at a time, the last
+/// ones padded, and over the length. It is the same in every run, so that snapshots can hold it, and it guards against
+/// accidents alone: whoever forges a repeat learns what it knows.
 fn digest(start: u64, octets: &[u8]) -> u32 {
-    let step = |hash: u64, word: u64| {
-        let hash = (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3);
-        hash ^ (hash >> 32)
+    // The digits are those of the fraction of pi.
+    const KEYS: [u64; 2] = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344];
+    let step = |hash: u64, pair: u128| {
+        let (first, second) = halves(pair);
+        let (low, high) = halves(u128::from(hash ^ first) * u128::from(second ^ KEYS[1]));
+        low ^ high
     };
-    let (words, rest) = octets.as_chunks();
-    let words = words.iter().map(|word| u64::from_le_bytes(*word));
+    let (pairs, rest) = octets.as_chunks();
+    let pairs = pairs.iter().map(|pair| u128::from_le_bytes(*pair));
     let rest = rest
         .iter()
         .rev()
-        .fold(0, |word, octet| (word << 8) | u64::from(*octet));
+        .fold(0, |pair, octet| (pair << 8) | u128::from(*octet));
     // Bound: usize has at most 64 bits.
-    let ends = [rest, octets.len() as u64];
-    let all = core::iter::once(start).chain(words).chain(ends);
-    let hash = all.fold(0xcbf2_9ce4_8422_2325, step);
+    let ends = [rest, octets.len() as u128];
+    let all = core::iter::once(start.into()).chain(pairs).chain(ends);
+    let hash = all.fold(KEYS[0], step);
     low(hash ^ (hash >> 29))
 }
 

@@ -13,31 +13,32 @@ use bytes::Bytes;
 use super::api::{Block, Command, Red};
 use super::auth::{Auth, Key, Signer, Verifier};
 use super::beyond::{AdaptiveRedundancy, Flow, Redundancy, RtoBounds};
-use super::config::{Config, Direction, Peer};
+use super::config::{Config, Direction, EngineLimits, Peer, PeerLimits, PeerTimers};
 use super::wire::{
     Body, Checkpoint, Claims, Color, Data, Extensions, Mark, Report, Segment, SessionId,
 };
 
 impl<'a> Arbitrary<'a> for Config {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        let least = u.int_in_range(0..=8)?;
         Ok(Self {
             engine: u.int_in_range(0..=3)?,
             numbers: u.arbitrary()?,
-            max_peers: u.int_in_range(0..=4)?,
-            max_services: u.int_in_range(0..=3)?,
-            max_exports: u.int_in_range(0..=12)?,
-            max_imports: u.int_in_range(0..=12)?,
-            export_octets: u.int_in_range(0..=20_000)?,
-            import_octets: u.int_in_range(0..=40_000)?,
-            strangers: u.int_in_range(0..=20_000)?,
-            pool_octets: u.int_in_range(0..=20_000)?,
-            max_events: u.int_in_range(0..=24)?,
-            max_control: u.int_in_range(0..=24)?,
-            max_closed: least + u.int_in_range(0..=8)?,
-            max_cookies: u.int_in_range(0..=3)?,
             hello: u.arbitrary()?,
             notify_sent: u.arbitrary()?,
+            limits: EngineLimits {
+                peers: u.int_in_range(0..=4)?,
+                services: u.int_in_range(0..=3)?,
+                exports: u.int_in_range(0..=12)?,
+                imports: u.int_in_range(0..=12)?,
+                export_octets: u.int_in_range(0..=20_000)?,
+                import_octets: u.int_in_range(0..=40_000)?,
+                stranger_octets: u.int_in_range(0..=20_000)?,
+                pool_octets: u.int_in_range(0..=20_000)?,
+                events: u.int_in_range(0..=24)?,
+                control_segments: u.int_in_range(0..=24)?,
+                closed_sessions: u.int_in_range(0..=16)?,
+                cookies: u.int_in_range(0..=3)?,
+            },
         })
     }
 }
@@ -45,30 +46,42 @@ impl<'a> Arbitrary<'a> for Config {
 impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Peer<A> {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         Ok(Self {
-            owlt_out: duration(u)?,
-            owlt_in: duration(u)?,
-            remote_delay: duration(u)?,
-            own_delay: duration(u)?,
+            address: u.arbitrary()?,
             flow: u.arbitrary()?,
             segment: u.int_in_range(60..=1500)?,
-            checkpoint_retries: u.int_in_range(0..=3)?,
-            report_retries: u.int_in_range(0..=3)?,
-            cancel_retries: u.int_in_range(0..=3)?,
-            problem_limit: u.int_in_range(0..=20)?,
-            cycle_limit: u.int_in_range(0..=10)?,
-            max_exports: u.int_in_range(0..=12)?,
-            max_imports: u.int_in_range(0..=12)?,
-            session_octets: u.int_in_range(0..=8000)?,
-            import_octets: u.int_in_range(0..=30_000)?,
             checkpoint_every: NonZeroU32::new(u.int_in_range(0..=4)?),
-            report_delay: duration(u)?,
-            repair_delay: duration(u)?,
             redundancy: u.arbitrary()?,
-            rto: u.arbitrary()?,
-            direction: direction(u)?,
-            keepalive: keepalive(u)?,
+            direction: if u.ratio(1, 4)? {
+                u.arbitrary()?
+            } else {
+                Direction::Both
+            },
+            roams: u.ratio(1, 4)?,
             auth: u.arbitrary()?,
-            ..Self::new(u.arbitrary()?)
+            timers: PeerTimers {
+                owlt_out: duration(u)?,
+                owlt_in: duration(u)?,
+                remote_delay: duration(u)?,
+                own_delay: duration(u)?,
+                rto: u.arbitrary()?,
+                report_delay: duration(u)?,
+                repair_delay: duration(u)?,
+                keepalive: u
+                    .ratio(1, 8)?
+                    .then_some(Duration::from_secs(u.int_in_range(0..=60)?)),
+                ..PeerTimers::default()
+            },
+            limits: PeerLimits {
+                exports: u.int_in_range(0..=12)?,
+                imports: u.int_in_range(0..=12)?,
+                session_octets: u.int_in_range(0..=8000)?,
+                import_octets: u.int_in_range(0..=30_000)?,
+                checkpoint_retries: u.int_in_range(0..=3)?,
+                report_retries: u.int_in_range(0..=3)?,
+                cancel_retries: u.int_in_range(0..=3)?,
+                problems: u.int_in_range(0..=20)?,
+                cycles: u.int_in_range(0..=10)?,
+            },
         })
     }
 }
@@ -124,20 +137,6 @@ impl<'a> Arbitrary<'a> for RtoBounds {
     }
 }
 
-/// Mostly both directions.
-fn direction(u: &mut Unstructured<'_>) -> Result<Direction> {
-    Ok(match u.int_in_range(0..=9)? {
-        0 => Direction::ReceiveOnly,
-        1 => Direction::SendOnly,
-        _ => Direction::Both,
-    })
-}
-
-fn keepalive(u: &mut Unstructured<'_>) -> Result<Option<Duration>> {
-    let span = Duration::from_secs(u.int_in_range(0..=60)?);
-    Ok(u.ratio(1, 8)?.then_some(span))
-}
-
 /// A duration that is 0 half of the time.
 fn duration(u: &mut Unstructured<'_>) -> Result<Duration> {
     let most = *u.choose(&[0, 0, 50, 60_000])?;
@@ -150,32 +149,25 @@ impl<'a> Arbitrary<'a> for Auth {
             0 => Self::null(),
             1 => Self::hmac_sha1(key(u)?),
             2 => Self {
-                send: many(u, |u| {
-                    Ok(if u.ratio(1, 4)? {
-                        Signer::Null
-                    } else {
-                        Signer::HmacSha1(key(u)?)
-                    })
-                })?,
-                accept: many(u, |u| {
-                    Ok(if u.ratio(1, 4)? {
-                        Verifier::Null
-                    } else {
-                        Verifier::HmacSha1(key(u)?)
-                    })
-                })?,
+                send: keys(u, Signer::Null, Signer::HmacSha1)?,
+                accept: keys(u, Verifier::Null, Verifier::HmacSha1)?,
             },
             _ => Self::OFF,
         })
     }
 }
 
-/// No items to three.
-fn many<T>(
-    u: &mut Unstructured<'_>,
-    mut one: impl FnMut(&mut Unstructured<'_>) -> Result<T>,
-) -> Result<Vec<T>> {
-    (0..u.int_in_range(0..=3)?).map(|_| one(u)).collect()
+/// No keys to three, most of them shared ones.
+fn keys<T: Clone>(u: &mut Unstructured<'_>, null: T, hmac: fn(Key) -> T) -> Result<Vec<T>> {
+    let count = u.int_in_range(0..=3)?;
+    let one = |_| {
+        Ok(if u.ratio(1, 4)? {
+            null.clone()
+        } else {
+            hmac(key(u)?)
+        })
+    };
+    (0..count).map(one).collect()
 }
 
 /// One of a few keys, so that segments find them, or any key.
@@ -222,10 +214,11 @@ impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Command<A> {
             0..=4 => Self::AddPeer(id, Box::new(u.arbitrary()?)),
             5 => Self::ChangePeer(id, Box::new(u.arbitrary()?)),
             6 => Self::RemovePeer(id),
-            7..=9 => Self::Open(id, u.arbitrary()?),
+            7..=9 | 16 | 17 => Self::Open(id, u.arbitrary()?),
             10 => Self::Close(id),
             11 => Self::Checkpoint(tag),
             12 => Self::Cancel(tag),
+            13 if u.ratio(1, 2)? => Self::Stored(session(u)?),
             13 => Self::Refuse(session(u)?),
             25 => Self::Ping(id),
             26 => Self::AcceptUnknownPeers(u.arbitrary()?, u.int_in_range(0..=3)?),

@@ -23,6 +23,7 @@ use super::fingerprint::{Fingerprint, Judgment};
 use super::peer::Role;
 use super::reassembly::{Reassembly, Room};
 use super::report::{Issued, Reports};
+use super::services::Services;
 use super::wire::{Checkpoint, Color, Data, Mark};
 use crate::Instant;
 use crate::kit::{Due, TimerId};
@@ -52,14 +53,14 @@ pub(super) enum Stage {
 }
 
 /// A block that is being received, or whose reports await their acknowledgments.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Reception {
     pub(super) client: u64,
     pub(super) service: Service,
     ends_block: bool,
     pub(super) is_delivered: bool,
-    /// Whether the red part waits in its service to be taken. Until then nothing says that all of it was received.
-    pub(super) awaits_take: bool,
+    /// What the red part, which came whole, waits for. Until then nothing says that all of it was received.
+    pub(super) awaits: Option<Awaited>,
     /// Octets of the red part, known from its last segment.
     pub(super) red: Option<u64>,
     /// When a segment was last received.
@@ -70,6 +71,15 @@ pub(super) struct Reception {
     pub(super) pending: SmallVec<[Issued; 1]>,
     /// `None` for a block that came in one segment, as most small ones do, as long as nothing else comes.
     pub(super) parts: Option<Box<Parts>>,
+}
+
+/// What a report on a whole red part may wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Awaited {
+    /// The event that tells of the red part leaves the engine.
+    Delivery,
+    /// The application says that it has stored what it was given.
+    Storage,
 }
 
 /// Octets of the headers of a data segment at least.
@@ -83,7 +93,7 @@ const FIRST_SEGMENT: usize = 1280;
 const MORE_SEGMENTS: usize = 64 << 10;
 
 /// What is kept of a block that comes in several segments.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Parts {
     pub(super) red: Reassembly,
     /// The offset of the first green octet seen.
@@ -93,7 +103,10 @@ pub(super) struct Parts {
     pub(super) green_end: Option<u64>,
     /// Octets delivered as pieces.
     streamed: u64,
-    is_streaming: bool,
+    /// The ticket of the session in the queue of those with an item.
+    ticket: Option<u64>,
+    /// Octets of runs that the service counts.
+    untaken: usize,
     pub(super) reports: Reports,
     guard: Option<TimerId>,
     /// Octets of the segments that came.
@@ -105,19 +118,14 @@ pub(super) struct Parts {
 
 impl Parts {
     /// `green` are the first green octet and the end of the block, where its end overtook the red part.
-    fn new(green: Option<(u64, u64)>, reports: Reports) -> Self {
+    fn new(service: Service, green: Option<(u64, u64)>, reports: Reports) -> Self {
         Self {
-            red: Reassembly::default(),
+            red: Reassembly::new(service == Service::Scattered),
             green: green.map(|(low, _)| low),
             green_reached: green.map_or(0, |(_, end)| end),
             green_end: green.map(|(_, end)| end),
-            streamed: 0,
-            is_streaming: false,
             reports,
-            guard: None,
-            heard: 0,
-            is_continued: false,
-            charge: 0,
+            ..Self::default()
         }
     }
 
@@ -164,29 +172,33 @@ impl ImportSession {
             }
             self.fingerprint.note(data);
         }
-        let Stage::Receiving(reception) = &mut self.stage else {
+        if matches!(self.stage, Stage::Cancelling(_)) {
             cx.node.stats.closed_session += 1;
-            return Step::Continues;
-        };
-        if reception.append_predicted(data, cx) {
-            return Step::Continues;
         }
-        // One service per block (RFC 5326 section 4.1).
-        if reception.client != data.client {
-            cx.node.stats.malformed += 1;
-            return Step::Continues;
-        }
-        let handled = reception.on_data(data, cx);
-        self.or_cancel(handled, cx)
+        self.receive(cx, |reception, cx| {
+            if reception.append_predicted(data, cx) {
+                return Ok(Step::Continues);
+            }
+            // One service per block (RFC 5326 section 4.1).
+            if reception.client != data.client {
+                cx.node.stats.malformed += 1;
+                return Ok(Step::Continues);
+            }
+            reception.on_data(data, cx)
+        })
     }
 
-    /// Answers a segment in which the sender told that it is of this crate.
-    pub(super) fn answer_hello(&mut self, cx: &mut Context<'_>) -> Step {
+    /// Lets the block handle an input, unless its reception is being cancelled.
+    #[inline]
+    pub(super) fn receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        act: impl FnOnce(&mut Reception, &mut Context<'_>) -> Result<Step, EndCause>,
+    ) -> Step {
         let Stage::Receiving(reception) = &mut self.stage else {
             return Step::Continues;
         };
-        let handled = reception.answer_hello(cx);
-        self.or_cancel(handled.map(|()| Step::Continues), cx)
+        act(reception, cx).unwrap_or_else(|cause| self.cancel(cause, cx))
     }
 
     /// Whether a segment is of another session under the same number.
@@ -199,16 +211,8 @@ impl ImportSession {
     /// Whether the red part was delivered, and a segment is of another session under the same number.
     pub(super) fn gives_way_to(&self, data: &Data<'_>) -> bool {
         Fingerprint::is_telling(data)
-            && matches!(&self.stage, Stage::Receiving(one) if one.is_delivered)
+            && matches!(&self.stage, Stage::Receiving(one) if one.is_delivered && !one.is_to_be_stored())
             && self.is_overtaken_by(data)
-    }
-
-    /// Handles an RA (RFC 5326 section 6.14).
-    pub(super) fn on_report_ack(&mut self, serial: u64, cx: &mut Context<'_>) -> Step {
-        match &mut self.stage {
-            Stage::Receiving(reception) => reception.on_report_ack(serial, cx),
-            Stage::Cancelling(_) => Step::Continues,
-        }
     }
 
     pub(super) fn on_timer(&mut self, timer: ImportTimer, cx: &mut Context<'_>) -> Step {
@@ -220,28 +224,27 @@ impl ImportSession {
                 Step::Continues
             };
         }
-        let reception = match &mut self.stage {
-            Stage::Receiving(reception) => reception,
-            Stage::Cancelling(cancel) if timer == ImportTimer::Cancel => {
-                return cancel.expired(Role::Receiver, cx);
+        if let (Stage::Cancelling(cancel), ImportTimer::Cancel) = (&mut self.stage, timer) {
+            return cancel.expired(Role::Receiver, cx);
+        }
+        let mut is_given_up = false;
+        let step = self.receive(cx, |reception, cx| {
+            match timer {
+                ImportTimer::Report(serial) => return reception.report_expired(serial, cx),
+                ImportTimer::ReportCopy { serial, left } => {
+                    reception.copy_report_now(serial, left, cx);
+                }
+                ImportTimer::DelayedReport => return reception.delayed_report_due(cx),
+                ImportTimer::Guard => is_given_up = reception.guard_expired(cx)?,
+                ImportTimer::Cancel | ImportTimer::Lifetime => {}
             }
-            Stage::Cancelling(_) => return Step::Continues,
-        };
-        let handled = match timer {
-            ImportTimer::Report(serial) => reception.report_expired(serial, cx),
-            ImportTimer::ReportCopy { serial, left } => {
-                cx.copy_report_now(Some(reception), serial, left);
-                return Step::Continues;
-            }
-            ImportTimer::DelayedReport => reception.delayed_report_due(cx),
-            ImportTimer::Guard => match reception.guard_expired(cx) {
-                Ok(true) => return self.give_up_end(cx),
-                Ok(false) => return Step::Continues,
-                Err(cause) => Err(cause),
-            },
-            ImportTimer::Cancel | ImportTimer::Lifetime => return Step::Continues,
-        };
-        self.or_cancel(handled, cx)
+            Ok(Step::Continues)
+        });
+        if is_given_up {
+            self.give_up_end(cx)
+        } else {
+            step
+        }
     }
 
     /// Whether the session is for `client` and was neither cancelled nor delivered.
@@ -249,7 +252,7 @@ impl ImportSession {
         matches!(
             &self.stage,
             Stage::Receiving(reception)
-                if reception.client == client && (!reception.is_delivered || reception.awaits_take)
+                if reception.client == client && (!reception.is_delivered || reception.awaits.is_some())
         )
     }
 
@@ -261,19 +264,6 @@ impl ImportSession {
             Stage::Cancelling(_) => None,
         }
     }
-
-    /// The red part was taken from its service: the reports that claim all of it are sent.
-    pub(super) fn on_taken(&mut self, cx: &mut Context<'_>) -> Step {
-        if let Stage::Receiving(reception) = &mut self.stage {
-            reception.awaits_take = false;
-            reception.queue_withheld(cx);
-        }
-        Step::Continues
-    }
-
-    fn or_cancel(&mut self, handled: Result<Step, EndCause>, cx: &mut Context<'_>) -> Step {
-        handled.unwrap_or_else(|cause| self.cancel(cause, cx))
-    }
 }
 
 impl Reception {
@@ -281,14 +271,9 @@ impl Reception {
         Self {
             client,
             service,
-            ends_block: false,
-            is_delivered: false,
-            awaits_take: false,
-            red: None,
             active: now,
             serial,
-            pending: SmallVec::new(),
-            parts: None,
+            ..Self::default()
         }
     }
 
@@ -310,7 +295,7 @@ impl Reception {
         let is_possible = service == Service::Whole
             && (1..MIN_POOLED).contains(&octets)
             && data.offset == 0
-            && octets <= cx.peer.config.session_octets
+            && octets <= cx.peer.config.limits.session_octets
             && 2 * SESSION + 2 * EVENT_OVERHEAD + octets <= cx.free_octets()
             && cx.peer.is_plain()
             && cx.peer.can_send();
@@ -326,17 +311,14 @@ impl Reception {
         }
         let serial = cx.first_serial();
         let report = Issued::on_all(serial, checkpoint, red);
+        let is_taken = cx.node.services.is_on_demand(data.client);
         let mut whole = Self {
-            client: data.client,
-            service,
             ends_block: true,
             is_delivered: true,
-            awaits_take: cx.node.services.is_on_demand(data.client),
+            awaits: is_taken.then_some(Awaited::Delivery),
             red: Some(red),
-            active: cx.node.now,
-            serial: serial.saturating_add(1),
             pending: SmallVec::from_buf([report]),
-            parts: None,
+            ..Self::new(data.client, service, serial.saturating_add(1), cx.node.now)
         };
         cx.node.budget.charge(cx.peer, 0, SESSION);
         cx.node.stats.red_octets += red;
@@ -372,7 +354,7 @@ impl Reception {
             red: Reassembly::delivered(red),
             heard: usize::try_from(red).unwrap_or(usize::MAX),
             charge: SESSION,
-            ..Parts::new(None, reports)
+            ..Parts::new(self.service, None, reports)
         }
     }
 
@@ -416,11 +398,6 @@ impl Reception {
         self.parts.as_ref().is_some_and(|parts| parts.is_continued)
     }
 
-    /// Whether no red octet was received.
-    fn has_nothing(&mut self) -> bool {
-        self.parts().red.held.is_empty()
-    }
-
     fn on_data(&mut self, data: &Data<'_>, cx: &mut Context<'_>) -> Result<Step, EndCause> {
         self.active = cx.node.now;
         self.parts().hear(1, data.octets.len());
@@ -443,10 +420,13 @@ impl Reception {
     ) -> Result<Step, EndCause> {
         if !self.keep(data, checkpoint, cx)? {
             cx.node.stats.no_room += 1;
+            self.recharge(cx);
             return Ok(Step::Continues);
         }
         let red = self.complete_red().filter(|_| !self.is_delivered);
-        self.awaits_take |= red.is_some() && cx.node.services.is_on_demand(self.client);
+        if red.is_some() {
+            self.withhold(cx);
+        }
         if let Some(checkpoint) = checkpoint {
             self.on_checkpoint(checkpoint, data.range().end, cx)?;
         }
@@ -465,13 +445,13 @@ impl Reception {
         checkpoint: Option<Checkpoint>,
         cx: &mut Context<'_>,
     ) -> Result<bool, EndCause> {
-        let limit = cx.peer.config.session_octets;
+        let limit = cx.peer.config.limits.session_octets;
         let range = data.range();
         let ends_red = checkpoint.is_some_and(|checkpoint| checkpoint.mark != Mark::None);
-        if range.end == 0 && (ends_red || checkpoint.is_some() && self.has_nothing()) {
-            // Of an empty red part nothing can be claimed, so no report could answer the checkpoint (RFC 5326 section
-            // 3.2.2).
-            return Err(EndCause::Miscolored);
+        if range.end == 0 && (ends_red || checkpoint.is_some() && self.parts().red.held.is_empty())
+        {
+            // Nothing can be claimed of it, so no report could answer the checkpoint (RFC 5326 section 3.2.2).
+            return Err(EndCause::EmptyRedPart);
         }
         if usize::try_from(range.end).map_or(true, |end| end > limit) {
             return Err(EndCause::LimitExceeded {
@@ -481,16 +461,11 @@ impl Reception {
                 value: range.end,
             });
         }
-        let ends = checkpoint.filter(|checkpoint| checkpoint.mark != Mark::None);
-        if ends.is_some() && range.end == 0 {
-            // Nothing can be claimed of it, so no report could answer.
-            return Err(EndCause::EmptyRedPart);
-        }
-        if let Some(ends) = ends {
+        if ends_red {
             self.red = Some(range.end);
-            self.ends_block |= ends.mark == Mark::Block;
+            self.ends_block |= checkpoint.is_some_and(|one| one.mark == Mark::Block);
         }
-        let mut fresh = 0;
+        let (mut fresh, mut is_all) = (0, true);
         if !self.is_delivered && !data.octets.is_empty() {
             let spare = if cx.node.is_over_share(data.client) {
                 0
@@ -505,19 +480,18 @@ impl Reception {
             };
             let parts = self.parts();
             let pool = &mut cx.node.budget.pool;
-            let Some(stored) = parts.red.store(&range, data.octets, room, pool) else {
-                return Ok(false);
-            };
-            fresh = stored;
+            (fresh, is_all) = parts.red.store(&range, data.octets, room, pool);
             if fresh > 0 {
                 parts.reports.filled = cx.node.now;
             }
         }
         cx.node.stats.red_octets += fresh;
-        // Bound: usize has at most 64 bits.
-        cx.node.stats.redundant_octets += data.octets.len() as u64 - fresh;
-        self.schedule_piece(cx);
-        Ok(true)
+        if is_all {
+            // Bound: usize has at most 64 bits.
+            cx.node.stats.redundant_octets += data.octets.len() as u64 - fresh;
+        }
+        self.queue_item(cx.session, &mut cx.node.services);
+        Ok(is_all)
     }
 
     /// Delivers the red part on the segment that completes it (RFC 5326 section 6.9). Waiting for a checkpoint would
@@ -535,16 +509,23 @@ impl Reception {
             // the repair would find no session.
             self.report(0, 0..red, cx)?;
         }
+        self.is_delivered = true;
+        cx.node.stats.imports_complete += 1;
+        if self.service == Service::Scattered {
+            // The event follows the last octets.
+            self.queue_item(cx.session, &mut cx.node.services);
+            return Ok(self.close_if_over());
+        }
         self.parts().red.gather(&mut cx.node.budget.pool);
         // The last piece precedes the whole red part.
-        if self.service == Service::Streaming
-            && let Some((piece, octets)) = self.piece(cx.session)
-        {
-            let octets = octets + EVENT_OVERHEAD;
-            cx.node.push_service_event(self.client, piece, octets);
+        if self.service == Service::Streaming {
+            self.unqueue(cx);
+            if let Some((piece, octets)) = self.piece(cx.session) {
+                let octets = octets + EVENT_OVERHEAD;
+                cx.node.push_service_event(self.client, piece, octets);
+            }
         }
-        self.is_delivered = true;
-        let (pool, limit) = (&mut cx.node.budget.pool, cx.node.config.pool_octets);
+        let (pool, limit) = (&mut cx.node.budget.pool, cx.node.config.limits.pool_octets);
         let (data, counted) = self.parts().red.deliver(pool, limit);
         // The buffer no longer belongs to the session.
         self.recharge(cx);
@@ -554,31 +535,95 @@ impl Reception {
             data,
             ends_block: self.ends_block,
         };
-        cx.node.stats.imports_complete += 1;
         cx.node
             .push_service_event(self.client, event, counted + EVENT_OVERHEAD);
         Ok(self.close_if_over())
     }
 
-    // Pieces of streaming services.
+    // Items of streaming and scattered services.
 
-    fn schedule_piece(&mut self, cx: &mut Context<'_>) {
-        if self.service != Service::Streaming || self.is_delivered {
-            return;
-        }
-        let client = self.client;
-        let parts = self.parts();
-        if parts.red.held.run_from(0) > parts.streamed && !parts.is_streaming {
-            parts.is_streaming = true;
-            cx.node.services.queue_stream(client, cx.session);
+    fn has_item(&self) -> bool {
+        let parts = self.parts.as_deref();
+        parts.is_some_and(|parts| match self.service {
+            Service::Whole => false,
+            Service::Streaming => !self.is_delivered && parts.red.held.run_from(0) > parts.streamed,
+            Service::Scattered => parts.red.untaken() > 0 || self.awaits == Some(Awaited::Delivery),
+        })
+    }
+
+    /// Puts the session into the queue of those with an item, unless it is there or has none.
+    fn queue_item(&mut self, session: super::SessionId, services: &mut Services) {
+        if self.has_item() && self.parts().ticket.is_none() {
+            let ticket = services.queue_session(self.client, session);
+            self.parts().ticket = Some(ticket);
         }
     }
 
-    /// Takes the session off the list of those with octets for a piece, and returns what became contiguous since the
-    /// last piece, however many segments it took.
-    pub(super) fn next_piece(&mut self, session: super::SessionId) -> Option<Event> {
-        self.parts().is_streaming = false;
-        self.piece(session).map(|(piece, _)| piece)
+    /// Takes the session off the queue.
+    pub(super) fn unqueue(&self, cx: &mut Context<'_>) {
+        if let Some(ticket) = self.parts.as_ref().and_then(|parts| parts.ticket) {
+            cx.node.services.unqueue_session(self.client, ticket);
+        }
+    }
+
+    /// Returns the next item of a session that was taken off the queue: what became contiguous since the last piece,
+    /// however many segments it took; or the next run that was received, and that the red part is whole.
+    pub(super) fn next_item(
+        &mut self,
+        session: super::SessionId,
+        services: &mut Services,
+    ) -> Option<Event> {
+        self.parts().ticket = None;
+        let event = if self.service == Service::Scattered {
+            self.scattered_item(session)
+        } else {
+            self.piece(session).map(|(piece, _)| piece)
+        };
+        self.queue_item(session, services);
+        event
+    }
+
+    fn scattered_item(&mut self, session: super::SessionId) -> Option<Event> {
+        let client = self.client;
+        if let Some((offset, data)) = self.parts().red.take_run() {
+            return Some(Event::Segment {
+                session,
+                client,
+                offset,
+                data,
+            });
+        }
+        let len = self.red?;
+        self.awaits
+            .take_if(|awaited| *awaited == Awaited::Delivery)?;
+        self.awaits = Some(Awaited::Storage);
+        Some(Event::RedPart {
+            session,
+            client,
+            len,
+            ends_block: self.ends_block,
+        })
+    }
+
+    /// Whether the application was given a red part, or will be, and has not said that it stored it.
+    pub(super) fn is_to_be_stored(&self) -> bool {
+        self.service == Service::Scattered && self.awaits.is_some()
+    }
+
+    /// An item has left the engine: a run, which is held no longer, or a whole red part, which was taken.
+    pub(super) fn on_given(&mut self, cx: &mut Context<'_>) -> Step {
+        if self.service == Service::Scattered {
+            self.recharge(cx);
+            return Step::Continues;
+        }
+        self.acknowledge_all(cx)
+    }
+
+    /// Sends the reports that claim a whole red part, which the application has.
+    pub(super) fn acknowledge_all(&mut self, cx: &mut Context<'_>) -> Step {
+        self.awaits = None;
+        self.queue_withheld(cx);
+        self.close_if_over()
     }
 
     fn piece(&mut self, session: super::SessionId) -> Option<(Event, usize)> {
@@ -650,7 +695,7 @@ impl Reception {
         let has_red = !parts.red.held.is_empty();
         // Report retries have a limit of their own, and reports may wait for a contact of any length. The timer starts
         // again after them.
-        let is_reporting = self.has_reports();
+        let is_reporting = self.has_reports() || self.awaits.is_some();
         if is_silent && !is_reporting {
             if self.is_delivered || !has_red {
                 return Ok(true);
@@ -702,6 +747,9 @@ impl Reception {
     pub(super) fn recharge(&mut self, cx: &mut Context<'_>) {
         let weight = self.weight();
         if let Some(parts) = &mut self.parts {
+            let untaken = parts.red.untaken();
+            let before = core::mem::replace(&mut parts.untaken, untaken);
+            cx.node.services.recount(self.client, before, untaken);
             let before = core::mem::replace(&mut parts.charge, weight);
             parts.red.report_excess(&mut cx.node.budget.pool);
             cx.node.budget.charge(cx.peer, before, weight);

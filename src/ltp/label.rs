@@ -4,14 +4,10 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use core::fmt::Write as _;
-use core::ops::Range;
 
 use super::api::{Event, Side};
-use super::wire::{Body, Checkpoint, Claims, Color, Data, Mark, Report, Segment, SessionId};
+use super::wire::{Body, Segment, SessionId};
 use crate::kit::RangeSet;
-
-/// Claims of a report that are listed. Further ones are counted.
-const CLAIMS: usize = 2;
 
 /// Labels the segments of all engines in a ladder diagram.
 ///
@@ -45,9 +41,9 @@ pub struct SegmentLabel {
 }
 
 /// What was sent in a session.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Known {
-    /// Numbered from 1.
+    /// Numbered from 1. 0 before its first segment.
     number: usize,
     octets: RangeSet,
     /// Segments without octets, by type and serial number.
@@ -64,13 +60,14 @@ impl SegmentLabels {
         let Ok((segment, _)) = Segment::decode_first(datagram) else {
             return SegmentLabel::of("malformed segment");
         };
-        let mut text = words(&segment.body);
+        // The first word is the kind of segment, by which ladders find runs.
+        let mut text = format!("{:#}", segment.body);
         let count = self.sessions.len();
-        let mut is_new = false;
-        let known = self.sessions.entry(segment.session).or_insert_with(|| {
-            is_new = true;
-            Known::new(count + 1)
-        });
+        let known = self.sessions.entry(segment.session).or_default();
+        let is_new = known.number == 0;
+        if is_new {
+            known.number = count + 1;
+        }
         // Writing to a string cannot fail.
         let _ = write!(text, ", s{}", known.number);
         if is_new {
@@ -103,6 +100,11 @@ pub fn event_label(event: &Event) -> String {
             Side::Remote => format!("cancelled by the peer: {reason}"),
         },
         Event::Received { data, .. } => format!("received {} red octets", data.len()),
+        Event::Segment { data, offset, .. } => {
+            // Bound: no platform has more than 64 bits in a usize.
+            format!("red {offset}..{}", offset + data.len() as u64)
+        }
+        Event::RedPart { len, .. } => format!("received all {len} red octets"),
         Event::Green { data, offset, .. } => {
             // Bound: no platform has more than 64 bits in a usize.
             format!("green {offset}..{}", offset + data.len() as u64)
@@ -125,14 +127,6 @@ impl SegmentLabel {
 }
 
 impl Known {
-    const fn new(number: usize) -> Self {
-        Self {
-            number,
-            octets: RangeSet::new(),
-            signals: BTreeSet::new(),
-        }
-    }
-
     /// Adds a segment. Returns whether any of it was there before.
     fn meets(&mut self, body: &Body<'_>) -> bool {
         let serial = match body {
@@ -151,82 +145,12 @@ impl Known {
     }
 }
 
-/// The first word is the kind of segment, by which ladders find runs.
-fn words(body: &Body<'_>) -> String {
-    match body {
-        Body::Data(data) => data_words(data),
-        Body::Report(report) => report_words(report),
-        Body::ReportAck(serial) => format!("RA {serial}"),
-        Body::CancelBySender(reason) => format!("CS {reason}"),
-        Body::CancelAckToSender => "CAS".into(),
-        Body::CancelByReceiver(reason) => format!("CR {reason}"),
-        Body::CancelAckToReceiver => "CAR".into(),
-    }
-}
-
-fn data_words(data: &Data<'_>) -> String {
-    let range = data.range();
-    match data.color {
-        Color::Red(None) => format!("red {range:?}"),
-        Color::Red(Some(checkpoint)) => format!("red {range:?} {}", checkpoint_words(checkpoint)),
-        Color::Green { ends_block: false } => format!("green {range:?}"),
-        Color::Green { ends_block: true } => format!("green {range:?} EOB"),
-    }
-}
-
-fn checkpoint_words(checkpoint: Checkpoint) -> String {
-    let mut text = format!("CP {}", checkpoint.serial);
-    if checkpoint.report != 0 {
-        let _ = write!(text, " for RS {}", checkpoint.report);
-    }
-    text.push_str(match checkpoint.mark {
-        Mark::None => "",
-        Mark::RedPart => " EORP",
-        Mark::Block => " EORP EOB",
-    });
-    text
-}
-
-fn report_words(report: &Report<'_>) -> String {
-    let scope: Range<u64> = report.scope.into();
-    let mut text = format!("RS {}", report.serial);
-    if report.checkpoint != 0 {
-        let _ = write!(text, " for CP {}", report.checkpoint);
-    }
-    let claims = claim_words(&report.claims, &scope);
-    let _ = match scope.start {
-        0 => write!(text, ": {claims} of {}", scope.end),
-        _ => write!(text, ": {claims} of {scope:?}"),
-    };
-    text
-}
-
-fn claim_words(claims: &Claims<'_>, scope: &Range<u64>) -> String {
-    if claims.iter().eq([scope.clone()]) {
-        return "all".into();
-    }
-    if claims.count() == 0 {
-        return "nothing".into();
-    }
-    let mut text = String::new();
-    for claim in claims.iter().take(CLAIMS) {
-        let blank = if text.is_empty() { "" } else { " " };
-        let _ = write!(text, "{blank}{claim:?}");
-    }
-    // Bound: a small constant.
-    match claims.count().saturating_sub(CLAIMS as u64) {
-        0 => {}
-        more => {
-            let _ = write!(text, " and {more} more");
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
+    use core::ops::Range;
+
     use super::*;
-    use crate::ltp::Reason;
+    use crate::ltp::{Checkpoint, Claims, Color, Data, Mark, Reason, Report};
 
     const SESSION: SessionId = SessionId {
         originator: 1,

@@ -79,54 +79,51 @@ impl LawSubject for Engine<Hop> {
 
     fn memory_limit(config: &Config) -> usize {
         let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
-        let peers = count(config.max_peers);
-        let exports = count(config.max_exports);
-        let imports = count(config.max_imports);
-        let events = count(config.max_events)
-            .saturating_add(exports.saturating_add(imports).saturating_mul(4))
-            .saturating_add(peers);
+        let limits = &config.limits;
+        let (peers, exports, imports) = (
+            count(limits.peers),
+            count(limits.exports),
+            count(limits.imports),
+        );
+        let per_event = 2 * size_of::<(Event, usize)>() + EVENT_OVERHEAD;
         // A table keeps an eighth free and doubles, and a vector doubles. Some entries are always allocated.
+        let timers = 4 * Timers::<Key>::memory_per_timer();
         let per_export = BYTES_PER_POSITION
             + Sessions::<u64, ExportSession>::memory_per_entry()
             + 4 * size_of::<(u64, u64)>()
             + size_of::<RepairState>()
-            + 4 * Timers::<Key>::memory_per_timer()
+            + timers
             + 1024;
         let per_import = Sessions::<SessionId, ImportSession>::memory_per_entry()
-            + 4 * Timers::<Key>::memory_per_timer()
+            + timers
             + 8 * size_of::<SessionId>()
             + 512;
-        let control = count(config.max_control).saturating_mul(2 * size_of::<Control>());
-        let per_peer = (size_of::<PeerState>()
+        let per_peer = size_of::<PeerState>()
             + Keys::MOST
-            + 4 * TREE
-            + 2 * size_of::<(Hop, LinkState)>())
-        .saturating_add(
-            4 * Timers::<Key>::memory_per_timer() + Line::memory_per_entry() + 4 * TREE + 512,
-        )
-        .saturating_add(control);
+            + 8 * TREE
+            + 2 * size_of::<(Hop, LinkState)>()
+            + timers
+            + Line::memory_per_entry()
+            + 512;
+        let per_service = size_of::<(u64, ClientService)>()
+            + TREE
+            + 4 * size_of::<u64>()
+            + KEPT_ENTRIES * size_of::<(Event, usize, SessionId)>();
+        let control = count(limits.control_segments).saturating_mul(2 * size_of::<Control>());
         [
-            (1, size_of::<Self>() + 16_384),
-            (peers, per_peer),
-            (exports, per_export),
-            (imports, per_import),
-            (events, 2 * size_of::<(Event, usize)>() + EVENT_OVERHEAD),
-            (
-                count(config.max_services),
-                size_of::<(u64, ClientService)>()
-                    + TREE
-                    + 4 * size_of::<u64>()
-                    + KEPT_ENTRIES * size_of::<(Event, usize, SessionId)>(),
-            ),
-            (
-                count(config.max_closed).saturating_add(1),
-                Closed::memory_per_entry(),
-            ),
-            (count(config.max_cookies), Cookies::memory_per_entry()),
-            (config.export_octets, PER_OCTET),
+            (1, size_of::<Self>() + 16_384 + Closed::memory_per_entry()),
+            (peers, per_peer + per_event),
+            (peers, control),
+            (exports, per_export + 4 * per_event),
+            (imports, per_import + 4 * per_event),
+            (count(limits.events), per_event),
+            (count(limits.services), per_service),
+            (count(limits.closed_sessions), Closed::memory_per_entry()),
+            (count(limits.cookies), Cookies::memory_per_entry()),
+            (limits.export_octets, PER_OCTET),
             // Reports have timers, and are larger than these. The queue of a service is up to four times as long
             // as what is in it, and an entry is smaller than what it counts for.
-            (config.import_octets, 4),
+            (limits.import_octets, 4),
         ]
         .into_iter()
         .fold(0, |sum: usize, (count, each)| {

@@ -23,7 +23,9 @@
 //! delays and limits. The application sends a [`Block`] under a tag of its own, and gets exactly one
 //! [`Event::Complete`] or [`Event::Failed`] for it. It opens client services, and gets [`Event::Received`] for
 //! each red part, at most once however often its segments arrive. A service delivers unasked
-//! ([`Engine::open`]), or one item for each take ([`Engine::open_on_demand`], [`Engine::take`]).
+//! ([`Engine::open`]), or one item for each take ([`Engine::open_on_demand`], [`Engine::take`]). A
+//! [scattered](Service::Scattered) one gives octets as they come, for files that are longer than memory, and is
+//! acknowledged when the application has stored them ([`Engine::stored`]).
 //!
 //! ```
 //! use farlink::ltp::{Block, Config, Engine, Event, Peer, Service};
@@ -33,8 +35,8 @@
 //! let now = Instant::ZERO;
 //! let mut earth = Engine::new(Config::engine(1), Seed::from(1))?;
 //! let mut mars = Engine::new(Config::engine(2), Seed::from(2))?;
-//! earth.add_peer(now, 2, Peer::new(mars_hop))?;
-//! mars.add_peer(now, 1, Peer::new(earth_hop))?;
+//! earth.add_peer(now, 2, Peer::at(mars_hop))?;
+//! mars.add_peer(now, 1, Peer::at(earth_hop))?;
 //! mars.open(now, 4, Service::Whole)?;
 //! earth.send_block(now, Block::red(Tag(7), 2, 4, "hello".into()))?;
 //!
@@ -106,7 +108,7 @@
 //! | 5327 2.1 | authentication ([`Auth`]) by HMAC-SHA1-80 and NULL; several keys for one peer, and two values in a segment, while keys change | yes | `auth/` |
 //! | 5327 2.1 | RSA-SHA256 | with the feature `ltp-rsa` | `auth/rsa.rs` |
 //! | 5327 2.2 | cookies are shown by [`Engine::cookies`], neither checked nor sent (CCSDS 734.1-B-1 forbids them): a peer that insists on them drops the segments of this engine | in part | `auth/cookies.rs` |
-//! | 7122 3.3, 3.4 | one segment per datagram; keep-alives are dropped, and sent with [`Peer::keepalive`] | yes | `beyond/ping.rs` |
+//! | 7122 3.3, 3.4 | one segment per datagram; keep-alives are dropped, and sent with [`PeerTimers::keepalive`] | yes | `beyond/ping.rs` |
 //! | CCSDS 734.1-B-1 | number ranges, service data aggregation ([`Aggregator`], [`units`]) | yes | `aggregate.rs` |
 //!
 //! Beyond the RFCs: discretionary checkpoints at a fixed interval and on demand; delayed reports and delayed
@@ -136,14 +138,14 @@
 //!
 //! Handles of nodes have `snapshot`, `suspend` and `restore`, which do the same.
 //!
-//! A peer forgets closed sessions after [`Peer::silence`] and twice the time that all repetitions take. An engine restored later than
+//! A peer forgets closed sessions after [`PeerTimers::silence`] and twice the time that all repetitions take. An engine restored later than
 //! that may cause a block to be delivered twice, if the end of the block was not in the snapshot.
 //!
 //! ```
 //! # use farlink::ltp::{Age, Block, Config, Engine, Peer};
 //! # use farlink::{Instant, Seed, Tag};
 //! let (now, mut earth) = (Instant::ZERO, Engine::new(Config::engine(1), Seed::from(1))?);
-//! earth.add_peer(now, 2, Peer::new(()))?;
+//! earth.add_peer(now, 2, Peer::at(()))?;
 //! earth.send_block(now, Block::red(Tag(7), 2, 4, "hello".into()))?;
 //!
 //! let saved = earth.snapshot(now);
@@ -175,14 +177,14 @@
 //! | 5326 6.13: a report may cite any checkpoint | one that cites a checkpoint which was never sent is acknowledged and counted, and its claims are not used |
 //! | 5326 6.11: an unknown report may be cited | the session is cancelled: its sender was told of octets that are nowhere any more |
 //! | 5326 9.2: a closed session is answered from memory | only a checkpoint that repeats the last one to the octet; what shows other numbers, another length or other octets starts a session, and anything else is met with silence |
-//! | 5326 6.7 and 6.8: every expiry counts | while the peer is heard; a silent one gets one signal at doubled intervals until [`Peer::silence`] is over |
+//! | 5326 6.7 and 6.8: every expiry counts | while the peer is heard; a silent one gets one signal at doubled intervals until [`PeerTimers::silence`] is over |
 //! | 5326 6.14: each report is acknowledged for itself | the acknowledgment of one that claims everything ends the others |
 //! | 5326 6.14 and 8.2: when a receiver closes | delivered, every report acknowledged, and the green part ended |
 //! | 5326 6.21: miscolored by where segments start | by their extents; two ends of the red part are miscolored too |
 //! | 5326 8.2: a green end of block without red data closes | and late red data open the session again |
 //! | 5325 3.2: retransmissions queue behind first passes | control segments first, then retransmissions, which take turns with a first pass that has begun, then first passes |
 //! | 5326 3.1: session number 0 | dropped, as ION does |
-//! | the sender falls silent for [`Peer::silence`] | the receiver cancels with `SYS_CNCLD`, since no application asked for it; if only the end of a green part is missing the sender is not told, as it waits for nothing |
+//! | the sender falls silent for [`PeerTimers::silence`] | the receiver cancels with `SYS_CNCLD`, since no application asked for it; if only the end of a green part is missing the sender is not told, as it waits for nothing |
 //! | octets behind a segment | malformed, except behind reports: ION leaves old memory behind the parts of split ones |
 //! | reports never acknowledged after delivery | the receiver closes without a cancellation, as nothing has failed |
 
@@ -230,7 +232,10 @@ pub use auth::{PrivateKey, PublicKey};
 pub use beyond::{
     AdaptiveRedundancy, Flow, FlowEstimate, LineEstimate, Redundancy, RtoBounds, RtoPolicy,
 };
-pub use config::{Config, ConfigError, Direction, MIN_SEGMENT, Numbers, Peer};
+pub use config::{
+    Config, ConfigError, Direction, EngineLimits, MIN_SEGMENT, Numbers, Peer, PeerLimits,
+    PeerTimers,
+};
 pub use end_cause::{EndCause, Limit};
 pub use engine::Engine;
 #[cfg(any(test, feature = "laws"))]

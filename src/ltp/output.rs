@@ -214,33 +214,30 @@ impl PeerState {
         Some(Work::Data(queue, number))
     }
 
-    /// Writes one segment into the batch. Without authentication the header is copied in one move.
+    /// Writes one segment into the batch, with a hello or without. Without extensions the header is copied in one move.
     #[inline]
-    pub(super) fn put_body(
+    fn put_body(
         &mut self,
-        node: &mut Node,
-        session: SessionId,
+        (node, session): (&mut Node, SessionId),
         body: &Body<'_>,
+        hello: Option<Hello>,
         tx: &mut Out<'_>,
     ) -> WriteResult {
-        let mut head = header(body.code(), session, 0);
-        let behind = match self.keys.overhead() {
-            0 => body.put_fields(&mut head),
-            _ => None,
-        };
-        let Some(behind) = behind else {
+        if self.keys.overhead() > 0 || hello.is_some() {
             let len = body.wire_len();
-            return self.put((node, session), (body.code(), len), None, tx, |out| {
+            return self.put((node, session), (body.code(), len), hello, tx, |out| {
                 body.encode(out);
             });
-        };
-        let len = head.octets().len() + behind.len();
+        }
+        let mut head = header(body.code(), session, 0);
+        body.put_fields(&mut head);
+        let len = head.octets().len() + body.rest_len();
         if !self.may_spend(node, len) {
             return WriteResult::NoRoom;
         }
         let is_written = tx.push(len, &mut |out| {
             head.put(out);
-            out.extend_from_slice(behind);
+            body.put_rest(out);
         });
         self.count(node, written(is_written, len, tx))
     }
@@ -304,16 +301,15 @@ impl Context<'_> {
         (serial, left): (u64, Option<u8>),
         tx: &mut Out<'_>,
     ) -> WriteResult {
-        let mut reception = reception;
-        let put = match &mut reception {
-            Some(reception) => reception.put_report(serial, tx, self),
-            None => WriteResult::Impossible,
+        let Some(reception) = reception else {
+            self.sent(WriteResult::Impossible);
+            return WriteResult::Impossible;
         };
+        let put = reception.put_report(serial, tx, self);
         if self.sent(put) {
-            match (left, reception) {
-                (Some(left), reception) => self.report_copied(reception, (serial, left)),
-                (None, Some(reception)) => reception.on_report_sent(serial, true, self),
-                (None, None) => {}
+            match left {
+                Some(left) => reception.report_copied((serial, left), self),
+                None => reception.on_report_sent(serial, true, self),
             }
         }
         put
@@ -419,18 +415,12 @@ impl Context<'_> {
         hello: Option<Hello>,
         tx: &mut Out<'_>,
     ) -> WriteResult {
-        match hello {
-            None => self.put_body(body, tx),
-            Some(_) => self.put_segment((body.code(), body.wire_len()), hello, tx, |out| {
-                body.encode(out);
-            }),
-        }
+        let place = (&mut *self.node, self.session);
+        self.peer.put_body(place, body, hello, tx)
     }
 
-    /// Writes one segment of the session into the batch.
-    #[inline]
-    pub(super) fn put_body(&mut self, body: &Body<'_>, tx: &mut Out<'_>) -> WriteResult {
-        self.peer.put_body(self.node, self.session, body, tx)
+    fn put_body(&mut self, body: &Body<'_>, tx: &mut Out<'_>) -> WriteResult {
+        self.put_with(body, None, tx)
     }
 
     /// Writes one segment of the session with a content of `len` octets into the batch.

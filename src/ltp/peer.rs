@@ -26,7 +26,7 @@ const UNKNOWN_QUEUE: u64 = 64 * 1024;
 const SLOW_LINE: u64 = 6250;
 
 /// One peer, in a slot of the engine, which also has its address.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "contact, queues and budget of a peer change independently of each other"
@@ -118,6 +118,8 @@ struct Times {
     after_answer: Duration,
     /// How long a session may be without a segment.
     silence_limit: Duration,
+    /// How long a closed session is remembered.
+    memory: Duration,
 }
 
 /// A queue of sessions with data to send, in the order in which the queues are served.
@@ -214,7 +216,7 @@ impl PeerState {
         carrier: LinkState,
         now: Instant,
     ) -> Self {
-        let light = config.owlt_out + config.owlt_in;
+        let light = config.timers.light();
         let flow = FlowControl::new(config.flow, config.segment, light);
         let mut peer = Self {
             slot,
@@ -222,49 +224,14 @@ impl PeerState {
             config,
             keys,
             carrier,
-            must_stop: false,
-            peer_stopped: false,
             contact_start: now,
-            control: VecDeque::new(),
-            repairs: VecDeque::new(),
-            fresh: VecDeque::new(),
-            begun: None,
-            is_first_pass_next: false,
-            in_flight: InFlight::default(),
-            is_ready: false,
             flow,
-            window: None,
-            interval: None,
-            pacer: Pacer::new(None, 0),
-            pace: None,
-            exports: 0,
-            imports: 0,
             is_home: true,
             home_heard: now,
-            import_octets: 0,
-            blocked_peers: None,
-            line: Line::default(),
-            spare: VecDeque::new(),
             last_sent: now,
-            keepalive: None,
-            ping: None,
-            ends: None,
-            origin: Origin::Added,
-            account: None,
-            is_named: false,
-            is_over_budget: false,
             heard: now,
             entry: (false, now, slot),
-            silence: Silence::new(),
-            backoff: 0,
-            backed_off_until: now,
-            next_report: now,
-            waiting: VecDeque::new(),
-            given_up: 0,
-            given_up_after: Duration::ZERO,
-            silence_timer: None,
-            resume_timer: None,
-            times: Times::default(),
+            ..Self::default()
         };
         peer.apply_flow();
         peer
@@ -297,7 +264,7 @@ impl PeerState {
 
     /// Changes the configuration.
     pub(super) fn configure(&mut self, config: Peer<()>, keys: Keys) {
-        let light = config.owlt_out + config.owlt_in;
+        let light = config.timers.light();
         self.flow.configure(config.flow, config.segment, light);
         self.config = config;
         self.keys = Arc::new(keys);
@@ -306,9 +273,9 @@ impl PeerState {
 
     fn retime(&mut self) {
         let config = &self.config;
-        let light = config.owlt_out + config.owlt_in;
-        let half = config.own_delay / 2;
-        let fixed = (half + config.remote_delay, half);
+        let light = config.timers.light();
+        let half = config.timers.own_delay / 2;
+        let fixed = (half + config.timers.remote_delay, half);
         let rto = self.rto();
         let learned = self.line.rto_margin(rto, light);
         let learned = learned.map(|margin| {
@@ -316,17 +283,18 @@ impl PeerState {
             margin.saturating_mul(1 << self.backoff).min(most)
         });
         let (before, behind) = learned.map_or(fixed, |rto_margin| (rto_margin, Duration::ZERO));
-        let tries = u32::from(config.checkpoint_retries) + 1;
-        self.times.until_answer = config.owlt_out + before;
-        self.times.after_answer = config.owlt_in + behind;
-        self.times.silence_limit = config.round_trip().max(self.timeout()) * tries;
+        let tries = u32::from(config.limits.checkpoint_retries) + 1;
+        self.times.until_answer = config.timers.owlt_out + before;
+        self.times.after_answer = config.timers.owlt_in + behind;
+        self.times.silence_limit = config.timers.round_trip().max(self.timeout()) * tries;
+        self.times.memory = self.reception_limit() + self.times.silence_limit * 2;
     }
 
     /// Returns how the timeout is found. Where the rate is an estimate, round trips are learned anyway.
     fn rto(&self) -> RtoPolicy {
-        match (self.config.rto, self.flow.least_margin()) {
+        match (self.config.timers.rto, self.flow.least_margin()) {
             (RtoPolicy::Fixed, Some(min)) => {
-                let max = self.config.remote_delay + self.config.own_delay;
+                let max = self.config.timers.remote_delay + self.config.timers.own_delay;
                 let min = min.min(max);
                 RtoPolicy::Learned(RtoBounds { min, max })
             }
@@ -360,7 +328,7 @@ impl PeerState {
 
     /// Queues a control segment. False if the queue is full: the timer of this engine or of the peer repeats it.
     pub(super) fn queue(&mut self, node: &mut Node, control: Control) -> bool {
-        let limit = usize::try_from(node.config.max_control).unwrap_or(usize::MAX);
+        let limit = usize::try_from(node.config.limits.control_segments).unwrap_or(usize::MAX);
         if !self.can_send() {
             // Receive-only: nothing is sent to such a peer.
             return true;
@@ -451,10 +419,10 @@ impl PeerState {
 
     fn patience(&self) -> Patience {
         Patience {
-            unheard: self.config.first_silence + self.in_unknown_queue(),
-            heard: self.config.silence,
+            unheard: self.config.timers.first_silence + self.in_unknown_queue(),
+            heard: self.config.timers.silence,
             answer: self.timeout(),
-            tries: u32::from(self.config.checkpoint_retries) + 1,
+            tries: u32::from(self.config.limits.checkpoint_retries) + 1,
         }
     }
 
@@ -468,7 +436,7 @@ impl PeerState {
 
     /// Returns how long nothing may come of a block that is being received.
     pub(super) fn reception_limit(&self) -> Duration {
-        self.config.silence.max(self.times.silence_limit)
+        self.config.timers.silence.max(self.times.silence_limit)
     }
 
     /// Notes a segment of the peer. What waited for it goes on.
@@ -494,20 +462,13 @@ impl PeerState {
     /// Decides about a signal whose answer is late. `None` if it waits.
     pub(super) fn on_late(&mut self, node: &mut Node, what: TimerKind) -> Option<Lateness> {
         let patience = self.patience();
-        let left = Instant::from_nanos(
-            node.now
-                .as_nanos()
-                .saturating_sub(u64::try_from(patience.answer.as_nanos()).unwrap_or(u64::MAX)),
-        );
+        let left = (node.now - Instant::ZERO).saturating_sub(patience.answer);
+        let left = Instant::ZERO + left;
         match self.silence.on_late(node.now, left, &patience) {
             Late::Repeat => Some(Lateness::Counts),
             Late::Probe { counts } => {
                 self.set_silence_timer(node);
-                Some(if counts {
-                    Lateness::Counts
-                } else {
-                    Lateness::Probes
-                })
+                Some(Lateness::of_probe(counts))
             }
             Late::Wait => {
                 self.waiting.push_back(what);
@@ -524,13 +485,16 @@ impl PeerState {
     }
 
     /// Takes the step that is due in a silence, and returns the signal that is sent as a probe.
-    pub(super) fn silence_due(&mut self, node: &mut Node) -> Option<TimerKind> {
+    pub(super) fn silence_due(&mut self, node: &mut Node) -> Option<(TimerKind, Lateness)> {
         self.silence_timer = None;
         let lasts = self.silence.lasts(node.now);
         let step = self.silence.step(node.now, &self.patience());
         self.set_silence_timer(node);
         match step? {
-            Step::Probe => self.waiting.pop_front(),
+            Step::Probe => {
+                let late = Lateness::of_probe(self.silence.was_given_up());
+                self.waiting.pop_front().map(|what| (what, late))
+            }
             Step::GiveUp => {
                 self.given_up = self.waiting.len();
                 self.given_up_after = lasts.unwrap_or_default();
@@ -608,6 +572,17 @@ impl PeerState {
         self.line.copies(&self.config.redundancy)
     }
 
+    /// Returns how often the octets of a retransmission of so many octets are sent before its checkpoint.
+    pub(super) fn repair_copies(&self, octets: u64) -> u64 {
+        let copies = &self.config.redundancy;
+        let measured = if self.is_plain() {
+            self.line.loss_out(copies)
+        } else {
+            0
+        };
+        self.flow.repair_copies(octets, measured)
+    }
+
     /// Returns the measurements of the line.
     pub(super) fn estimate(&self) -> LineEstimate {
         let estimate = self.line.estimate(&self.config.redundancy, self.timeout());
@@ -657,8 +632,8 @@ impl PeerState {
 
     /// How long closed sessions are remembered: as long as the peer may wait for an answer, and twice the time of its
     /// retries, which are assumed to be as many as here.
-    pub(super) fn remembered_for(&self) -> Duration {
-        self.reception_limit() + self.times.silence_limit * 2
+    pub(super) const fn remembered_for(&self) -> Duration {
+        self.times.memory
     }
 
     /// Returns the bytes of memory held, without the tables of sessions.

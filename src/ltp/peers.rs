@@ -5,6 +5,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use slab::Slab;
 use smallvec::SmallVec;
 
 use super::api::{Cue, Error, Event};
@@ -29,7 +30,7 @@ const MAX_UNKNOWN_LINKS: usize = 64;
 /// The peers, each in a slot that it keeps until it is removed.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
-    slots: Vec<Option<Box<PeerState>>>,
+    slots: Slab<Box<PeerState>>,
     pub(super) by_id: BTreeMap<u64, u32>,
     /// Session numbers of pings, and the slots of their peers.
     pub(super) pings: BTreeMap<u64, u32>,
@@ -40,8 +41,6 @@ pub(super) struct Peers {
     /// These, with whether they have proved that they hear and when they were heard last, as far as that was noted: the
     /// order in which they give way.
     order: BTreeSet<(bool, Instant, u32)>,
-    /// Slots without a peer.
-    vacant: BTreeSet<u32>,
     /// Slots of removed peers in the queue of those with something to send.
     still_ready: BTreeSet<u32>,
 }
@@ -72,17 +71,16 @@ pub(super) struct Addresses<A> {
 impl Peers {
     #[inline]
     pub(super) fn get(&self, slot: u32) -> Option<&PeerState> {
-        self.slots.get(usize::try_from(slot).ok()?)?.as_deref()
+        self.slots.get(index(slot)).map(|peer| &**peer)
     }
 
     #[inline]
     pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut PeerState> {
-        let slot = usize::try_from(slot).ok()?;
-        self.slots.get_mut(slot)?.as_deref_mut()
+        self.slots.get_mut(index(slot)).map(|peer| &mut **peer)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &PeerState> {
-        self.slots.iter().flatten().map(|peer| &**peer)
+        self.slots.iter().map(|(_, peer)| &**peer)
     }
 
     /// Returns the slot of the peer with an engine ID.
@@ -101,9 +99,7 @@ impl Peers {
 
     /// Frees the slot of a peer.
     fn remove(&mut self, slot: u32) {
-        let place = usize::try_from(slot).ok();
-        let place = place.and_then(|place| self.slots.get_mut(place));
-        let Some(state) = place.and_then(Option::take) else {
+        let Some(state) = self.slots.try_remove(index(slot)) else {
             return;
         };
         if state.blocked_peers.is_some() {
@@ -112,7 +108,6 @@ impl Peers {
         if state.is_ready {
             self.still_ready.insert(slot);
         }
-        self.vacant.insert(slot);
         if state.origin == Origin::Accepted {
             self.accepted -= 1;
             self.order.remove(&state.entry);
@@ -121,8 +116,7 @@ impl Peers {
 
     /// Whether no further peer fits.
     pub(super) fn is_full(&self, node: &Node) -> bool {
-        let limit = usize::try_from(node.config.max_peers).unwrap_or(usize::MAX);
-        self.vacant.is_empty() && self.slots.len() >= limit
+        self.slots.len() >= index(node.config.limits.peers)
     }
 
     /// Takes the slot of a removed peer off the queue of those with something to send.
@@ -167,9 +161,9 @@ impl Peers {
 
     /// Returns the bytes of memory held.
     pub(super) fn memory_used(&self) -> usize {
-        let slots = self.order.len() + self.vacant.len() + self.still_ready.len();
+        let slots = self.order.len() + self.still_ready.len();
         slots * (size_of::<(bool, Instant, u32)>() + 32)
-            + self.slots.capacity() * size_of::<Option<Box<PeerState>>>()
+            + self.slots.capacity() * 2 * size_of::<Box<PeerState>>()
             + self.blocked.capacity() * size_of::<u32>()
             + (self.by_id.len() + self.pings.len()) * (size_of::<(u64, u32)>() + 64)
             + self.iter().map(PeerState::memory_used).sum::<usize>()
@@ -236,7 +230,7 @@ impl<A: Addr> Addresses<A> {
 
     /// Returns the address of the peer in a slot.
     pub(super) fn of(&self, slot: u32) -> Option<A> {
-        self.by_slot.get(usize::try_from(slot).ok()?).copied()
+        self.by_slot.get(index(slot)).copied()
     }
 
     fn slots_at(&self, at: A) -> impl Iterator<Item = u32> {
@@ -249,15 +243,6 @@ impl<A: Addr> Addresses<A> {
     pub(super) fn admits(&self, slot: u32, from: A, core: &Core) -> bool {
         let is_home = self.of(slot).is_some_and(|own| own.same_host(from));
         is_home || core.peers.get(slot).is_some_and(|peer| peer.config.roams)
-    }
-
-    /// Notes whether a segment of the peer in a slot came from the address where it is reached.
-    #[inline]
-    pub(super) fn note_home(&self, slot: u32, from: A, peers: &mut Peers) {
-        let is_home = self.of(slot) == Some(from);
-        if let Some(peer) = peers.get_mut(slot) {
-            peer.is_home = is_home;
-        }
     }
 
     /// Whether a segment from an address may be one that was predicted.
@@ -311,13 +296,10 @@ impl<A: Addr> Addresses<A> {
         core: &mut Core,
     ) -> Result<u32, Error> {
         let Core { node, peers } = core;
-        let limit = node.config.max_peers;
-        let vacant = peers.vacant.first().copied();
-        let slot = vacant.or_else(|| u32::try_from(peers.slots.len()).ok());
-        let slot = slot.filter(|slot| *slot < limit);
+        let limit = node.config.limits.peers;
+        let slot = u32::try_from(peers.slots.vacant_key()).ok();
+        let slot = slot.filter(|_| !peers.is_full(node));
         let slot = slot.ok_or(Error::TooManyPeers { limit })?;
-        let place = usize::try_from(slot).unwrap_or(usize::MAX);
-        peers.vacant.remove(&slot);
         let address = peer.address;
         peers.by_id.insert(id, slot);
         self.by_addr.insert((address, slot));
@@ -326,12 +308,10 @@ impl<A: Addr> Addresses<A> {
         // The entry that is left of a peer before it serves this one.
         state.is_ready = peers.still_ready.remove(&slot);
         state.keep_alive(node);
-        let places = (peers.slots.get_mut(place), self.by_slot.get_mut(place));
-        if let (Some(one), Some(own)) = places {
-            (*one, *own) = (Some(state), address);
-        } else {
-            peers.slots.push(Some(state));
-            self.by_slot.push(address);
+        peers.slots.insert(state);
+        match self.by_slot.get_mut(index(slot)) {
+            Some(own) => *own = address,
+            None => self.by_slot.push(address),
         }
         Ok(slot)
     }
@@ -388,8 +368,7 @@ impl<A: Addr> Addresses<A> {
 
     /// Changes the address of the peer in a slot.
     pub(super) fn change(&mut self, slot: u32, address: A) {
-        let place = usize::try_from(slot).ok();
-        if let Some(own) = place.and_then(|place| self.by_slot.get_mut(place)) {
+        if let Some(own) = self.by_slot.get_mut(index(slot)) {
             self.by_addr.remove(&(*own, slot));
             self.by_addr.insert((address, slot));
             *own = address;
@@ -403,6 +382,11 @@ impl<A: Addr> Addresses<A> {
             + self.by_slot.capacity() * size_of::<A>()
             + entries * (size_of::<(A, LinkState)>() + 64)
     }
+}
+
+const fn index(slot: u32) -> usize {
+    // Bound: usize has at least 32 bits where there is room for a peer.
+    slot as usize
 }
 
 impl Core {
@@ -487,16 +471,18 @@ impl<A: Addr> Engine<A> {
     /// peer has sessions.
     pub fn change_peer(&mut self, now: Instant, id: u64, peer: Peer<A>) -> Result<(), Error> {
         self.advance(now);
-        let Self {
-            core, addresses, ..
-        } = self;
-        let Core { node, peers } = core;
-        let slot = peers.slot(id)?;
+        let (core, addresses) = (&mut self.core, &mut self.addresses);
+        let slot = core.peers.slot(id)?;
         let keys = peer.check().map_err(Error::InvalidPeer)?;
-        let state = peers.get_mut(slot).ok_or(Error::UnknownPeer(id))?;
+        let state = core.peers.get(slot).ok_or(Error::UnknownPeer(id))?;
         if state.config.direction != peer.direction && state.exports + state.imports > 0 {
             return Err(Error::Direction(id));
         }
+        if peer.direction != Direction::Both {
+            core.end_ping(slot);
+        }
+        let Core { node, peers } = core;
+        let state = peers.get_mut(slot).ok_or(Error::UnknownPeer(id))?;
         let carrier = addresses.link_state(peer.address);
         let old = addresses.of(slot).unwrap_or(peer.address);
         let has_moved = !old.same_host(peer.address);
@@ -521,19 +507,12 @@ impl<A: Addr> Engine<A> {
         if !state.can_send() {
             state.control.clear();
         }
-        let may_ping = state.config.direction == Direction::Both;
+        state.keep_alive(node);
+        state.release_pacing(node);
+        state.release_first_passes(node);
         if was_unknown {
             peers.accepted -= 1;
             peers.order.remove(&entry);
-        }
-        if !may_ping {
-            core.end_ping(slot);
-        }
-        let Core { node, peers } = core;
-        if let Some(state) = peers.get_mut(slot) {
-            state.keep_alive(node);
-            state.release_pacing(node);
-            state.release_first_passes(node);
         }
         self.exports.unblock(core);
         Ok(())

@@ -18,6 +18,8 @@ use crate::kit::RangeSet;
 const MAX_GROWING: usize = 1024;
 /// A buffer that is shorter may grow by single segments.
 const SMALL: usize = 1 << 16;
+/// Octets of one run of a scattered red part at most.
+const MAX_RUN: usize = 1 << 18;
 /// Bytes that a piece takes beside its octets: an entry of a tree whose nodes are half empty, and what an allocator
 /// adds.
 const PIECE: usize = 96;
@@ -25,13 +27,16 @@ const PIECE: usize = 96;
 /// A red part as far as it was received.
 #[derive(Debug, Default)]
 pub(super) struct Reassembly {
-    /// The octets from the first on, with zeros in the gaps.
+    /// The octets from the first on, with zeros in the gaps. Of a scattered red part, the run that was received last.
     buffer: Vec<u8>,
+    /// Whether the octets are given out as they come. The buffer begins at `start` then, and at 0 otherwise.
+    is_scattered: bool,
+    start: u64,
     /// Octets of the buffer that are accounted for. A reused buffer has more.
     granted: usize,
     /// Octets of the buffer beyond those, as reported to the pool.
     excess: usize,
-    /// Octets beyond the buffer, by their offset.
+    /// Octets beyond the buffer, by their offset. Of a scattered red part, earlier runs.
     pieces: BTreeMap<u64, Vec<u8>>,
     /// Bytes that the pieces take.
     in_pieces: usize,
@@ -56,6 +61,13 @@ pub(super) struct Room {
 }
 
 impl Reassembly {
+    pub(super) fn new(is_scattered: bool) -> Self {
+        Self {
+            is_scattered,
+            ..Self::default()
+        }
+    }
+
     /// Returns the red part of a block that was delivered.
     pub(super) fn delivered(red: u64) -> Self {
         let mut all = Self::default();
@@ -73,16 +85,18 @@ impl Reassembly {
         // Pieces for which the buffer had no room follow when it has.
         // Bound: usize has at most 64 bits.
         let end = self.held.run_from(0).min(self.buffer.len() as u64);
-        let octets = self.buffer.get(indices(&(start..end))?)?;
+        let octets = self.buffer.get(indices(&(start..end), 0)?)?;
         (!octets.is_empty()).then(|| (Bytes::copy_from_slice(octets), end))
     }
 
     /// Returns the octets received, in order, each run with its offset. A run may follow the one before at once.
     pub(super) fn runs(&self) -> impl Iterator<Item = (u64, &[u8])> {
         // Bound: usize has at most 64 bits.
-        let in_buffer = self.held.within(0..self.buffer.len() as u64);
+        let in_buffer = self
+            .held
+            .within(self.start..self.start + self.buffer.len() as u64);
         let in_buffer = in_buffer.filter_map(|range| {
-            let octets = self.buffer.get(indices(&range)?)?;
+            let octets = self.buffer.get(indices(&range, self.start)?)?;
             Some((range.start, octets))
         });
         let pieces = self.pieces.iter();
@@ -92,8 +106,9 @@ impl Reassembly {
     /// Whether everything before `offset` was received and nothing behind it.
     #[inline]
     pub(super) fn ends_at(&self, offset: u64) -> bool {
-        usize::try_from(offset).is_ok_and(|offset| offset == self.buffer.len())
-            && self.held.end() == offset
+        // Bound: usize has at most 64 bits.
+        self.held.end() == offset
+            && offset == self.start + self.buffer.len() as u64
             && !self.held.is_empty()
     }
 
@@ -107,6 +122,67 @@ impl Reassembly {
     #[inline]
     pub(super) fn append(&mut self, octets: &[u8]) {
         self.buffer.extend_from_slice(octets);
+    }
+
+    /// Appends octets to the run of a scattered red part that was received last, or begins another one.
+    fn extend_run(&mut self, offset: u64, octets: &[u8], free: usize) -> Option<()> {
+        // Bound: usize has at most 64 bits.
+        let is_next = offset == self.start + self.buffer.len() as u64;
+        if !is_next || self.buffer.len() + octets.len() > MAX_RUN {
+            if PIECE + octets.len() > free {
+                return None;
+            }
+            self.finish_run();
+            self.start = offset;
+        }
+        let needed = self.buffer.len() + octets.len();
+        if needed > self.granted {
+            // Runs of a long block are long. Each begins with memory for some of what was received before.
+            let received = usize::try_from(self.held.len() / 8).unwrap_or(MAX_RUN);
+            let wanted = (2 * self.granted).max(received).min(MAX_RUN).max(needed);
+            let mut sizes = [wanted, needed].into_iter();
+            self.granted = sizes.find(|size| size - self.granted <= free)?;
+            self.buffer.reserve_exact(self.granted - self.buffer.len());
+        }
+        self.buffer.extend_from_slice(octets);
+        Some(())
+    }
+
+    /// Puts the run that was received last behind those that are to be taken.
+    fn finish_run(&mut self) {
+        let run = mem::take(&mut self.buffer);
+        self.granted = 0;
+        if !run.is_empty() {
+            self.in_pieces += run.capacity() + PIECE;
+            self.pieces.insert(self.start, run);
+        }
+    }
+
+    /// Returns the bytes that the octets of a scattered red part take which were not taken.
+    pub(super) const fn untaken(&self) -> usize {
+        if self.is_scattered {
+            self.granted + self.in_pieces
+        } else {
+            0
+        }
+    }
+
+    /// Takes the octets of a run out of a scattered red part, with their offset.
+    pub(super) fn take_run(&mut self) -> Option<(u64, Bytes)> {
+        let (offset, mut run) = if let Some((&offset, _)) = self.pieces.first_key_value() {
+            (offset, self.take_piece(offset)?)
+        } else {
+            let run = mem::take(&mut self.buffer);
+            self.granted = 0;
+            let offset = self.start;
+            // Bound: usize has at most 64 bits.
+            self.start += run.len() as u64;
+            (offset, run)
+        };
+        if run.capacity() / 2 > run.len() {
+            run.shrink_to_fit();
+        }
+        (!run.is_empty()).then(|| (offset, run.into()))
     }
 
     /// Moves what is in pieces into the buffer of a red part that was received whole.
@@ -149,74 +225,69 @@ impl Reassembly {
         pool.exceed(self.excess, 0);
     }
 
-    /// Stores octets, and returns how many were not received before. Those stay as they are. `None` without room:
-    /// then nothing has changed.
+    /// Stores the octets of a range that were not received before. Returns how many they are, and whether all found room:
+    /// the first that did not and those behind it count as not received.
     pub(super) fn store(
         &mut self,
         range: &Range<u64>,
         octets: &[u8],
         room: Room,
         pool: &mut BufferPool,
-    ) -> Option<u64> {
-        let Range { start, end } = indices(range)?;
-        let is_next = self.held.end() == range.start && !self.held.is_empty();
-        let more = if is_next {
-            0
-        } else {
-            self.held.memory_for_one_more()
-        };
-        let free = room.free.checked_sub(more)?;
-        // What the red part may take in all.
+    ) -> (u64, bool) {
         let memory = self.memory_used().saturating_add(room.free);
         let mut fresh = 0;
-        let mut inside = range.clone();
-        let is_appended =
-            start == self.buffer.len() && self.reaches(range, (free, memory), room, pool);
-        if is_appended {
-            // What pieces have of it, they restore.
-            self.buffer.extend_from_slice(octets);
-        } else if end > self.buffer.len() && !self.reaches(range, (free, memory), room, pool) {
-            // Bound: usize has at most 64 bits.
-            inside.end = range.start.max(self.buffer.len() as u64);
-            let beyond = octets.get(indices(&inside)?.end - start..)?;
-            let free = free.checked_sub(more)?;
-            fresh = self.store_piece(&(inside.end..range.end), beyond, free)?;
-        } else if end > self.buffer.len() {
-            self.buffer.resize(end, 0);
-        }
-        if !is_appended {
-            for gap in self.held.gaps(inside.clone()) {
-                let at = indices(&gap)?;
-                let from = octets.get(at.start - start..at.end - start)?;
-                self.buffer.get_mut(at)?.copy_from_slice(from);
+        loop {
+            let gap = self.held.gaps(range.clone()).next();
+            let Some(gap) = gap else {
+                return (fresh, true);
+            };
+            let run = indices(&gap, range.start).and_then(|at| octets.get(at));
+            let kept = run.and_then(|run| {
+                let is_next = self.held.end() == gap.start && !self.held.is_empty();
+                let more = if is_next {
+                    0
+                } else {
+                    self.held.memory_for_one_more()
+                };
+                let free = memory.checked_sub(self.memory_used() + more)?;
+                self.keep((gap.start, run), range.end, Room { free, ..room }, pool)
+            });
+            if kept.is_none() {
+                return (fresh, false);
+            }
+            fresh += self.held.insert(gap);
+            if !self.is_scattered {
+                let free = memory.saturating_sub(self.memory_used());
+                self.move_pieces(Room { free, ..room }, pool);
             }
         }
-        fresh += self.held.insert(inside);
-        if !self.pieces.is_empty() {
-            let free = memory.saturating_sub(self.memory_used());
-            self.move_pieces(Room { free, ..room }, pool);
-        }
-        Some(fresh)
     }
 
-    /// Tells whether the buffer has room for a range and for the piece that it ends in, after growing if need be.
-    ///
-    /// Over octets that are missing it grows only if an eighth of the room is left, for what comes in order.
-    fn reaches(
+    /// Keeps octets of a segment that ends at `end` in the buffer, if it has room for all of the segment.
+    fn keep(
         &mut self,
-        range: &Range<u64>,
-        (free, memory): (usize, usize),
+        (offset, octets): (u64, &[u8]),
+        end: u64,
         room: Room,
         pool: &mut BufferPool,
-    ) -> bool {
-        // Bound: usize has at most 64 bits.
-        let has_gap = range.start > self.buffer.len() as u64;
-        let kept = if has_gap { memory / 8 } else { 0 };
-        let end = range.end.max(self.end_of_piece(range.end - 1));
-        usize::try_from(end).is_ok_and(|end| {
-            let free = free.saturating_sub(kept);
-            self.grow(end, free, room, pool).is_some()
-        })
+    ) -> Option<()> {
+        if self.is_scattered {
+            return self.extend_run(offset, octets, room.free);
+        }
+        let (start, end) = (usize::try_from(offset).ok()?, usize::try_from(end).ok()?);
+        // Over octets that are missing it grows only if an eighth of the room is left, for what comes in order.
+        let kept = if start > self.buffer.len() {
+            self.memory_used().saturating_add(room.free) / 8
+        } else {
+            0
+        };
+        let free = room.free.saturating_sub(kept);
+        if end <= self.buffer.len() || self.grow(end, free, room, pool).is_some() {
+            self.put(start, octets);
+            Some(())
+        } else {
+            self.add_piece(offset, octets, room.free)
+        }
     }
 
     /// Makes room for octets up to `end` with at most `free` bytes more.
@@ -266,72 +337,31 @@ impl Reassembly {
     }
 
     /// Keeps octets beyond the buffer.
-    fn store_piece(&mut self, range: &Range<u64>, octets: &[u8], free: usize) -> Option<u64> {
-        if self.held.covers(range) {
-            return Some(0);
-        }
-        let start = self.end_of_piece(range.start).max(range.start);
-        let end = self.start_of_piece(range.end).min(range.end);
-        let skipped = usize::try_from(start - range.start).ok()?;
-        let len = usize::try_from(end - start).ok()?;
-        let octets = octets.get(skipped..skipped.checked_add(len)?)?;
-        // A piece that ends here is extended while it is short.
-        let before = self.pieces.range(..start).next_back();
-        let before = before.filter(|(offset, piece)| {
-            piece.len() <= MAX_GROWING && **offset + piece.len() as u64 == start
+    fn add_piece(&mut self, offset: u64, octets: &[u8], free: usize) -> Option<()> {
+        // Bound: usize has at most 64 bits.
+        let before = self.pieces.range_mut(..offset).next_back();
+        let before = before.filter(|(start, piece)| {
+            piece.len() <= MAX_GROWING && **start + piece.len() as u64 == offset
         });
-        let extended = before.map(|(offset, piece)| (*offset, piece.len(), piece.capacity()));
-        let takes = match extended {
-            Some((_, len, capacity)) if len + octets.len() <= capacity => 0,
-            Some((_, len, capacity)) => (len + octets.len()).max(2 * capacity) - capacity,
-            None => octets.len() + PIECE,
+        let Some((_, piece)) = before else {
+            if octets.len() + PIECE > free {
+                return None;
+            }
+            self.in_pieces += octets.len() + PIECE;
+            self.pieces.insert(offset, octets.to_vec());
+            return Some(());
         };
-        if takes > free {
-            return None;
-        }
-        let covered = self.take_covered(start..end);
-        let at = extended.map_or(start, |(offset, ..)| offset);
-        let piece = self.pieces.entry(at).or_default();
-        let had = extended.map_or(0, |(_, _, capacity)| capacity + PIECE);
-        if piece.capacity() - piece.len() < octets.len() {
-            let wanted = (piece.len() + octets.len()).max(2 * piece.capacity());
+        let (capacity, needed) = (piece.capacity(), piece.len() + octets.len());
+        if needed > capacity {
+            let wanted = needed.max(2 * capacity);
+            if wanted - capacity > free {
+                return None;
+            }
             piece.reserve_exact(wanted - piece.len());
+            self.in_pieces += piece.capacity() - capacity;
         }
         piece.extend_from_slice(octets);
-        self.in_pieces += piece.capacity() + PIECE - had;
-        // Octets that were received before stay as they are.
-        for (offset, old) in covered {
-            let place = usize::try_from(offset - at).ok()?;
-            self.count_copied(old.len());
-            if let Some(piece) = self.pieces.get_mut(&at)
-                && let Some(octets) = piece.get_mut(place..place + old.len())
-            {
-                octets.copy_from_slice(&old);
-            }
-        }
-        Some(self.held.insert(range.clone()))
-    }
-
-    /// Returns where the piece that begins before `offset` ends, or 0.
-    fn end_of_piece(&self, offset: u64) -> u64 {
-        let before = self.pieces.range(..=offset).next_back();
-        before.map_or(0, |(start, piece)| start + piece.len() as u64)
-    }
-
-    /// Returns where the piece that holds `end` and octets before it begins, or the maximum.
-    fn start_of_piece(&self, end: u64) -> u64 {
-        let before = self.pieces.range(..end).next_back();
-        let before = before.filter(|(start, piece)| **start + piece.len() as u64 > end);
-        before.map_or(u64::MAX, |(start, _)| *start)
-    }
-
-    /// Removes the pieces that begin in a range, which lie in it.
-    fn take_covered(&mut self, range: Range<u64>) -> Vec<(u64, Vec<u8>)> {
-        let mut covered = Vec::new();
-        while let Some((&offset, _)) = self.pieces.range(range.clone()).next() {
-            covered.extend(self.take_piece(offset).map(|piece| (offset, piece)));
-        }
-        covered
+        Some(())
     }
 
     fn take_piece(&mut self, offset: u64) -> Option<Vec<u8>> {
@@ -354,20 +384,24 @@ impl Reassembly {
                 return;
             }
             if let Some(piece) = self.take_piece(offset) {
+                self.count_copied(piece.len());
                 self.put(start, &piece);
             }
         }
     }
 
-    /// Copies a piece into the buffer, which has room for it.
-    fn put(&mut self, start: usize, piece: &[u8]) {
-        self.count_copied(piece.len());
-        let end = start + piece.len();
+    /// Copies octets into the buffer, which has room for them.
+    fn put(&mut self, start: usize, octets: &[u8]) {
+        if start >= self.buffer.len() {
+            self.buffer.resize(start, 0);
+            return self.buffer.extend_from_slice(octets);
+        }
+        let end = start + octets.len();
         if self.buffer.len() < end {
             self.buffer.resize(end, 0);
         }
         if let Some(place) = self.buffer.get_mut(start..end) {
-            place.copy_from_slice(piece);
+            place.copy_from_slice(octets);
         }
     }
 
@@ -382,9 +416,10 @@ impl Reassembly {
     }
 }
 
-/// Returns a range of offsets as one of indices.
-fn indices(range: &Range<u64>) -> Option<Range<usize>> {
-    Some(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)
+/// Returns a range of offsets as one of indices behind `start`.
+fn indices(range: &Range<u64>, start: u64) -> Option<Range<usize>> {
+    let index = |offset: u64| usize::try_from(offset.checked_sub(start)?).ok();
+    Some(index(range.start)?..index(range.end)?)
 }
 
 #[cfg(test)]
@@ -440,7 +475,8 @@ mod tests {
             let limit = limit(self.received);
             let room = room(self.received, self.reassembly.memory_used());
             let pool = &mut self.pool;
-            let fresh = self.reassembly.store(&range, &octets, room, pool);
+            let (fresh, is_all) = self.reassembly.store(&range, &octets, room, pool);
+            let fresh = is_all.then_some(fresh);
             self.refused += usize::from(fresh.is_none());
             let used = self.reassembly.memory_used();
             assert!(used <= limit, "{used} bytes above {limit}");
@@ -590,9 +626,9 @@ mod tests {
                 .store(&(start..end), &other, room, &mut feed.pool)
         };
 
-        assert_eq!(store(far + 15, far + 18), Some(0));
-        assert_eq!(store(far + 5, far + 42), Some(15));
-        assert_eq!(store(far + 44, far + 46), Some(1));
+        assert_eq!(store(far + 15, far + 18), (0, true));
+        assert_eq!(store(far + 5, far + 42), (15, true));
+        assert_eq!(store(far + 44, far + 46), (1, true));
 
         let all: Vec<u8> = feed
             .reassembly

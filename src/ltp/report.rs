@@ -5,10 +5,11 @@ use core::ops::Range;
 
 use smallvec::SmallVec;
 
+use super::api::Service;
 use super::beyond::{Hello, segments};
 use super::context::{Context, ImportTimer, Step};
 use super::end_cause::{EndCause, Limit};
-use super::import::Reception;
+use super::import::{Awaited, Reception};
 use super::output::{Out, WriteResult};
 use super::peer::Control;
 use super::sdnv::Head;
@@ -39,15 +40,15 @@ type Octets = SmallVec<[u8; 32]>;
 #[derive(Debug, Default)]
 pub(super) struct Reports {
     /// The serial number of the first report.
-    first: u64,
+    pub(super) first: u64,
     /// The [`place`]s of the serial numbers of the checkpoints received.
     checkpoints: RangeSet,
     /// The upper bound of the last primary report.
-    primary: u64,
+    pub(super) primary: u64,
     /// Serial numbers, ascending, and lower bounds of past reports.
     bounds: SmallVec<[(u64, u64); 1]>,
     /// The number of reports with gaps.
-    problems: u32,
+    pub(super) problems: u32,
     /// The offset up to which losses of the first pass were counted.
     reported_up_to: u64,
     /// Checkpoints whose report is delayed for segments in flight.
@@ -62,7 +63,7 @@ pub(super) struct Reports {
 }
 
 /// A report that awaits its acknowledgment. A repetition has the same claims (RFC 5326 section 6.8).
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Issued {
     serial: u64,
     checkpoint: u64,
@@ -89,15 +90,8 @@ impl Issued {
             serial,
             checkpoint,
             scope,
-            body: Octets::new(),
-            tries: 0,
-            timer: None,
-            is_queued: false,
-            first: Instant::ZERO,
-            left: Instant::ZERO,
-            latest: Instant::ZERO,
-            copy: None,
             tells_all,
+            ..Self::default()
         }
     }
 
@@ -106,9 +100,9 @@ impl Issued {
         Self::new(serial, checkpoint, 0..red, true)
     }
 
-    /// Whether a report on `scope` says all that this one would.
-    fn is_superseded_by(&self, scope: &Range<u64>) -> bool {
-        self.scope.start == scope.start && self.scope.end <= scope.end
+    /// Whether its claims are yet to be made.
+    fn is_unwritten(&self) -> bool {
+        self.tries == 0 && self.body.is_empty()
     }
 
     pub(super) fn timers(&self) -> impl Iterator<Item = TimerId> + use<> {
@@ -205,17 +199,12 @@ impl Reports {
         self.checkpoints.remove(place(serial));
     }
 
-    /// Returns the serial number of the first report.
-    pub(super) const fn first(&self) -> u64 {
-        self.first
-    }
-
-    pub(super) const fn primary(&self) -> u64 {
-        self.primary
-    }
-
-    pub(super) const fn problems(&self) -> u32 {
-        self.problems
+    /// Delays the report on a checkpoint, which the other delayed ones may precede.
+    fn delay_until(&mut self, at: Instant, on: (u64, Range<u64>), cx: &mut Context<'_>) {
+        self.delayed.push(on);
+        if self.delay.is_none() {
+            self.delay = cx.start_local(at, ImportTimer::DelayedReport);
+        }
     }
 
     /// Returns the serial numbers of the checkpoints whose reports were acknowledged.
@@ -373,7 +362,7 @@ impl Reception {
 
     /// Answers a hello by a report on what was received, if no other report will: the first, and every one whose number
     /// is a power of two, since answers may be lost.
-    pub(super) fn answer_hello(&mut self, cx: &mut Context<'_>) -> Result<(), EndCause> {
+    pub(super) fn answer_hello(&mut self, cx: &mut Context<'_>) -> Result<Step, EndCause> {
         let is_complete = self.complete_red().is_some();
         let parts = self.parts();
         parts.reports.hellos = parts.reports.hellos.saturating_add(1);
@@ -383,7 +372,7 @@ impl Reception {
             self.report(0, scope, cx)?;
             self.recharge(cx);
         }
-        Ok(())
+        Ok(Step::Continues)
     }
 
     /// Answers a checkpoint: a new one by a report (RFC 5326 section 6.11), a repeated one by its reports (section
@@ -395,7 +384,7 @@ impl Reception {
         cx: &mut Context<'_>,
     ) -> Result<(), EndCause> {
         let config = &cx.peer.config;
-        let (delay, segment) = (config.report_delay, config.segment);
+        let (delay, segment) = (config.timers.report_delay, config.segment);
         let is_auto = config.redundancy.adaptive().is_some();
         let (complete, next) = (self.complete_red(), self.serial);
         let serial = checkpoint.serial;
@@ -429,10 +418,7 @@ impl Reception {
         if is_auto && is_discretionary && complete.is_none() && cx.node.now < cx.peer.next_report {
             // The report on the last of them says what those on all would.
             reports.delayed.clear();
-            reports.delayed.push((serial, scope));
-            if reports.delay.is_none() {
-                reports.delay = cx.start_local(cx.peer.next_report, ImportTimer::DelayedReport);
-            }
+            reports.delay_until(cx.peer.next_report, (serial, scope), cx);
             return Ok(());
         }
         // RFC 5326 section 6.11 leaves both bounds open, and one claim on everything ends the session at the sender.
@@ -447,10 +433,7 @@ impl Reception {
             reports.forget_checkpoint(old);
             return Ok(());
         }
-        reports.delayed.push((serial, scope));
-        if reports.delay.is_none() {
-            reports.delay = cx.start_local(cx.node.now + delay, ImportTimer::DelayedReport);
-        }
+        reports.delay_until(cx.node.now + delay, (serial, scope), cx);
         Ok(())
     }
 
@@ -458,7 +441,7 @@ impl Reception {
     pub(super) fn delayed_report_due(&mut self, cx: &mut Context<'_>) -> Result<Step, EndCause> {
         let reports = &mut self.parts().reports;
         reports.delay = None;
-        let again = reports.filled + cx.peer.config.report_delay;
+        let again = reports.filled + cx.peer.config.timers.report_delay;
         if again > cx.node.now {
             reports.delay = cx.start_local(again, ImportTimer::DelayedReport);
             return Ok(Step::Continues);
@@ -497,8 +480,8 @@ impl Reception {
         let parts = self.parts();
         let has_gaps = !parts.red.held.covers(&scope);
         parts.reports.problems += u32::from(has_gaps);
-        if parts.reports.problems > cx.peer.config.problem_limit {
-            let limit = cx.peer.config.problem_limit;
+        if parts.reports.problems > cx.peer.config.limits.problems {
+            let limit = cx.peer.config.limits.problems;
             return Err(EndCause::over(Limit::Problems, limit));
         }
         if has_gaps {
@@ -518,10 +501,9 @@ impl Reception {
     fn issue(&mut self, checkpoint: u64, scope: Range<u64>, cx: &mut Context<'_>) -> bool {
         let complete = self.complete_red();
         let tells_all = complete.is_some_and(|red| scope == (0..red));
-        if self.extend_waiting(checkpoint, &scope, tells_all) {
+        if self.supersede(checkpoint, &scope, tells_all, cx) {
             return true;
         }
-        self.drop_superseded(&scope, cx);
         let (len, capacity) = (self.pending.len(), self.pending.capacity());
         let growth = if len < capacity {
             0
@@ -541,34 +523,35 @@ impl Reception {
         true
     }
 
-    /// Extends a report that waits to be written first, and answers another checkpoint by it.
-    fn extend_waiting(&mut self, checkpoint: u64, scope: &Range<u64>, tells_all: bool) -> bool {
-        if self.pending.len() < MAX_REPEATED {
-            return false;
-        }
-        let waiting = self.pending.iter_mut().rev().take(MAX_SUPERSEDED);
-        let mut waiting = waiting.filter(|one| {
-            one.is_queued && one.tries == 0 && one.body.is_empty() && one.is_superseded_by(scope)
-        });
-        let Some(one) = waiting.next() else {
-            return false;
-        };
-        one.scope = scope.clone();
-        one.tells_all = tells_all;
-        let old = core::mem::replace(&mut one.checkpoint, checkpoint);
-        if old > 0 {
-            self.parts().reports.forget_checkpoint(old);
-        }
-        true
-    }
-
-    /// Drops a report that says less than one on `scope`, and the oldest where there are too many.
-    fn drop_superseded(&mut self, scope: &Range<u64>, cx: &mut Context<'_>) {
+    /// Where there are many reports, extends or drops one that says less than one on `scope`. True if it waits to be
+    /// written first, and answers the checkpoint now.
+    fn supersede(
+        &mut self,
+        checkpoint: u64,
+        scope: &Range<u64>,
+        tells_all: bool,
+        cx: &mut Context<'_>,
+    ) -> bool {
         if self.pending.len() >= MAX_REPEATED {
-            let newest = self.pending.iter().rev().take(MAX_SUPERSEDED);
-            let mut old = newest.filter(|one| one.is_superseded_by(scope));
-            if let Some(serial) = old.next().map(|one| one.serial) {
-                self.drop_report(serial, cx);
+            let newest = self.pending.iter_mut().rev().take(MAX_SUPERSEDED);
+            let old = newest.filter(|one| one.scope.start == scope.start);
+            let mut old = old.filter(|one| one.scope.end <= scope.end);
+            match old.next() {
+                // What says all may have to wait longer than what is queued.
+                Some(one) if one.is_unwritten() && one.is_queued && self.awaits.is_none() => {
+                    one.scope = scope.clone();
+                    one.tells_all = tells_all;
+                    let old = core::mem::replace(&mut one.checkpoint, checkpoint);
+                    if old > 0 {
+                        self.parts().reports.forget_checkpoint(old);
+                    }
+                    return true;
+                }
+                Some(one) => {
+                    let serial = one.serial;
+                    self.drop_report(serial, cx);
+                }
+                None => {}
             }
         }
         while self.pending.len() >= MAX_PENDING
@@ -576,10 +559,11 @@ impl Reception {
         {
             self.drop_report(serial, cx);
         }
+        false
     }
 
     pub(super) fn queue_report(&mut self, serial: u64, cx: &mut Context<'_>) {
-        if self.issued(serial).is_some_and(|issued| issued.tells_all) && self.awaits_take {
+        if self.issued(serial).is_some_and(|issued| issued.tells_all) && self.awaits.is_some() {
             return;
         }
         let report = Control::Report {
@@ -595,7 +579,21 @@ impl Reception {
         }
     }
 
-    /// Queues the reports that waited until the block was taken.
+    /// Withholds the reports that claim all of a red part, if it has to be taken or stored first. Those not yet written
+    /// would claim by then what completed it, and are dropped.
+    pub(super) fn withhold(&mut self, cx: &mut Context<'_>) {
+        let is_scattered = self.service == Service::Scattered;
+        if !is_scattered && !cx.node.services.is_on_demand(self.client) {
+            return;
+        }
+        self.awaits = Some(Awaited::Delivery);
+        while let Some(one) = self.pending.iter().find(|one| one.body.is_empty()) {
+            let serial = one.serial;
+            self.drop_report(serial, cx);
+        }
+    }
+
+    /// Queues the reports that waited until the block was taken or stored.
     pub(super) fn queue_withheld(&mut self, cx: &mut Context<'_>) {
         let waiting = self.pending.iter();
         let waiting = waiting.filter(|one| one.tries == 0 && !one.is_queued);
@@ -623,10 +621,10 @@ impl Reception {
         }
         let len = issued.body.len() + header_len(cx.session);
         cx.peer.note_report(cx.node.now, len);
-        cx.note_report(Some(self), serial);
+        self.note_report(serial, cx);
         if has_left {
             let left = self.report_copies(cx.peer);
-            cx.copy_report(Some(self), serial, left);
+            self.copy_report(serial, left, cx);
         }
     }
 
@@ -636,7 +634,7 @@ impl Reception {
         serial: u64,
         cx: &mut Context<'_>,
     ) -> Result<Step, EndCause> {
-        let limit = cx.peer.config.report_retries;
+        let limit = cx.peer.config.limits.report_retries;
         let Some(issued) = self.issued(serial) else {
             return Ok(Step::Continues);
         };
@@ -646,10 +644,12 @@ impl Reception {
             let is_too_long = issued.body.len() > cx.segment_room(None);
             cx.peer.line.exchanged(false);
             cx.peer.back_off(cx.node.now);
-            if is_too_long {
-                self.report_anew(serial, cx)?;
-            } else {
+            if !is_too_long {
                 self.queue_report(serial, cx);
+            } else if let Some(issued) = self.acknowledge(serial, cx) {
+                // Shorter ones report on its scope, under other serial numbers.
+                self.report(issued.checkpoint, issued.scope, cx)?;
+                self.recharge(cx);
             }
             return Ok(Step::Continues);
         }
@@ -663,21 +663,11 @@ impl Reception {
         Ok(self.close_if_over())
     }
 
-    /// Reports on the scope of a report that is too long for a segment of today, under other serial numbers.
-    fn report_anew(&mut self, serial: u64, cx: &mut Context<'_>) -> Result<(), EndCause> {
-        let Some(issued) = self.acknowledge(serial, cx) else {
-            return Ok(());
-        };
-        self.report(issued.checkpoint, issued.scope, cx)?;
-        self.recharge(cx);
-        Ok(())
-    }
-
     /// Repeats the reports on a repeated checkpoint that were not acknowledged, unless they are in flight (RFC 5326
     /// section 6.8).
     fn report_again(&mut self, checkpoint: u64, cx: &mut Context<'_>) {
         let config = &cx.peer.config;
-        let (limit, round) = (config.report_retries, config.owlt_in + config.owlt_out);
+        let (limit, round) = (config.limits.report_retries, config.timers.light());
         let now = cx.node.now;
         // Copies of a checkpoint must not use up the retries, which belong to the timers.
         let is_due = |one: &Issued| {
@@ -701,7 +691,7 @@ impl Reception {
     /// Handles an RA (RFC 5326 section 6.14).
     pub(super) fn on_report_ack(&mut self, serial: u64, cx: &mut Context<'_>) -> Step {
         let Some(issued) = self.acknowledge(serial, cx) else {
-            let first = self.parts.as_ref().map_or(0, |parts| parts.reports.first());
+            let first = self.parts.as_ref().map_or(0, |parts| parts.reports.first);
             if let Some(account) = cx.peer.account
                 && !(first..self.serial).contains(&serial)
             {
@@ -777,8 +767,9 @@ fn encode(serial: u64, checkpoint: u64, scope: Range<u64>, claims: &[Range<u64>]
         claims: Claims::new(claims),
     };
     let body = Body::Report(report);
-    let mut head = Head::new();
-    if body.put_fields(&mut head).is_some() {
+    if claims.len() == 1 {
+        let mut head = Head::new();
+        body.put_fields(&mut head);
         return SmallVec::from_slice(head.octets());
     }
     let mut octets = Vec::with_capacity(body.wire_len());

@@ -12,7 +12,8 @@ use core::ops::Range;
 
 use crate::kit::RangeSet;
 
-/// Reports of a session that may be lost in a row on the line, or overtake each other.
+/// Reports of a session that may be lost in a row on the line, or overtake each other. The first one that comes is
+/// therefore not the first that was made, and those of up to so many before it may come yet.
 const MAX_LOST: u64 = 64;
 /// The maximum number of ranges of serial numbers. Receivers count up, so there are few.
 const MAX_RANGES: usize = 1024;
@@ -34,6 +35,8 @@ pub(super) struct ReportHistory {
     apart: Option<Apart>,
     /// What was sent more than once. A receiver that started anew may have that again.
     resent: RangeSet,
+    /// The serial numbers of reports that together claimed everything, while some between them were missing.
+    doubted: RangeSet,
 }
 
 /// What one receiver claims, and reports that may be of another.
@@ -80,6 +83,7 @@ impl ReportHistory {
         one: 0..0,
         apart: None,
         resent: RangeSet::new(),
+        doubted: RangeSet::new(),
     };
 
     /// Returns the history of a session from before a restart of this engine.
@@ -248,6 +252,26 @@ impl ReportHistory {
         };
     }
 
+    /// Forgets the claims of all reports, which together are everything: their receiver may have started anew between them.
+    /// It did not if those that are missing come after all.
+    pub(super) fn doubt(&mut self) {
+        let doubted = mem::take(&mut self.serials);
+        self.forget();
+        self.doubted = doubted;
+    }
+
+    /// Whether a report is among those that are doubted, or would be.
+    pub(super) fn doubts(&self, serial: u64) -> bool {
+        let first = self.doubted.within(0..u64::MAX).next();
+        first.is_some_and(|first| first.start < serial) && serial <= self.doubted.end()
+    }
+
+    /// Notes a report that may be a missing one of those that are doubted. Returns whether none is missing any more.
+    pub(super) fn clears_doubt(&mut self, serial: u64) -> bool {
+        let at = serial.saturating_sub(1);
+        self.doubts(serial) && self.doubted.insert(at..serial) > 0 && self.doubted.count() == 1
+    }
+
     /// Whether one receiver made all reports: one of them claims everything, none is missing between them, or later ones
     /// claim again what earlier ones did. The first serial number of a receiver that started anew follows the last one
     /// before by chance in one of 16,383 cases.
@@ -274,6 +298,7 @@ impl ReportHistory {
         self.serials.memory_used()
             + self.apart.as_ref().map_or(0, Apart::memory_used)
             + self.resent.memory_used()
+            + self.doubted.memory_used()
     }
 }
 
@@ -409,6 +434,19 @@ mod tests {
         assert_eq!(history.judge(cited(99, 101), &claimed), Verdict::Restarted);
         assert_eq!(history.judge(cited(99, 0), &claimed), Verdict::Agrees);
         assert_eq!(history.judge(cited(102, 101), &claimed), Verdict::Agrees);
+    }
+
+    #[test]
+    fn reports_are_doubted_no_more_when_those_between_them_have_come() {
+        let mut history = noted(&[5, 7, 9]);
+        history.doubt();
+        assert_eq!(history.highest(), 0);
+
+        for serial in [4, 5, 9, 10, 6, 6] {
+            assert!(!history.clears_doubt(serial), "{serial}");
+        }
+        assert!(history.clears_doubt(8));
+        assert!(!noted(&[5, 6]).clears_doubt(5), "nothing was doubted");
     }
 
     #[test]

@@ -13,12 +13,16 @@ use crate::{Addr, Instant};
 /// Entries that a queue keeps memory for while it is empty.
 pub(super) const KEPT_ENTRIES: usize = 64;
 
+/// Bytes that a session in a queue takes at most, in half-empty nodes of a tree.
+const QUEUED: usize = 2 * size_of::<(u64, SessionId)>();
+
 /// How the items of a client service reach the application.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub(super) enum Delivery {
     /// Unasked, at the next poll.
+    #[default]
     Push,
     /// One for each [`Command::Take`](super::Command::Take).
     OnDemand,
@@ -28,16 +32,19 @@ pub(super) enum Delivery {
 #[derive(Debug, Default)]
 pub(super) struct Services {
     pub(super) open: BTreeMap<u64, ClientService>,
-    /// Sessions of services that deliver unasked with octets for a piece.
-    streams: VecDeque<SessionId>,
+    /// Sessions of services that deliver unasked which have an item.
+    queued: Queue,
+    /// The ticket of the session that was queued last.
+    tickets: u64,
     /// Services with an item and a take for it.
     answerable: VecDeque<u64>,
-    /// A service with many entries of sessions that have ended.
-    stale: Option<u64>,
 }
 
+/// Sessions with an item, by their tickets, in the order in which they were queued.
+type Queue = BTreeMap<u64, SessionId>;
+
 /// A client service that is open.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct ClientService {
     pub(super) service: Service,
     pub(super) delivery: Delivery,
@@ -45,10 +52,10 @@ pub(super) struct ClientService {
     queue: VecDeque<(Event, usize)>,
     /// Octets that the queue counts for.
     octets: usize,
-    /// Sessions with octets for the next piece.
-    streams: VecDeque<SessionId>,
-    /// Entries of `streams` whose session has ended.
-    ended_streams: usize,
+    /// Octets of scattered red parts that were not taken. Their sessions count them.
+    untaken: usize,
+    /// Sessions with an item: octets for the next piece, or a run.
+    queued: Queue,
     /// Takes that no item has answered.
     takes: u64,
     /// Whether the service is among those with an item and a take for it.
@@ -56,26 +63,17 @@ pub(super) struct ClientService {
 }
 
 impl ClientService {
-    const fn new(service: Service, delivery: Delivery) -> Self {
-        Self {
-            service,
-            delivery,
-            queue: VecDeque::new(),
-            octets: 0,
-            streams: VecDeque::new(),
-            ended_streams: 0,
-            takes: 0,
-            is_answerable: false,
-        }
-    }
-
     /// Returns the items that wait to be taken, in order.
     pub(super) fn waiting(&self) -> impl Iterator<Item = &Event> {
         self.queue.iter().map(|(event, _)| event)
     }
 
+    fn has_item(&self) -> bool {
+        !(self.queue.is_empty() && self.queued.is_empty())
+    }
+
     fn has_answer(&self) -> bool {
-        self.takes > 0 && !(self.queue.is_empty() && self.streams.is_empty())
+        self.takes > 0 && self.has_item()
     }
 }
 
@@ -102,7 +100,7 @@ impl<A: Addr> Engine<A> {
     /// The report that claims all of a red part waits for the take, so that its sender takes no block for delivered that
     /// nobody has. Until then the sender repeats its checkpoint, and gives up when its limits are reached.
     ///
-    /// What waits counts against [`Config::import_octets`](super::Config::import_octets). A service with more
+    /// What waits counts against [`EngineLimits::import_octets`](super::EngineLimits::import_octets). A service with more
     /// octets waiting than are free in all accepts no further data, which leaves room for the other services.
     ///
     /// # Errors
@@ -143,7 +141,7 @@ impl<A: Addr> Engine<A> {
     /// Asks for the next item of a client service that was opened on demand.
     ///
     /// One take is answered by one event of the service: [`Event::Received`], [`Event::Green`],
-    /// [`Event::Started`], [`Event::Piece`] or [`Event::Cancelled`]. It comes at the next poll if an item
+    /// [`Event::Started`], [`Event::Piece`], [`Event::Segment`], [`Event::RedPart`] or [`Event::Cancelled`]. It comes at the next poll if an item
     /// waits, and else as soon as there is one. Takes add up: after three of them, three items come.
     ///
     /// Takes are not part of a [snapshot](Self::snapshot); whoever receives asks again after a restart.
@@ -187,10 +185,7 @@ impl<A: Addr> Engine<A> {
     #[must_use]
     pub fn has_waiting(&self, client: u64) -> bool {
         let opened = self.core.node.services.open.get(&client);
-        opened.is_some_and(|opened| {
-            let mut streams = opened.streams.iter();
-            !opened.queue.is_empty() || streams.any(|session| self.imports.table.contains(session))
-        })
+        opened.is_some_and(ClientService::has_item)
     }
 }
 
@@ -226,50 +221,61 @@ impl Services {
         }
     }
 
-    /// Notes that a session has octets for a piece.
-    pub(super) fn queue_stream(&mut self, client: u64, session: SessionId) {
-        if let Ok(opened) = self.on_demand(client) {
-            opened.streams.push_back(session);
-            self.list_answerable(client);
-        } else {
-            self.streams.push_back(session);
+    /// Counts octets of a scattered red part that wait.
+    pub(super) fn recount(&mut self, client: u64, before: usize, after: usize) {
+        if before != after
+            && let Some(opened) = self.open.get_mut(&client)
+        {
+            // One that was closed and opened again counts from 0.
+            opened.untaken = (opened.untaken + after).saturating_sub(before);
         }
     }
 
-    /// Notes that a session which has octets for a piece ends.
-    pub(super) fn end_stream(&mut self, client: u64) {
-        if let Some(opened) = self.open.get_mut(&client) {
-            opened.ended_streams += 1;
-            if opened.ended_streams > opened.streams.len() / 2 {
-                self.stale = Some(client);
+    fn queue(&mut self, client: u64) -> &mut Queue {
+        match self.open.get_mut(&client) {
+            Some(opened) if opened.delivery == Delivery::OnDemand => &mut opened.queued,
+            _ => &mut self.queued,
+        }
+    }
+
+    /// Queues a session that has an item, and returns its ticket.
+    pub(super) fn queue_session(&mut self, client: u64, session: SessionId) -> u64 {
+        self.tickets += 1;
+        let ticket = self.tickets;
+        self.queue(client).insert(ticket, session);
+        self.list_answerable(client);
+        ticket
+    }
+
+    /// Takes a session that ends off its queue.
+    pub(super) fn unqueue_session(&mut self, client: u64, ticket: u64) {
+        self.queue(client).remove(&ticket);
+    }
+
+    /// Whether there may be something to take or an item.
+    pub(super) fn is_pending(&self) -> bool {
+        !(self.answerable.is_empty() && self.queued.is_empty())
+    }
+
+    /// Returns the next item of the sessions of a service that was opened on demand, or of the others.
+    pub(super) fn next_item(
+        &mut self,
+        on_demand: Option<u64>,
+        imports: &mut Imports,
+    ) -> Option<Event> {
+        loop {
+            let queue = match on_demand {
+                Some(client) => self.queue(client),
+                None => &mut self.queued,
+            };
+            let (_, session) = queue.pop_first()?;
+            let import = imports.table.find_mut(&session);
+            let reception = import.and_then(ImportSession::reception);
+            let item = reception.and_then(|reception| reception.next_item(session, self));
+            if item.is_some() {
+                return item;
             }
         }
-    }
-
-    /// Whether a service has many entries of sessions that have ended.
-    #[inline]
-    pub(super) const fn has_stale(&self) -> bool {
-        self.stale.is_some()
-    }
-
-    /// Drops the entries of sessions that have ended, where they are most.
-    pub(super) fn drop_ended(&mut self, is_open: impl Fn(&SessionId) -> bool) {
-        let stale = self.stale.take();
-        if let Some(opened) = stale.and_then(|client| self.open.get_mut(&client)) {
-            opened.streams.retain(is_open);
-            opened.ended_streams = 0;
-            trim(&mut opened.streams);
-        }
-    }
-
-    /// Whether there may be something to take or a piece.
-    pub(super) fn is_pending(&self) -> bool {
-        !(self.answerable.is_empty() && self.streams.is_empty())
-    }
-
-    /// Returns what became contiguous in a service that delivers unasked, however many segments it took.
-    pub(super) fn next_piece(&mut self, imports: &mut Imports) -> Option<Event> {
-        next_piece(&mut self.streams, &mut 0, imports)
     }
 
     /// Returns the bytes of memory of the queues, payloads not counted.
@@ -278,31 +284,12 @@ impl Services {
             size_of::<(u64, ClientService)>()
                 + 64
                 + opened.queue.capacity() * size_of::<(Event, usize)>()
-                + opened.streams.capacity() * size_of::<SessionId>()
+                + opened.queued.len() * QUEUED
         };
         self.open.values().map(each).sum::<usize>()
-            + self.streams.capacity() * size_of::<SessionId>()
+            + self.queued.len() * QUEUED
             + self.answerable.capacity() * size_of::<u64>()
     }
-}
-
-/// Takes the next piece of the sessions that have one.
-fn next_piece(
-    streams: &mut VecDeque<SessionId>,
-    ended: &mut usize,
-    imports: &mut Imports,
-) -> Option<Event> {
-    while let Some(session) = streams.pop_front() {
-        let import = imports.table.find_mut(&session);
-        let Some(reception) = import.and_then(ImportSession::reception) else {
-            *ended = ended.saturating_sub(1);
-            continue;
-        };
-        if let Some(piece) = reception.next_piece(session) {
-            return Some(piece);
-        }
-    }
-    None
 }
 
 impl Node {
@@ -316,11 +303,16 @@ impl Node {
         if client == 0 || open.contains_key(&client) {
             return Err(Error::Service(client));
         }
-        let limit = self.config.max_services;
+        let limit = self.config.limits.services;
         if u32::try_from(open.len()).is_ok_and(|count| count >= limit) {
             return Err(Error::TooManyServices { limit });
         }
-        open.insert(client, ClientService::new(service, delivery));
+        let opened = ClientService {
+            service,
+            delivery,
+            ..ClientService::default()
+        };
+        open.insert(client, opened);
         Ok(())
     }
 
@@ -363,11 +355,11 @@ impl Node {
                 trim(&mut opened.queue);
                 Some(event)
             } else {
-                let piece = next_piece(&mut opened.streams, &mut opened.ended_streams, imports);
-                trim(&mut opened.streams);
-                piece
+                self.services.next_item(Some(client), imports)
             };
-            opened.takes -= u64::from(event.is_some());
+            if let Some(opened) = self.services.open.get_mut(&client) {
+                opened.takes -= u64::from(event.is_some());
+            }
             self.services.list_answerable(client);
             if event.is_some() {
                 return event;
@@ -379,6 +371,7 @@ impl Node {
     /// Tells whether more waits for a client service than is free.
     pub(super) fn is_over_share(&self, client: u64) -> bool {
         let opened = self.services.open.get(&client);
-        self.budget.waiting > 0 && opened.is_some_and(|opened| opened.octets > self.budget.free())
+        let waiting = opened.map_or(0, |opened| opened.octets + opened.untaken);
+        waiting > 0 && waiting > self.budget.free()
     }
 }

@@ -48,7 +48,7 @@ pub(super) enum Step {
 }
 
 /// When a peer was last heard, and the silence since, if answers are late.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Silence {
     /// When a segment last came. `None` before the first.
     heard: Option<Instant>,
@@ -69,15 +69,6 @@ struct Ongoing {
 
 impl Silence {
     /// Returns the state of a peer of which nothing is known.
-    pub(super) const fn new() -> Self {
-        Self {
-            heard: None,
-            late: None,
-            given_up: None,
-            closed: None,
-        }
-    }
-
     /// Notes a segment of the peer. True if that ends a silence: timers that wait go on.
     #[inline]
     pub(super) fn on_heard(&mut self, now: Instant) -> bool {
@@ -232,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_late_answer_counts_while_the_peer_is_heard() {
-        let mut silence = Silence::new();
+        let mut silence = Silence::default();
         silence.on_heard(at(10));
 
         assert_eq!(silence.on_late(at(12), at(10), &NEAR), Late::Repeat);
@@ -243,7 +234,7 @@ mod tests {
 
     #[test]
     fn the_first_late_answer_in_a_silence_is_asked_for_once_more_and_all_others_wait() {
-        let mut silence = Silence::new();
+        let mut silence = Silence::default();
         silence.on_heard(at(9));
 
         assert_eq!(silence.on_late(at(12), at(10), &NEAR), FIRST);
@@ -260,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_was_never_heard_is_given_up_after_12_s() {
-        let mut silence = Silence::new();
+        let mut silence = Silence::default();
         assert_eq!(silence.on_late(at(2), at(0), &NEAR), FIRST);
 
         let steps = steps(&mut silence, &NEAR);
@@ -275,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_was_heard_is_probed_at_doubled_intervals_of_a_minute_at_most_for_10_min() {
-        let mut silence = Silence::new();
+        let mut silence = Silence::default();
         silence.on_heard(at(99));
         silence.on_late(at(102), at(100), &NEAR);
 
@@ -294,7 +285,7 @@ mod tests {
 
     #[test]
     fn time_in_closed_contacts_does_not_count() {
-        let mut silence = Silence::new();
+        let mut silence = Silence::default();
         silence.on_heard(at(0));
         silence.on_late(at(3), at(1), &NEAR);
         silence.on_closed(at(5));
@@ -314,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_silence_that_begins_in_a_closed_contact_counts_from_its_opening() {
-        let mut silence = Silence::new();
+        let mut silence = Silence::default();
         silence.on_closed(at(1));
         silence.on_late(at(50), at(40), &NEAR);
 
@@ -331,7 +322,7 @@ mod tests {
             answer: secs(7202),
             ..NEAR
         };
-        let mut silence = Silence::new();
+        let mut silence = Silence::default();
         silence.on_late(at(7202), at(0), &hours);
 
         let steps = steps(&mut silence, &hours);
@@ -346,7 +337,7 @@ mod tests {
 
     #[test]
     fn every_step_moves_on_however_late_it_is_taken() {
-        let mut silence = Silence::new();
+        let mut silence = Silence::default();
         silence.on_heard(at(0));
         silence.on_late(at(3), at(1), &NEAR);
 

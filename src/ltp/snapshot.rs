@@ -10,7 +10,7 @@ use super::api::{Cue, Error, Event, Service};
 use super::auth::KeyHash;
 use super::closed::{End, Record};
 use super::config::{Config, ConfigError, Peer};
-use super::context::{Cancel, Core, EVENT_OVERHEAD, Node};
+use super::context::{Core, EVENT_OVERHEAD, Node};
 use super::engine::Engine;
 use super::export::{Exports, SavedExport};
 use super::fingerprint::Fingerprint;
@@ -18,7 +18,7 @@ use super::import::{Imports, SavedImport};
 use super::peer::{Origin, PeerState, Role};
 use super::peers::{Addresses, Peers};
 use super::services::Delivery;
-use super::wire::{Reason, SessionId};
+use super::wire::SessionId;
 use crate::{Addr, Instant, Seed, Tag};
 
 /// The version of the format that is written and read.
@@ -108,31 +108,6 @@ struct SavedService {
     delivery: Delivery,
     /// Items to be taken.
     waiting: Vec<Event>,
-}
-
-/// A session that is being cancelled, in either role.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(super) struct SavedCancel {
-    reason: Reason,
-    tries: u8,
-}
-
-impl SavedCancel {
-    pub(super) const fn of(cancel: &Cancel) -> Self {
-        Self {
-            reason: cancel.reason,
-            tries: cancel.tries,
-        }
-    }
-
-    pub(super) const fn restore(self) -> Cancel {
-        Cancel {
-            reason: self.reason,
-            tries: self.tries,
-            timer: None,
-        }
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -387,13 +362,13 @@ impl<A: Addr> Engine<A> {
         node.restore_closed(&snapshot.closed, peers)?;
         node.restore_events(snapshot.events)?;
         node.restore_waiting(snapshot.services)?;
-        let limits = [node.config.max_exports, node.config.max_imports].map(count);
+        let limits = [node.config.limits.exports, node.config.limits.imports].map(count);
         within("exports", snapshot.exports.len(), limits[0])?;
         within("imports", snapshot.imports.len(), limits[1])?;
         for export in snapshot.exports.into_iter().enumerate() {
             exports.restore(export, age, core)?;
         }
-        let limit = core.node.config.export_octets;
+        let limit = core.node.config.limits.export_octets;
         within("export octets", core.node.budget.exports, limit)?;
         for import in snapshot.imports.into_iter().enumerate() {
             imports.restore(import, age, core)?;
@@ -459,20 +434,21 @@ impl Core {
         };
         let records = self.node.closed.iter(now);
         let records = records.filter(|(name, _)| is_over(name));
-        records
-            .map(|((role, session), record)| SavedClosed {
-                role,
-                session,
-                peer: match role {
-                    Role::Sender => self.peers.id(record.slot),
-                    Role::Receiver => session.originator,
-                },
-                left: record.until - now,
-                end: record.end,
-                key_hash: record.key_hash,
-                fingerprint: record.fingerprint,
-            })
-            .collect()
+        let save = |((role, session), record): ((Role, SessionId), &Record)| SavedClosed {
+            role,
+            session,
+            peer: match role {
+                Role::Sender => self.peers.id(record.slot),
+                Role::Receiver => session.originator,
+            },
+            left: record.until - now,
+            end: record.end,
+            key_hash: record.key_hash,
+            fingerprint: record.fingerprint,
+        };
+        let mut closed: Vec<SavedClosed> = records.map(save).collect();
+        closed.sort_unstable_by_key(|old| (old.left, old.role, old.session));
+        closed
     }
 }
 
@@ -514,10 +490,10 @@ impl Node {
 
     fn restore_events(&mut self, events: Vec<Event>) -> Restored {
         let config = &self.config;
-        let sessions = count(config.max_exports).saturating_add(count(config.max_imports));
-        let limit = count(config.max_events)
+        let sessions = count(config.limits.exports).saturating_add(count(config.limits.imports));
+        let limit = count(config.limits.events)
             .saturating_add(sessions.saturating_mul(4))
-            .saturating_add(count(config.max_peers).saturating_mul(4));
+            .saturating_add(count(config.limits.peers).saturating_mul(4));
         within("events", events.len(), limit)?;
         for event in events {
             if let Event::Failed { data, .. } = &event {
@@ -531,14 +507,14 @@ impl Node {
         within(
             "event octets",
             self.budget.events.saturating_sub(weightless),
-            self.config.import_octets.saturating_mul(2),
+            self.config.limits.import_octets.saturating_mul(2),
         )
     }
 
     fn restore_waiting(&mut self, services: Vec<SavedService>) -> Restored {
         let config = &self.config;
-        let sessions = count(config.max_exports).saturating_add(count(config.max_imports));
-        let limit = config.import_octets.saturating_mul(2);
+        let sessions = count(config.limits.exports).saturating_add(count(config.limits.imports));
+        let limit = config.limits.import_octets.saturating_mul(2);
         let limit = limit.saturating_add(sessions.saturating_mul(4 * EVENT_OVERHEAD));
         for (at, saved) in services.into_iter().enumerate() {
             let may_wait = saved.delivery == Delivery::OnDemand || saved.waiting.is_empty();

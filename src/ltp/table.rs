@@ -2,17 +2,14 @@
 
 use alloc::vec::Vec;
 use core::hash::{BuildHasher, Hash};
+use core::mem;
 
 use foldhash::quality::{FixedState, FoldHasher};
 use hashbrown::HashTable;
-
-use crate::Tag;
+use slab::Slab;
 
 /// A hash table under a key drawn from the seed. It is never iterated, so its order cannot affect a run.
 pub(super) type Table<K, V> = hashbrown::HashMap<K, V, Keyed>;
-
-/// Positions of entries by the hashes of their keys.
-pub(super) type Positions = HashTable<u32>;
 
 /// Bytes that one position takes at most, in a table that has just grown.
 pub(super) const BYTES_PER_POSITION: usize = 4 * (size_of::<u32>() + 1) + 16;
@@ -20,9 +17,63 @@ pub(super) const BYTES_PER_POSITION: usize = 4 * (size_of::<u32>() + 1) + 16;
 /// No position.
 const NONE: u32 = u32::MAX;
 
-/// The place of a session among those of its peer.
-#[derive(Debug, Clone, Copy)]
-struct Links {
+/// The positions of entries by their keys, which are kept elsewhere.
+#[derive(Debug)]
+pub(super) struct Index {
+    positions: HashTable<u32>,
+    hasher: Keyed,
+}
+
+impl Index {
+    pub(super) const fn new(hasher: Keyed) -> Self {
+        Self {
+            positions: HashTable::new(),
+            hasher,
+        }
+    }
+
+    /// Returns the position of the entry with a key. `key_at` returns the keys of entries.
+    #[inline]
+    pub(super) fn find<K: Hash + Eq>(
+        &self,
+        key: K,
+        key_at: impl Fn(u32) -> Option<K>,
+    ) -> Option<u32> {
+        let is_it = |position: &u32| key_at(*position).as_ref() == Some(&key);
+        let hash = self.hasher.hash_one(&key);
+        self.positions.find(hash, is_it).copied()
+    }
+
+    #[inline]
+    pub(super) fn insert<K: Hash>(
+        &mut self,
+        key: K,
+        position: u32,
+        key_at: impl Fn(u32) -> Option<K>,
+    ) {
+        let hasher = self.hasher;
+        let hash = |key: K| hasher.hash_one(key);
+        let rehash = |other: &u32| key_at(*other).map_or(0, hash);
+        self.positions.insert_unique(hash(key), position, rehash);
+    }
+
+    #[inline]
+    pub(super) fn remove<K: Hash>(&mut self, key: K, position: u32) {
+        let hash = self.hasher.hash_one(key);
+        if let Ok(entry) = self.positions.find_entry(hash, |other| *other == position) {
+            entry.remove();
+        }
+    }
+
+    pub(super) fn memory_used(&self) -> usize {
+        self.positions.allocation_size()
+    }
+}
+
+/// A session, its peer, and the sessions of that peer before and after it.
+#[derive(Debug)]
+struct Entry<K, V> {
+    session: (K, V),
     slot: u32,
     before: u32,
     after: u32,
@@ -36,33 +87,26 @@ struct Links {
 /// hash table leads to their positions.
 #[derive(Debug)]
 pub(super) struct Sessions<K, V> {
-    index: Positions,
-    entries: Vec<Option<(K, V)>>,
-    /// For each position: the slot of the peer, and the peer's sessions before and after it.
-    links: Vec<Links>,
+    index: Index,
+    entries: Slab<Entry<K, V>>,
     /// The first and the last session of each peer, by slot.
     ends: Vec<(u32, u32)>,
-    free: Vec<u32>,
     /// The position of the session looked up last.
     last: u32,
-    hasher: Keyed,
 }
 
 impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
     pub(super) const fn new(hasher: Keyed) -> Self {
         Self {
-            index: Positions::new(),
-            entries: Vec::new(),
-            links: Vec::new(),
+            index: Index::new(hasher),
+            entries: Slab::new(),
             ends: Vec::new(),
-            free: Vec::new(),
             last: 0,
-            hasher,
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.index.len()
+        self.entries.len()
     }
 
     pub(super) fn contains(&self, key: &K) -> bool {
@@ -82,6 +126,14 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
         Some(self.last)
     }
 
+    /// Returns the position of a session, and the slot of its peer.
+    #[inline]
+    pub(super) fn locate(&mut self, key: &K) -> Option<(u32, u32)> {
+        let position = self.find(key)?;
+        let entry = self.entries.get(index(position))?;
+        Some((position, entry.slot))
+    }
+
     #[inline]
     pub(super) fn find_mut(&mut self, key: &K) -> Option<&mut V> {
         let position = self.find(key)?;
@@ -90,137 +142,93 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
 
     #[inline]
     pub(super) fn at(&self, position: u32) -> Option<&(K, V)> {
-        entry_at(&self.entries, position)
+        self.entries
+            .get(index(position))
+            .map(|entry| &entry.session)
     }
 
     #[inline]
     pub(super) fn at_mut(&mut self, position: u32) -> Option<&mut (K, V)> {
-        let position = usize::try_from(position).ok()?;
-        self.entries.get_mut(position)?.as_mut()
+        let entry = self.entries.get_mut(index(position));
+        entry.map(|entry| &mut entry.session)
     }
 
     /// Adds a session with the peer in `slot` that is not in the table, and returns its position. `None` once there are
-    /// 2^32.
+    /// 2^32 - 1.
     #[inline]
     pub(super) fn insert(&mut self, key: K, value: V, slot: u32) -> Option<u32> {
-        let position = match self.free.pop() {
-            Some(position) => position,
-            None => u32::try_from(self.entries.len()).ok()?,
-        };
-        self.link(position, slot)?;
-        let entry = Some((key, value));
-        let place = usize::try_from(position).ok()?;
-        match self.entries.get_mut(place) {
-            Some(one) => *one = entry,
-            None => self.entries.push(entry),
+        let position = u32::try_from(self.entries.vacant_key()).ok()?;
+        if position == NONE {
+            return None;
         }
+        if index(slot) >= self.ends.len() {
+            self.ends.resize(index(slot) + 1, (NONE, NONE));
+        }
+        let ends = self.ends.get_mut(index(slot))?;
+        let before = mem::replace(&mut ends.1, position);
+        match self.entries.get_mut(index(before)) {
+            Some(one) => one.after = position,
+            None => ends.0 = position,
+        }
+        self.entries.insert(Entry {
+            session: (key, value),
+            slot,
+            before,
+            after: NONE,
+        });
         self.last = position;
-        let (entries, hasher) = (&self.entries, self.hasher);
-        let rehash = |other: &u32| hash_at(entries, *other, hasher);
+        let entries = &self.entries;
         self.index
-            .insert_unique(hasher.hash_one(key), position, rehash);
+            .insert(&key, position, |other| key_at(entries, other));
         Some(position)
     }
 
     /// Removes the session at a position.
     pub(super) fn remove_at(&mut self, position: u32) {
-        let place = usize::try_from(position).ok();
-        if let Some(entry) = place.and_then(|place| self.entries.get_mut(place))
-            && let Some((key, _)) = entry
-        {
-            remove(&mut self.index, self.hasher.hash_one(key), position);
-            *entry = None;
-            self.unlink(position);
-            self.free.push(position);
+        let Some(entry) = self.entries.try_remove(index(position)) else {
+            return;
+        };
+        self.index.remove(&entry.session.0, position);
+        let Some(ends) = self.ends.get_mut(index(entry.slot)) else {
+            return;
+        };
+        match self.entries.get_mut(index(entry.before)) {
+            Some(one) => one.after = entry.after,
+            None => ends.0 = entry.after,
+        }
+        match self.entries.get_mut(index(entry.after)) {
+            Some(one) => one.before = entry.before,
+            None => ends.1 = entry.before,
         }
     }
 
     /// Returns the position of the oldest session with the peer in a slot.
     pub(super) fn oldest_of(&self, slot: u32) -> Option<u32> {
-        let ends = self.ends.get(usize::try_from(slot).ok()?)?;
+        let ends = self.ends.get(index(slot))?;
         Some(ends.0).filter(|first| *first != NONE)
-    }
-
-    /// Appends a position to those of a peer.
-    fn link(&mut self, position: u32, slot: u32) -> Option<()> {
-        let place = usize::try_from(slot).ok()?;
-        if place >= self.ends.len() {
-            self.ends.resize(place + 1, (NONE, NONE));
-        }
-        let ends = self.ends.get_mut(place)?;
-        let before = core::mem::replace(&mut ends.1, position);
-        if before == NONE {
-            ends.0 = position;
-        }
-        let links = Links {
-            slot,
-            before,
-            after: NONE,
-        };
-        let place = usize::try_from(position).ok()?;
-        match self.links.get_mut(place) {
-            Some(one) => *one = links,
-            None => self.links.push(links),
-        }
-        if let Some(one) = self.links_mut(before) {
-            one.after = position;
-        }
-        Some(())
-    }
-
-    fn unlink(&mut self, position: u32) {
-        let Some(&mut Links {
-            slot,
-            before,
-            after,
-        }) = self.links_mut(position)
-        else {
-            return;
-        };
-        if let Some(one) = self.links_mut(before) {
-            one.after = after;
-        }
-        if let Some(one) = self.links_mut(after) {
-            one.before = before;
-        }
-        let place = usize::try_from(slot).ok();
-        if let Some(ends) = place.and_then(|place| self.ends.get_mut(place)) {
-            if ends.0 == position {
-                ends.0 = after;
-            }
-            if ends.1 == position {
-                ends.1 = before;
-            }
-        }
-    }
-
-    fn links_mut(&mut self, position: u32) -> Option<&mut Links> {
-        self.links.get_mut(usize::try_from(position).ok()?)
     }
 
     /// The order must not affect a run.
     pub(super) fn iter(&self) -> impl Iterator<Item = &(K, V)> {
-        self.entries.iter().flatten()
+        self.entries.iter().map(|(_, entry)| &entry.session)
     }
 
     /// The order must not affect a run.
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
-        self.entries.iter_mut().flatten().map(|(_, value)| value)
+        let entries = self.entries.iter_mut();
+        entries.map(|(_, entry)| &mut entry.session.1)
     }
 
     /// Returns the bytes of memory allocated.
     pub(super) fn memory_used(&self) -> usize {
-        self.index.allocation_size()
-            + self.entries.capacity() * size_of::<Option<(K, V)>>()
-            + self.links.capacity() * size_of::<Links>()
+        self.index.memory_used()
+            + self.entries.capacity() * bytes_per_entry::<K, V>()
             + self.ends.capacity() * size_of::<(u32, u32)>()
-            + self.free.capacity() * size_of::<u32>()
     }
 
     /// Returns the bytes that one session takes at most, with the spare capacity of tables that have grown.
     pub(super) const fn memory_per_entry() -> usize {
-        let links = 2 * (size_of::<Links>() + size_of::<(u32, u32)>());
-        2 * size_of::<Option<(K, V)>>() + links + 2 * size_of::<u32>() + BYTES_PER_POSITION
+        2 * (bytes_per_entry::<K, V>() + size_of::<(u32, u32)>()) + BYTES_PER_POSITION
     }
 
     #[inline]
@@ -239,70 +247,24 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
 
     #[inline]
     fn search(&self, key: &K) -> Option<u32> {
-        let is_it = |position: &u32| key_at(&self.entries, *position) == Some(key);
-        self.index.find(self.hasher.hash_one(key), is_it).copied()
-    }
-}
-
-/// Removes a position that is in the table.
-pub(super) fn remove(index: &mut Positions, hash: u64, position: u32) {
-    if let Ok(entry) = index.find_entry(hash, |other| *other == position) {
-        entry.remove();
-    }
-}
-
-#[inline]
-fn entry_at<K, V>(entries: &[Option<(K, V)>], position: u32) -> Option<&(K, V)> {
-    entries.get(usize::try_from(position).ok()?)?.as_ref()
-}
-
-#[inline]
-fn key_at<K, V>(entries: &[Option<(K, V)>], position: u32) -> Option<&K> {
-    entry_at(entries, position).map(|(key, _)| key)
-}
-
-fn hash_at<K: Hash, V>(entries: &[Option<(K, V)>], position: u32, hasher: Keyed) -> u64 {
-    key_at(entries, position).map_or(0, |key| hasher.hash_one(key))
-}
-
-/// The positions of sessions of blocks being sent, by the tags of the blocks.
-#[derive(Debug)]
-pub(super) struct Tags {
-    index: Positions,
-    hasher: Keyed,
-}
-
-impl Tags {
-    pub(super) const fn new(hasher: Keyed) -> Self {
-        Self {
-            index: Positions::new(),
-            hasher,
-        }
-    }
-
-    /// Returns the position of the session of the block with a tag. `tag_of` returns the tags of sessions.
-    #[inline]
-    pub(super) fn find(&self, tag: Tag, tag_of: impl Fn(u32) -> Option<Tag>) -> Option<u32> {
-        let is_it = |position: &u32| tag_of(*position) == Some(tag);
-        self.index.find(self.hasher.hash_one(tag.0), is_it).copied()
-    }
-
-    #[inline]
-    pub(super) fn insert(&mut self, tag: Tag, position: u32, tag_of: impl Fn(u32) -> Option<Tag>) {
-        let hasher = self.hasher;
-        let hash = |tag: Tag| hasher.hash_one(tag.0);
         self.index
-            .insert_unique(hash(tag), position, |other| tag_of(*other).map_or(0, hash));
+            .find(key, |position| key_at(&self.entries, position))
     }
+}
 
-    #[inline]
-    pub(super) fn remove(&mut self, tag: Tag, position: u32) {
-        remove(&mut self.index, self.hasher.hash_one(tag.0), position);
-    }
+/// The bytes of a place in a slab, which may hold the number of the next free one.
+const fn bytes_per_entry<K, V>() -> usize {
+    size_of::<Entry<K, V>>() + size_of::<usize>()
+}
 
-    pub(super) fn memory_used(&self) -> usize {
-        self.index.allocation_size()
-    }
+const fn index(position: u32) -> usize {
+    // Bound: usize has at least 32 bits where there is room for a session.
+    position as usize
+}
+
+#[inline]
+fn key_at<K, V>(entries: &Slab<Entry<K, V>>, position: u32) -> Option<&K> {
+    entries.get(index(position)).map(|entry| &entry.session.0)
 }
 
 /// Makes hashers that cannot be predicted without the seed.

@@ -99,11 +99,11 @@ pub struct Checkpoint {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
     /// Nothing (type 1).
-    None,
+    None = 1,
     /// EORP: the red part (type 2).
-    RedPart,
+    RedPart = 2,
     /// EORP and EOB: the red part and the block (type 3).
-    Block,
+    Block = 3,
 }
 
 /// The content of a report segment (RFC 5326 section 3.2.2).
@@ -321,8 +321,7 @@ impl<'a> Extensions<'a> {
 
     /// Returns the extensions.
     pub fn iter(&self) -> impl Iterator<Item = Extension<'a>> + use<'a> {
-        let mut cursor = Cursor::new(self.octets);
-        core::iter::from_fn(move || extension(&mut cursor).ok())
+        self.ends().map(|(_, extension)| extension)
     }
 
     /// Returns the extensions, each with the offset of its end.
@@ -437,11 +436,10 @@ impl<'a> Segment<'a> {
     pub fn encode(&self, out: &mut Vec<u8>) {
         let counts = self.header.count << 4 | self.trailer.count;
         let mut head = header(self.body.code(), self.session, counts);
-        if counts == 0
-            && let Some(behind) = self.body.put_fields(&mut head)
-        {
+        if counts == 0 {
+            self.body.put_fields(&mut head);
             head.put(out);
-            out.extend_from_slice(behind);
+            self.body.put_rest(out);
             return;
         }
         head.put(out);
@@ -503,43 +501,57 @@ impl<'a> Body<'a> {
     /// Returns the length of the content in octets.
     #[must_use]
     pub fn wire_len(&self) -> usize {
-        match self {
-            Self::Data(data) => data.wire_len(),
-            Self::Report(report) => report.wire_len(),
-            Self::ReportAck(serial) => sdnv_len(*serial),
-            Self::CancelBySender(_) | Self::CancelByReceiver(_) => 1,
-            Self::CancelAckToSender | Self::CancelAckToReceiver => 0,
-        }
+        let mut head = Head::new();
+        self.put_fields(&mut head);
+        head.octets().len() + self.rest_len()
     }
 
-    /// Appends the fields, and returns the octets behind them. `None`, with nothing appended, for reports with several
-    /// claims, for which a head has no room.
+    /// Appends the fields, up to the data or several claims.
     #[inline]
-    pub(super) fn put_fields(&self, head: &mut Head) -> Option<&'a [u8]> {
+    pub(super) fn put_fields(&self, head: &mut Head) {
         match self {
-            Self::Data(data) => {
-                data.put_fields(head);
-                return Some(data.octets);
-            }
-            Self::Report(report) => {
-                let claim = report.only_claim()?;
-                report.put_fields(&claim, head);
-            }
+            Self::Data(data) => data.put_fields(head),
+            Self::Report(report) => report.put_fields(head),
             Self::ReportAck(serial) => head.sdnv(*serial),
             Self::CancelBySender(reason) | Self::CancelByReceiver(reason) => head.octet(reason.0),
             Self::CancelAckToSender | Self::CancelAckToReceiver => {}
         }
-        Some(&[])
+    }
+
+    /// Returns the length of what is behind the fields, in octets.
+    #[inline]
+    pub(super) fn rest_len(&self) -> usize {
+        match self {
+            Self::Data(data) => data.octets.len(),
+            Self::Report(report) if report.claims.count != 1 => {
+                let lower = report.scope.start;
+                let claims = report.claims.iter();
+                claims.map(|claim| claim_len(&claim, lower)).sum()
+            }
+            _ => 0,
+        }
+    }
+
+    /// Appends what is behind the fields: the data, or claims unless there is one.
+    #[inline]
+    pub(super) fn put_rest(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Data(data) => out.extend_from_slice(data.octets),
+            Self::Report(report) if report.claims.count != 1 => {
+                for claim in report.claims.iter() {
+                    put_sdnv(out, claim.start.saturating_sub(report.scope.start));
+                    put_sdnv(out, claim.end - claim.start);
+                }
+            }
+            _ => {}
+        }
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         let mut head = Head::new();
-        if let Some(behind) = self.put_fields(&mut head) {
-            head.put(out);
-            out.extend_from_slice(behind);
-        } else if let Self::Report(report) = self {
-            report.encode(out);
-        }
+        self.put_fields(&mut head);
+        head.put(out);
+        self.put_rest(out);
     }
 }
 
@@ -547,11 +559,7 @@ impl Color {
     const fn code(self) -> u8 {
         match self {
             Self::Red(None) => 0,
-            Self::Red(Some(checkpoint)) => match checkpoint.mark {
-                Mark::None => 1,
-                Mark::RedPart => 2,
-                Mark::Block => 3,
-            },
+            Self::Red(Some(checkpoint)) => checkpoint.mark as u8,
             Self::Green { ends_block: false } => 4,
             Self::Green { ends_block: true } => 7,
         }
@@ -609,10 +617,6 @@ impl<'a> Data<'a> {
         self.offset..self.offset.saturating_add(self.octets.len() as u64)
     }
 
-    fn wire_len(&self) -> usize {
-        data_header_len(self.client, self.offset, self.octets.len(), self.color) + self.octets.len()
-    }
-
     #[inline]
     fn put_fields(&self, head: &mut Head) {
         head.sdnv(self.client);
@@ -658,18 +662,6 @@ impl<'a> Report<'a> {
         })
     }
 
-    fn wire_len(&self) -> usize {
-        let lower = self.scope.start;
-        let claims: usize = self
-            .claims
-            .iter()
-            .map(|claim| claim_len(&claim, lower))
-            .sum();
-        report_head_len(self.serial, self.checkpoint, self.scope)
-            + sdnv_len(self.claims.count)
-            + claims
-    }
-
     /// Whether the report claims all of a red part of `red` octets.
     pub(super) fn claims_all(&self, red: u64) -> bool {
         self.scope.start == 0 && self.scope.end == red && self.only_claim() == Some(0..red)
@@ -678,34 +670,23 @@ impl<'a> Report<'a> {
     /// Returns the claim if it is the only one.
     #[inline]
     fn only_claim(&self) -> Option<Range<u64>> {
-        if self.claims.count != 1 {
-            return None;
-        }
         match self.claims.from {
+            _ if self.claims.count != 1 => None,
             Source::Wire { octets, lower } => claim(&mut Cursor::new(octets), lower),
             Source::Ranges(ranges) => ranges.first().cloned(),
         }
     }
 
-    fn put_fields(&self, claim: &Range<u64>, head: &mut Head) {
+    #[inline]
+    fn put_fields(&self, head: &mut Head) {
         head.sdnv(self.serial);
         head.sdnv(self.checkpoint);
         head.sdnv(self.scope.end);
         head.sdnv(self.scope.start);
-        head.sdnv(1);
-        head.sdnv(claim.start.saturating_sub(self.scope.start));
-        head.sdnv(claim.end - claim.start);
-    }
-
-    fn encode(&self, out: &mut Vec<u8>) {
-        put_sdnv(out, self.serial);
-        put_sdnv(out, self.checkpoint);
-        put_sdnv(out, self.scope.end);
-        put_sdnv(out, self.scope.start);
-        put_sdnv(out, self.claims.count);
-        for claim in self.claims.iter() {
-            put_sdnv(out, claim.start.saturating_sub(self.scope.start));
-            put_sdnv(out, claim.end - claim.start);
+        head.sdnv(self.claims.count);
+        if let Some(claim) = self.only_claim() {
+            head.sdnv(claim.start.saturating_sub(self.scope.start));
+            head.sdnv(claim.end - claim.start);
         }
     }
 }

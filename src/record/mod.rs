@@ -52,8 +52,8 @@
 //! | 3 and up | `WIRESHARK_UPPER_PDU` | datagrams on ports by which no analyser knows the protocol; tags before each have its addresses, its ports and the port by which it is read |
 //! | 3 and up | that of [`Interface::Bus`] | packets of the bus of that name, without headers |
 //!
-//! Custom blocks hold JSON. Their enterprise number, 32473, is reserved for documentation, so a magic number
-//! follows it: `farlink\n` before JSON, `farcalls` before records without a packet.
+//! Blocks of type 0x80000bad, which pcapng leaves to local use, hold JSON. Since others may use that type too, they
+//! begin with a magic number: `farlink\n` before JSON, `farcalls` before records without a packet.
 //!
 //! | block | when | fields |
 //! |---|---|---|
@@ -65,8 +65,8 @@
 //!
 //! # Records
 //!
-//! A call is a record of a few octets, in a custom option of the packet that it belongs to. Records of polls
-//! without a packet wait for the next packet. Every option and custom block ends with the CRC-32 of the section
+//! A call is a record of a few octets, in an option (0x8bad, for local use) of the packet that it belongs to. Records of polls
+//! without a packet wait for the next packet. Every such option and block ends with the CRC-32 of the section
 //! so far, so that every changed bit is found. A record does not repeat octets and JSON: they are the packets
 //! before the end of its option, in the order of the calls.
 //!
@@ -146,4 +146,4 @@ pub(crate) use trace_writer::{PacketInfo, SegmentFlags, SegmentNumbers, TraceWri
 /// The version of this crate, as recordings contain it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The format of recordings that this version writes and reads.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;

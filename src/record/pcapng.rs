@@ -12,8 +12,11 @@ pub(super) const INTERFACE: u32 = 1;
 pub(super) const OBSOLETE_PACKET: u32 = 2;
 pub(super) const SIMPLE_PACKET: u32 = 3;
 pub(super) const PACKET: u32 = 6;
-/// A custom block, whose contents are defined by the owner of its enterprise number.
+/// A custom block, which begins with the enterprise number of whoever defines its contents. Format 2 had its heads in
+/// such blocks.
 pub(super) const CUSTOM: u32 = 0x0bad;
+/// A block of a type with the highest bit set, which is for local use and names nobody.
+pub(super) const LOCAL: u32 = 0x8000_0bad;
 
 pub(super) const END_OF_OPTIONS: u16 = 0;
 /// An option of any block: text for people.
@@ -26,12 +29,8 @@ pub(super) const RESOLUTION: u16 = 9;
 pub(super) const OFFSET: u16 = 14;
 /// An option of a packet: its direction, in the two low bits.
 pub(super) const FLAGS: u16 = 2;
-/// A custom option, whose contents are defined by the owner of its enterprise number.
-pub(super) const CUSTOM_OPTION: u16 = 2989;
-
-/// The enterprise number that RFC 5612 reserves for documentation. The crate has none of its own, so every
-/// custom block has a magic number too.
-pub(super) const ENTERPRISE: u32 = 32473;
+/// An option of a packet for local use, as the highest bit of its code says.
+pub(super) const LOCAL_OPTION: u16 = 0x8bad;
 
 const BYTE_ORDER: u32 = 0x1a2b_3c4d;
 
@@ -208,8 +207,10 @@ impl<'a> Blocks<'a> {
                 return false;
             };
             if start == 0 {
-                // A single block may be truncated, unless the lengths differ in one bit.
-                return end < left.len() || (claimed ^ length).is_power_of_two();
+                // A single block may be truncated, unless the lengths differ in one bit. A packet has 32 octets.
+                let is_packet = self.order.u32(&mut { left }) == Some(PACKET);
+                let is_block = length >= 32 || !is_packet;
+                return end < left.len() || (is_block && (claimed ^ length).is_power_of_two());
             }
             if length_at(start + 4) != Some(length) {
                 return false;
@@ -340,15 +341,15 @@ pub(super) struct NewPacket<'a> {
     pub(super) length: Option<u32>,
 }
 
-/// Appends a packet. `custom` becomes a custom option that ends with the checksum of everything before it.
+/// Appends a packet. `local` becomes an option that ends with the checksum of everything before it.
 pub(super) fn write_packet(
     out: &mut Vec<u8>,
     packet: NewPacket<'_>,
-    custom: Option<(&[u8], ChecksumFn<'_>)>,
+    local: Option<(&[u8], ChecksumFn<'_>)>,
 ) {
     let captured = packet.header.len() + packet.payload.len();
-    let option = custom.as_ref().map_or(0, |(value, _)| {
-        let length = 4 + value.len() + 4;
+    let option = local.as_ref().map_or(0, |(value, _)| {
+        let length = value.len() + 4;
         4 + length + padding(length)
     });
     let flags = packet.direction.map_or(0, |_| 8);
@@ -375,11 +376,10 @@ pub(super) fn write_packet(
     if let Some(direction) = packet.direction {
         write_option(out, FLAGS, &direction.flags().to_le_bytes());
     }
-    if let Some((value, checksum)) = custom {
-        let length = 4 + value.len() + 4;
-        out.extend_from_slice(&CUSTOM_OPTION.to_le_bytes());
+    if let Some((value, checksum)) = local {
+        let length = value.len() + 4;
+        out.extend_from_slice(&LOCAL_OPTION.to_le_bytes());
         out.extend_from_slice(&u16::try_from(length).unwrap_or(u16::MAX).to_le_bytes());
-        out.extend_from_slice(&ENTERPRISE.to_le_bytes());
         out.extend_from_slice(value);
         let checksum = checksum(out);
         out.extend_from_slice(&checksum.to_le_bytes());
@@ -389,9 +389,9 @@ pub(super) fn write_packet(
     out.extend_from_slice(&total.to_le_bytes());
 }
 
-/// Appends a custom block that ends with the checksum of everything before it. `filler` pads `body` to a
+/// Appends a local block that ends with the checksum of everything before it. `filler` pads `body` to a
 /// multiple of four octets.
-pub(super) fn write_custom(
+pub(super) fn write_local(
     out: &mut Vec<u8>,
     magic: [u8; 8],
     body: &[u8],
@@ -399,10 +399,9 @@ pub(super) fn write_custom(
     checksum: impl FnOnce(&[u8]) -> u32,
 ) {
     let fill = padding(body.len());
-    let total = number(8 + 4 + 8 + body.len() + fill + 4 + 4);
-    out.extend_from_slice(&CUSTOM.to_le_bytes());
+    let total = number(8 + 8 + body.len() + fill + 4 + 4);
+    out.extend_from_slice(&LOCAL.to_le_bytes());
     out.extend_from_slice(&total.to_le_bytes());
-    out.extend_from_slice(&ENTERPRISE.to_le_bytes());
     out.extend_from_slice(&magic);
     out.extend_from_slice(body);
     out.resize(out.len() + fill, filler);

@@ -13,8 +13,8 @@ use super::entry::{Entry, EntryKind};
 use super::head::{Damage, Head, RecordingEnd};
 use super::json::{Digest, resolve};
 use super::pcapng::{
-    Block, Blocks, CUSTOM, CUSTOM_OPTION, ENTERPRISE, INTERFACE, Order, PACKET, Packet, SECTION,
-    padding, take,
+    Block, Blocks, CUSTOM, INTERFACE, LOCAL, LOCAL_OPTION, Order, PACKET, Packet, SECTION, padding,
+    take,
 };
 use super::section_writer::{BLOBS, CALLS, FIXED, JSON, LINK_PDU, NETWORK, NOTE, count};
 use super::sink::Checksum;
@@ -245,7 +245,7 @@ impl<'a> Calls<'a> {
             SECTION => self.section(&block)?,
             INTERFACE => self.interface(&block)?,
             PACKET if self.has_head => self.packet(&block)?,
-            CUSTOM => self.custom(&block)?,
+            LOCAL | CUSTOM => self.local(&block)?,
             _ if self.has_head => return malformed("a block that no recorder writes"),
             _ => return Err(ReadError::NotARecording),
         }
@@ -305,7 +305,7 @@ impl<'a> Calls<'a> {
         });
         let mut options = packet.options;
         while let Some((code, value)) = options.next() {
-            if code != CUSTOM_OPTION {
+            if code != LOCAL_OPTION {
                 continue;
             }
             let left = options.rest.len() + padding(value.len());
@@ -317,23 +317,26 @@ impl<'a> Calls<'a> {
         Ok(())
     }
 
-    fn custom(&mut self, block: &Block<'a>) -> Result<(), ReadError> {
+    fn local(&mut self, block: &Block<'a>) -> Result<(), ReadError> {
         let unknown = if self.has_head {
             ReadError::Malformed {
                 at: block.at,
-                what: "a custom block that no recorder writes",
+                what: "a local block that no recorder writes",
             }
         } else {
             ReadError::NotARecording
         };
         let mut body = block.body;
-        let enterprise = block.order.u32(&mut body);
+        if block.kind == CUSTOM {
+            // So that a recording of format 2 is refused with its number.
+            take::<4>(&mut body);
+        }
         let magic = take::<8>(&mut body);
         let end = block.at + 8 + block.body.len();
         let Some((text, checksum)) = body.split_last_chunk::<4>() else {
             return Err(unknown);
         };
-        if enterprise != Some(ENTERPRISE) || !matches!(magic, Some(NOTE | CALLS)) {
+        if !matches!(magic, Some(NOTE | CALLS)) {
             return Err(unknown);
         }
         self.verify_checksum(u32::from_le_bytes(*checksum), end - 4);
@@ -397,12 +400,7 @@ impl<'a> Calls<'a> {
 
     /// Reads the records of an option that ends with a checksum at `end`.
     fn read_option(&mut self, value: &'a [u8], end: usize) -> Option<()> {
-        let mut rest = value;
-        let enterprise = Order::Little.u32(&mut rest)?;
-        let (records, checksum) = rest.split_last_chunk::<4>()?;
-        if enterprise != ENTERPRISE {
-            return None;
-        }
+        let (records, checksum) = value.split_last_chunk::<4>()?;
         self.verify_checksum(u32::from_le_bytes(*checksum), end.checked_sub(4)?);
         self.records = records;
         Some(())

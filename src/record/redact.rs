@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::call::{Record, TimeBase, decode};
 use super::json::{DIGEST, Digest, blank};
 use super::pcapng::{
-    Block, Blocks, CUSTOM, CUSTOM_OPTION, ChecksumFn, FLAGS, INTERFACE, NewPacket, Order, PACKET,
-    Packet, PacketDirection, SECTION, take, write_custom, write_packet,
+    Block, Blocks, ChecksumFn, FLAGS, INTERFACE, LOCAL, LOCAL_OPTION, NewPacket, Order, PACKET,
+    Packet, PacketDirection, SECTION, take, write_local, write_packet,
 };
 use super::section_writer::{BLOBS, CALLS, JSON, LINK_PDU, NETWORK, NOTE};
 use super::sink::Checksum;
@@ -76,7 +76,7 @@ impl<'a> Redaction<'a> {
                 self.copy(block)
             }
             INTERFACE => self.interface(block),
-            CUSTOM => self.custom(block),
+            LOCAL => self.local(block),
             PACKET => self.packet(block),
             _ => None,
         }
@@ -96,15 +96,14 @@ impl<'a> Redaction<'a> {
         Some(())
     }
 
-    fn custom(&mut self, block: &Block<'a>) -> Option<()> {
+    fn local(&mut self, block: &Block<'a>) -> Option<()> {
         let mut body = block.body;
-        Order::Little.u32(&mut body)?;
         let magic = take::<8>(&mut body)?;
         let (body, _) = body.split_last_chunk::<4>()?;
         match magic {
             CALLS => {
                 let records = self.records(body)?;
-                self.write_custom(CALLS, &records, 0);
+                self.write_local(CALLS, &records, 0);
             }
             NOTE => {
                 let mut note: Value = serde_json::from_slice(body).ok()?;
@@ -114,16 +113,16 @@ impl<'a> Redaction<'a> {
                     blank(head.get_mut("config")?, &mut |_| None);
                 }
                 let text = serde_json::to_vec(&note).ok()?;
-                self.write_custom(NOTE, &text, b' ');
+                self.write_local(NOTE, &text, b' ');
             }
             _ => return None,
         }
         Some(())
     }
 
-    fn write_custom(&mut self, magic: [u8; 8], body: &[u8], filler: u8) {
+    fn write_local(&mut self, magic: [u8; 8], body: &[u8], filler: u8) {
         let checksum = &mut self.checksum;
-        write_custom(&mut self.out, magic, body, filler, |so_far| {
+        write_local(&mut self.out, magic, body, filler, |so_far| {
             checksum.up_to(so_far)
         });
     }
@@ -135,10 +134,7 @@ impl<'a> Redaction<'a> {
         for (code, mut value) in packet.options.clone() {
             match code {
                 FLAGS => flags = Order::Little.u32(&mut value),
-                CUSTOM_OPTION => {
-                    Order::Little.u32(&mut value)?;
-                    records = Some(value.split_last_chunk::<4>()?.0);
-                }
+                LOCAL_OPTION => records = Some(value.split_last_chunk::<4>()?.0),
                 _ => {}
             }
         }

@@ -20,9 +20,9 @@ use crate::{Instant, Limits};
 
 /// The application that the section header names.
 pub(super) const APPLICATION: &str = concat!("farlink ", env!("CARGO_PKG_VERSION"));
-/// The magic of a custom block that holds JSON.
+/// The magic of a local block that holds JSON.
 pub(super) const NOTE: [u8; 8] = *b"farlink\n";
-/// The magic of a custom block that holds records.
+/// The magic of a local block that holds records.
 pub(super) const CALLS: [u8; 8] = *b"farcalls";
 
 /// The interfaces that every section begins with.
@@ -202,7 +202,7 @@ impl SectionWriter {
     fn note(&mut self, note: &Value) {
         let text = format!("{note}");
         self.sink.block(|out, checksum| {
-            pcapng::write_custom(out, NOTE, text.as_bytes(), b' ', checksum);
+            pcapng::write_local(out, NOTE, text.as_bytes(), b' ', checksum);
         });
     }
 
@@ -212,7 +212,7 @@ impl SectionWriter {
         }
         let pending = &self.pending;
         self.sink
-            .block(|out, checksum| pcapng::write_custom(out, CALLS, pending, 0, checksum));
+            .block(|out, checksum| pcapng::write_local(out, CALLS, pending, 0, checksum));
         self.pending.clear();
     }
 

@@ -92,6 +92,54 @@ fn a_streaming_access_point_gives_pieces_and_then_the_whole() {
 }
 
 #[test]
+fn a_scattered_access_point_gives_octets_as_they_come_and_acknowledges_what_is_stored() {
+    run(async {
+        let (earth, mars) = pair();
+        let near = earth.open(CLIENT).unwrap();
+        let far = mars.open_with(CLIENT, Service::Scattered).unwrap();
+        let block = block_of(100_000);
+        for is_kept in [true, false] {
+            let sending = sending(&near, block.clone());
+            let mut octets = vec![0; 100_000];
+            let session = loop {
+                let received = next(&far).await;
+                match received.kind {
+                    ReceivedKind::Segment { offset } => {
+                        let start = usize::try_from(offset).unwrap();
+                        octets[start..start + received.data.len()].copy_from_slice(&received.data);
+                    }
+                    ReceivedKind::RedPart { len, ends_block } => {
+                        assert_eq!((len, ends_block), (100_000, true));
+                        break received.session;
+                    }
+                    other => panic!("{other:?}"),
+                }
+            };
+            assert!(octets == block);
+            if is_kept {
+                far.stored(session).unwrap();
+                sending.join().await.unwrap();
+                let refused = far.stored(session).unwrap_err();
+                let expected = ltp::Error::NothingToStore(session);
+                assert!(matches!(refused, Error::Refused(error) if error == expected));
+            } else {
+                far.refuse(session).unwrap();
+                let refused = failure(sending.join().await.unwrap_err());
+                assert_eq!(refused, (Side::Remote, Reason::USER));
+                let end = next(&far).await.kind;
+                assert!(matches!(
+                    end,
+                    ReceivedKind::Cancelled {
+                        after_delivery: false,
+                        ..
+                    }
+                ));
+            }
+        }
+    });
+}
+
+#[test]
 fn a_peer_that_does_not_answer_fails_the_block_with_the_reason_and_gives_it_back() {
     run(async {
         let earth = node(1);
@@ -143,8 +191,8 @@ fn what_the_engine_refuses_is_told_at_once() {
     run(async {
         let earth = node(1);
         let near = earth.open(CLIENT).unwrap();
-        let mut closed = Peer::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 9)));
-        closed.max_exports = 0;
+        let mut closed = Peer::at(SocketAddr::from((Ipv4Addr::LOCALHOST, 9)));
+        closed.limits.exports = 0;
         earth.add_peer(3, closed).unwrap();
 
         let refused = |error| match error {
@@ -174,7 +222,7 @@ fn a_peer_that_the_socket_cannot_reach_is_refused() {
             SocketAddr::from((Ipv6Addr::LOCALHOST, 1113)),
             SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         ] {
-            let error = earth.add_peer(2, Peer::new(address)).unwrap_err();
+            let error = earth.add_peer(2, Peer::at(address)).unwrap_err();
             assert!(error.to_string().contains("cannot reach"), "{error}");
         }
     });

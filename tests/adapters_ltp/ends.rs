@@ -123,7 +123,7 @@ fn a_machine_that_panics_ends_its_node_and_nobody_waits_for_it() {
             Ok(EngineMachine::new(Broken::new(setup.config, setup.seed)?))
         });
         let node = Node::bind(here(), options).unwrap();
-        node.add_peer(2, Peer::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 9))))
+        node.add_peer(2, Peer::at(SocketAddr::from((Ipv4Addr::LOCALHOST, 9))))
             .unwrap();
         let near = node.open(CLIENT).unwrap();
         let receiving = spawn({

@@ -76,8 +76,8 @@ async fn blocks_that_wait_for_room_leave_in_the_order_in_which_they_came(
     runtime: Arc<dyn Runtime>,
 ) {
     let (earth, mars) = pair(&runtime);
-    let mut peer = Peer::new(mars.local_addr());
-    peer.max_exports = 1;
+    let mut peer = Peer::at(mars.local_addr());
+    peer.limits.exports = 1;
     earth.change_peer(2, peer).unwrap();
     let (near, far) = (earth.open(CLIENT).unwrap(), mars.open(CLIENT).unwrap());
     earth.contact(2, Cue::MustStop).unwrap();
@@ -145,7 +145,7 @@ async fn receives_that_are_dropped_leave_what_comes_to_the_bound_of_the_engine(
     const LIMIT: usize = 100_000;
     const SERVICES: u64 = 8;
     let mut config = Config::engine(2);
-    config.import_octets = LIMIT;
+    config.limits.import_octets = LIMIT;
     let (earth, mars) = pair_with(&runtime, config);
     let (mut near, mut far) = (Vec::new(), Vec::new());
     for client in 1..=SERVICES {
@@ -192,8 +192,8 @@ fn pair(runtime: &Arc<dyn Runtime>) -> (Node, Node) {
 
 fn pair_with(runtime: &Arc<dyn Runtime>, mars: Config) -> (Node, Node) {
     let (earth, mars) = (node(runtime, Config::engine(1)), node(runtime, mars));
-    earth.add_peer(2, Peer::new(mars.local_addr())).unwrap();
-    mars.add_peer(1, Peer::new(earth.local_addr())).unwrap();
+    earth.add_peer(2, Peer::at(mars.local_addr())).unwrap();
+    mars.add_peer(1, Peer::at(earth.local_addr())).unwrap();
     (earth, mars)
 }
 

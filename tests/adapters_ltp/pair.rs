@@ -14,15 +14,15 @@ pub(crate) fn node(engine: u64) -> Node {
 /// Two nodes that know each other.
 pub(crate) fn pair() -> (Node, Node) {
     let (one, two) = (node(1), node(2));
-    one.add_peer(2, Peer::new(two.local_addr())).unwrap();
-    two.add_peer(1, Peer::new(one.local_addr())).unwrap();
+    one.add_peer(2, Peer::at(two.local_addr())).unwrap();
+    two.add_peer(1, Peer::at(one.local_addr())).unwrap();
     (one, two)
 }
 
 /// Makes `from` send so many octets a second to `to`.
 pub(crate) fn slow_down(from: &Node, to: &Node, rate: u64) {
     let flow = Flow::rate(rate).with_burst(10_000);
-    let peer = Peer::new(to.local_addr()).with_flow(flow);
+    let peer = Peer::at(to.local_addr()).with_flow(flow);
     from.change_peer(2, peer).unwrap();
 }
 

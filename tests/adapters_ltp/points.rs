@@ -102,11 +102,11 @@ fn a_silent_application_is_held_to_the_limit_and_stalls_nobody_else() {
         const LIMIT: usize = 200_000;
         const GLANCE: Duration = Duration::from_millis(10);
         let mut config = Config::engine(2);
-        config.import_octets = LIMIT;
+        config.limits.import_octets = LIMIT;
         let earth = node(1);
         let mars = Node::bind(here(), config).unwrap();
-        earth.add_peer(2, Peer::new(mars.local_addr())).unwrap();
-        mars.add_peer(1, Peer::new(earth.local_addr())).unwrap();
+        earth.add_peer(2, Peer::at(mars.local_addr())).unwrap();
+        mars.add_peer(1, Peer::at(earth.local_addr())).unwrap();
         let (silent, busy) = (mars.open(1).unwrap(), mars.open(2).unwrap());
         let (to_silent, to_busy) = (earth.open(1).unwrap(), earth.open(2).unwrap());
         let block = block_of(10_000);
@@ -150,8 +150,8 @@ fn a_silent_application_is_held_to_the_limit_and_stalls_nobody_else() {
 fn who_waits_for_room_hears_of_the_end_of_the_peer_and_of_the_access_point() {
     run(async {
         let (earth, mars) = pair();
-        let mut peer = Peer::new(mars.local_addr());
-        peer.max_exports = 1;
+        let mut peer = Peer::at(mars.local_addr());
+        peer.limits.exports = 1;
         earth.change_peer(2, peer).unwrap();
         let (near, other) = (earth.open(CLIENT).unwrap(), earth.open(5).unwrap());
         earth.contact(2, Cue::MustStop).unwrap();
@@ -179,8 +179,8 @@ fn who_waits_for_room_hears_of_the_end_of_the_peer_and_of_the_access_point() {
 fn a_send_waits_for_room_in_the_window_and_then_goes_on() {
     run(async {
         let (earth, mars) = pair();
-        let mut peer = Peer::new(mars.local_addr());
-        peer.max_exports = 1;
+        let mut peer = Peer::at(mars.local_addr());
+        peer.limits.exports = 1;
         earth.change_peer(2, peer).unwrap();
         let (near, far) = (earth.open(CLIENT).unwrap(), mars.open(CLIENT).unwrap());
         earth.contact(2, Cue::MustStop).unwrap();

@@ -17,7 +17,7 @@ fn a_sender_that_crashed_goes_on_with_its_blocks_by_their_handles() {
         let earth = node(1);
         let earth_at = earth.local_addr();
         earth
-            .add_peer(2, Peer::new(mars_at.local_addr().unwrap()))
+            .add_peer(2, Peer::at(mars_at.local_addr().unwrap()))
             .unwrap();
         let near = earth.open(CLIENT).unwrap();
         let small = near.start(2, "small", Red::All).await.unwrap().tag();
@@ -31,7 +31,7 @@ fn a_sender_that_crashed_goes_on_with_its_blocks_by_their_handles() {
         let mars_addr = mars_at.local_addr().unwrap();
         drop(mars_at);
         let mars = Node::bind(mars_addr, Config::engine(2)).unwrap();
-        mars.add_peer(1, Peer::new(earth_at)).unwrap();
+        mars.add_peer(1, Peer::at(earth_at)).unwrap();
         let far = mars.open(CLIENT).unwrap();
         let mut earth = restored(earth_at, 1, &saved);
 
@@ -63,7 +63,7 @@ fn a_node_that_was_suspended_goes_on_in_both_directions() {
         assert!(matches!(mars.open(9), Err(Error::Closed)));
         assert!(!far.is_open());
         let mars = restored(mars_at, 2, &saved);
-        earth.change_peer(2, Peer::new(mars_at)).unwrap();
+        earth.change_peer(2, Peer::at(mars_at)).unwrap();
 
         end(&mut sending).await.unwrap();
         assert_eq!(mars.points.len(), 1);
@@ -88,7 +88,7 @@ fn a_receiver_that_crashed_cancels_what_it_had_in_part_and_keeps_what_it_had_who
         let saved = mars.snapshot().unwrap();
         crash(&mars).await;
         let mars = restored(mars_at, 2, &saved);
-        earth.change_peer(2, Peer::new(mars_at)).unwrap();
+        earth.change_peer(2, Peer::at(mars_at)).unwrap();
 
         let outcome = end(&mut sending).await;
         assert_eq!(
@@ -126,7 +126,7 @@ fn a_snapshot_that_does_not_fit_is_refused() {
     run(async {
         let earth = node(1);
         let peer = "127.0.0.1:9".parse().unwrap();
-        earth.add_peer(2, Peer::new(peer)).unwrap();
+        earth.add_peer(2, Peer::at(peer)).unwrap();
         let saved = earth.snapshot().unwrap();
         let refused =
             |address, options: NodeOptions| Node::restore(address, options, saved.clone());
@@ -164,7 +164,7 @@ fn a_ping_hears_of_the_end_of_the_peer_and_of_the_node() {
         let earth = node(1);
         let at = silent.local_addr().unwrap();
         for is_node in [false, true] {
-            earth.add_peer(2, Peer::new(at)).unwrap();
+            earth.add_peer(2, Peer::at(at)).unwrap();
             let asking = {
                 let earth = earth.clone();
                 spawn(async move { earth.ping(2).await })

@@ -12,11 +12,11 @@ pub(crate) const CLIENT: u64 = 4;
 
 /// A peer that soon counts as silent.
 pub(crate) fn hasty(address: SocketAddr) -> Peer<SocketAddr> {
-    let mut peer = Peer::new(address);
-    peer.own_delay = Duration::from_millis(20);
-    peer.remote_delay = Duration::from_millis(20);
-    peer.checkpoint_retries = 2;
-    peer.cancel_retries = 1;
+    let mut peer = Peer::at(address);
+    peer.timers.own_delay = Duration::from_millis(20);
+    peer.timers.remote_delay = Duration::from_millis(20);
+    peer.limits.checkpoint_retries = 2;
+    peer.limits.cancel_retries = 1;
     peer
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use farlink::adapters::udp::UdpOptions;
-use farlink::ltp::{Block, Command, Event, Flow, Peer, Service};
+use farlink::ltp::{Block, Command, Event, Flow, Peer, PeerTimers, Service};
 use farlink::{Limits, Path, Tag};
 
 use crate::engine_loop::EngineLoop;
@@ -43,9 +43,12 @@ fn transfer(segment: usize, len: usize, count: u64) -> u64 {
         let peer = Peer {
             segment,
             flow: Flow::window(window),
-            // Other tests run meanwhile.
-            remote_delay: Duration::from_secs(60),
-            ..Peer::new(path)
+            timers: PeerTimers {
+                // Other tests run meanwhile.
+                remote_delay: Duration::from_secs(60),
+                ..PeerTimers::default()
+            },
+            ..Peer::at(path)
         };
         Box::new(peer)
     };

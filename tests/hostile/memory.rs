@@ -2,7 +2,7 @@
 
 use allocation_counter::measure;
 use farlink::Path;
-use farlink::ltp::{Body, Color, Config, Data, Peer, put_sdnv};
+use farlink::ltp::{Body, Color, Config, Data, EngineLimits, Peer, put_sdnv};
 
 use crate::ltp_alone::{Alone, encode, secs, session};
 use crate::site::{Beside, CLIENT, KIB, MIB, node, node_with, stranger};
@@ -26,7 +26,7 @@ const fn limit(octets: u64, segments: u64) -> u64 {
 /// A node that knows engine 7, and whose tables have been used.
 fn warm() -> Alone<Path> {
     let mut node = node();
-    let known = Peer::new(stranger(7));
+    let known = Peer::at(stranger(7));
     node.engine.add_peer(node.now, 7, known).unwrap();
     for number in 1..50 {
         node.receive(stranger(7), &red(7, number, 0, b"x"));
@@ -115,7 +115,10 @@ fn a_few_octets_far_away_in_their_blocks_take_no_memory_from_others() {
     let limits = [
         Config::engine(2),
         Config {
-            import_octets: 1 << 31,
+            limits: EngineLimits {
+                import_octets: 1 << 31,
+                ..EngineLimits::default()
+            },
             ..Config::engine(2)
         },
     ];

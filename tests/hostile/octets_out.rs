@@ -220,7 +220,7 @@ fn checkpoints_of_a_named_peer_that_come_at_once_are_answered_by_few_reports() {
     use farlink::ltp::Peer;
     let mut node = counting();
     node.engine
-        .add_peer(node.now, 7, Peer::new(stranger(7)))
+        .add_peer(node.now, 7, Peer::at(stranger(7)))
         .unwrap();
     let mut came = 0;
     for at in 0..5000 {

@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use farlink::ltp::{Config, Peer, Red};
+use farlink::ltp::{Config, EngineLimits, Event, Peer, Red};
 use farlink::{Path, Tag};
 
 use crate::ltp_alone::{Alone, datagram, secs, session};
@@ -79,13 +79,16 @@ fn a_stranger_that_proved_itself_and_has_a_session_is_kept_when_thousands_come()
 #[test]
 fn a_named_peer_gets_in_when_strangers_have_taken_every_place() {
     let mut node = node_with(Config {
-        max_peers: 64,
+        limits: EngineLimits {
+            peers: 64,
+            ..EngineLimits::default()
+        },
         ..Config::engine(2)
     });
     flood(&mut node, 1000);
 
     for id in 1..=40_u8 {
-        let named = Peer::new(path(SocketAddr::from(([192, 0, 2, id], 1113))));
+        let named = Peer::at(path(SocketAddr::from(([192, 0, 2, id], 1113))));
         let added = node.engine.add_peer(node.now, u64::from(id), named);
         assert_eq!(added, Ok(()), "{id}");
     }
@@ -97,6 +100,41 @@ fn a_named_peer_gets_in_when_strangers_have_taken_every_place() {
         node.hear(from, &format!("03 @{id} 07 00 04 00 01 05 00 78"));
     }
     assert_eq!(node.received().len(), 40);
+}
+
+#[test]
+fn a_newcomer_that_finds_no_room_is_refused_and_that_is_said_once() {
+    let mut node = node();
+    // For a ping nobody gives way.
+    let ping = |node: &mut Alone<Path>, id: u64| {
+        node.hear(stranger(9), &format!("0c @{id} 05 00 04"));
+    };
+    let refused = |node: &Alone<Path>| -> Vec<(u64, u32)> {
+        let events = node.events.iter();
+        let refused = events.filter_map(|(_, event)| match event {
+            Event::UnknownPeerRefused { peer, limit } => Some((*peer, *limit)),
+            _ => None,
+        });
+        refused.collect()
+    };
+    flood(&mut node, 1024);
+    assert_eq!(refused(&node), []);
+
+    for id in 0..1000 {
+        ping(&mut node, 700_000 + id);
+        // One that takes the place of another changes nothing.
+        flood_from(&mut node, 2000 + u32::try_from(id).unwrap(), 1);
+    }
+    assert_eq!(refused(&node), [(700_000, 1024)]);
+
+    // There is room for one.
+    let (last, now) = (500_000 + 2999, node.now);
+    node.engine.remove_peer(now, last).unwrap();
+    for id in 0..10 {
+        ping(&mut node, 800_000 + id);
+    }
+    assert!(node.engine.peer_address(800_000).is_some());
+    assert_eq!(refused(&node), [(700_000, 1024), (800_001, 1024)]);
 }
 
 #[test]
@@ -166,7 +204,7 @@ fn a_transfer_under_way_survives_other_engine_ids_from_its_address() {
 fn a_node_that_is_flooded_sends_its_own_blocks() {
     let mut node = node();
     flood(&mut node, 1000);
-    let named = Peer::new(path(SocketAddr::from(([192, 0, 2, 77], 1113))));
+    let named = Peer::at(path(SocketAddr::from(([192, 0, 2, 77], 1113))));
     node.engine.add_peer(node.now, 77, named).unwrap();
     let block = farlink::ltp::Block {
         tag: Tag(1),

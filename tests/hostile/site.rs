@@ -34,7 +34,7 @@ pub(crate) fn node() -> Alone<Path> {
 
 pub(crate) fn node_with(config: Config) -> Alone<Path> {
     let mut node = Alone::new(config, 2);
-    let template = Peer::new(stranger(0));
+    let template = Peer::at(stranger(0));
     let now = node.now;
     node.engine
         .accept_unknown_peers(now, Some(template), 1024)
@@ -61,7 +61,7 @@ impl Honest {
     pub(crate) fn named(node: &mut Alone<Path>, id: u64) -> Self {
         let honest = Self::unnamed(id);
         node.engine
-            .add_peer(node.now, id, Peer::new(honest.at))
+            .add_peer(node.now, id, Peer::at(honest.at))
             .unwrap();
         honest
     }
@@ -69,7 +69,7 @@ impl Honest {
     /// An engine of which the node knows nothing.
     pub(crate) fn unnamed(id: u64) -> Self {
         let mut engine = Engine::new(Config::engine(id), Seed::from(id)).unwrap();
-        let there = Peer::new(stranger(0));
+        let there = Peer::at(stranger(0));
         engine.add_peer(Instant::ZERO, 2, there).unwrap();
         Self {
             engine,

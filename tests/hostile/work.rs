@@ -2,7 +2,7 @@
 //! outputs: whatever is rebuilt shows there.
 
 use allocation_counter::measure;
-use farlink::ltp::{Config, Flow, Peer};
+use farlink::ltp::{Config, EngineLimits, Flow, Peer};
 use farlink::{Limits, Machine as _, Output, Path, Transmit};
 
 use crate::ltp_alone::{Alone, datagram, secs};
@@ -11,10 +11,13 @@ use crate::site::{Beside, node, node_with, port, stranger};
 /// A node that remembers this many closed sessions of engine 7.
 fn with_closed(count: u64) -> Alone<Path> {
     let mut node = node_with(Config {
-        max_closed: 1 << 20,
+        limits: EngineLimits {
+            closed_sessions: 1 << 20,
+            ..EngineLimits::default()
+        },
         ..Config::engine(2)
     });
-    let known = Peer::new(stranger(7));
+    let known = Peer::at(stranger(7));
     node.engine.add_peer(node.now, 7, known).unwrap();
     for number in 1..=count {
         let text = format!("0c 07 @{number} 00 00");
@@ -30,7 +33,7 @@ fn with_closed(count: u64) -> Alone<Path> {
 /// Octets that are allocated to remove a peer and to add it again.
 fn cost_of_a_change(closed: u64) -> u64 {
     let mut node = with_closed(closed);
-    let peer = || Peer::new(stranger(8));
+    let peer = || Peer::at(stranger(8));
     // What grows once has grown.
     for _ in 0..4 {
         node.engine.add_peer(node.now, 8, peer()).unwrap();
@@ -77,7 +80,7 @@ fn engine_ids_that_change_with_each_datagram_keep_nobody_else_out() {
 #[test]
 fn a_poll_yields_when_many_timers_are_due() {
     let mut node = node();
-    let known = Peer::new(stranger(7)).with_flow(Flow::Unlimited);
+    let known = Peer::at(stranger(7)).with_flow(Flow::Unlimited);
     node.engine.add_peer(node.now, 7, known).unwrap();
     for number in 1..=10_000 {
         let whole = datagram(&format!("03 07 @{number} 00 04 00 01 05 00 78"));
@@ -105,7 +108,7 @@ fn a_poll_yields_when_many_timers_are_due() {
 fn ranges_that_come_backwards_allocate_no_more_each_however_many_there_are() {
     let cost = |count: u64| {
         let mut node = node();
-        let known = Peer::new(stranger(7));
+        let known = Peer::at(stranger(7));
         node.engine.add_peer(node.now, 7, known).unwrap();
         let datagrams: Vec<Vec<u8>> = (0..count)
             .rev()

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use farlink::Seed;
 use farlink::adapters::blocking::ltp::{AccessPoint, Error, Node, ReceivedKind};
-use farlink::ltp::{Config, Flow, Peer, Reason, Red};
+use farlink::ltp::{Config, Flow, Peer, PeerTimers, Reason, Red};
 
 use crate::loopback::here;
 
@@ -86,12 +86,15 @@ fn free() -> SocketAddr {
 
 fn peer(of: SocketAddr) -> Peer<SocketAddr> {
     Peer {
-        // A process on the same machine answers at once or never.
-        remote_delay: Duration::from_millis(200),
-        own_delay: Duration::from_millis(200),
+        timers: PeerTimers {
+            // A process on the same machine answers at once or never.
+            remote_delay: Duration::from_millis(200),
+            own_delay: Duration::from_millis(200),
+            ..PeerTimers::default()
+        },
         // It has no queue: at a higher rate, the buffer of its socket overflows.
         flow: Flow::rate(50_000_000),
-        ..Peer::new(of)
+        ..Peer::at(of)
     }
 }
 
@@ -99,10 +102,8 @@ fn peer(of: SocketAddr) -> Peer<SocketAddr> {
 fn node(theirs: SocketAddr) -> (Node, AccessPoint) {
     let node = Node::bind(here(), Config::engine(OURS)).unwrap();
     // It exits with the block, and its last report may be lost.
-    let peer = Peer {
-        silence: Duration::from_secs(12),
-        ..peer(theirs)
-    };
+    let mut peer = peer(theirs);
+    peer.timers.silence = Duration::from_secs(12);
     node.add_peer(THEIRS, peer).unwrap();
     let access = node.open(CLIENT).unwrap();
     (node, access)

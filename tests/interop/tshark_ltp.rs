@@ -208,7 +208,7 @@ fn joined(
 }
 
 fn near(id: u64) -> Peer<u64> {
-    Peer::new(id).with_flow(Flow::Unlimited).at_distance(LIGHT)
+    Peer::at(id).with_flow(Flow::Unlimited).at_distance(LIGHT)
 }
 
 fn run(mut world: World) -> Vec<u8> {
@@ -314,10 +314,10 @@ fn recording(ports: [u16; 2]) -> Vec<u8> {
     let mut two = Engine::new(Config::engine(2), Seed::from(2)).unwrap();
     one.command(
         now,
-        Command::AddPeer(2, Box::new(Peer::new(to_two).with_flow(Flow::Unlimited))),
+        Command::AddPeer(2, Box::new(Peer::at(to_two).with_flow(Flow::Unlimited))),
     )
     .unwrap();
-    two.add_peer(now, 1, Peer::new(to_one).with_flow(Flow::Unlimited))
+    two.add_peer(now, 1, Peer::at(to_one).with_flow(Flow::Unlimited))
         .unwrap();
     two.open(now, 4, Service::Whole).unwrap();
     let block = Block::red(Tag(1), 2, 4, vec![0xfe; 9000].into());

@@ -20,7 +20,7 @@ fn engine(id: u64, other: u64, at: Hop, segment: usize) -> Engine<Hop> {
     let mut engine = Engine::new(Config::engine(id), Seed::from(id)).unwrap();
     let peer = Peer {
         segment,
-        ..Peer::new(at).with_flow(Flow::Unlimited)
+        ..Peer::at(at).with_flow(Flow::Unlimited)
     };
     engine.add_peer(Instant::ZERO, other, peer).unwrap();
     engine.open(Instant::ZERO, CLIENT, Service::Whole).unwrap();

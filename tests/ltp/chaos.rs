@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Mutex;
 
+use farlink::kit::RangeSet;
 use farlink::ltp::{
-    AdaptiveRedundancy, Auth, Block, Config, Cue, Engine, Error, Event, Flow, Key, Numbers, Peer,
-    Red, Redundancy, RtoBounds, RtoPolicy, Service, SessionId, Signer,
+    AdaptiveRedundancy, Auth, Block, Config, Cue, Engine, EngineLimits, Error, Event, Flow, Key,
+    Numbers, Peer, PeerLimits, PeerTimers, Red, Redundancy, RtoBounds, RtoPolicy, Service,
+    SessionId, Signer,
 };
 use farlink::{Cause, Hop, Link, Machine as _, Rng, Seed, Tag};
 
@@ -69,25 +71,32 @@ fn peer_by_chance(rng: &mut Rng, delay: Duration, auth: &Auth) -> Peer<Hop> {
     Peer {
         flow: any_flow(rng),
         segment: 96 + auth_overhead(auth) + rng.below(300) as usize,
-        checkpoint_retries: retries,
-        report_retries: retries,
-        cancel_retries: pick(rng, [0, 2, 5]),
-        problem_limit: pick(rng, [2, 1 << 16, 1 << 16]),
-        cycle_limit: pick(rng, [2, 64, 64]),
-        max_exports: pick(rng, [2, 1 << 14, 1 << 14]),
-        max_imports: pick(rng, [2, 1 << 14, 1 << 14]),
-        session_octets: pick(rng, [1500, 1 << 27, 1 << 27, 1 << 27]),
-        import_octets: pick(rng, [6000, 1 << 29, 1 << 29]),
+        limits: PeerLimits {
+            checkpoint_retries: retries,
+            report_retries: retries,
+            cancel_retries: pick(rng, [0, 2, 5]),
+            problems: pick(rng, [2, 1 << 16, 1 << 16]),
+            cycles: pick(rng, [2, 64, 64]),
+            exports: pick(rng, [2, 1 << 14, 1 << 14]),
+            imports: pick(rng, [2, 1 << 14, 1 << 14]),
+            session_octets: pick(rng, [1500, 1 << 27, 1 << 27, 1 << 27]),
+            import_octets: pick(rng, [6000, 1 << 29, 1 << 29]),
+        },
         checkpoint_every: NonZeroU32::new(pick(rng, [0, 0, 1, 2, 3])),
-        report_delay: millis(rng, [0, 0, 20, 3000]),
-        repair_delay: millis(rng, [0, 0, 20, 3000]),
+        timers: PeerTimers {
+            owlt_out: delay,
+            owlt_in: delay,
+            report_delay: millis(rng, [0, 0, 20, 3000]),
+            repair_delay: millis(rng, [0, 0, 20, 3000]),
+            rto: pick(
+                rng,
+                [RtoPolicy::Fixed, RtoPolicy::Learned(RtoBounds::default())],
+            ),
+            ..PeerTimers::default()
+        },
         redundancy: any_redundancy(rng),
-        rto: pick(
-            rng,
-            [RtoPolicy::Fixed, RtoPolicy::Learned(RtoBounds::default())],
-        ),
         auth: auth.clone(),
-        ..Peer::new(hop(1)).at_distance(delay)
+        ..Peer::at(hop(1))
     }
 }
 
@@ -170,7 +179,7 @@ impl Storm {
         let is_dark = Rc::new(Cell::new(false));
         let mut weather = Weather::new(seed, is_dark.clone());
         let options = (rng.next_u64(), rng.next_u64());
-        let line = Line::with(
+        let mut line = Line::with(
             seed,
             delay,
             |config| config_by_chance(config, options.0),
@@ -183,6 +192,7 @@ impl Storm {
             },
         )
         .judged(move |_| weather.fate());
+        line.stores = true;
         Self {
             line,
             rng,
@@ -293,7 +303,8 @@ impl Storm {
     fn open_or_close(&mut self, id: u64) {
         let now = self.line.now;
         let client = pick(&mut self.rng, [CLIENTS[0], CLIENTS[1]]);
-        let service = pick(&mut self.rng, [Service::Whole, Service::Streaming]);
+        let services = [Service::Whole, Service::Streaming, Service::Scattered];
+        let service = pick(&mut self.rng, services);
         if self.engine(id).close(now, client).is_ok() && self.rng.below(2) == 0 {
             self.pass(2_000_000_000);
         }
@@ -375,10 +386,13 @@ fn config_by_chance(config: &mut Config, seed: u64) {
     *config = Config {
         engine: config.engine,
         numbers: pick(&mut rng, [Numbers::Bits32, Numbers::Bits64]),
-        max_exports: pick(&mut rng, [3, 1 << 17, 1 << 17]),
-        max_imports: pick(&mut rng, [3, 1 << 17, 1 << 17]),
-        import_octets: pick(&mut rng, [8000, 1 << 30, 1 << 30]),
-        max_control: pick(&mut rng, [2, 1 << 14, 1 << 14]),
+        limits: EngineLimits {
+            exports: pick(&mut rng, [3, 1 << 17, 1 << 17]),
+            imports: pick(&mut rng, [3, 1 << 17, 1 << 17]),
+            import_octets: pick(&mut rng, [8000, 1 << 30, 1 << 30]),
+            control_segments: pick(&mut rng, [2, 1 << 14, 1 << 14]),
+            ..EngineLimits::default()
+        },
         notify_sent: rng.below(2) == 0,
         ..Config::default()
     };
@@ -390,6 +404,7 @@ struct SessionEvents {
     has_arrived: bool,
     whole: Option<Vec<u8>>,
     pieces: Vec<u8>,
+    given: RangeSet,
     is_cancelled: bool,
 }
 
@@ -400,6 +415,8 @@ fn told(events: &[Event], sent: &BTreeMap<SessionId, &Sent>) -> BTreeMap<Session
     for event in events {
         let (Event::Started { session, .. }
         | Event::Piece { session, .. }
+        | Event::Segment { session, .. }
+        | Event::RedPart { session, .. }
         | Event::Received { session, .. }
         | Event::Green { session, .. }
         | Event::Cancelled { session, .. }) = event
@@ -419,6 +436,22 @@ fn told(events: &[Event], sent: &BTreeMap<SessionId, &Sent>) -> BTreeMap<Session
                 told.pieces.extend_from_slice(data);
                 let end = told.pieces.len();
                 assert_eq!(told.pieces[..], block.data[..end], "{session}");
+            }
+            Event::Segment { offset, data, .. } => {
+                let end = offset + data.len() as u64;
+                let fresh = told.given.insert(*offset..end);
+                assert_eq!(fresh, data.len() as u64, "{session}: octets twice");
+                let range = *offset as usize..end as usize;
+                assert_eq!(data[..], block.data[range], "{session}");
+            }
+            Event::RedPart {
+                len, ends_block, ..
+            } => {
+                let red = block.red as u64;
+                assert_eq!((*len, told.given.len()), (red, red), "{session}");
+                assert_eq!(*ends_block, block.red == block.data.len(), "{session}");
+                assert!(told.whole.is_none(), "{session} was delivered twice");
+                told.whole = Some(block.data[..block.red].to_vec());
             }
             Event::Received {
                 data, ends_block, ..

@@ -52,7 +52,7 @@ fn keeping(max_cookies: u32) -> Line {
     Line::with(
         1,
         OWLT,
-        move |config| config.max_cookies = max_cookies,
+        move |config| config.limits.cookies = max_cookies,
         |_| {},
     )
 }

@@ -61,8 +61,8 @@ const MODELS: [Model; 9] = [
     }),
     model("delayed reports and repairs", 230, 230, |peer| {
         peer.checkpoint_every = NonZeroU32::new(2);
-        peer.report_delay = Duration::from_millis(20);
-        peer.repair_delay = Duration::from_millis(20);
+        peer.timers.report_delay = Duration::from_millis(20);
+        peer.timers.repair_delay = Duration::from_millis(20);
     }),
 ];
 
@@ -104,9 +104,9 @@ fn run(model: Model, plan: &Plan, bound: Bound) -> Plan {
         |peer| {
             peer.segment = 96;
             // The worst plan loses all segments that it may.
-            peer.checkpoint_retries = 16;
-            peer.report_retries = 16;
-            peer.first_silence = Duration::from_secs(600);
+            peer.limits.checkpoint_retries = 16;
+            peer.limits.report_retries = 16;
+            peer.timers.first_silence = Duration::from_secs(600);
             (model.change)(peer);
         },
     )

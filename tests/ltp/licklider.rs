@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use crate::ltp_peers::{Licklider, Notice, Send};
 use crate::seeds::for_each_seed;
-use farlink::ltp::{Block, Config, Engine, Event, Flow, Peer, Red, Redundancy, Service};
+use farlink::ltp::{
+    Block, Config, Engine, Event, Flow, Peer, PeerLimits, PeerTimers, Red, Redundancy, Service,
+};
 use farlink::{Hop, Instant, Limits, Machine as _, Output, Rng, Seed, Tag, Transmit};
 use licklider_core as other;
 use other::EngineId;
@@ -47,14 +49,22 @@ impl World {
         let (report_delay, repair_delay) = (wait(), wait());
         let mut ours = Engine::new(Config::engine(OURS), Seed::from(seed)).unwrap();
         let peer = Peer {
-            report_delay,
-            repair_delay,
+            timers: PeerTimers {
+                owlt_out: delay,
+                owlt_in: delay,
+                report_delay,
+                repair_delay,
+                ..PeerTimers::default()
+            },
             redundancy: Redundancy::Fixed([0, 0, 1][index(&mut rng, 3)]),
             segment,
             checkpoint_every: core::num::NonZeroU32::new(every),
-            checkpoint_retries: 30,
-            report_retries: 30,
-            ..Peer::new(HOP).with_flow(Flow::Unlimited).at_distance(delay)
+            limits: PeerLimits {
+                checkpoint_retries: 30,
+                report_retries: 30,
+                ..PeerLimits::default()
+            },
+            ..Peer::at(HOP).with_flow(Flow::Unlimited)
         };
         ours.add_peer(Instant::ZERO, THEIRS, peer).unwrap();
         ours.open(Instant::ZERO, CLIENT, Service::Whole).unwrap();

@@ -58,6 +58,8 @@ pub(crate) struct Line {
     judge: Judge,
     tx: Transmit<Hop>,
     outputs: usize,
+    /// Whether applications say at once that a red part is stored.
+    pub(crate) stores: bool,
 }
 
 pub(crate) fn hop(engine: u64) -> Hop {
@@ -83,7 +85,7 @@ impl Line {
             let mut own = Config::engine(id);
             config(&mut own);
             let mut engine = Engine::new(own, Seed::from(seed * 2 + id)).unwrap();
-            let mut peer = Peer::new(hop(3 - id))
+            let mut peer = Peer::at(hop(3 - id))
                 .with_flow(Flow::Unlimited)
                 .at_distance(delay);
             change(&mut peer);
@@ -105,6 +107,7 @@ impl Line {
             judge: Box::new(|_| Fate::Pass),
             tx: Transmit::new(limits),
             outputs: 0,
+            stores: false,
         }
     }
 
@@ -209,7 +212,13 @@ impl Line {
                 assert!(self.outputs < ENDLESS, "it never ends");
                 match output {
                     Output::Transmit => self.depart(id),
-                    Output::Event(event) => node.events.push(event),
+                    Output::Event(event) => {
+                        if let (Event::RedPart { session, .. }, true) = (&event, self.stores) {
+                            node.watch.command(now);
+                            node.engine.stored(now, *session).unwrap();
+                        }
+                        node.events.push(event);
+                    }
                     Output::Ask(ask) => panic!("{ask:?}"),
                     Output::Yield => {}
                     Output::Idle(deadline) => {

@@ -94,7 +94,7 @@ fn segments_without_a_value_or_by_another_key_or_key_id_are_dropped() {
         let mut line = authentic(&right);
         let peer = farlink::ltp::Peer {
             auth: wrong,
-            ..farlink::ltp::Peer::new(Hop {
+            ..farlink::ltp::Peer::at(Hop {
                 interface: 0,
                 via: 2,
             })
@@ -127,7 +127,7 @@ fn changing(send: &[&'static [u8]], accept: &[&'static [u8]]) -> Auth {
 fn set(line: &mut Line, node: usize, auth: Auth) {
     let peer = Peer {
         auth,
-        ..Peer::new(hop(2 - node as u64))
+        ..Peer::at(hop(2 - node as u64))
             .with_flow(Flow::Unlimited)
             .at_distance(OWLT)
     };
@@ -345,7 +345,7 @@ fn a_forged_segment_lets_no_stranger_in_and_turns_none_out() {
     let mut line = authentic(&auth);
     let template = Peer {
         auth: auth.clone(),
-        ..Peer::new(hop(1))
+        ..Peer::at(hop(1))
             .with_flow(Flow::Unlimited)
             .at_distance(OWLT)
     };

@@ -103,7 +103,7 @@ fn replay(capture: &Capture, role: u64, service: u64) -> (Vec<Event>, Vec<Vec<u8
         .add_peer(
             Instant::ZERO,
             3 - role,
-            Peer::new(peer).with_flow(Flow::Unlimited),
+            Peer::at(peer).with_flow(Flow::Unlimited),
         )
         .unwrap();
     engine.open(Instant::ZERO, service, Service::Whole).unwrap();
@@ -408,7 +408,7 @@ impl Sender {
         let (block, red, client) = block_of(capture);
         let mut engine = Engine::new(Config::engine(1), Seed::from(1)).unwrap();
         engine
-            .add_peer(Instant::ZERO, 2, Peer::new(ION).with_flow(Flow::Unlimited))
+            .add_peer(Instant::ZERO, 2, Peer::at(ION).with_flow(Flow::Unlimited))
             .unwrap();
         engine.open(Instant::ZERO, client, Service::Whole).unwrap();
         let block = farlink::ltp::Block {

@@ -22,8 +22,8 @@ fn nodes_in_threads_replay_at_both_ends() {
     {
         let earth = Node::bind(here(), recorded(1, &files[0])).unwrap();
         let mars = Node::bind(here(), recorded(2, &files[1])).unwrap();
-        earth.add_peer(2, Peer::new(mars.local_addr())).unwrap();
-        mars.add_peer(1, Peer::new(earth.local_addr())).unwrap();
+        earth.add_peer(2, Peer::at(mars.local_addr())).unwrap();
+        mars.add_peer(1, Peer::at(earth.local_addr())).unwrap();
         let (near, far) = (earth.open(CLIENT).unwrap(), mars.open(CLIENT).unwrap());
         for size in SIZES {
             near.send(2, vec![0xa5; size]).unwrap();
@@ -46,8 +46,8 @@ async fn nodes_in_tasks_replay_at_both_ends() {
     let files = [Sink::default(), Sink::default()];
     let earth = Node::bind(here(), recorded(1, &files[0])).unwrap();
     let mars = Node::bind(here(), recorded(2, &files[1])).unwrap();
-    earth.add_peer(2, Peer::new(mars.local_addr())).unwrap();
-    mars.add_peer(1, Peer::new(earth.local_addr())).unwrap();
+    earth.add_peer(2, Peer::at(mars.local_addr())).unwrap();
+    mars.add_peer(1, Peer::at(earth.local_addr())).unwrap();
     let (near, far) = (earth.open(CLIENT).unwrap(), mars.open(CLIENT).unwrap());
     for size in SIZES {
         near.send(2, vec![0xa5; size]).await.unwrap();
@@ -73,8 +73,8 @@ async fn a_node_that_was_restored_replays() {
     let files = [Sink::default(), Sink::default()];
     let earth = Node::bind(here(), Config::engine(1)).unwrap();
     let mars = Node::bind(here(), recorded(2, &files[0])).unwrap();
-    earth.add_peer(2, Peer::new(mars.local_addr())).unwrap();
-    mars.add_peer(1, Peer::new(earth.local_addr())).unwrap();
+    earth.add_peer(2, Peer::at(mars.local_addr())).unwrap();
+    mars.add_peer(1, Peer::at(earth.local_addr())).unwrap();
     let (near, _far) = (earth.open(CLIENT).unwrap(), mars.open(CLIENT).unwrap());
     near.send(2, vec![0xa5; 1000]).await.unwrap();
 
@@ -101,7 +101,7 @@ fn here() -> SocketAddr {
 fn recorded(engine: u64, file: &Sink) -> NodeOptions {
     let mut config = Config::engine(engine);
     // So little that blocks which wait leave no room for more.
-    config.import_octets = 2_000_000;
+    config.limits.import_octets = 2_000_000;
     let file = file.clone();
     NodeOptions {
         factory: EngineFactory::new(move |setup| {

@@ -17,7 +17,7 @@ const LUNAR: Duration = Duration::from_millis(1300);
 fn lunar(id: u64) -> Peer<u64> {
     Peer {
         segment: 200,
-        ..Peer::new(id).with_flow(Flow::Unlimited).at_distance(LUNAR)
+        ..Peer::at(id).with_flow(Flow::Unlimited).at_distance(LUNAR)
     }
 }
 
@@ -130,9 +130,10 @@ fn hdtn_19_sessions_without_a_checkpoint_are_cancelled() {
 #[test]
 fn hdtn_23_an_overtaken_segment_completes_the_block_and_a_report_says_so() {
     let there = Line::delayed(LUNAR).with_rule(FaultRule::nth(2).delayed(SECOND));
-    let mut scene = Scene::pair(23, there, Line::delayed(LUNAR), |id| Peer {
-        repair_delay: 2 * SECOND,
-        ..lunar(id)
+    let mut scene = Scene::pair(23, there, Line::delayed(LUNAR), |id| {
+        let mut peer = lunar(id);
+        peer.timers.repair_delay = 2 * SECOND;
+        peer
     });
     let block = pattern(600);
 
@@ -150,10 +151,11 @@ fn hdtn_24_reports_out_of_order_cause_no_retransmission() {
     let there =
         Line::delayed(LUNAR).with_rule(FaultRule::nth(2).delayed(Duration::from_millis(300)));
     let back = Line::delayed(LUNAR).with_rule(FaultRule::nth(1).delayed(SECOND));
-    let mut scene = Scene::pair(24, there, back, |id| Peer {
-        checkpoint_every: NonZeroU32::new(3),
-        repair_delay: SECOND,
-        ..lunar(id)
+    let mut scene = Scene::pair(24, there, back, |id| {
+        let mut peer = lunar(id);
+        peer.checkpoint_every = NonZeroU32::new(3);
+        peer.timers.repair_delay = SECOND;
+        peer
     });
     let block = pattern(1000);
 
@@ -233,7 +235,7 @@ fn a_file_reaches_mars_through_contact_windows() {
     };
     let mut scene = Scene::pair(12, there, back, |id| Peer {
         flow: Flow::rate(100).with_burst(1400),
-        ..Peer::new(id).at_distance(LIGHT)
+        ..Peer::at(id).at_distance(LIGHT)
     });
     let file = pattern(27_000);
 
@@ -278,9 +280,7 @@ fn many_peers_do_not_wait_for_each_other() {
             _ => Line::delayed(light),
         };
         scene.join(1, id, there, back, move |peer| {
-            Peer::new(peer)
-                .with_flow(Flow::Unlimited)
-                .at_distance(light)
+            Peer::at(peer).with_flow(Flow::Unlimited).at_distance(light)
         });
     }
     let block = pattern(300);

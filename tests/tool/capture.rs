@@ -186,6 +186,21 @@ fn a_file_that_breaks_off_is_read_as_far_as_it_goes() {
 }
 
 #[test]
+fn a_file_that_breaks_off_at_once_or_is_compressed_or_of_another_link_is_reported_as_that() {
+    let file = conversation(102);
+    let cut = written("cut_at_once.pcap", &file[..30]);
+    let zipped = written("zipped.pcap.gz", &[0x1F, 0x8B, 8, 0, 0, 0, 0, 0]);
+    // The link type stands last in the head of the file.
+    let mut other = file;
+    other[20..24].copy_from_slice(&[0x0F, 0x27, 0, 0]);
+    let other = written("other_link.pcap", &other);
+
+    farlink(&["decode", &cut]).badly(1, "breaks off before its first packet");
+    farlink(&["decode", &zipped]).badly(2, "zipped.pcap.gz: compressed with gzip");
+    farlink(&["decode", &other]).badly(0, "of an unknown link type such as 9999");
+}
+
+#[test]
 fn a_broken_file_is_reported_with_the_octet_at_fault() {
     let mut file = fs::read(kept("messages.initiator")).unwrap();
     // The length of the second block.

@@ -202,7 +202,6 @@ fn a_datagram_with_octets_left_over_is_shown_as_malformed_and_not_as_good() {
 
 /// The block types of pcapng with the highest bit set are there for local use; an enterprise number is somebody's.
 #[test]
-#[ignore = "that recordings use no number reserved for documentation is not yet kept"]
 fn recordings_use_no_enterprise_number_that_is_reserved_for_documentation() {
     const CUSTOM: [u32; 2] = [0x0000_0BAD, 0x4000_0BAD];
     let file = fs::read(kept("messages.initiator")).unwrap();

@@ -500,8 +500,8 @@ fn the_span_is_as_the_options_say() {
             &json!({ "window": { "octets": 5000, "octets_per_second": 10_000 } })
         )
     );
-    assert_eq!(peer["checkpoint_retries"], 0);
-    assert_eq!(peer["owlt_out"], "0.25s");
+    assert_eq!(peer["limits"]["checkpoint_retries"], 0);
+    assert_eq!(peer["timers"]["owlt_out"], "0.25s");
 }
 
 #[test]

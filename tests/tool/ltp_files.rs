@@ -249,9 +249,9 @@ fn recorded<A: RecordAddr>(near: A, far: A) -> Vec<u8> {
     let now = Instant::from_nanos(3_000_000);
     let mut one = sink.recorder::<Engine<A>>(Config::engine(1), 1);
     let mut two = Engine::new(Config::engine(2), Seed::from(2)).unwrap();
-    one.command(now, Command::AddPeer(2, Box::new(Peer::new(far))))
+    one.command(now, Command::AddPeer(2, Box::new(Peer::at(far))))
         .unwrap();
-    two.add_peer(now, 1, Peer::new(near)).unwrap();
+    two.add_peer(now, 1, Peer::at(near)).unwrap();
     two.open(now, 4, Service::Whole).unwrap();
     let block = Block {
         red: Red::Octets(4000),

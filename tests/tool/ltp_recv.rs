@@ -2,7 +2,7 @@
 
 use std::net::UdpSocket;
 
-use farlink::ltp::{Body, Color, Data, Segment, SessionId};
+use farlink::ltp::{Body, Checkpoint, Color, Data, Mark, Reason, Segment, SessionId};
 use serde_json::json;
 
 use super::ltp::{RECV, files, folder, pattern, receive, send, silence};
@@ -101,7 +101,7 @@ fn a_block_that_cannot_be_written_is_reported_by_name_and_the_receiver_serves_on
         let long = written("ltp_full_long.bin", &pattern(100_000));
         let short = written("ltp_full_short.bin", &pattern(100));
 
-        send(&long, &address, &[]);
+        send(&long, &address, &[]).badly(1, "cancelled by the client service");
         send(&short, &address, &[]).well();
 
         let mut told = Vec::new();
@@ -129,7 +129,7 @@ fn a_block_that_cannot_be_written_is_reported_by_name_and_the_receiver_serves_on
             );
         } else {
             assert!(failed.contains("block 1:"), "{failed}");
-            assert!(failed.contains("from engine 1 is lost: "), "{failed}");
+            assert!(failed.contains("from engine 1 is refused: "), "{failed}");
         }
         let kept = files(&out);
         assert_eq!(kept.len(), 1, "nothing is left of the other");
@@ -227,6 +227,59 @@ fn options_that_make_no_sense_are_refused_with_the_limit_and_the_value() {
         2,
         "a segment of 99999999999 octets exceeds 65507, the limit of a UDP datagram",
     );
+}
+
+/// With 1024 engines that have sessions, none is accepted that only asks whether this one is there.
+#[test]
+fn an_engine_that_finds_no_room_is_refused_and_that_is_printed_once() {
+    let mut node = receive(&[]);
+    let (socket, _) = silence();
+    let address = node.address.clone();
+    let say = |originator, body| {
+        let session = SessionId {
+            originator,
+            number: 100,
+        };
+        let mut datagram = Vec::new();
+        Segment::new(session, body).encode(&mut datagram);
+        socket.send_to(&datagram, &address).unwrap();
+    };
+    let begin = Data {
+        client: 4,
+        offset: 0,
+        color: Color::Red(None),
+        octets: b"begin",
+    };
+    let whole = Data {
+        color: Color::Red(Some(Checkpoint {
+            serial: 7,
+            report: 0,
+            mark: Mark::Block,
+        })),
+        ..begin
+    };
+    let mut events = Vec::new();
+    for turn in 0..32 {
+        for engine in 64 * turn..64 * (turn + 1) {
+            say(1_000_000 + engine, Body::Data(begin));
+            say(2_000_000 + engine, Body::CancelBySender(Reason::USER));
+        }
+        // Once this is received, so is what was sent before.
+        say(3_000_000 + turn, Body::Data(whole));
+        let next = || -> Value {
+            let line = node.lines.next().unwrap().unwrap();
+            serde_json::from_str(&line).unwrap()
+        };
+        let before = core::iter::repeat_with(next);
+        events.extend(before.take_while(|event| event["event"] != "received"));
+    }
+
+    let refused: Vec<&Value> = events
+        .iter()
+        .filter(|event| event["event"] == "peer_refused")
+        .collect();
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    assert_eq!(refused[0]["limit"], 1024);
 }
 
 #[test]

@@ -24,6 +24,8 @@ mod ethernet;
 mod field;
 mod ltp;
 mod ltp_files;
+mod ltp_flow;
+mod ltp_kept;
 mod ltp_recv;
 mod ltp_send;
 mod pasted;

@@ -29,8 +29,8 @@
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 
 use super::Blocking;
+use super::threads::{block_on, runtime};
 use crate::adapters::cotp;
-use crate::adapters::threads::{block_on, runtime};
 
 pub use crate::adapters::cotp::{ConnectionFactory, ConnectionOptions, Error, Incoming, Info};
 

@@ -7,8 +7,8 @@
 //! let here = "127.0.0.1:0".parse()?;
 //! let earth = Node::bind(here, Config::engine(1))?;
 //! let mars = Node::bind(here, Config::engine(2))?;
-//! earth.add_peer(2, Peer::new(mars.local_addr()))?;
-//! mars.add_peer(1, Peer::new(earth.local_addr()))?;
+//! earth.add_peer(2, Peer::at(mars.local_addr()))?;
+//! mars.add_peer(1, Peer::at(earth.local_addr()))?;
 //!
 //! let (pictures, album) = (earth.open(4)?, mars.open(4)?);
 //! pictures.send(2, "a red planet")?;
@@ -20,8 +20,8 @@
 
 use core::net::SocketAddr;
 
-use super::Blocking;
-use crate::adapters::{ltp, threads};
+use super::{Blocking, runtime};
+use crate::adapters::ltp;
 
 pub use ltp::{
     EngineFactory, EngineMachine, EngineSetup, Error, NodeOptions, NodeSnapshot, NodeStats,
@@ -47,7 +47,7 @@ impl Node {
     ///
     /// The address cannot be had, above all because another node has it, or the configuration is refused.
     pub fn bind(address: SocketAddr, options: impl Into<NodeOptions>) -> Result<Self, Error> {
-        ltp::Node::bind_on(&threads::runtime(), address, options).map(Into::into)
+        ltp::Node::bind_on(&runtime(), address, options).map(Into::into)
     }
 
     /// Binds a socket and resumes the node of a snapshot on it: with its peers, its access points, what was
@@ -65,7 +65,7 @@ impl Node {
         options: impl Into<NodeOptions>,
         saved: NodeSnapshot,
     ) -> Result<Restored, Error> {
-        let restored = ltp::Node::restore_on(&threads::runtime(), address, options, saved)?;
+        let restored = ltp::Node::restore_on(&runtime(), address, options, saved)?;
         Ok(Restored {
             node: restored.node.into(),
             points: restored.points.into_iter().map(Into::into).collect(),

@@ -19,7 +19,9 @@ pub mod cotp;
 pub mod ltp;
 pub mod raw;
 
-pub use super::threads::runtime;
+pub(super) mod threads;
+
+pub use threads::runtime;
 
 /// A handle with methods that block the calling thread: those that are `async` on the handle inside.
 ///

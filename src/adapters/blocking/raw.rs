@@ -41,12 +41,12 @@
 use core::time::Duration;
 use std::io;
 
-use super::Blocking;
+use super::threads::block_on_timeout;
+use super::{Blocking, runtime};
 use crate::adapters::interfaces::Interfaces;
 use crate::adapters::raw::{self, DriverOptions, Notice, SendMachine};
 use crate::adapters::runtime::ByteStream;
 use crate::adapters::sockets::Sockets;
-use crate::adapters::threads::{self, block_on_timeout};
 use crate::{Hop, Machine, Path};
 
 /// Gives commands to a machine; the blocking [`raw::Commands`].
@@ -61,7 +61,7 @@ pub fn stream<M: SendMachine + Machine<Addr = ()>>(
     stream: impl ByteStream,
     options: DriverOptions<M>,
 ) -> (Commands<M>, Events<M>) {
-    blocking(raw::stream(&threads::runtime(), machine, stream, options))
+    blocking(raw::stream(&runtime(), machine, stream, options))
 }
 
 /// Drives `machine` over sockets, and opens more when it asks; see [`raw::sockets`].
@@ -74,7 +74,7 @@ pub fn sockets<M: SendMachine + Machine<Addr = Path>>(
     sockets: Sockets,
     options: DriverOptions<M>,
 ) -> io::Result<(Commands<M>, Events<M>)> {
-    raw::sockets(&threads::runtime(), machine, sockets, options).map(blocking)
+    raw::sockets(&runtime(), machine, sockets, options).map(blocking)
 }
 
 /// Drives `machine` over numbered interfaces; see [`raw::interfaces`].
@@ -87,7 +87,7 @@ pub fn interfaces<M: SendMachine + Machine<Addr = Hop>>(
     interfaces: Interfaces,
     options: DriverOptions<M>,
 ) -> io::Result<(Commands<M>, Events<M>)> {
-    raw::interfaces(&threads::runtime(), machine, interfaces, options).map(blocking)
+    raw::interfaces(&runtime(), machine, interfaces, options).map(blocking)
 }
 
 fn blocking<C, E>((commands, events): (C, E)) -> (Blocking<C>, Blocking<E>) {

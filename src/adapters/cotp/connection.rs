@@ -10,16 +10,13 @@ use socket2::TcpKeepalive;
 
 use super::port::{ConnectionPort, Line};
 use super::{Arrival, ConnectionOptions, Ends, Error, Incoming, Info};
+use crate::adapters::Detached;
 #[cfg(feature = "blocking")]
 use crate::adapters::blocking::Blocking;
-use crate::adapters::event_loop::Core;
-use crate::adapters::faces::faces;
-use crate::adapters::handle::Detached;
+use crate::adapters::driver::{Core, OneStream, Shared};
 use crate::adapters::runtime::{Runtime, TcpIo};
-use crate::adapters::shared::{Setup, Shared};
-use crate::adapters::stream::OneStream;
 use crate::cotp::{Acceptance, Command, DisconnectReason, Event, Indication, Refusal, Role};
-use crate::{Limits, Machine as _, Seed, Tag};
+use crate::{Limits, Seed, Tag};
 
 /// A hold on a connection, which is closed when it is dropped.
 #[derive(derive_more::Debug)]
@@ -29,9 +26,7 @@ struct Hold(Arc<Shared<ConnectionPort>>);
 impl Drop for Hold {
     fn drop(&mut self) {
         // It is refused only by a machine that gives its stream away, or has ended.
-        let _ = self
-            .0
-            .with(|core, now| core.machine().command(now, Command::Close));
+        let _ = self.0.with(|core| core.give(Command::Close));
     }
 }
 
@@ -117,7 +112,7 @@ faces! {
         /// The connection ended before that.
         pub async fn flush[flush_timeout](&self) -> Result<(), Error> {
             let (shared, mut ticket) = (&self.link.hold.0, None);
-            shared.until(Line::Flush, |core, now, _| core.poll_flush(now, &mut ticket)).await?
+            shared.until(Line::Flush, |core, _| core.poll_flush(&mut ticket)).await?
         }
     }
 }
@@ -147,7 +142,7 @@ faces! {
         /// [`Error::Ended`] says why the connection broke.
         pub async fn incoming[incoming_timeout](&mut self) -> Result<Option<Incoming>, Error> {
             let Hold(shared) = &self.link.hold;
-            shared.until(Line::Receive, |core, _, _| core.port.poll_incoming()).await?
+            shared.until(Line::Receive, |core, _| core.poll_incoming()).await?
         }
     }
 }
@@ -188,7 +183,7 @@ faces! {
         pub async fn detach(&mut self) -> Result<Detached<TcpStream>, Error> {
             let Hold(shared) = &self.link.hold;
             self.link.hold.command(Command::Detach(Tag(0)))?;
-            let detached = shared.until(Line::End, |core, _, _| core.port.poll_detached()).await??;
+            let detached = shared.until(Line::End, |core, _| core.poll_detached()).await??;
             let detached = detached.into_tcp()?;
             detached.stream.set_nonblocking(!shared.runtime().callers_drive())?;
             Ok(detached)
@@ -206,7 +201,7 @@ faces! {
         pub async fn close[close_timeout](self) -> Result<(), Error> {
             let shared = &self.link.hold.0;
             shared.until(Line::Room, Core::poll_close).await??;
-            shared.until(Line::End, |core, _, _| core.port.poll_end()).await?
+            shared.until(Line::End, |core, _| core.poll_end()).await?
         }
     }
 }
@@ -284,20 +279,20 @@ impl Connection {
 
 impl Hold {
     fn command(&self, command: Command) -> Result<(), Error> {
-        self.0.with(|core, now| core.command(now, command))?
+        self.0.with(|core| core.command(command))?
     }
 }
 
 impl Link {
     async fn send(&self, command: Command) -> Result<(), Error> {
-        let look = |core: &mut Core<_>, now, place| core.poll_send(now, place, &command);
+        let look = |core: &mut Core<_>, place| core.poll_send(place, &command);
         self.hold.0.until(Line::Room, look).await?
     }
 }
 
 impl Drop for ReceiveHalf {
     fn drop(&mut self) {
-        drop(self.link.hold.0.with(|core, _| core.port.discard()));
+        drop(self.link.hold.0.with(|core| core.port.received.close()));
     }
 }
 
@@ -333,12 +328,10 @@ impl PendingConnection {
         let carrier = Box::new(OneStream::new(stream, config.close_timeout));
         let port = ConnectionPort::new(&config);
         let machine = options.factory.make((config, seed, ends))?;
-        let setup = Setup {
-            clock: options.clock,
-            limits: Limits::default(),
-        };
+        let (clock, limits) = (options.clock, Limits::default());
+        let shared = Shared::start(runtime, clock, limits, port, machine, carrier);
         Ok(Self {
-            hold: Hold(Shared::start(runtime, setup, port, machine, carrier)),
+            hold: Hold(shared),
             is_initiator,
             ends,
         })
@@ -347,7 +340,7 @@ impl PendingConnection {
     /// Waits for the end of the handshake, or for the peer's request.
     pub(super) async fn opened(self) -> Result<Arrival, Error> {
         let shared = &self.hold.0;
-        let handshake = shared.until(Line::Handshake, |core, _, _| core.port.poll_handshake());
+        let handshake = shared.until(Line::Handshake, |core, _| core.poll_handshake());
         match handshake.await?? {
             Event::Indication(indication) => Ok(Arrival::Request(Request {
                 indication,

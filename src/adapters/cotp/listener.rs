@@ -1,26 +1,23 @@
 //! Many connections on one listener.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use core::future::{Future as _, poll_fn};
-use core::mem;
+use core::future::{Future, poll_fn};
 use core::net::SocketAddr;
-use core::pin::pin;
 use core::task::{Context, Poll};
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
+use async_channel::{Receiver, Sender, bounded, unbounded};
+use futures_lite::future::or;
 use socket2::Socket;
 
 use super::connection::{Connection, PendingConnection, Request};
 use super::{ConnectionOptions, Error};
 #[cfg(feature = "blocking")]
 use crate::adapters::blocking::cotp as blocking;
-use crate::adapters::faces::faces;
+use crate::adapters::driver::{ACCEPT_PAUSE, is_of_one_connection};
 use crate::adapters::runtime::{Kind, Runtime, Source, TcpIo};
-use crate::adapters::socket::{ACCEPT_PAUSE, is_of_one_connection};
-use crate::adapters::waiters::Wakes;
 use crate::{Rng, Seed};
 
 /// Accepts connections, all at once: a peer that is slow in its handshake keeps nobody waiting.
@@ -30,7 +27,11 @@ use crate::{Rng, Seed};
 #[debug("Listener({local})")]
 pub struct Listener {
     local: SocketAddr,
-    queue: OpenQueue,
+    /// None once it is closed.
+    source: Arc<Mutex<Option<Box<dyn Source>>>>,
+    arrivals: Receiver<Arrival>,
+    /// One for each connection that was accepted and not taken.
+    accepted: Receiver<()>,
 }
 
 /// What a listener has to tell.
@@ -77,15 +78,10 @@ faces! {
         ///
         /// [`Error::Closed`]: the runtime stopped the listener.
         pub async fn next[next_timeout](&self) -> Result<Arrival, Error> as Result<blocking::Arrival, Error> {
-            let next = self.queue.0.until(Line::Arrival, |state, _| match state.arrivals.pop_front() {
-                Some(arrival) => {
-                    state.room += 1;
-                    state.wakes.first(Line::Room);
-                    Poll::Ready(Ok(arrival))
-                }
-                None => state.poll_closed().map(|()| Err(Error::Closed)),
-            });
-            next.await
+            let arrival = self.arrivals.recv().await.map_err(|_| Error::Closed)?;
+            // There is room for another one.
+            let _ = self.accepted.try_recv();
+            Ok(arrival)
         }
     }
 }
@@ -98,23 +94,32 @@ impl Listener {
         seed: &Seed,
     ) -> Result<Self, Error> {
         let local = socket.local_addr()?.as_socket();
-        let state = State {
-            source: Some(runtime.watch(socket, Kind::Listener)?),
-            room: options.arrivals.max(1),
-            arrivals: VecDeque::new(),
-            wakes: Wakes::new(),
+        let source = runtime.watch(socket, Kind::Listener)?;
+        let (arrived, arrivals) = unbounded();
+        let (accepting, accepted) = bounded(options.arrivals.max(1));
+        let listener = Self {
+            local: local.ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?,
+            source: Arc::new(Mutex::new(Some(source))),
+            arrivals,
+            accepted,
         };
-        let queue = Arc::new(AcceptQueue {
+        let acceptor = Arc::new(Acceptor {
             runtime: Arc::clone(runtime),
             options,
-            state: Mutex::new(state),
+            source: Arc::clone(&listener.source),
+            arrived,
+            accepting,
         });
-        let accepting = accept_all(OpenQueue(Arc::clone(&queue)), seed.rng());
-        runtime.spawn(Box::pin(accepting));
-        Ok(Self {
-            local: local.ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?,
-            queue: OpenQueue(queue),
-        })
+        runtime.spawn(Box::pin(accept_all(acceptor, seed.rng())));
+        Ok(listener)
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        drop(self.source.lock().map(|mut source| source.take()));
+        self.arrivals.close();
+        while self.arrivals.try_recv().is_ok() {}
     }
 }
 
@@ -129,172 +134,76 @@ impl Arrival {
     }
 }
 
-/// Closes the listener when its handle is dropped, or when its runtime stops it.
-struct OpenQueue(Arc<AcceptQueue>);
-
-impl Drop for OpenQueue {
-    fn drop(&mut self) {
-        // Dropped outside the lock.
-        let _closed = self.0.with(|state| {
-            state.wakes.everybody();
-            (state.source.take(), mem::take(&mut state.arrivals))
-        });
-    }
-}
-
-/// The connections of a listener that were not taken yet. It is no machine, and has a small lock of its own.
-struct AcceptQueue {
+/// What accepts the connections of a listener. It is no machine.
+struct Acceptor {
     runtime: Arc<dyn Runtime>,
     options: ConnectionOptions,
-    state: Mutex<State>,
-}
-
-struct State {
-    /// None once the listener is closed.
-    source: Option<Box<dyn Source>>,
-    /// Connections that may still be accepted.
-    room: usize,
-    arrivals: VecDeque<Arrival>,
-    wakes: Wakes<Line>,
-}
-
-/// What can be waited for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Line {
-    /// An arrival.
-    Arrival,
-    /// Room for another connection.
-    Room,
-    /// The end of the listener.
-    Close,
-}
-
-impl State {
-    const fn poll_closed(&self) -> Poll<()> {
-        match self.source {
-            Some(_) => Poll::Pending,
-            None => Poll::Ready(()),
-        }
-    }
-
-    /// Waits for room, and accepts a connection; `None` once the listener is closed.
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Accepted>>> {
-        let polled = match &self.source {
-            None => return Poll::Ready(None),
-            Some(_) if self.room == 0 => return Poll::Pending,
-            Some(source) => source.poll_accept(cx),
-        };
-        if let Poll::Ready(Ok(_)) = polled {
-            self.room -= 1;
-        }
-        polled.map(Some)
-    }
+    source: Arc<Mutex<Option<Box<dyn Source>>>>,
+    arrived: Sender<Arrival>,
+    accepting: Sender<()>,
 }
 
 type Accepted = (Socket, SocketAddr);
 
-impl AcceptQueue {
-    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
-        // Nothing in here panics half-way, so a poisoned queue is a whole one.
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = act(&mut state);
-        let woken = state.wakes.take();
-        drop(state);
-        woken.wake();
-        result
-    }
-
-    /// Waits in `line` until `look` is ready.
-    async fn until<T>(
-        &self,
-        line: Line,
-        mut look: impl FnMut(&mut State, &mut Context<'_>) -> Poll<T>,
-    ) -> T {
-        let mut waiting = Waiting {
-            queue: self,
-            line,
-            ticket: None,
+impl Acceptor {
+    /// Waits for `future`, and gives it up when the listener is closed.
+    async fn unless_closed<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        let closed = async {
+            self.arrived.closed().await;
+            None
         };
-        let looking = poll_fn(|cx| {
-            // A waker is dropped outside the lock.
-            let (polled, _replaced) = self.with(|state| {
-                let replaced = state.wakes.lift(line, waiting.ticket);
-                let polled = look(state, cx);
-                if polled.is_pending() {
-                    let waker = cx.waker().clone();
-                    state.wakes.wait(line, &mut waiting.ticket, waker);
-                }
-                (polled, replaced)
-            });
-            polled
-        });
-        looking.await
+        or(closed, async { Some(future.await) }).await
     }
-}
 
-/// A wait in a line, which is left when it is dropped.
-struct Waiting<'a> {
-    queue: &'a AcceptQueue,
-    line: Line,
-    ticket: Option<u64>,
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        let (line, ticket) = (self.line, &mut self.ticket);
-        let _left = self.queue.with(|state| state.wakes.leave(line, ticket));
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        // Nothing panics under this lock.
+        let source = self.source.lock();
+        let source = source.as_deref().ok().and_then(Option::as_ref);
+        source.map_or(Poll::Pending, |source| source.poll_accept(cx))
     }
-}
 
-async fn accept_all(queue: OpenQueue, mut rng: Rng) {
-    let queue = &queue.0;
-    while let Some(accepted) = queue.until(Line::Room, State::poll_accept).await {
-        match accepted {
-            Ok(accepted) => {
-                let mut octets = [0; 32];
-                rng.fill(&mut octets);
-                let seed = Seed::from_octets(octets);
-                let handshake = shake_hands(Arc::clone(queue), accepted, seed);
-                queue.runtime.spawn(Box::pin(handshake));
-            }
-            Err(error) => {
-                report!(warn, %error, "connection not accepted");
-                if !is_of_one_connection(&error) {
-                    let until = queue.runtime.now() + ACCEPT_PAUSE;
-                    let mut pause = queue.runtime.timer(until);
-                    poll_fn(|cx| pause.poll(cx)).await;
+    /// Waits for a connection; `None` once the listener is closed.
+    async fn accept(&self) -> Option<Accepted> {
+        loop {
+            let accepting = poll_fn(|cx| self.poll_accept(cx));
+            match self.unless_closed(accepting).await? {
+                Ok(accepted) => return Some(accepted),
+                Err(error) => {
+                    report!(warn, %error, "connection not accepted");
+                    if !is_of_one_connection(&error) {
+                        let until = self.runtime.now() + ACCEPT_PAUSE;
+                        let mut pause = self.runtime.timer(until);
+                        poll_fn(|cx| pause.poll(cx)).await;
+                    }
                 }
             }
         }
     }
+
+    /// Waits for the end of a handshake.
+    async fn shake_hands(&self, socket: Socket, seed: Seed) -> Result<Arrival, Error> {
+        let stream = TcpIo::new(self.runtime.as_ref(), socket)?;
+        let opening = PendingConnection::start(&self.runtime, stream, &self.options, seed)?;
+        opening.opened().await
+    }
 }
 
-/// Waits for the end of a handshake, and gives it up when the listener is closed.
-async fn shake_hands(queue: Arc<AcceptQueue>, (socket, remote): Accepted, seed: Seed) {
-    let AcceptQueue {
-        runtime, options, ..
-    } = &*queue;
-    let opening = async {
-        let stream = TcpIo::new(runtime.as_ref(), socket)?;
-        let opening = PendingConnection::start(runtime, stream, options, seed)?;
-        opening.opened().await
-    };
-    let closing = queue.until(Line::Close, |state, _| state.poll_closed());
-    let (mut opening, mut closing) = (pin!(opening), pin!(closing));
-    let opened = poll_fn(|cx| match closing.as_mut().poll(cx) {
-        Poll::Ready(()) => Poll::Ready(None),
-        Poll::Pending => opening.as_mut().poll(cx).map(Some),
-    });
-    if let Some(opened) = opened.await {
-        let arrival = opened.unwrap_or_else(|error| Arrival::Failed { remote, error });
-        // Unwanted, it is dropped outside the lock.
-        let _unwanted = queue.with(|state| match state.source {
-            Some(_) => {
-                state.arrivals.push_back(arrival);
-                state.wakes.first(Line::Arrival);
-                None
+async fn accept_all(acceptor: Arc<Acceptor>, mut rng: Rng) {
+    while acceptor.accepting.send(()).await.is_ok() {
+        let Some((socket, remote)) = acceptor.accept().await else {
+            return;
+        };
+        let mut octets = [0; 32];
+        rng.fill(&mut octets);
+        let (acceptor, seed) = (Arc::clone(&acceptor), Seed::from_octets(octets));
+        let runtime = Arc::clone(&acceptor.runtime);
+        runtime.spawn(Box::pin(async move {
+            let handshake = acceptor.shake_hands(socket, seed);
+            if let Some(opened) = acceptor.unless_closed(handshake).await {
+                let arrival = opened.unwrap_or_else(|error| Arrival::Failed { remote, error });
+                // Refused by a listener that was closed meanwhile.
+                let _ = acceptor.arrived.try_send(arrival);
             }
-            None => Some(arrival),
-        });
+        }));
     }
 }

@@ -12,9 +12,8 @@ use derive_more::{Display, From};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use self::connection::PendingConnection;
-use super::factory::MachineFactory;
 use super::runtime::{Runtime, TcpIo};
-use super::{Clock, Closed};
+use super::{Clock, Closed, MachineFactory};
 use crate::cotp::{self, Config, ConfigError, Connected, ConnectionEnd, Selector};
 use crate::{BoxedMachine, Seed};
 

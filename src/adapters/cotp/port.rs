@@ -1,6 +1,5 @@
 //! Who gets which event of a connection, and who waits for what.
 
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::mem;
 use core::task::Poll;
@@ -8,11 +7,9 @@ use core::time::Duration;
 use std::io;
 
 use super::{ConnectionMachine, Error, Incoming};
-use crate::adapters::event_loop::{Core, Port, Rest};
-use crate::adapters::handle::DetachedStream;
-use crate::adapters::waiters::{WaitStatus, Wakes};
+use crate::adapters::driver::{Core, DetachedStream, Port, ReceiveQueue, Rest, WaitStatus, Wakes};
 use crate::cotp::{self, Command, Config, ConnectionEnd, Event};
-use crate::{Instant, Machine as _, Tag};
+use crate::{Instant, Tag};
 
 /// What an item in the queue counts beside its octets.
 const ENTRY: usize = 64;
@@ -33,24 +30,15 @@ pub(super) enum Line {
 }
 
 /// The queues and the end of one connection.
-#[derive(Default)]
 pub(super) struct ConnectionPort {
     /// What became of the handshake: [`Event::Indication`] or [`Event::Connected`].
     handshake: Option<Event>,
-    /// What came from the peer; none once nobody receives any more.
-    received: Option<VecDeque<Incoming>>,
-    /// What `received` counts.
-    cost: usize,
-    /// From what cost on nothing is read, until half of it is taken.
-    limit: usize,
-    /// Too much waits to be received, so nothing is read.
-    is_behind: bool,
+    /// What came from the peer.
+    pub(super) received: ReceiveQueue<Incoming>,
     /// Flushes asked for, done by the machine, and with the system.
     flushes: [u64; 3],
     detached: Option<DetachedStream>,
     end: Option<Arc<ConnectionEnd>>,
-    /// Nothing is driven any more.
-    is_ended: bool,
     /// When closing does not wait any longer for the messages that wait for room.
     give_up: Option<Instant>,
     drain_timeout: Duration,
@@ -59,24 +47,42 @@ pub(super) struct ConnectionPort {
 impl ConnectionPort {
     pub(super) fn new(config: &Config) -> Self {
         Self {
-            received: Some(VecDeque::new()),
-            limit: config.receive_queue,
+            handshake: None,
+            received: ReceiveQueue::new(config.receive_queue),
+            flushes: [0; 3],
+            detached: None,
+            end: None,
+            give_up: None,
             drain_timeout: config.drain_timeout,
-            ..Self::default()
         }
     }
 
+    fn receive(&mut self, incoming: Incoming, wakes: &mut Wakes<Line>) {
+        let octets = match &incoming {
+            Incoming::Message(octets) | Incoming::Expedited(octets) => octets.len(),
+            Incoming::NonTpkt(_) => 0,
+        };
+        self.received.put(incoming, octets + ENTRY);
+        wakes.first(Line::Receive);
+    }
+}
+
+/// What handles wait for.
+type Polled<T> = Poll<Result<T, Error>>;
+
+/// What handles do under the lock.
+impl Core<ConnectionPort> {
     /// Refuses whatever is asked of a connection that has ended.
     fn check(&self) -> Result<(), Error> {
-        match &self.end {
+        match &self.port.end {
             Some(end) => Err(Error::Ended(Arc::clone(end))),
-            None if self.is_ended => Err(Error::Closed),
+            None if self.is_ended() => Err(Error::Closed),
             None => Ok(()),
         }
     }
 
     /// Waits for the end, unless there is something.
-    fn or_ended<T>(&self, found: Option<T>) -> Poll<Result<T, Error>> {
+    fn or_ended<T>(&self, found: Option<T>) -> Polled<T> {
         if let Some(found) = found {
             return Poll::Ready(Ok(found));
         }
@@ -85,65 +91,43 @@ impl ConnectionPort {
     }
 
     fn is_clean(&self) -> bool {
-        self.end.as_ref().is_some_and(|end| end.is_clean())
+        self.port.end.as_ref().is_some_and(|end| end.is_clean())
     }
 
     /// Takes what became of the handshake.
-    pub(super) fn poll_handshake(&mut self) -> Poll<Result<Event, Error>> {
-        let handshake = self.handshake.take();
+    pub(super) fn poll_handshake(&mut self) -> Polled<Event> {
+        let handshake = self.port.handshake.take();
         self.or_ended(handshake)
     }
 
     /// Takes the next thing from the peer; `None` at a clean end.
-    pub(super) fn poll_incoming(&mut self) -> Poll<Result<Option<Incoming>, Error>> {
-        let incoming = self.received.as_mut().and_then(VecDeque::pop_front);
-        if let Some(incoming) = &incoming {
-            self.cost -= cost_of(incoming);
-            self.is_behind &= self.cost > self.limit / 2;
-        } else if self.is_clean() {
-            return Poll::Ready(Ok(None));
+    pub(super) fn poll_incoming(&mut self) -> Polled<Option<Incoming>> {
+        match self.port.received.take() {
+            None if self.is_clean() => Poll::Ready(Ok(None)),
+            incoming => self.or_ended(incoming).map_ok(Some),
         }
-        self.or_ended(incoming).map_ok(Some)
-    }
-
-    /// Discards what comes from here on. What is there already is to be dropped outside the lock.
-    pub(super) fn discard(&mut self) -> Option<VecDeque<Incoming>> {
-        self.is_behind = false;
-        self.received.take()
     }
 
     /// Takes the stream, once everything is written and the machine is done.
-    pub(super) fn poll_detached(&mut self) -> Poll<Result<DetachedStream, Error>> {
-        match self.detached.take() {
-            None if !self.is_ended => Poll::Pending,
+    pub(super) fn poll_detached(&mut self) -> Polled<DetachedStream> {
+        match self.port.detached.take() {
+            None if !self.is_ended() => Poll::Pending,
             stream => self.or_ended(stream),
         }
     }
 
     /// Waits until nothing is driven any more.
-    pub(super) fn poll_end(&self) -> Poll<Result<(), Error>> {
-        if !self.is_ended {
+    pub(super) fn poll_end(&self) -> Polled<()> {
+        if !self.is_ended() {
             return Poll::Pending;
         }
         self.or_ended(self.is_clean().then_some(()))
     }
 
-    fn receive(&mut self, incoming: Incoming, wakes: &mut Wakes<Line>) {
-        if let Some(received) = &mut self.received {
-            self.cost += cost_of(&incoming);
-            self.is_behind |= self.cost >= self.limit;
-            received.push_back(incoming);
-            wakes.first(Line::Receive);
-        }
-    }
-}
-
-/// What handles do under the lock.
-impl Core<ConnectionPort> {
     /// Gives a command to the machine at once.
-    pub(super) fn command(&mut self, now: Instant, command: Command) -> Result<(), Error> {
-        let given = self.machine().command(now, command);
-        given.map_err(|error| match self.port.check() {
+    pub(super) fn command(&mut self, command: Command) -> Result<(), Error> {
+        let given = self.give(command);
+        given.map_err(|error| match self.check() {
             // The machine only knows that it is closed.
             Err(ended) if error == cotp::Error::Closed => ended,
             _ => Error::Refused(error),
@@ -151,39 +135,33 @@ impl Core<ConnectionPort> {
     }
 
     /// Gives a message to the machine once those before it were accepted and there is room.
-    pub(super) fn poll_send(
-        &mut self,
-        now: Instant,
-        place: WaitStatus,
-        command: &Command,
-    ) -> Poll<Result<(), Error>> {
-        self.port.check()?;
+    pub(super) fn poll_send(&mut self, place: WaitStatus, command: &Command) -> Polled<()> {
+        self.check()?;
         if !place.is_first {
             return Poll::Pending;
         }
-        match self.command(now, command.clone()) {
+        match self.command(command.clone()) {
             Err(Error::Refused(cotp::Error::Full { .. })) => Poll::Pending,
             outcome => {
                 // The peer reads on.
-                self.port.give_up = self.port.give_up.map(|_| now + self.port.drain_timeout);
+                self.port.give_up = self
+                    .port
+                    .give_up
+                    .map(|_| self.now + self.port.drain_timeout);
                 Poll::Ready(outcome)
             }
         }
     }
 
     /// Closes behind the messages that wait for room, or without them if there is none in time.
-    pub(super) fn poll_close(
-        &mut self,
-        now: Instant,
-        place: WaitStatus,
-    ) -> Poll<Result<(), Error>> {
-        if self.port.check().is_err() {
+    pub(super) fn poll_close(&mut self, place: WaitStatus) -> Polled<()> {
+        if self.check().is_err() {
             return Poll::Ready(Ok(()));
         }
         if place.is_first {
-            return Poll::Ready(self.command(now, Command::Close));
+            return Poll::Ready(self.command(Command::Close));
         }
-        let give_up = now + self.port.drain_timeout;
+        let give_up = self.now + self.port.drain_timeout;
         self.port.give_up.get_or_insert(give_up);
         // For the deadline.
         self.touch();
@@ -191,20 +169,16 @@ impl Core<ConnectionPort> {
     }
 
     /// Asks for a flush at the first call, and waits for it. `ticket` is its number.
-    pub(super) fn poll_flush(
-        &mut self,
-        now: Instant,
-        ticket: &mut Option<u64>,
-    ) -> Poll<Result<(), Error>> {
+    pub(super) fn poll_flush(&mut self, ticket: &mut Option<u64>) -> Polled<()> {
         let [asked, _, flushed] = self.port.flushes;
         // An end behind the last octet takes nothing away.
         let is_empty = self.port.end.as_ref().is_some_and(|end| end.unsent == 0);
         if is_empty || ticket.is_some_and(|ticket| ticket <= flushed) {
             return Poll::Ready(Ok(()));
         }
-        self.port.check()?;
+        self.check()?;
         if ticket.is_none() {
-            match self.command(now, Command::Flush(Tag(asked + 1))) {
+            match self.command(Command::Flush(Tag(asked + 1))) {
                 Ok(()) => {
                     self.port.flushes[0] = asked + 1;
                     *ticket = Some(asked + 1);
@@ -241,7 +215,7 @@ impl Port for ConnectionPort {
     }
 
     fn has_room(&self) -> bool {
-        !self.is_behind
+        self.received.has_room()
     }
 
     fn flushed(&mut self, wakes: &mut Wakes<Line>) {
@@ -256,34 +230,21 @@ impl Port for ConnectionPort {
         wakes.first(Line::End);
     }
 
-    fn tend(
-        &mut self,
-        machine: &mut ConnectionMachine,
-        now: Instant,
-        _: bool,
-        wakes: &mut Wakes<Line>,
-    ) -> Rest {
-        self.give_up = self.give_up.filter(|_| !wakes.is_empty(Line::Room));
-        if self.give_up.is_none_or(|give_up| now < give_up) {
-            return Rest::Until(self.give_up);
+    fn tend(core: &mut Core<Self>, _: bool) -> Rest {
+        let is_awaited = !core.wakes.is_empty(Line::Room);
+        let give_up = core.port.give_up.filter(|_| is_awaited);
+        core.port.give_up = give_up.filter(|give_up| core.now < *give_up);
+        if core.port.give_up == give_up {
+            return Rest::Until(give_up);
         }
         // What the machine accepted has its own time to be sent.
-        let _ = machine.command(now, Command::Close);
-        self.give_up = None;
-        wakes.all(Line::Room);
+        let _ = core.give(Command::Close);
+        core.wakes.all(Line::Room);
         Rest::Again
     }
 
     fn end(&mut self, machine: &mut ConnectionMachine, _: io::Result<()>) {
-        machine.finish();
         // What broke the stream is known to the machine, which says it in words of its own.
-        self.is_ended = true;
-    }
-}
-
-fn cost_of(incoming: &Incoming) -> usize {
-    match incoming {
-        Incoming::Message(octets) | Incoming::Expedited(octets) => octets.len() + ENTRY,
-        Incoming::NonTpkt(_) => ENTRY,
+        machine.finish();
     }
 }

@@ -12,16 +12,14 @@ use bytes::Bytes;
 use super::port::{Line, NodePort, ServiceRef};
 use super::snapshot::path_to;
 use super::{EngineSetup, Error, NodeOptions, NodeSnapshot, NodeStats, Received, bind_socket};
-use crate::adapters::event_loop::{Core, Phase};
-use crate::adapters::faces::faces;
+#[cfg(feature = "blocking")]
+use crate::adapters::blocking::{ltp as blocking, threads};
+use crate::adapters::driver::{Core, Shared};
 use crate::adapters::runtime::Runtime;
 use crate::adapters::seed;
-use crate::adapters::shared::{Setup, Shared};
 use crate::adapters::sockets::{SocketCounters, Sockets};
-#[cfg(feature = "blocking")]
-use crate::adapters::{blocking::ltp as blocking, threads};
 use crate::ltp::{Age, Block, Command, Cue, LineEstimate, Peer, Progress, Red, Service, SessionId};
-use crate::{Instant, Path, Tag};
+use crate::{Path, Tag};
 
 /// How long a node that ends waits for a full socket. UDP leaves at line rate, so this is long.
 const FLUSH_LIMIT: Duration = Duration::from_millis(100);
@@ -150,7 +148,7 @@ impl Node {
         saved: NodeSnapshot,
     ) -> Result<Restored, Error> {
         let node = Self::start(runtime, address, options.into(), Some(saved))?;
-        let (services, tags) = node.with(|core, _| {
+        let (services, tags) = node.with(|core| {
             let tags: Vec<_> = core.port.blocks.keys().copied().collect();
             Ok((core.port.services().collect::<Vec<_>>(), tags))
         })?;
@@ -184,11 +182,8 @@ impl Node {
             now: options.clock.at(runtime.now()),
         };
         let machine = options.factory.make(setup)?;
-        let setup = Setup {
-            clock: options.clock,
-            limits: options.limits,
-        };
-        let shared = Shared::start(runtime, setup, port.unwrap_or_default(), machine, carrier);
+        let (clock, limits, port) = (options.clock, options.limits, port.unwrap_or_default());
+        let shared = Shared::start(runtime, clock, limits, port, machine, carrier);
         Ok(Self(Arc::new(NodeRef {
             shared,
             local,
@@ -199,7 +194,7 @@ impl Node {
     /// Acts under the lock.
     fn with<T>(
         &self,
-        act: impl FnOnce(&mut Core<NodePort>, Instant) -> Result<T, Error>,
+        act: impl FnOnce(&mut Core<NodePort>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         self.0.shared.with(act)?
     }
@@ -215,7 +210,7 @@ impl Node {
     }
 
     fn command(&self, command: Command<Path>) -> Result<(), Error> {
-        self.with(|core, now| core.command(now, command))
+        self.with(|core| core.command(command))
     }
 
     fn with_path(&self, peer: Peer<SocketAddr>) -> Result<Box<Peer<Path>>, Error> {
@@ -241,7 +236,7 @@ faces! {
         ///
         /// [`Error::Closed`] when the node has ended.
         pub fn snapshot(&self) -> Result<NodeSnapshot, Error> {
-            self.with(|core, now| core.save(now, Age::Behind))
+            self.with(|core| core.save(Age::Behind))
         }
 
         /// Ends the node as it is, without a word to its peers, and takes a snapshot from which it can be resumed.
@@ -255,8 +250,8 @@ faces! {
         ///
         /// [`Error::Closed`] when the node has ended.
         pub async fn suspend(&self) -> Result<NodeSnapshot, Error> {
-            let saved = self.with(|core, now| {
-                let saved = core.save(now, Age::Current)?;
+            let saved = self.with(|core| {
+                let saved = core.save(Age::Current)?;
                 // What was not taken is in the snapshot, and comes again.
                 core.port.services.clear();
                 core.wakes.everybody();
@@ -296,8 +291,8 @@ faces! {
         ///
         /// No such peer.
         pub fn remove_peer(&self, id: u64) -> Result<(), Error> {
-            self.with(|core, now| {
-                core.command(now, Command::RemovePeer(id))?;
+            self.with(|core| {
+                core.command(Command::RemovePeer(id))?;
                 // No room will be told of. To those that ping it the engine says that it is silent.
                 core.wakes.all(Line::Room(id));
                 if core.wakes.is_empty(Line::Ping(id)) {
@@ -322,23 +317,23 @@ faces! {
         ///
         /// # Errors
         ///
-        /// [`Error::Silent`] when it has not answered after [`Peer::cancel_retries`]; no such peer, or one that
+        /// [`Error::Silent`] when it has not answered after [`PeerLimits::cancel_retries`](crate::ltp::PeerLimits::cancel_retries); no such peer, or one that
         /// cannot answer.
         pub async fn ping(&self, peer: u64) -> Result<Duration, Error> {
             let mut asked = None;
-            let ping = |core: &mut Core<_>, now, _| core.ping(now, peer, &mut asked);
+            let ping = |core: &mut Core<_>, _| core.ping(peer, &mut asked);
             self.0.shared.until(Line::Ping(peer), ping).await?
         }
 
         /// Returns what was learned of the line to a peer: losses and round trips.
         pub fn line(&self, peer: u64) -> Option<LineEstimate> {
-            self.with(|core, _| Ok(core.peek().line(peer))).ok()?
+            self.with(|core| Ok(core.peek().line(peer))).ok()?
         }
 
         /// Returns the cookies that peers put into the segments of an open session (RFC 5327 section 2.2), as far
-        /// as [`Config::max_cookies`](crate::ltp::Config::max_cookies) lets them be kept.
+        /// as [`EngineLimits::cookies`](crate::ltp::EngineLimits::cookies) lets them be kept.
         pub fn cookies(&self, session: SessionId) -> Vec<Bytes> {
-            let cookies = self.with(|core, _| {
+            let cookies = self.with(|core| {
                 let cookies = core.peek().cookies(session);
                 Ok(cookies.map(Bytes::copy_from_slice).collect())
             });
@@ -347,7 +342,7 @@ faces! {
 
         /// Returns what was counted, and how much is under way.
         pub fn stats(&self) -> NodeStats {
-            let mut stats = self.with(|core, _| Ok(core.stats())).unwrap_or_default();
+            let mut stats = self.with(|core| Ok(core.stats())).unwrap_or_default();
             stats.udp = self.0.counters.stats().udp;
             stats
         }
@@ -367,11 +362,11 @@ faces! {
         ///
         /// As [`open`](Self::open).
         pub fn open_with(&self, client: u64, service: Service) -> Result<AccessPoint, Error> as Result<blocking::AccessPoint, Error> {
-            let service = self.with(|core, now| {
+            let service = self.with(|core| {
                 if core.port.closing.is_some() {
                     return Err(Error::Closed);
                 }
-                core.command(now, Command::OpenOnDemand(client, service))?;
+                core.command(Command::OpenOnDemand(client, service))?;
                 Ok(core.port.add_service(client))
             })?;
             Ok(self.point(service))
@@ -392,17 +387,17 @@ faces! {
 impl NodeRef {
     fn close(&self, limit: Duration) {
         // After a panic it is closed already.
-        let _ = self.shared.with(|core, now| core.close(now, limit));
+        let _ = self.shared.with(|core| core.close(limit));
     }
 
     /// Waits until the socket is closed.
     async fn ended(&self) {
-        let ended = self.shared.until(Line::End, |core, _, _| match core.phase {
-            Phase::Running | Phase::Finishing => Poll::Pending,
-            Phase::Told | Phase::Gone => Poll::Ready(()),
-        });
+        let look = |core: &mut Core<_>, _| {
+            let ended = core.is_ended().then_some(());
+            ended.map_or(Poll::Pending, Poll::Ready)
+        };
         // After a panic it is closed too.
-        let _ = ended.await;
+        let _ = self.shared.until(Line::End, look).await;
     }
 }
 
@@ -427,7 +422,7 @@ faces! {
         /// Tells whether blocks can be sent and received.
         pub fn is_open(&self) -> bool {
             let service = self.0.service;
-            self.0.node.with(|core, _| Ok(core.is_open(service))).unwrap_or(false)
+            self.0.node.with(|core| Ok(core.is_open(service))).unwrap_or(false)
         }
 
         /// Sends a red block, and waits until all of it is acknowledged. Returns the session it had.
@@ -458,8 +453,8 @@ faces! {
                 data: data.into(),
                 red,
             };
-            let started = node.0.shared.until(Line::Room(peer), |core, now, place| {
-                core.send(now, *service, place, &mut block)
+            let started = node.0.shared.until(Line::Room(peer), |core, place| {
+                core.send(*service, place, &mut block)
             });
             Ok(node.sending(started.await??))
         }
@@ -471,8 +466,8 @@ faces! {
         /// [`Error::Interrupted`] or [`Error::Closed`].
         pub async fn receive[receive_timeout](&self) -> Result<Received, Error> {
             let ServiceHandle { node, service } = &*self.0;
-            let received = node.0.shared.until(Line::Receive(*service), |core, now, place| {
-                core.receive(now, *service, place)
+            let received = node.0.shared.until(Line::Receive(*service), |core, place| {
+                core.receive(*service, place)
             });
             received.await?
         }
@@ -484,7 +479,7 @@ faces! {
         /// [`Error::Closed`], once everything was taken.
         pub fn try_receive(&self) -> Result<Option<Received>, Error> {
             let service = self.0.service;
-            self.0.node.with(|core, now| core.try_receive(now, service))
+            self.0.node.with(|core| core.try_receive(service))
         }
 
         /// Makes every receive that waits here fail with [`Error::Interrupted`]. If there is none, the next one
@@ -492,13 +487,23 @@ faces! {
         pub fn interrupt(&self) -> () {
             let (service, line) = (self.0.service, Line::Receive(self.0.service));
             // Nobody waits after a panic.
-            let _ = self.0.node.0.shared.with(|core, _| {
+            let _ = self.0.node.0.shared.with(|core| {
                 if !core.wakes.is_empty(line) {
                     core.wakes.interrupt(line);
                 } else if let Ok(open) = core.port.service(service) {
                     open.is_interrupted = true;
                 }
             });
+        }
+
+        /// Acknowledges the red part that [`ReceivedKind::RedPart`](super::ReceivedKind::RedPart) told of: all that was
+        /// given of it is stored.
+        ///
+        /// # Errors
+        ///
+        /// No red part of the session waits for this.
+        pub fn stored(&self, session: SessionId) -> Result<(), Error> {
+            self.0.node.command(Command::Stored(session))
         }
 
         /// Cancels the reception of a block (RFC 5326 section 4.2).
@@ -521,11 +526,11 @@ faces! {
 impl ServiceHandle {
     fn close(&self) {
         // After a panic it is closed already.
-        let _ = self.node.0.shared.with(|core, now| {
+        let _ = self.node.0.shared.with(|core| {
             if core.port.service(self.service).is_ok() {
                 core.port.services.remove(&self.service.client);
                 // Refused at the end only.
-                let _ = core.command(now, Command::Close(self.service.client));
+                let _ = core.command(Command::Close(self.service.client));
                 // Those that wait to send from it, too: their line is that of the peer.
                 core.wakes.everybody();
             }
@@ -549,7 +554,7 @@ faces! {
         pub async fn wait[wait_timeout](&mut self) -> Result<SessionId, Error> {
             let tag = self.tag;
             let shared = &self.node.0.shared;
-            shared.until(Line::Block(tag), |core, _, _| core.outcome(tag)).await?
+            shared.until(Line::Block(tag), |core, _| core.outcome(tag)).await?
         }
 
         /// Returns the tag of the block, which it keeps when the node is [restored](Node::restore_on).
@@ -559,7 +564,7 @@ faces! {
 
         /// Returns how far the block has got; `None` once it is over.
         pub fn progress(&self) -> Option<Progress> {
-            self.node.with(|core, _| Ok(core.peek().progress(self.tag))).ok()?
+            self.node.with(|core| Ok(core.peek().progress(self.tag))).ok()?
         }
 
         /// Cancels the block, unless it is over.
@@ -574,6 +579,6 @@ impl Drop for Sending {
     fn drop(&mut self) {
         // After a panic nothing is kept.
         let shared = &self.node.0.shared;
-        let _ = shared.with(|core, _| core.port.unwatch(self.tag));
+        let _ = shared.with(|core| core.port.unwatch(self.tag));
     }
 }

@@ -19,7 +19,7 @@ use std::net::UdpSocket;
 use bytes::Bytes;
 use derive_more::{Debug, Display, From};
 
-use super::sockets::new_socket;
+use super::driver::new_socket;
 use super::udp::{UdpOptions, UdpStats};
 use super::{Clock, Closed, MachineFactory};
 use crate::ltp::{
@@ -81,7 +81,7 @@ impl EngineSetup {
 pub struct NodeOptions {
     /// The parameters of the protocol, and the limits of what the node holds.
     ///
-    /// [`Config::import_octets`] also bounds what was received and not taken from access points.
+    /// [`EngineLimits::import_octets`](crate::ltp::EngineLimits::import_octets) also bounds what was received and not taken from access points.
     pub config: Config,
     /// Where session and serial numbers come from. Default: the operating system's generator.
     pub seed: Option<Seed>,

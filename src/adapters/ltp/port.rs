@@ -8,8 +8,7 @@ use core::time::Duration;
 use std::io;
 
 use super::{EngineMachine, Error, NodeSnapshot, NodeStats, Received};
-use crate::adapters::event_loop::{Core, Port, Rest};
-use crate::adapters::waiters::{WaitStatus, Wakes};
+use crate::adapters::driver::{Core, Port, Rest, WaitStatus, Wakes};
 use crate::ltp::{self, Age, Block, Command, Event, SessionId, Snapshot};
 use crate::{Instant, Limits, Machine as _, Output, Path, Tag, Transmit};
 
@@ -107,37 +106,26 @@ impl Port for NodePort {
         }
     }
 
-    fn tend(
-        &mut self,
-        machine: &mut EngineMachine,
-        now: Instant,
-        is_idle: bool,
-        wakes: &mut Wakes<Line>,
-    ) -> Rest {
-        if self.closing.is_none() && self.fetch_ahead(machine, now, wakes) {
+    fn tend(core: &mut Core<Self>, is_idle: bool) -> Rest {
+        if core.fetch_ahead() {
             return Rest::Again;
         }
-        for service in self.services() {
-            if machine.has_waiting(service.client) {
-                wakes.first(Line::Receive(service));
-            }
-        }
-        let Some(until) = self.closing else {
+        let Some(until) = core.port.closing else {
             return Rest::Until(None);
         };
-        let is_under_way = if self.is_cancelling {
+        let is_under_way = if core.port.is_cancelling {
             // A peer that floods draws more and more: the engine need not become idle.
-            machine.has_backlog()
+            core.peek().has_backlog()
         } else {
-            machine.sessions() != (0, 0)
+            core.peek().sessions() != (0, 0)
         };
-        if now < until && (!is_idle || is_under_way) {
+        if core.now < until && (!is_idle || is_under_way) {
             return Rest::Until(Some(until));
         }
-        if self.is_cancelling {
+        if core.port.is_cancelling {
             return Rest::Over;
         }
-        self.cancel_all(machine, now, wakes);
+        core.cancel_all();
         Rest::Again
     }
 
@@ -225,35 +213,6 @@ impl NodePort {
         }
     }
 
-    /// Has the engine give the next item that waits in it for a client service.
-    fn pull(
-        &mut self,
-        machine: &mut EngineMachine,
-        now: Instant,
-        wakes: &mut Wakes<Line>,
-        client: u64,
-    ) -> Option<Received> {
-        if !machine.has_waiting(client) {
-            return None;
-        }
-        machine.command(now, Command::Take(client)).ok()?;
-        let mut tx = Transmit::new(Limits::default());
-        // The engine answers at its next polls, and before anything else that is not an event.
-        loop {
-            match machine.poll(now, &mut tx) {
-                Output::Event(event) => match Received::from_event(event) {
-                    Ok(item) if item.client == client => return Some(item),
-                    Ok(item) => self.queue(item, wakes),
-                    Err(event) => self.deliver(event, wakes),
-                },
-                Output::Yield => {}
-                _ => break,
-            }
-        }
-        let _ = machine.command(now, Command::Untake(client));
-        None
-    }
-
     /// Whether one more item of a client service is taken ahead: the first always, so that none waits for others.
     fn may_fetch(&self, client: u64) -> bool {
         let Some(open) = self.services.get(&client) else {
@@ -263,22 +222,46 @@ impl NodePort {
         let octets = || items.map(|item| item.data.len()).sum::<usize>();
         open.items.is_empty() || open.items.len() < AHEAD && octets() < AHEAD_OCTETS
     }
+}
+
+/// What handles wait for.
+type Polled<T> = Poll<Result<T, Error>>;
+
+/// What handles do under the lock. What only looks at the machine does not count as a change of it.
+impl Core<NodePort> {
+    /// Has the engine give the next item that waits in it for a client service.
+    fn pull(&mut self, client: u64) -> Option<Received> {
+        if !self.peek().has_waiting(client) {
+            return None;
+        }
+        self.give(Command::Take(client)).ok()?;
+        let (now, mut tx) = (self.now, Transmit::new(Limits::default()));
+        // The engine answers at its next polls, and before anything else that is not an event.
+        loop {
+            match self.machine().poll(now, &mut tx) {
+                Output::Event(event) => match Received::from_event(event) {
+                    Ok(item) if item.client == client => return Some(item),
+                    Ok(item) => self.port.queue(item, &mut self.wakes),
+                    Err(event) => self.port.deliver(event, &mut self.wakes),
+                },
+                Output::Yield => {}
+                _ => break,
+            }
+        }
+        let _ = self.give(Command::Untake(client));
+        None
+    }
 
     /// Takes some items ahead for each access point, so that the sender of a block hears that it arrived when the node has
     /// it, and not when the application asks for it. Tells whether there was one.
-    fn fetch_ahead(
-        &mut self,
-        machine: &mut EngineMachine,
-        now: Instant,
-        wakes: &mut Wakes<Line>,
-    ) -> bool {
-        let clients: Vec<u64> = self.services.keys().copied().collect();
+    fn fetch_ahead(&mut self) -> bool {
+        let clients: Vec<u64> = self.port.services.keys().copied().collect();
         let mut any = false;
         for client in clients {
-            while self.may_fetch(client)
-                && let Some(item) = self.pull(machine, now, wakes, client)
+            while self.port.may_fetch(client)
+                && let Some(item) = self.pull(client)
             {
-                self.queue(item, wakes);
+                self.port.queue(item, &mut self.wakes);
                 any = true;
             }
         }
@@ -286,30 +269,28 @@ impl NodePort {
     }
 
     /// Cancels all blocks, in both directions. What was received stays.
-    fn cancel_all(&mut self, machine: &mut EngineMachine, now: Instant, wakes: &mut Wakes<Line>) {
-        (self.closing, self.is_cancelling) = (Some(now + CANCEL_LIMIT), true);
+    fn cancel_all(&mut self) {
+        (self.port.closing, self.port.is_cancelling) = (Some(self.now + CANCEL_LIMIT), true);
+        let tags: Vec<Tag> = self.port.blocks.keys().copied().collect();
+        let clients: Vec<u64> = self.port.services.keys().copied().collect();
         // What the engine refuses is over already, and its event on the way.
-        for tag in self.blocks.keys() {
-            let _ = machine.command(now, Command::Cancel(*tag));
+        for tag in tags {
+            let _ = self.give(Command::Cancel(tag));
         }
-        let services: Vec<ServiceRef> = self.services().collect();
-        for service in services {
-            while let Some(item) = self.pull(machine, now, wakes, service.client) {
-                self.queue(item, wakes);
+        for client in clients {
+            while let Some(item) = self.pull(client) {
+                self.port.queue(item, &mut self.wakes);
             }
-            let _ = machine.command(now, Command::Close(service.client));
+            let _ = self.give(Command::Close(client));
         }
     }
-}
 
-/// What handles do under the lock. What only looks at the machine does not count as a change of it.
-impl Core<NodePort> {
     /// Gives the engine a command, as long as it is driven.
-    pub(super) fn command(&mut self, now: Instant, command: Command<Path>) -> Result<(), Error> {
+    pub(super) fn command(&mut self, command: Command<Path>) -> Result<(), Error> {
         if self.is_over() {
             return Err(Error::Closed);
         }
-        Ok(self.machine().command(now, command)?)
+        Ok(self.give(command)?)
     }
 
     /// Tells whether blocks can be sent and received.
@@ -322,11 +303,10 @@ impl Core<NodePort> {
     /// Gives a block to the engine, once those before it were taken and there is room.
     pub(super) fn send(
         &mut self,
-        now: Instant,
         service: ServiceRef,
         place: WaitStatus,
         block: &mut Block,
-    ) -> Poll<Result<Tag, Error>> {
+    ) -> Polled<Tag> {
         if !self.is_open(service) {
             return Poll::Ready(Err(Error::Closed));
         }
@@ -334,7 +314,7 @@ impl Core<NodePort> {
             return Poll::Pending;
         }
         block.tag = Tag(self.port.draw_id());
-        match self.machine().command(now, Command::Send(block.clone())) {
+        match self.give(Command::Send(block.clone())) {
             // A limit of 0 leaves room for nobody, ever.
             Err(ltp::Error::Full { limit: 1.., .. }) => return Poll::Pending,
             sent => sent?,
@@ -344,7 +324,7 @@ impl Core<NodePort> {
     }
 
     /// Returns what became of a block.
-    pub(super) fn outcome(&mut self, tag: Tag) -> Poll<Result<SessionId, Error>> {
+    pub(super) fn outcome(&mut self, tag: Tag) -> Polled<SessionId> {
         let Some(block) = self.port.blocks.get_mut(&tag) else {
             return Poll::Ready(Err(Error::Closed));
         };
@@ -372,16 +352,11 @@ impl Core<NodePort> {
     }
 
     /// Takes what was received next. Whoever waits is woken while something waits in the engine.
-    pub(super) fn receive(
-        &mut self,
-        now: Instant,
-        service: ServiceRef,
-        place: WaitStatus,
-    ) -> Poll<Result<Received, Error>> {
+    pub(super) fn receive(&mut self, service: ServiceRef, place: WaitStatus) -> Polled<Received> {
         if place.is_interrupted {
             return Poll::Ready(Err(Error::Interrupted));
         }
-        if let Some(received) = self.try_receive(now, service)? {
+        if let Some(received) = self.try_receive(service)? {
             return Poll::Ready(Ok(received));
         }
         if mem::take(&mut self.port.service(service)?.is_interrupted) {
@@ -391,20 +366,11 @@ impl Core<NodePort> {
     }
 
     /// Takes what was received next, if anything. An interruption is left to those who wait.
-    pub(super) fn try_receive(
-        &mut self,
-        now: Instant,
-        service: ServiceRef,
-    ) -> Result<Option<Received>, Error> {
-        let mut item = self.port.service(service)?.items.pop_front();
-        if item.is_none() && self.peek().has_waiting(service.client) {
-            let (port, machine, wakes) = self.parts();
-            item = port.pull(machine, now, wakes, service.client);
+    pub(super) fn try_receive(&mut self, service: ServiceRef) -> Result<Option<Received>, Error> {
+        if self.peek().has_waiting(service.client) {
+            self.fetch_ahead();
         }
-        if item.is_some() && self.peek().has_waiting(service.client) {
-            let (port, machine, wakes) = self.parts();
-            port.fetch_ahead(machine, now, wakes);
-        }
+        let item = self.port.service(service)?.items.pop_front();
         match item {
             None if self.is_over() => Err(Error::Closed),
             item => Ok(item),
@@ -412,15 +378,10 @@ impl Core<NodePort> {
     }
 
     /// Has the engine ask a peer at the first call, and returns the answer. `asked` is an ID older than that.
-    pub(super) fn ping(
-        &mut self,
-        now: Instant,
-        peer: u64,
-        asked: &mut Option<u64>,
-    ) -> Poll<Result<Duration, Error>> {
+    pub(super) fn ping(&mut self, peer: u64, asked: &mut Option<u64>) -> Polled<Duration> {
         let Some(asked) = *asked else {
             *asked = Some(self.port.ids);
-            return match self.command(now, Command::Ping(peer)) {
+            return match self.command(Command::Ping(peer)) {
                 Ok(()) | Err(Error::Refused(ltp::Error::PingPending(_))) => Poll::Pending,
                 Err(error) => Poll::Ready(Err(error)),
             };
@@ -433,26 +394,30 @@ impl Core<NodePort> {
     }
 
     /// Begins nothing any more, and ends once all that is under way is over, or after `limit`.
-    pub(super) fn close(&mut self, now: Instant, limit: Duration) {
+    pub(super) fn close(&mut self, limit: Duration) {
         if self.port.is_cancelling || self.is_over() {
             return;
         }
-        let (port, machine, wakes) = self.parts();
-        let until = port.closing.unwrap_or(now + limit).min(now + limit);
-        port.closing = Some(until);
-        if now >= until {
-            port.cancel_all(machine, now, wakes);
+        let until = self.now + limit;
+        let until = self
+            .port
+            .closing
+            .map_or(until, |closing| closing.min(until));
+        self.port.closing = Some(until);
+        self.touch();
+        if self.now >= until {
+            self.cancel_all();
         }
         // Whoever waits to send.
-        wakes.everybody();
+        self.wakes.everybody();
     }
 
     /// Returns all that the node knows.
-    pub(super) fn save(&self, now: Instant, age: Age) -> Result<NodeSnapshot, Error> {
+    pub(super) fn save(&self, age: Age) -> Result<NodeSnapshot, Error> {
         if self.is_over() {
             return Err(Error::Closed);
         }
-        let engine = self.peek().snapshot(now);
+        let engine = self.peek().snapshot(self.now);
         Ok(NodeSnapshot::new(engine, self.port.clone(), age))
     }
 

@@ -17,7 +17,8 @@ pub struct Received {
     pub client: u64,
     /// What was received.
     pub kind: ReceivedKind,
-    /// The octets. Empty with [`ReceivedKind::Started`] and [`ReceivedKind::Cancelled`], and never otherwise.
+    /// The octets. Empty with [`ReceivedKind::Started`], [`ReceivedKind::RedPart`] and [`ReceivedKind::Cancelled`], and
+    /// never otherwise.
     #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub data: Bytes,
 }
@@ -44,6 +45,19 @@ pub enum ReceivedKind {
     Piece {
         /// Octets of the block before these.
         offset: u64,
+    },
+    /// Octets of a red part for a scattered service, each of them once.
+    Segment {
+        /// Octets of the block before these.
+        offset: u64,
+    },
+    /// All octets of a red part for a scattered service were given. [`AccessPoint::stored`](super::AccessPoint::stored)
+    /// acknowledges it, [`AccessPoint::refuse`](super::AccessPoint::refuse) cancels it.
+    RedPart {
+        /// Octets of the red part.
+        len: u64,
+        /// Whether the block ends here; otherwise a green part belongs to it.
+        ends_block: bool,
     },
     /// A session for a streaming service began.
     Started,
@@ -73,6 +87,21 @@ impl Received {
                 offset,
                 data,
             } => (session, client, ReceivedKind::Piece { offset }, data),
+            Event::Segment {
+                session,
+                client,
+                offset,
+                data,
+            } => (session, client, ReceivedKind::Segment { offset }, data),
+            Event::RedPart {
+                session,
+                client,
+                len,
+                ends_block,
+            } => {
+                let kind = ReceivedKind::RedPart { len, ends_block };
+                (session, client, kind, Bytes::new())
+            }
             Event::Received {
                 session,
                 client,

@@ -10,8 +10,7 @@ use bytes::Bytes;
 
 use super::port::{CANCEL_LIMIT, NodePort, ServiceRef};
 use super::{EngineMachine, Error, Received};
-use crate::adapters::event_loop::{Core, Port as _, Rest};
-use crate::adapters::waiters::WaitStatus;
+use crate::adapters::driver::{Core, Port as _, Rest, WaitStatus};
 use crate::ltp::{
     Block, Command, Config, Engine, Event, Flow, Peer, Reason, Service, SessionId, Side,
 };
@@ -59,9 +58,9 @@ fn a_node_that_is_given_time_sends_its_backlog_until_then() {
 #[test]
 fn a_cancellation_that_the_rate_holds_back_is_waited_for_up_to_a_second() {
     let mut node = Node::new();
-    let peer = Peer::new(far()).with_flow(Flow::rate(1).with_burst(1));
+    let peer = Peer::at(far()).with_flow(Flow::rate(1).with_burst(1));
     let change = Command::ChangePeer(2, Box::new(peer));
-    node.core.machine().command(now(), change).unwrap();
+    node.core.give(change).unwrap();
     node.send(MEGABYTE);
     let mut tx = Transmit::new(Limits::default());
     while node.poll(now(), &mut tx) == Output::Transmit {}
@@ -79,7 +78,7 @@ fn a_cancellation_that_the_rate_holds_back_is_waited_for_up_to_a_second() {
 fn what_was_received_stays_for_the_taking_when_the_node_has_ended() {
     let mut node = Node::new();
     for data in ["first", "second"] {
-        let (port, _, wakes) = node.core.parts();
+        let Core { port, wakes, .. } = &mut node.core;
         port.deliver(green(data), wakes);
     }
 
@@ -105,11 +104,12 @@ impl Node {
         let engine = Engine::new(Config::engine(1), Seed::from(1)).unwrap();
         let machine = EngineMachine::new(engine);
         let mut core = Core::new(NodePort::default(), machine, Limits::default());
-        let peer = Peer::new(far()).with_flow(Flow::Unlimited);
+        core.now = now();
+        let peer = Peer::at(far()).with_flow(Flow::Unlimited);
         let add = Command::AddPeer(2, Box::new(peer));
-        core.command(now(), add).unwrap();
+        core.command(add).unwrap();
         let open = Command::OpenOnDemand(CLIENT, Service::Whole);
-        core.command(now(), open).unwrap();
+        core.command(open).unwrap();
         let service = core.port.add_service(CLIENT);
         Self { core, service }
     }
@@ -121,29 +121,32 @@ impl Node {
             is_first: true,
             is_interrupted: false,
         };
-        match self.core.send(now(), self.service, place, &mut block) {
+        match self.core.send(self.service, place, &mut block) {
             Poll::Ready(Ok(tag)) => tag,
             other => panic!("{other:?}"),
         }
     }
 
     fn close(&mut self, limit: Duration) {
-        self.core.close(now(), limit);
+        self.core.close(limit);
     }
 
     fn try_receive(&mut self) -> Result<Option<Received>, Error> {
-        self.core.try_receive(now(), self.service)
+        self.core.try_receive(self.service)
     }
 
     /// Does what the loop does, and hands out what the machine sends.
     fn poll(&mut self, now: Instant, tx: &mut Transmit<Path>) -> Output<Path, ()> {
-        let (port, machine, wakes) = self.core.parts();
+        self.core.now = now;
         loop {
-            match machine.poll(now, tx) {
+            match self.core.machine().poll(now, tx) {
                 Output::Transmit => return Output::Transmit,
-                Output::Event(event) => port.deliver(event, wakes),
+                Output::Event(event) => {
+                    let Core { port, wakes, .. } = &mut self.core;
+                    port.deliver(event, wakes);
+                }
                 Output::Ask(_) | Output::Yield | Output::Done => {}
-                Output::Idle(deadline) => match port.tend(machine, now, true, wakes) {
+                Output::Idle(deadline) => match NodePort::tend(&mut self.core, true) {
                     Rest::Until(own) => {
                         let first = [deadline, own].into_iter().flatten().min();
                         return Output::Idle(first);

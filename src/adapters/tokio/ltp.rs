@@ -8,8 +8,8 @@
 //! let here = "127.0.0.1:0".parse().unwrap();
 //! let earth = Node::bind(here, Config::engine(1))?;
 //! let mars = Node::bind(here, Config::engine(2))?;
-//! earth.add_peer(2, Peer::new(mars.local_addr()))?;
-//! mars.add_peer(1, Peer::new(earth.local_addr()))?;
+//! earth.add_peer(2, Peer::at(mars.local_addr()))?;
+//! mars.add_peer(1, Peer::at(earth.local_addr()))?;
 //!
 //! let (pictures, album) = (earth.open(4)?, mars.open(4)?);
 //! pictures.send(2, "a red planet").await?;

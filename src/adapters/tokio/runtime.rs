@@ -26,47 +26,39 @@ use crate::adapters::runtime::{
 /// Outside of a tokio runtime. I/O and time have to be enabled in it.
 #[must_use]
 pub fn runtime() -> Arc<dyn Runtime> {
-    Arc::new(TokioRuntime {
-        handle: Handle::current(),
-    })
+    Arc::new(Handle::current())
 }
 
-struct TokioRuntime {
-    handle: Handle,
-}
-
-impl Runtime for TokioRuntime {
+impl Runtime for Handle {
     fn now(&self) -> std::time::Instant {
         // A test that pauses tokio's clock must see machine and timers agree.
-        let _context = self.handle.enter();
+        let _context = self.enter();
         Instant::now().into_std()
     }
 
     fn timer(&self, at: std::time::Instant) -> Box<dyn Timer> {
-        let _context = self.handle.enter();
-        Box::new(TokioTimer(Box::pin(sleep_until(Instant::from_std(at)))))
+        let _context = self.enter();
+        Box::new(Box::pin(sleep_until(Instant::from_std(at))))
     }
 
     fn spawn(&self, driver: DriverFuture) {
         // A driver yields by itself. With tokio's budget spent, a socket that is ready would seem full.
-        drop(self.handle.spawn(unconstrained(driver)));
+        drop(Handle::spawn(self, unconstrained(driver)));
     }
 
     fn watch(&self, socket: Socket, _: Kind) -> io::Result<Box<dyn Source>> {
-        let _context = self.handle.enter();
+        let _context = self.enter();
         Ok(Box::new(TcpStream::from_std(socket.into())?))
     }
 }
 
-struct TokioTimer(Pin<Box<Sleep>>);
-
-impl Timer for TokioTimer {
+impl Timer for Pin<Box<Sleep>> {
     fn reset(&mut self, at: std::time::Instant) {
-        self.0.as_mut().reset(Instant::from_std(at));
+        self.as_mut().reset(Instant::from_std(at));
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.as_mut().poll(cx)
+        self.as_mut().poll(cx)
     }
 }
 

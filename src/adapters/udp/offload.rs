@@ -28,7 +28,7 @@ pub(in crate::adapters) struct Offload {
     /// A connected socket sends without an address.
     peer: Option<SocketAddr>,
     pub(in crate::adapters) sizes: BufferSizes,
-    counters: Arc<SocketCounters>,
+    pub(in crate::adapters) counters: Arc<SocketCounters>,
 }
 
 impl Offload {
@@ -112,22 +112,16 @@ impl Offload {
     /// this one was not tried.
     fn send_run(&self, socket: &Socket, to: SocketAddr, run: &[u8], size: usize) -> io::Result<()> {
         self.count(|udp| udp.sends += 1);
-        match self.send_once(socket, to, run, size) {
+        match self.try_send(socket, to, run, size) {
             Err(error) if is_reported(&error) => {
                 self.count(|udp| udp.reported += 1);
-                self.send_once(socket, to, run, size)
+                self.try_send(socket, to, run, size)
             }
             other => other,
         }
     }
 
-    fn send_once(
-        &self,
-        socket: &Socket,
-        to: SocketAddr,
-        run: &[u8],
-        size: usize,
-    ) -> io::Result<()> {
+    fn try_send(&self, socket: &Socket, to: SocketAddr, run: &[u8], size: usize) -> io::Result<()> {
         if run.len() > size {
             let batch = Transmit {
                 destination: self.peer.unwrap_or(to),

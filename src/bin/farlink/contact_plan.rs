@@ -12,7 +12,10 @@ use core::num::NonZeroU64;
 use core::time::Duration;
 use std::path::Path;
 
-use crate::Failure;
+use farlink::Instant;
+use farlink::ltp::Cue;
+
+use crate::{Failure, input};
 
 /// A contact plan. Times are in seconds from the start of the command, and negative before it.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -43,24 +46,31 @@ pub(crate) struct LinkState {
     pub(crate) owlt_in: Option<Duration>,
 }
 
+impl LinkState {
+    /// Returns the cues that tell an engine of it, whose clock has `instant` for a time of the plan.
+    pub(crate) fn cues(self, instant: impl Fn(i64) -> Instant) -> impl Iterator<Item = Cue> {
+        let end = self.transmits.map(|(_, ends)| Cue::EndsAt(instant(ends)));
+        let own = self.transmits.map_or(Cue::MustStop, |_| Cue::MayTransmit);
+        let peer = if self.peer_transmits {
+            Cue::PeerTransmits
+        } else {
+            Cue::PeerStopped
+        };
+        end.into_iter().chain([own, peer])
+    }
+}
+
 impl ContactPlan {
     /// Reads a contact plan at `now`, in seconds since 1970.
     pub(crate) fn read(path: &Path, now: i64) -> Result<Self, Failure> {
-        let fault =
-            |error: &dyn core::fmt::Display| Failure::Usage(format!("{}: {error}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(|error| fault(&error))?;
-        Self::parse(&text, now).map_err(|error| fault(&error))
+        let text = std::fs::read_to_string(path).map_err(|error| Failure::file(path, error))?;
+        Self::parse(&text, now).map_err(|error| Failure::file(path, error))
     }
 
     fn parse(text: &str, now: i64) -> Result<Self, String> {
         let mut plan = Self::default();
         let mut reference = 0;
-        for (line, number) in text.lines().zip(1_usize..) {
-            let line = line.split('#').next().unwrap_or_default();
-            let words: Vec<&str> = line.split_whitespace().collect();
-            plan.add(&words, now, &mut reference)
-                .map_err(|error| format!("line {number}: {error}"))?;
-        }
+        input::each_line(text, |words| plan.add(words, now, &mut reference))?;
         Ok(plan)
     }
 

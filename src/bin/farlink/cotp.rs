@@ -1,6 +1,6 @@
 //! `farlink cotp`: a server and a client on real sockets.
 
-mod connect;
+pub(crate) mod connect;
 mod listen;
 
 use core::net::SocketAddr;
@@ -48,13 +48,9 @@ pub(crate) enum Command {
 }
 
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::Protocol(format!("no runtime: {error}")))?;
     match command {
-        Command::Listen(arguments) => runtime.block_on(listen::run(arguments)),
-        Command::Connect(arguments) => runtime.block_on(connect::run(arguments)),
+        Command::Listen(arguments) => crate::block_on(0, listen::run(arguments)),
+        Command::Connect(arguments) => crate::block_on(0, connect::run(arguments)),
     }
 }
 
@@ -86,16 +82,14 @@ fn tpdu_size(text: &str) -> Result<TpduSize, String> {
 
 /// Parses a duration in seconds.
 fn seconds(text: &str) -> Result<Duration, String> {
-    text.parse()
-        .ok()
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .filter(|span| !span.is_zero())
+    let span = crate::ltp::seconds(text).ok();
+    span.filter(|span| !span.is_zero())
         .ok_or_else(|| String::from("seconds above 0, as in 2.5"))
 }
 
 /// The messages received on a connection.
 #[derive(Debug, Clone, Copy, Default)]
-struct Counters {
+pub(crate) struct Counters {
     messages: u64,
     octets: u64,
 }
@@ -154,78 +148,46 @@ fn received(format: OutputFormat, number: u64, message: &[u8]) {
     }
 }
 
-/// The end of a connection.
-struct ConnectionReport<'a> {
-    event: &'static str,
-    number: u64,
-    reason: &'a str,
-    /// Octets of an incomplete message, and octets that were not sent.
+/// Returns the event of the end of a connection. `lost` are octets of an incomplete message, and octets that
+/// were not sent.
+fn ended(
+    event: &str,
+    (number, remote): (u64, Option<SocketAddr>),
+    reason: &str,
     lost: (usize, usize),
-    counters: &'a Counters,
-}
-
-impl ConnectionReport<'_> {
-    fn object(&self, remote: Option<SocketAddr>) -> Value {
-        let (incomplete, unsent) = self.lost;
-        json!({
-            "event": self.event,
-            "connection": self.number,
-            "remote": remote.map(|remote| remote.to_string()),
-            "reason": self.reason,
-            "incomplete": incomplete,
-            "unsent": unsent,
-            "messages": self.counters.messages,
-            "octets": self.counters.octets,
-        })
-    }
+    counters: Counters,
+) -> Value {
+    json!({
+        "event": event,
+        "connection": number,
+        "remote": remote.map(|remote| remote.to_string()),
+        "reason": reason,
+        "incomplete": lost.0,
+        "unsent": lost.1,
+        "messages": counters.messages,
+        "octets": counters.octets,
+    })
 }
 
 /// Returns the event of a connection that was never open.
 fn failed(number: u64, remote: Option<SocketAddr>, reason: &str) -> Value {
-    let report = ConnectionReport {
-        event: "failed",
-        number,
-        reason,
-        lost: (0, 0),
-        counters: &Counters::default(),
-    };
-    report.object(remote)
+    let nothing = Counters::default();
+    ended("failed", (number, remote), reason, (0, 0), nothing)
 }
 
 /// Reports the end of an open connection, with its error if it has one.
-fn closed(format: OutputFormat, number: u64, counters: &Counters, error: Option<&Error>) {
+fn closed(format: OutputFormat, number: u64, counters: Counters, error: Option<&Error>) {
     let Counters { messages, octets } = counters;
+    let sum = format!("{messages} messages with {octets} octets received");
+    let this = (number, None);
     let Some(error) = error else {
-        format.report(
-            || format!("#{number} closed, {messages} messages with {octets} octets received"),
-            || {
-                let report = ConnectionReport {
-                    event: "closed",
-                    number,
-                    reason: "closed",
-                    lost: (0, 0),
-                    counters,
-                };
-                report.object(None)
-            },
-        );
-        return;
+        let object = || ended("closed", this, "closed", (0, 0), counters);
+        return format.report(|| format!("#{number} closed, {sum}"), object);
     };
     let lost = match error {
         Error::Ended(end) => (end.incomplete, end.unsent),
         _ => (0, 0),
     };
-    format.report_failure(
-        || format!("#{number} failed: {error}; {messages} messages with {octets} octets received"),
-        || {
-            let report = ConnectionReport {
-                event: "failed",
-                number,
-                reason: &error.to_string(),
-                lost,
-                counters,
-            };
-            report.object(None)
-        },
-    );
+    let object = || ended("failed", this, &error.to_string(), lost, counters);
+    format.report_failure(|| format!("#{number} failed: {error}; {sum}"), object);
 }

@@ -13,12 +13,15 @@ use farlink::Proto;
 use farlink::record::{Capture, ReadError};
 use farlink::sim::Drawing;
 
-use crate::{Failure, hexdump, input, ladder};
+use crate::{Failure, hexdump, input, ladder, output};
 use capture::Scope;
 pub(crate) use capture::TruncatedDatagram;
 pub(crate) use dissector::Protocol;
 use dissector::{Start, StreamEnd};
 use printer::{Context, Printer, Style};
+
+/// The first octets of a file that gzip has compressed.
+const GZIP: [u8; 2] = [0x1F, 0x8B];
 
 /// The fields of JSON objects.
 const FIELDS: &str = "\
@@ -127,6 +130,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let name = input::display_name(&arguments.file);
         return Err(Failure::Usage(format!("{name}: no octets to decode")));
     }
+    if octets.starts_with(&GZIP) && !arguments.raw {
+        let name = input::display_name(&arguments.file);
+        return Err(Failure::Usage(format!(
+            "{name}: compressed with gzip; decompress it first"
+        )));
+    }
     if let Some(ladder) = &arguments.ladder {
         input::check_not_overwritten(&arguments.file, ladder)?;
     }
@@ -147,8 +156,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             title: input::display_name(&arguments.file),
             ..Drawing::default()
         };
-        std::fs::write(path, trace.svg(&drawing))
-            .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?;
+        output::write_file(path, trace.svg(&drawing))?;
     }
     decoded
 }
@@ -171,12 +179,8 @@ fn decode(arguments: &Arguments, input: &[u8]) -> Result<(), Failure> {
             capture::run(input, capture, &scope, printer)
         }
         Err(ReadError::NotACapture) => pasted(arguments, input, printer),
-        Err(error) => Err(broken(&error)),
+        Err(error) => Err(Failure::protocol(error)),
     }
-}
-
-fn broken(error: &ReadError) -> Failure {
-    Failure::Protocol(error.to_string())
 }
 
 /// Decodes text or raw octets.
@@ -194,7 +198,7 @@ fn pasted(arguments: &Arguments, input: &[u8], printer: Printer) -> Result<(), F
     let Some(packets) = ip_capture(&octets) else {
         return plain(&octets, protocol, Start::Beginning, printer);
     };
-    let capture = Capture::open(&packets).map_err(|error| broken(&error))?;
+    let capture = Capture::open(&packets).map_err(Failure::protocol)?;
     let scope = Scope::new(&packets, protocol, &arguments.port);
     capture::run(&packets, capture, &scope, printer)
 }
@@ -235,33 +239,13 @@ fn ip_capture(packets: &[Vec<u8>]) -> Option<Vec<u8>> {
         file.extend(field.to_le_bytes());
     }
     for packet in packets {
-        let length = match *packet.as_slice() {
-            [
-                0x45..=0x4F,
-                _,
-                high,
-                low,
-                _,
-                _,
-                _,
-                _,
-                _,
-                _,
-                _,
-                _,
-                _,
-                _,
-                _,
-                _,
-                _,
-                _,
-                _,
-                _,
-                ..,
-            ] => usize::from(u16::from_be_bytes([high, low])),
-            [0x60..=0x6F, _, _, _, high, low, ..] if packet.len() >= 40 => {
-                40 + usize::from(u16::from_be_bytes([high, low]))
-            }
+        let word = |at: usize| match packet.get(at..at + 2) {
+            Some(&[high, low]) => usize::from(u16::from_be_bytes([high, low])),
+            _ => 0,
+        };
+        let length = match (packet.first()?, packet.len()) {
+            (0x45..=0x4F, 20..) => word(2),
+            (0x60..=0x6F, 40..) => 40 + word(4),
             _ => return None,
         };
         // Ethernet pads short packets.

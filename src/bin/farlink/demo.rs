@@ -3,6 +3,7 @@
 mod cotp;
 mod ltp;
 
+use core::time::Duration;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -30,14 +31,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    fs::create_dir_all(&arguments.out)
-        .map_err(|error| Failure::Usage(format!("{}: {error}", arguments.out.display())))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::Protocol(format!("no runtime: {error}")))?;
-    runtime.block_on(async {
+    fs::create_dir_all(&arguments.out).map_err(|error| Failure::file(&arguments.out, error))?;
+    crate::block_on(2, async {
         cotp::show(arguments).await?;
         output::line("");
         ltp::show(arguments).await
@@ -91,6 +86,13 @@ fn draw(recorded: &Path, protocol: Protocol, names: &[&str], title: &str) -> Res
         ..Drawing::default()
     };
     write_drawing(&recorded.with_extension("svg"), &trace, &drawing)
+}
+
+/// Returns how long a file took, and how fast that is.
+fn speed(size: usize, span: Duration) -> String {
+    let millions = u32::try_from(size / 1_000_000).unwrap_or(u32::MAX);
+    let rate = f64::from(millions) / span.as_secs_f64();
+    format!("{span:.2?}, {rate:.0} MB/s")
 }
 
 /// Returns random octets, equal in each run.

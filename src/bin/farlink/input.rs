@@ -16,6 +16,19 @@ pub(crate) fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     read.map_err(|error| Failure::Usage(format!("{}: {error}", display_name(file))))
 }
 
+/// Hands the words of each line to `add`, without those behind a `#`. An error is named with its line.
+pub(crate) fn each_line(
+    text: &str,
+    mut add: impl FnMut(&[&str]) -> Result<(), String>,
+) -> Result<(), String> {
+    for (line, number) in text.lines().zip(1_usize..) {
+        let line = line.split('#').next().unwrap_or_default();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        add(&words).map_err(|error| format!("line {number}: {error}"))?;
+    }
+    Ok(())
+}
+
 /// Refuses an output file that is also the input file.
 pub(crate) fn check_not_overwritten(read: &Path, out: &Path) -> Result<(), Failure> {
     let canonical = |path: &Path| std::fs::canonicalize(path).ok();

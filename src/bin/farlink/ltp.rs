@@ -3,6 +3,7 @@
 mod block_store;
 mod contacts;
 mod ending;
+mod flow_report;
 mod key_file;
 mod part_file;
 mod peer_addr;
@@ -41,6 +42,8 @@ Events of recv, with --json one object per line:
   contact       peer, rate, peer_transmits: the contact plan, in octets/s
   peer          engine, address: an unknown engine was added, or moved
   more_peers    further engines are not named
+  peer_refused  engine, limit: an unknown engine found no room; told once until
+                there is room
   unknown_peer  engine, address: an unknown engine was rejected
   received      session, from, client, octets, red, green, missing, ended, file
   receiving     blocks, red, green: what is under way, every 10 s
@@ -53,10 +56,15 @@ Events of recv, with --json one object per line:
 Events of send:
 
   sending       address, to, at, client, octets, red, green, file
+  flow          peer, rate, window, farlink, loss: how fast blocks leave, at first
+                and when it has changed, unless --rate or --window says it
+  restarted     session: the peer allows no checkpoint before the end of a
+                red part, so the block is sent once more without
   progress      sent, claimed, red, octets, due: of all blocks together
-  complete      session, octets, seconds, resent, file
+  complete      session, octets, seconds, resent, rate, window, file
   silent        peer, seconds: nothing was heard from it for so long
   unreachable   peer, at: its host says that no program has the port
+  unsent        at, count: the system refuses to send there
   contact, failed, error    as above
 
 Events of ping:
@@ -76,7 +84,10 @@ Events of ping:
   code          the reason code of RFC 5326, null if the session was over
   claimed       red octets that the receiver has acknowledged
   due           seconds until an answer to what was sent last can be here
-  resent        octets that were sent again";
+  resent        octets that were sent again
+  rate, window  octets/s, and octets sent and not reported at most; or null
+  farlink       whether the peer is an engine of this kind, which tells its window
+  loss          the share that was lost before the latest reduction, or null";
 
 /// The Licklider Transmission Protocol over UDP (RFC 5326, RFC 7122).
 #[derive(Debug, Subcommand)]
@@ -90,15 +101,10 @@ pub(crate) enum Command {
 
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
     // Files are written in this thread, while a worker drives the node.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::Protocol(format!("no runtime: {error}")))?;
     match command {
-        Command::Recv(arguments) => runtime.block_on(recv::run(&arguments)),
-        Command::Send(arguments) => runtime.block_on(send::run(&arguments)),
-        Command::Ping(arguments) => runtime.block_on(ping::run(&arguments)),
+        Command::Recv(arguments) => crate::block_on(1, recv::run(&arguments)),
+        Command::Send(arguments) => crate::block_on(1, send::run(&arguments)),
+        Command::Ping(arguments) => crate::block_on(1, ping::run(&arguments)),
     }
 }
 
@@ -149,8 +155,8 @@ impl PeerOptions {
 
     /// Returns the longest time until an answer.
     fn round_trip(&self) -> Duration {
-        let peer = Peer::new(()).at_distance(self.owlt);
-        peer.owlt_out + peer.owlt_in + peer.remote_delay + peer.own_delay
+        let timers = Peer::at(()).at_distance(self.owlt).timers;
+        timers.owlt_out + timers.owlt_in + timers.remote_delay + timers.own_delay
     }
 }
 
@@ -168,13 +174,11 @@ struct PeerParameters {
 impl PeerParameters {
     /// Returns the parameters of a peer at `address`.
     fn peer<A>(&self, address: A) -> Peer<A> {
-        let peer = retries_of(Peer::new(address), self.retries);
-        Peer {
-            silence: self.silence,
-            first_silence: peer.first_silence.min(self.silence),
-            auth: self.auth.clone(),
-            ..peer.at_distance(self.owlt)
-        }
+        let mut peer = retries_of(Peer::at(address), self.retries).at_distance(self.owlt);
+        peer.timers.silence = self.silence;
+        peer.timers.first_silence = peer.timers.first_silence.min(self.silence);
+        peer.auth = self.auth.clone();
+        peer
     }
 
     /// Returns the contacts between this engine and a peer, if there is a plan.
@@ -202,13 +206,11 @@ impl PeerParameters {
 }
 
 /// Sets how often anything is repeated.
-pub(crate) fn retries_of<A>(peer: Peer<A>, retries: u8) -> Peer<A> {
-    Peer {
-        checkpoint_retries: retries,
-        report_retries: retries,
-        cancel_retries: retries,
-        ..peer
-    }
+pub(crate) fn retries_of<A>(mut peer: Peer<A>, retries: u8) -> Peer<A> {
+    peer.limits.checkpoint_retries = retries;
+    peer.limits.report_retries = retries;
+    peer.limits.cancel_retries = retries;
+    peer
 }
 
 /// Sets the rate, if there is one.
@@ -294,15 +296,15 @@ fn bind(address: SocketAddr, config: Config, factory: EngineFactory) -> Result<N
     };
     Node::bind(address, options).map_err(|error| match error {
         Error::Io(error) => Failure::Protocol(format!("{address}: {error}")),
-        error => failure_of(&error),
+        error => failure_of(error),
     })
 }
 
 /// Returns wrong usage for what an engine refuses, and a failure for all else.
-fn failure_of(error: &Error) -> Failure {
+fn failure_of(error: Error) -> Failure {
     match error {
         Error::Refused(_) | Error::Config(_) => Failure::Usage(error.to_string()),
-        _ => Failure::Protocol(error.to_string()),
+        _ => Failure::protocol(error),
     }
 }
 
@@ -313,7 +315,7 @@ mod tests {
     #[test]
     fn what_is_given_limits_the_flow_and_nothing_is_left_to_the_engine() {
         let given = |rate, window| {
-            let peer = at_rate(Peer::new(()), NonZeroU64::new(rate));
+            let peer = at_rate(Peer::at(()), NonZeroU64::new(rate));
             within(peer, window).flow
         };
         let paced = Flow::Window {

@@ -19,9 +19,12 @@ mod replay;
 mod scenarios;
 mod sim;
 
+use core::fmt;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio::runtime::Builder;
 
 /// Transports for hard links, from the command line.
 ///
@@ -56,6 +59,39 @@ enum Failure {
     Usage(String),
     /// A failure that was reported before: status 1.
     Reported,
+}
+
+impl Failure {
+    /// Returns the failure of the protocol, the peer or the network that an error tells of.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "it is what errors are mapped by"
+    )]
+    fn protocol(error: impl ToString) -> Self {
+        Self::Protocol(error.to_string())
+    }
+
+    /// Returns wrong usage: a file that cannot be used.
+    fn file(path: &Path, error: impl fmt::Display) -> Self {
+        Self::Usage(format!("{}: {error}", path.display()))
+    }
+}
+
+/// Runs a command on a runtime with worker threads, or in this thread alone.
+fn block_on<F: Future<Output = Result<(), Failure>>>(
+    workers: usize,
+    run: F,
+) -> Result<(), Failure> {
+    let mut builder = match workers {
+        0 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    if workers > 0 {
+        builder.worker_threads(workers);
+    }
+    let runtime = builder.enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::Protocol(format!("no runtime: {error}")))?;
+    runtime.block_on(run)
 }
 
 fn main() -> ExitCode {

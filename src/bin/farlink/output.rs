@@ -2,11 +2,14 @@
 
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::io::{ErrorKind, Write as _};
+use std::path::Path;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
+
+use crate::Failure;
 
 /// Whether writing to standard output has failed.
 static STDOUT_FAILED: AtomicBool = AtomicBool::new(false);
@@ -89,6 +92,11 @@ pub(crate) fn failure(text: &str) {
 pub(crate) fn write_error(text: &str) {
     set_write_error();
     failure(text);
+}
+
+/// Writes a file.
+pub(crate) fn write_file(path: &Path, octets: impl AsRef<[u8]>) -> Result<(), Failure> {
+    std::fs::write(path, octets).map_err(|error| Failure::file(path, error))
 }
 
 /// Remembers that some output could not be written, which was reported.

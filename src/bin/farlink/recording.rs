@@ -72,8 +72,7 @@ impl Write for RecordingFile {
 }
 
 fn create(path: &Path) -> Result<RecordingFile, Failure> {
-    RecordingFile::create(path)
-        .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
+    RecordingFile::create(path).map_err(|error| Failure::file(path, error))
 }
 
 /// Records the first connection into `path`, and further ones into numbered files beside it.

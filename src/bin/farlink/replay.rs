@@ -1,6 +1,5 @@
 //! `farlink replay`: replays a recording and compares each call.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use farlink::record::{
@@ -101,27 +100,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         write_redacted(&recording, out, &arguments.file)?;
     }
     let verdict = Verdict::of(&recording);
-    if arguments.json {
-        output::json(&verdict.object());
-        return if verdict.matches() {
-            Ok(())
-        } else {
-            Err(Failure::Reported)
-        };
-    }
-    match verdict.replayed {
-        Ok(outcome) => {
-            output::line(&outcome.to_string());
-            if outcome.matches() {
-                Ok(())
-            } else {
-                Err(Failure::Reported)
-            }
-        }
-        Err(failure) => {
+    match &verdict.replayed {
+        _ if arguments.json => output::json(&verdict.object()),
+        Ok(outcome) => output::line(&outcome.to_string()),
+        Err(ReplayFailure { error, .. }) => {
             let name = name(&arguments.file);
-            Err(Failure::Protocol(format!("{name}: {failure}")))
+            return Err(Failure::Protocol(format!("{name}: {error}")));
         }
+    }
+    if verdict.matches() {
+        Ok(())
+    } else {
+        Err(Failure::Reported)
     }
 }
 
@@ -138,7 +128,7 @@ fn write_redacted(recording: &[u8], out: &Path, files: &[PathBuf]) -> Result<(),
     }
     let redacted = redact(recording)
         .map_err(|error| Failure::Protocol(format!("{}: {error}", name(files))))?;
-    fs::write(out, redacted).map_err(|error| Failure::Usage(format!("{}: {error}", out.display())))
+    output::write_file(out, redacted)
 }
 
 /// The result of a replay.
@@ -149,24 +139,24 @@ struct Verdict {
 }
 
 /// Why a recording could not be replayed.
-enum ReplayFailure {
-    Replay(ReplayError),
-    /// This farlink does not have the machine.
-    Kind {
-        kind: String,
-        made_by: String,
-    },
+struct ReplayFailure {
+    verdict: &'static str,
+    error: String,
+    damage: Option<Damage>,
 }
 
-impl core::fmt::Display for ReplayFailure {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::Replay(error) => error.fmt(f),
-            Self::Kind { kind, made_by } => write!(
-                f,
-                "a recording of `{kind}` made by farlink {made_by}; \
-                 farlink {VERSION} does not have that machine"
-            ),
+impl From<ReplayError> for ReplayFailure {
+    fn from(error: ReplayError) -> Self {
+        let damage = error.damage();
+        let verdict = match (&error, damage) {
+            (ReplayError::Redacted, _) => "redacted",
+            (_, Some(_)) => "damaged",
+            (_, None) => "unreadable",
+        };
+        Self {
+            verdict,
+            error: error.to_string(),
+            damage,
         }
     }
 }
@@ -177,13 +167,18 @@ impl Verdict {
         let head = head.as_ref().ok().map(Recording::head);
         let known = |kind: &str| KINDS.iter().find(|(known, _)| *known == kind);
         let replayed = match head.map(|head| known(&head.kind).ok_or(head)) {
-            Some(Ok((_, replay))) => replay(recording).map_err(ReplayFailure::Replay),
-            Some(Err(head)) => Err(ReplayFailure::Kind {
-                kind: head.kind.clone(),
-                made_by: head.made_by.clone(),
+            Some(Ok((_, replay))) => replay(recording).map_err(Into::into),
+            Some(Err(head)) => Err(ReplayFailure {
+                verdict: "unreadable",
+                error: format!(
+                    "a recording of `{}` made by farlink {}; \
+                     farlink {VERSION} does not have that machine",
+                    head.kind, head.made_by
+                ),
+                damage: None,
             }),
             // Any kind of machine reports the error of the file.
-            None => replay::<cotp::Connection>(recording).map_err(ReplayFailure::Replay),
+            None => replay::<cotp::Connection>(recording).map_err(Into::into),
         };
         Self {
             kind: head.map(|head| head.kind.clone()),
@@ -204,13 +199,11 @@ impl Verdict {
         });
         let fields = match &self.replayed {
             Ok(outcome) => outcome_object(outcome),
-            Err(ReplayFailure::Replay(ReplayError::Redacted)) => json!({ "verdict": "redacted" }),
-            Err(ReplayFailure::Replay(error)) if error.damage().is_some() => json!({
-                "verdict": "damaged",
-                "error": error.to_string(),
-                "damage": error.damage().map(damage_object),
+            Err(failure) => json!({
+                "verdict": failure.verdict,
+                "error": failure.error,
+                "damage": failure.damage.map(damage_object),
             }),
-            Err(failure) => json!({ "verdict": "unreadable", "error": failure.to_string() }),
         };
         if let (Some(object), Value::Object(fields)) = (object.as_object_mut(), fields) {
             object.extend(fields);

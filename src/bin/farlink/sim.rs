@@ -3,7 +3,7 @@
 mod link;
 mod report;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use farlink::sim::{Drawing, Trace, World};
@@ -62,10 +62,10 @@ impl TraceFiles {
                 title,
                 ..Drawing::default()
             };
-            write(path, trace.svg(&drawing).as_bytes())?;
+            output::write_file(path, trace.svg(&drawing))?;
         }
         if let Some(path) = &self.pcap {
-            write(path, &trace.pcapng(port))?;
+            output::write_file(path, trace.pcapng(port))?;
         }
         Ok(())
     }
@@ -100,9 +100,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let title = format!("{name}: {}", scenario.summary);
     arguments.files.write(world.trace(), title, scenario.port)?;
     if arguments.json {
-        report::as_json(scenario, arguments.seed, world.trace(), &outcome);
+        report::as_json(&scenario, arguments.seed, world.trace(), &outcome);
     } else {
-        report::as_text(scenario, arguments.seed, world.trace(), &outcome);
+        report::as_text(&scenario, arguments.seed, world.trace(), &outcome);
     }
     match outcome {
         Ok(_) => Ok(()),
@@ -115,16 +115,11 @@ fn list(as_json: bool) {
     let width = scenarios::all().map(|scenario| scenario.name.len()).max();
     let width = width.unwrap_or_default();
     for scenario in scenarios::all() {
-        let Scenario { name, summary, .. } = scenario;
         if as_json {
-            output::json(&report::scenario(scenario, None));
+            output::json(&report::scenario(&scenario, None));
         } else {
+            let Scenario { name, summary, .. } = scenario;
             output::line(&format!("{name:width$}  {summary}"));
         }
     }
-}
-
-fn write(path: &Path, octets: &[u8]) -> Result<(), Failure> {
-    std::fs::write(path, octets)
-        .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
 }

@@ -59,7 +59,7 @@ impl<A: Addr> Engine<A> {
     /// Returns the cookies in the segments of an open session, at most two, in the order of arrival (RFC 5327 section
     /// 2.2).
     ///
-    /// None by default: [`Config::max_cookies`](crate::ltp::Config::max_cookies) enables them. Cookies of 1 to 256 octets are
+    /// None by default: [`EngineLimits::cookies`](crate::ltp::EngineLimits::cookies) enables them. Cookies of 1 to 256 octets are
     /// kept, and a longer one replaces the one that it starts with. They are neither checked nor sent, and are dropped
     /// with the session.
     pub fn cookies(&self, session: SessionId) -> impl Iterator<Item = &[u8]> {
@@ -88,7 +88,7 @@ impl Node {
         header: &Extensions<'_>,
         is_open: impl FnOnce() -> bool,
     ) {
-        let limit = usize::try_from(self.config.max_cookies).unwrap_or(usize::MAX);
+        let limit = usize::try_from(self.config.limits.cookies).unwrap_or(usize::MAX);
         if limit == 0 || header.find(ExtensionTag::COOKIE).is_none() || !is_open() {
             return;
         }

@@ -1,14 +1,13 @@
 //! Keys ready for use: they sign and verify segments.
 
 use alloc::vec::Vec;
-use core::fmt;
 
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
 
 use super::sessions::KeyHash;
-use super::{Auth, MAX_KEY, Signer, Verifier, check_id};
+use super::{Auth, Key, MAX_KEY, Signer, Verifier, check_id};
 use crate::ltp::config::ConfigError;
 use crate::ltp::sdnv::{put_sdnv, sdnv_len};
 use crate::ltp::wire::{Extension, ExtensionTag, Segment};
@@ -23,13 +22,14 @@ const NULL_KEY: [u8; 20] = [
 /// The maximum number of pairs of value and key that are tried: two values with two keys. More would let a forged
 /// segment cost dozens of RSA operations.
 const MAX_TRIES: usize = 4;
-/// The maximum length of an RSA key in DER, in octets.
-const MAX_DER: usize = 4096;
+/// The maximum length of an RSA key in DER, in octets. 4096 bits take 2400.
+pub(super) const MAX_DER: usize = 4096;
 /// Bytes of a key of 4096 bits in memory: modulus, exponents, primes, and their Montgomery forms.
 const READ: usize = 16 * 1024;
 
 /// The keys of one peer, ready for use.
-#[derive(Default)]
+#[derive(Default, derive_more::Debug)]
+#[debug("Keys(..)")]
 pub(in crate::ltp) struct Keys {
     signers: Vec<ActiveKey>,
     verifiers: Vec<ActiveKey>,
@@ -221,11 +221,8 @@ fn values<'a>(octets: &'a [u8], segment: &Segment<'a>) -> impl Iterator<Item = V
 impl ActiveKey {
     fn signer(signer: &Signer) -> Result<Self, ConfigError> {
         match signer {
-            Signer::Null => Self::mac(255, &Bytes::new(), &NULL_KEY),
-            Signer::HmacSha1(key) => {
-                key.check()?;
-                Self::mac(0, &key.id, &key.secret)
-            }
+            Signer::Null => Self::null(),
+            Signer::HmacSha1(key) => Self::hmac_sha1(key),
             #[cfg(feature = "ltp-rsa")]
             Signer::RsaSha256(key) => {
                 let private = super::rsa::Private::read(&key.der)?;
@@ -236,17 +233,23 @@ impl ActiveKey {
 
     fn verifier(verifier: &Verifier) -> Result<Self, ConfigError> {
         match verifier {
-            Verifier::Null => Self::mac(255, &Bytes::new(), &NULL_KEY),
-            Verifier::HmacSha1(key) => {
-                key.check()?;
-                Self::mac(0, &key.id, &key.secret)
-            }
+            Verifier::Null => Self::null(),
+            Verifier::HmacSha1(key) => Self::hmac_sha1(key),
             #[cfg(feature = "ltp-rsa")]
             Verifier::RsaSha256(key) => {
                 let public = super::rsa::Public::read(&key.der)?;
                 Self::new(1, &key.id, public.len(), Ready::Public(public))
             }
         }
+    }
+
+    fn null() -> Result<Self, ConfigError> {
+        Self::mac(255, &Bytes::new(), &NULL_KEY)
+    }
+
+    fn hmac_sha1(key: &Key) -> Result<Self, ConfigError> {
+        key.check()?;
+        Self::mac(0, &key.id, &key.secret)
     }
 
     fn mac(suite: u8, id: &Bytes, secret: &[u8]) -> Result<Self, ConfigError> {
@@ -324,11 +327,5 @@ impl ActiveKey {
             #[cfg(feature = "ltp-rsa")]
             Ready::Private(_) => false,
         }
-    }
-}
-
-impl fmt::Debug for Keys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Keys(..)")
     }
 }

@@ -9,12 +9,12 @@ use rsa::traits::PublicKeyParts as _;
 use rsa::{Pkcs1v15Sign, RsaPrivateKey, RsaPublicKey};
 use sha2::{Digest as _, Sha256};
 
+use super::check_len;
+use super::keys::MAX_DER;
 use crate::ltp::config::ConfigError;
 
 /// The length of a modulus in octets: 1024 to 4096 bits.
 const LENS: core::ops::RangeInclusive<usize> = 128..=512;
-/// The maximum length of a key in DER, in octets. 4096 bits take 2400.
-const LONGEST: usize = 4096;
 /// The prefix of a SHA-256 digest (RFC 3447 section 9.2, note 1).
 const DIGEST_INFO: [u8; 19] = [
     0x30, 0x31, 0x30, 0x0D, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05,
@@ -30,7 +30,7 @@ pub(super) struct Public(RsaPublicKey);
 impl Private {
     /// Reads a key, and checks it with a signature.
     pub(super) fn read(der: &[u8]) -> Result<Self, ConfigError> {
-        check_len(der)?;
+        check_len(der.len(), MAX_DER)?;
         let key = RsaPrivateKey::from_pkcs8_der(der)
             .ok()
             .or_else(|| RsaPrivateKey::from_pkcs1_der(der).ok())
@@ -58,7 +58,7 @@ impl Private {
 
 impl Public {
     pub(super) fn read(der: &[u8]) -> Result<Self, ConfigError> {
-        check_len(der)?;
+        check_len(der.len(), MAX_DER)?;
         RsaPublicKey::from_public_key_der(der)
             .ok()
             .or_else(|| RsaPublicKey::from_pkcs1_der(der).ok())
@@ -87,14 +87,4 @@ fn padding() -> Pkcs1v15Sign {
         hash_len: Some(32),
         prefix: Box::new(DIGEST_INFO),
     }
-}
-
-const fn check_len(der: &[u8]) -> Result<(), ConfigError> {
-    if der.len() > LONGEST {
-        return Err(ConfigError::Key {
-            len: der.len(),
-            limit: LONGEST,
-        });
-    }
-    Ok(())
 }

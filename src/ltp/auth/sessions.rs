@@ -47,16 +47,8 @@ fn key_of<'a>(
     imports: &'a mut Imports,
 ) -> Option<&'a mut Option<KeyHash>> {
     match role {
-        Role::Sender => {
-            let place = exports.table.find(&session.number)?;
-            let (_, export) = exports.table.at_mut(place)?;
-            Some(&mut export.key_hash)
-        }
-        Role::Receiver => {
-            let place = imports.table.find(&session)?;
-            let (_, import) = imports.table.at_mut(place)?;
-            Some(&mut import.key_hash)
-        }
+        Role::Sender => Some(&mut exports.table.find_mut(&session.number)?.key_hash),
+        Role::Receiver => Some(&mut imports.table.find_mut(&session)?.key_hash),
     }
 }
 

@@ -92,6 +92,12 @@ impl Recognition {
     };
 }
 
+impl Default for FlowControl {
+    fn default() -> Self {
+        Self::new(Flow::Auto, 0, Duration::ZERO)
+    }
+}
+
 impl FlowControl {
     pub(in crate::ltp) fn new(flow: Flow, segment: usize, light: Duration) -> Self {
         Self {
@@ -196,12 +202,18 @@ impl FlowControl {
         Some((octets / CHECKPOINTS).max(least))
     }
 
-    /// Returns how often the octets of a retransmission of so many octets are sent before its checkpoint.
+    /// Returns how often the octets of a retransmission of so many octets are sent before its checkpoint, on a line that
+    /// has lost the share `measured`, in parts per million.
     ///
     /// On a line that loses octets whatever the rate, each round of reports takes a round trip and leaves as large a
-    /// share of it. What is sent twice within half a round trip costs no time and saves rounds.
-    pub(in crate::ltp) fn repair_copies(&self, octets: u64) -> u64 {
-        let loss = self.ambient();
+    /// share of it. What is sent twice within half a round trip costs no time and saves rounds. Where the rate is an
+    /// estimate, losses may be its own fault, and only those count that a lower rate has not changed.
+    pub(in crate::ltp) fn repair_copies(&self, octets: u64, measured: u32) -> u64 {
+        let loss = match self.flow {
+            Flow::Auto => self.ambient(),
+            Flow::Rate { .. } => measured.into(),
+            Flow::Window { .. } | Flow::Unlimited => 0,
+        };
         if loss == 0 {
             return 1;
         }
@@ -288,7 +300,13 @@ impl FlowControl {
     }
 
     fn in_round_trip(&self, round_trip: Duration) -> u64 {
-        let octets = u128::from(self.rate.value()) * round_trip.as_nanos() / 1_000_000_000;
+        let rate = match self.flow {
+            Flow::Rate {
+                octets_per_second, ..
+            } => octets_per_second.get(),
+            _ => self.rate.value(),
+        };
+        let octets = u128::from(rate) * round_trip.as_nanos() / 1_000_000_000;
         u64::try_from(octets).unwrap_or(u64::MAX)
     }
 
@@ -617,7 +635,7 @@ mod tests {
     fn short_retransmissions_are_sent_several_times_on_a_line_that_loses_a_tenth_anyway() {
         let mut control = auto();
         control.on_round_trip(Duration::from_millis(200));
-        assert_eq!(control.repair_copies(140_000), 1, "no losses are known");
+        assert_eq!(control.repair_copies(140_000, 0), 1, "no losses are known");
         for second in 1..4 {
             let round = Round {
                 since: at(second * 1000),
@@ -628,11 +646,15 @@ mod tests {
             control.on_round(at(second * 1000 + 1), &round);
         }
 
-        assert_eq!(control.repair_copies(1400), 2);
-        assert_eq!(control.repair_copies(14_000), 3);
-        assert_eq!(control.repair_copies(140_000), 4);
-        assert_eq!(control.repair_copies(500_000), 2, "a half of a round trip");
-        assert_eq!(control.repair_copies(2_000_000), 1);
+        assert_eq!(control.repair_copies(1400, 0), 2);
+        assert_eq!(control.repair_copies(14_000, 0), 3);
+        assert_eq!(control.repair_copies(140_000, 0), 4);
+        assert_eq!(
+            control.repair_copies(500_000, 0),
+            2,
+            "a half of a round trip"
+        );
+        assert_eq!(control.repair_copies(2_000_000, 0), 1);
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::iter::once;
 use core::mem;
 use core::ops::Range;
 use core::time::Duration;
 
+use crate::kit::TimerId;
 use crate::ltp::context::{Context, ExportTimer, ImportTimer};
 use crate::ltp::export::{Outstanding, Piece, Repair, Sending};
 use crate::ltp::import::Reception;
@@ -26,7 +26,6 @@ pub(in crate::ltp) struct DuplicateRepairs {
 #[derive(Debug)]
 struct Duplicate {
     serial: u64,
-    gaps: Vec<Range<u64>>,
     rounds: u8,
     /// The index of the next gap, and the offset within it.
     at: usize,
@@ -40,9 +39,7 @@ impl DuplicateRepairs {
     };
 
     pub(in crate::ltp) fn memory_used(&self) -> usize {
-        let gaps = self.queue.iter().map(|one| one.gaps.capacity());
         self.queue.capacity() * size_of::<Duplicate>()
-            + gaps.sum::<usize>() * size_of::<Range<u64>>()
     }
 }
 
@@ -57,83 +54,75 @@ impl PeerState {
     }
 }
 
+impl Context<'_> {
+    /// Stores a timer in the place of another one, if there is a place.
+    fn replace(&mut self, place: Option<&mut Option<TimerId>>, timer: Option<TimerId>) {
+        let unused = match place {
+            Some(place) => mem::replace(place, timer),
+            None => timer,
+        };
+        self.stop(unused);
+    }
+}
+
 // Reports.
 
-impl Context<'_> {
+impl Reception {
     /// Notes that a copy of a report was sent, and sends the next of `left` copies. Its timer restarts with its latest
     /// copy, since the answer may be to that.
     pub(in crate::ltp) fn report_copied(
         &mut self,
-        mut reception: Option<&mut Reception>,
         (serial, left): (u64, u8),
+        cx: &mut Context<'_>,
     ) {
-        self.note_report(reception.as_deref_mut(), serial);
-        let timer = self.await_answer(ImportTimer::Report(serial));
-        let issued = reception.as_deref_mut().and_then(|one| one.issued(serial));
-        let unused = match issued.filter(|issued| issued.timer.is_some()) {
-            Some(issued) => mem::replace(&mut issued.timer, timer),
-            None => timer,
-        };
-        self.stop(unused);
-        self.copy_report(reception, serial, left - 1);
+        self.note_report(serial, cx);
+        let timer = cx.await_answer(ImportTimer::Report(serial));
+        let issued = self.issued(serial).map(|issued| &mut issued.timer);
+        cx.replace(issued.filter(|timer| timer.is_some()), timer);
+        self.copy_report(serial, left - 1, cx);
     }
 
     /// Notes that a report, or a copy of it, was sent. Each one that arrives is acknowledged.
-    pub(in crate::ltp) fn note_report(&mut self, reception: Option<&mut Reception>, serial: u64) {
-        let (now, departure) = (self.node.now, self.departure());
-        if let Some(issued) = reception.and_then(|one| one.issued(serial)) {
+    pub(in crate::ltp) fn note_report(&mut self, serial: u64, cx: &mut Context<'_>) {
+        let (now, departure) = (cx.node.now, cx.departure());
+        if let Some(issued) = self.issued(serial) {
             issued.latest = departure;
             issued.copy = None;
         }
-        if self.peer.is_auto() {
-            let until = self.peer.answer(now).deadline;
-            let (line, session) = (&mut self.peer.line, self.session);
-            line.on_report_sent(now, session, serial, until);
+        if cx.peer.is_auto() {
+            let until = cx.peer.answer(now).deadline;
+            let line = &mut cx.peer.line;
+            line.on_report_sent(now, cx.session, serial, until);
         }
     }
 
-    pub(in crate::ltp) fn copy_report(
-        &mut self,
-        reception: Option<&mut Reception>,
-        serial: u64,
-        left: u8,
-    ) {
+    pub(in crate::ltp) fn copy_report(&mut self, serial: u64, left: u8, cx: &mut Context<'_>) {
         if left == 0 {
             return;
         }
-        let pause = self.peer.pause();
+        let pause = cx.peer.pause();
         if pause.is_zero() {
-            self.copy_report_now(reception, serial, left);
+            self.copy_report_now(serial, left, cx);
             return;
         }
-        let at = self.node.now + pause;
-        let timer = self.start_local(at, ImportTimer::ReportCopy { serial, left });
-        let unused = match reception.and_then(|one| one.issued(serial)) {
-            Some(issued) => mem::replace(&mut issued.copy, timer),
-            None => timer,
-        };
-        self.stop(unused);
+        let at = cx.node.now + pause;
+        let timer = cx.start_local(at, ImportTimer::ReportCopy { serial, left });
+        let issued = self.issued(serial).map(|issued| &mut issued.copy);
+        cx.replace(issued, timer);
     }
 
-    pub(in crate::ltp) fn copy_report_now(
-        &mut self,
-        reception: Option<&mut Reception>,
-        serial: u64,
-        left: u8,
-    ) {
-        if let Some(issued) = reception.and_then(|one| one.issued(serial)) {
+    pub(in crate::ltp) fn copy_report_now(&mut self, serial: u64, left: u8, cx: &mut Context<'_>) {
+        if let Some(issued) = self.issued(serial) {
             issued.copy = None;
         }
-        let (session, left) = (self.session, Some(left));
-        self.queue(Control::Report {
+        let (session, left) = (cx.session, Some(left));
+        cx.queue(Control::Report {
             session,
             serial,
             left,
         });
     }
-}
 
-impl Reception {
     /// Returns how many copies a report gets. Before the end of the red part was received further checkpoints follow, and
     /// their reports start at the first gap and say the same.
     pub(in crate::ltp) fn report_copies(&self, peer: &PeerState) -> u8 {
@@ -151,12 +140,8 @@ impl Sending {
     /// Restarts the timer of a checkpoint with its latest copy.
     pub(in crate::ltp) fn restart_checkpoint_timer(&mut self, serial: u64, cx: &mut Context<'_>) {
         let timer = cx.await_answer(ExportTimer::Checkpoint(serial));
-        let known = self.checkpoint_mut(serial);
-        let unused = match known.filter(|one| one.timer.is_some()) {
-            Some(one) => mem::replace(&mut one.timer, timer),
-            None => timer,
-        };
-        cx.stop(unused);
+        let known = self.checkpoint_mut(serial).map(|one| &mut one.timer);
+        cx.replace(known.filter(|timer| timer.is_some()), timer);
     }
 
     /// Sends copies of a checkpoint that was sent for the first time, or again. On the first pass of a block there are
@@ -197,11 +182,8 @@ impl Sending {
             cx.node.now + pause,
             ExportTimer::CheckpointCopy { serial, left },
         );
-        let unused = match self.checkpoint_mut(serial) {
-            Some(one) => mem::replace(&mut one.copy, timer),
-            None => timer,
-        };
-        cx.stop(unused);
+        let known = self.checkpoint_mut(serial).map(|one| &mut one.copy);
+        cx.replace(known, timer);
     }
 
     pub(in crate::ltp) fn copy_checkpoint_now(
@@ -210,10 +192,14 @@ impl Sending {
         left: u8,
         cx: &mut Context<'_>,
     ) {
-        if let Some(one) = self.checkpoint_mut(serial) {
-            one.copy = None;
+        let Some(one) = self.checkpoint_mut(serial) else {
+            return;
+        };
+        one.copy = None;
+        if !self.ask_again(serial, cx) {
+            let copies = Some(left);
+            self.push_repair(Repair::Checkpoint { serial, copies }, cx);
         }
-        self.push_repair(Repair::CheckpointCopies { serial, left }, cx);
     }
 
     /// Drops the copies of retransmitted checkpoints that were not sent: the report on a later checkpoint covers the
@@ -226,9 +212,8 @@ impl Sending {
             dropped.push(one.serial);
         }
         if !dropped.is_empty() {
-            self.repair_mut().queue.retain(
-                |repair| !matches!(repair, Repair::CheckpointCopies { serial, .. } if dropped.contains(serial)),
-            );
+            let is_copy = |repair: &Repair| matches!(repair, Repair::Checkpoint { serial, copies: Some(_) } if dropped.contains(serial));
+            self.repair_mut().queue.retain(|repair| !is_copy(repair));
         }
     }
 
@@ -241,14 +226,15 @@ impl Sending {
             return;
         };
         let rounds = adaptive.duplicate_repairs.min(cx.peer.copies());
-        let gaps = self.duplicate_gaps(serial);
-        if rounds == 0 || gaps.is_empty() {
+        let reported = self.repair().reported_up_to;
+        let checkpoint = self.checkpoint_mut(serial);
+        let has_any = checkpoint.is_some_and(|one| one.duplicate(0, reported).is_some());
+        if rounds == 0 || !has_any {
             return;
         }
         let duplicates = &mut self.repair_mut().duplicates;
         duplicates.queue.push_back(Duplicate {
             serial,
-            gaps,
             rounds,
             at: 0,
             from: 0,
@@ -256,25 +242,6 @@ impl Sending {
         if !mem::replace(&mut duplicates.is_queued, true) {
             cx.peer.spare.push_back(cx.session.number);
         }
-    }
-
-    /// Returns the octets covered by a checkpoint, without its own, which are sent with its copies.
-    fn duplicate_gaps(&self, serial: u64) -> Vec<Range<u64>> {
-        let place = self.place_of(serial);
-        let Some(one) = place.and_then(|place| self.checkpoints.get(place)) else {
-            return Vec::new();
-        };
-        let begin = one.range.start;
-        if !one.retransmitted.is_empty() {
-            let gaps = one.retransmitted.iter();
-            let before = gaps.map(|gap| gap.start..gap.end.min(begin));
-            return before.filter(|gap| !gap.is_empty()).collect();
-        }
-        let reported = self.repair().reported_up_to;
-        if one.mark == Mark::None || reported == 0 || reported >= begin {
-            return Vec::new();
-        }
-        once(reported..begin).collect()
     }
 
     pub(in crate::ltp) fn send_duplicate(
@@ -309,27 +276,47 @@ impl Sending {
     /// Returns the next octets to send of those that nobody has claimed.
     fn next_duplicate(&mut self) -> Option<Range<u64>> {
         loop {
-            let serial = self.repair().duplicates.queue.front()?.serial;
-            let is_open = self.place_of(serial).is_some();
-            let repair = self.repair_mut();
-            let queue = &mut repair.duplicates.queue;
-            let duplicate = queue.front_mut()?;
-            if !is_open || duplicate.rounds == 0 {
-                queue.pop_front();
-            } else if let Some(gap) = duplicate.gaps.get(duplicate.at) {
-                let left = duplicate.from.max(gap.start)..gap.end;
-                if !left.is_empty()
-                    && let Some(next) = repair.claimed.gaps(left).next()
-                {
-                    return Some(next);
+            let repair = self.repair();
+            let front = repair.duplicates.queue.front()?;
+            let place = self.place_of(front.serial);
+            let checkpoint = place.and_then(|place| self.checkpoints.get(place));
+            let checkpoint = checkpoint.filter(|_| front.rounds > 0);
+            let gap = checkpoint.map(|one| one.duplicate(front.at, repair.reported_up_to));
+            let left = gap.iter().flatten();
+            let left = left.map(|gap| front.from.max(gap.start)..gap.end);
+            let mut left = left.filter(|left| !left.is_empty());
+            if let Some(next) = left.find_map(|left| repair.claimed.gaps(left).next()) {
+                return Some(next);
+            }
+            let queue = &mut self.repair_mut().duplicates.queue;
+            let front = queue.front_mut()?;
+            front.from = 0;
+            match gap {
+                Some(Some(_)) => front.at += 1,
+                Some(None) => {
+                    front.rounds -= 1;
+                    front.at = 0;
                 }
-                duplicate.at += 1;
-                duplicate.from = 0;
-            } else {
-                duplicate.rounds -= 1;
-                duplicate.at = 0;
-                duplicate.from = 0;
+                None => {
+                    queue.pop_front();
+                }
             }
         }
+    }
+}
+
+impl Outstanding {
+    /// Returns the gap of an index among the octets covered by the checkpoint, without its own, which are sent with its
+    /// copies. Of a first pass that is what was not `reported` on, if a part of it was.
+    fn duplicate(&self, at: usize, reported: u64) -> Option<Range<u64>> {
+        let begin = self.range.start;
+        let gap = if self.retransmitted.is_empty() {
+            let is_end = self.mark != Mark::None && reported > 0 && at == 0;
+            is_end.then_some(reported..begin)
+        } else {
+            let gap = self.retransmitted.get(at)?;
+            Some(gap.start..gap.end.min(begin))
+        };
+        gap.filter(|gap| at > 0 || !gap.is_empty())
     }
 }

@@ -33,7 +33,7 @@ impl Sending {
     ) {
         let asked = self.place_of(checkpoint);
         let asked = asked.and_then(|place| self.checkpoints.get(place));
-        let first_pass = asked.filter(|one| one.report == 0 && one.retransmitted.is_empty());
+        let first_pass = asked.filter(|one| one.is_of_first_pass());
         let Some(end) = first_pass.map(|one| one.range.start) else {
             return;
         };

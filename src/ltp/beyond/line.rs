@@ -166,7 +166,8 @@ impl Line {
     }
 
     /// Returns the loss to the peer in parts per million. Before a measurement, that of the other direction.
-    fn loss_out(&self, prior: u32) -> u32 {
+    pub(in crate::ltp) fn loss_out(&self, copies: &Redundancy) -> u32 {
+        let prior = copies.initial_loss();
         if self.out.is_known() {
             self.out.rate(prior)
         } else {
@@ -178,7 +179,7 @@ impl Line {
     pub(in crate::ltp) fn copies(&self, copies: &Redundancy) -> u8 {
         match copies {
             Redundancy::Fixed(count) => *count,
-            Redundancy::Adaptive(adaptive) => adaptive.count(self.loss_out(adaptive.initial_loss)),
+            Redundancy::Adaptive(adaptive) => adaptive.count(self.loss_out(copies)),
         }
     }
 
@@ -205,12 +206,9 @@ impl Line {
 
     /// Returns the measurements.
     pub(in crate::ltp) fn estimate(&self, copies: &Redundancy, timeout: Duration) -> LineEstimate {
-        let prior = copies
-            .adaptive()
-            .map_or(0, |adaptive| adaptive.initial_loss);
         LineEstimate {
-            loss_out: self.loss_out(prior),
-            loss_in: self.inward.rate(prior),
+            loss_out: self.loss_out(copies),
+            loss_in: self.inward.rate(copies.initial_loss()),
             round_trip: self.rtt.smoothed(),
             variation: self.rtt.variation(),
             samples: self.rtt.samples(),

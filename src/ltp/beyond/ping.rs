@@ -88,7 +88,7 @@ impl PeerState {
     /// Starts or stops keep-alives as the peer is configured.
     pub(in crate::ltp) fn keep_alive(&mut self, node: &mut Node) {
         node.stop(self.keepalive.take());
-        if let Some(interval) = self.config.keepalive.filter(|_| self.can_send()) {
+        if let Some(interval) = self.config.timers.keepalive.filter(|_| self.can_send()) {
             // Later than `now`, or the timer would fire twice in one drain.
             let soon = node.now + Duration::from_nanos(1);
             let at = soon.max(self.last_sent + interval);
@@ -98,7 +98,7 @@ impl PeerState {
 
     pub(in crate::ltp) fn keepalive_due(&mut self, node: &mut Node) {
         self.keepalive = None;
-        let Some(interval) = self.config.keepalive else {
+        let Some(interval) = self.config.timers.keepalive else {
             return;
         };
         if node.now - self.last_sent >= interval {
@@ -117,7 +117,7 @@ impl Core {
         let Some(state) = self.peers.get_mut(slot) else {
             return;
         };
-        let limit = state.config.cancel_retries;
+        let limit = state.config.limits.cancel_retries;
         let Some(ping) = &mut state.ping else {
             return;
         };

@@ -140,7 +140,7 @@ impl Reception {
         client == self.client
             && !self.is_delivered
             && self.red.is_none()
-            && self.service == Service::Whole
+            && self.service != Service::Streaming
             && self.parts.as_deref().is_some_and(is_next)
     }
 }

@@ -40,7 +40,7 @@ impl Default for Redundancy {
 /// This is meant for lines that keep the order of segments, such as links and tunnels. A segment that was
 /// overtaken counts as lost. Where segments overtake each other, some are sent again without need, and signals
 /// get more copies than necessary; no block is lost or delivered twice. On such a line, set
-/// [`Peer::report_delay`](crate::ltp::Peer::report_delay) at the receiver to a little more than the difference in
+/// [`PeerTimers::report_delay`](crate::ltp::PeerTimers::report_delay) at the receiver to a little more than the difference in
 /// delay: then only lost segments are sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -97,6 +97,11 @@ impl Redundancy {
             Self::Fixed(_) => None,
             Self::Adaptive(adaptive) => Some(adaptive),
         }
+    }
+
+    /// Returns the loss that is assumed before the first measurement, in parts per million.
+    pub(in crate::ltp) fn initial_loss(&self) -> u32 {
+        self.adaptive().map_or(0, |adaptive| adaptive.initial_loss)
     }
 
     pub(in crate::ltp) const fn check(&self) -> Result<(), ConfigError> {

@@ -88,6 +88,11 @@ impl ReportRound {
                 .all(|gap| claimed.covers(&gap))
     }
 
+    /// Whether octets were reported on.
+    pub(in crate::ltp) fn tells(&self, octets: &Range<u64>) -> bool {
+        self.scopes.covers(octets)
+    }
+
     /// Whether the last of what the checkpoint asked about was reported on.
     pub(in crate::ltp) fn reaches_end(&self) -> bool {
         self.scopes.end() >= self.asked.end

@@ -10,8 +10,8 @@ use crate::ltp::config::ConfigError;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum RtoPolicy {
-    /// The margin is [`Peer::remote_delay`](crate::ltp::Peer::remote_delay) and
-    /// [`Peer::own_delay`](crate::ltp::Peer::own_delay).
+    /// The margin is [`PeerTimers::remote_delay`](crate::ltp::PeerTimers::remote_delay) and
+    /// [`PeerTimers::own_delay`](crate::ltp::PeerTimers::own_delay).
     #[default]
     Fixed,
     /// The margin follows measured round trips as in RFC 6298. Before the first measurement it is as `Fixed`.

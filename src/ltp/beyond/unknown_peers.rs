@@ -20,6 +20,8 @@ pub(in crate::ltp) struct UnknownPeerPolicy<A> {
     /// The maximum number of accepted peers.
     pub(in crate::ltp) limit: u32,
     keys: Arc<Keys>,
+    /// Whether it was reported that there is no room, since there last was.
+    has_told_full: bool,
 }
 
 impl<A: Addr> Engine<A> {
@@ -29,12 +31,12 @@ impl<A: Addr> Engine<A> {
     /// Data of a session of an unknown engine, and a CS, which may be a ping, add a peer with the address that they come
     /// from, under the engine ID in the session. Anybody can claim an ID, so the template should require authentication where the network
     /// is open. At the limit, an accepted peer gives way: first those that have proved nothing, longest idle first, then
-    /// others without a session. A peer has proved that it hears once it acknowledged a report, or was authenticated, or
+    /// others without a session. Where none does, the newcomer is refused ([`Event::UnknownPeerRefused`]). A peer has proved that it hears once it acknowledged a report, or was authenticated, or
     /// a block or a ping was sent to it.
     ///
     /// Until then it is a stranger. Its host is sent at most three times the octets that came from it, and 1 KiB; what
     /// exceeds that waits. A session of it lives for 30 s at most. All accepted peers together have
-    /// [`Config::strangers`](crate::ltp::Config::strangers) octets for what they send.
+    /// [`EngineLimits::stranger_octets`](crate::ltp::EngineLimits::stranger_octets) octets for what they send.
     ///
     /// # Errors
     ///
@@ -55,13 +57,14 @@ impl<A: Addr> Engine<A> {
             template: Box::new(template),
             limit,
             keys: Arc::new(keys),
+            has_told_full: false,
         });
         Ok(())
     }
 
     /// Adds the peer that sent a verified segment. All accepted peers share the keys of the template.
     pub(in crate::ltp) fn accept_unknown(&mut self, from: A, segment: &Segment<'_>) -> Option<u32> {
-        let policy = self.addresses.policy.as_ref()?;
+        let policy = self.addresses.policy.as_mut()?;
         let id = segment.session.originator;
         let keys = Arc::clone(&policy.keys);
         Addresses::<A>::may_add(id, &self.core.peers).ok()?;
@@ -81,14 +84,34 @@ impl<A: Addr> Engine<A> {
                 && client.is_some_and(|client| self.core.node.services.get(client).is_some())
                 && policy.limit > 0;
             if !can_start || !self.make_way(Newcomer::Unnamed, None) {
+                self.refuse_unknown(id);
                 return None;
             }
+        } else {
+            policy.has_told_full = false;
         }
         let core = &mut self.core;
         let slot = self.addresses.insert(id, peer, keys, core).ok()?;
         self.addresses.count_accepted(slot, core);
         core.node.push_event(Event::UnknownPeer { peer: id }, 0);
         Some(slot)
+    }
+
+    /// Reports that there is no room for a peer, once until there was room.
+    fn refuse_unknown(&mut self, peer: u64) {
+        let Core { node, peers } = &mut self.core;
+        let Some(policy) = &mut self.addresses.policy else {
+            return;
+        };
+        if !core::mem::replace(&mut policy.has_told_full, true) {
+            let is_of_policy = peers.accepted >= policy.limit;
+            let limit = if is_of_policy {
+                policy.limit
+            } else {
+                node.config.limits.peers
+            };
+            node.push_event(Event::UnknownPeerRefused { peer, limit }, 0);
+        }
     }
 }
 

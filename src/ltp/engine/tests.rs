@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::Engine;
 use crate::ltp::api::{Block, Cue, Event, Red, Service};
 use crate::ltp::beyond::{AdaptiveRedundancy, Redundancy};
-use crate::ltp::config::{Config, Peer};
+use crate::ltp::config::{Config, EngineLimits, Peer};
 use crate::ltp::{export, import};
 use crate::{Hop, Instant, Limits, Machine as _, Output, Rng, Seed, Tag, Transmit};
 
@@ -94,15 +94,18 @@ impl World {
         let mut rng = Seed::from(seed).child("world").rng();
         let engines = [0, 1].map(|side| {
             let config = Config {
-                max_control: 1 + u32::try_from(rng.below(6)).unwrap(),
-                import_octets: 3000 + usize::try_from(rng.below(40_000)).unwrap(),
+                limits: EngineLimits {
+                    control_segments: 1 + u32::try_from(rng.below(6)).unwrap(),
+                    import_octets: 3000 + usize::try_from(rng.below(40_000)).unwrap(),
+                    ..EngineLimits::default()
+                },
                 notify_sent: rng.below(8) == 0,
                 ..Config::engine(1 + side as u64)
             };
             let mut engine = Engine::new(config, Seed::from(seed).child("engines")).unwrap();
             let at = hop(1 - side);
             engine
-                .add_peer(Instant::ZERO, 2 - side as u64, Peer::new(at))
+                .add_peer(Instant::ZERO, 2 - side as u64, Peer::at(at))
                 .unwrap();
             engine.open(Instant::ZERO, CLIENT, Service::Whole).unwrap();
             engine
@@ -198,7 +201,7 @@ impl World {
         let peer = Peer {
             segment,
             redundancy,
-            ..Peer::new(hop(1 - side))
+            ..Peer::at(hop(1 - side))
         };
         let id = 2 - side as u64;
         self.engines[side].change_peer(self.now, id, peer).unwrap();
@@ -243,4 +246,20 @@ impl World {
             }
         }
     }
+}
+
+/// The default of `EngineLimits::peers` is chosen by it.
+#[test]
+fn sixteen_thousand_idle_peers_take_26_mb() {
+    const COUNT: u64 = 1 << 14;
+    let mut engine = Engine::new(Config::engine(1), Seed::from(1)).unwrap();
+    let before = engine.memory();
+
+    for id in 2..2 + COUNT {
+        let peer = Peer::at(hop(0));
+        engine.add_peer(Instant::ZERO, id, peer).unwrap();
+    }
+
+    let taken = engine.memory() - before;
+    assert!((24_000_000..28_000_000).contains(&taken), "{taken}");
 }

@@ -3,12 +3,11 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::iter::once;
+use core::mem;
 use core::ops::Range;
 use core::time::Duration;
 
-use super::{
-    ExportSession, Outcome, Outstanding, Repair, RepairState, Retransmission, Sending, Stage,
-};
+use super::{Outcome, Outstanding, Repair, RepairState, Retransmission, Sending};
 use crate::kit::RangeSet;
 use crate::ltp::beyond::{BlockFlow, Hello, Repairs, ReportRound, SentPart};
 use crate::ltp::context::{Context, ExportTimer, Node};
@@ -19,26 +18,22 @@ use crate::ltp::wire::Report;
 /// An answer that comes so long after the light times has waited behind octets in a queue.
 const LATE: Duration = Duration::from_secs(1);
 
-impl ExportSession {
-    /// Has the first segment say that this engine is of this crate.
-    pub(super) fn greet(&mut self) {
-        if let Stage::Sending(sending) = &mut self.stage {
-            sending.repair_mut().flow.greet();
-        }
-    }
-}
-
 impl Sending {
     /// Returns the same block, to be sent from its start, without checkpoints before its end.
     pub(super) fn again(self, node: &mut Node) -> Self {
+        let first_serial = node.first_serial();
         Self {
             next: 0,
-            serial: node.first_serial(),
+            first_serial,
+            serial: first_serial,
             unchecked: 0,
             wants_checkpoint: false,
             checkpoints: smallvec::SmallVec::new(),
             repair: Some(Box::new(RepairState {
-                flow: BlockFlow::second(),
+                flow: BlockFlow {
+                    is_second: true,
+                    ..BlockFlow::NONE
+                },
                 ..RepairState::NONE
             })),
             ..self
@@ -50,7 +45,7 @@ impl Sending {
     /// Returns what the next segment of the first pass says about this engine, if it does.
     #[inline]
     pub(super) fn hello(&self, cx: &Context<'_>) -> Option<Hello> {
-        let is_due = self.repair().flow.hello_in() == Some(0) && self.next < self.red;
+        let is_due = self.repair().flow.hello == Some(0) && self.next < self.red;
         (is_due && cx.peer.flow.has_hello()).then_some(cx.node.hello)
     }
 
@@ -59,20 +54,41 @@ impl Sending {
         // A block of one segment tells nothing about losses.
         let is_long = || self.red > cx.peer.config.segment as u64;
         if self.next == 0 && cx.peer.flow.is_estimated() && is_long() {
-            self.repair_mut().flow.begin_part(0, cx.node.now);
+            let flow = &mut self.repair_mut().flow;
+            flow.started = Some(cx.node.now);
+            flow.part = flow.started;
         }
     }
 
-    /// Returns after which time a copy of a checkpoint is sent if no answer has come: of the end and the first
-    /// retransmission of a long block, and of any retransmission on a line that is known to lose segments. ION counts a
-    /// copy only where gaps are left, and allows more of them the longer a block is.
+    /// Returns after which time a checkpoint is sent once more if no answer has come: that of the end and the first
+    /// retransmission of a long block, and of any retransmission on a line that is known to lose segments. ION counts it
+    /// only where gaps are left, and allows more of them the longer a block is.
     pub(super) fn flow_copy(&self, checkpoint: &Outstanding, cx: &Context<'_>) -> Option<Duration> {
         let cycle = checkpoint.cycle;
         let is_last = self.next >= self.red;
         let is_wanted = (cycle > 0 && cx.peer.flow.is_lossy())
             || (cycle <= 1 && is_last && self.red >= MANY_REPORTS);
         let is_automatic = cx.peer.flow.is_estimated() && cx.peer.is_plain();
-        (is_wanted && is_automatic).then(|| cx.peer.flow.gathering_time())
+        (is_wanted && is_automatic && !checkpoint.asks_again).then(|| cx.peer.flow.gathering_time())
+    }
+
+    /// Asks once more, under another serial number, what a checkpoint behind a retransmission has asked. HDTN ignores a
+    /// copy of it, so its lost report would cost a timeout there. False if a copy is sent.
+    pub(in crate::ltp) fn ask_again(&mut self, serial: u64, cx: &mut Context<'_>) -> bool {
+        let place = self.place_of(serial);
+        let asked = place.and_then(|place| self.checkpoints.get(place));
+        let is_automatic = cx.peer.flow.is_estimated() && cx.peer.is_plain();
+        let Some(asked) = asked.filter(|one| one.cycle > 0 && is_automatic) else {
+            return false;
+        };
+        let gaps = once(asked.range.clone()).collect();
+        let run = Retransmission {
+            is_repeated: true,
+            asks_again: true,
+            ..Retransmission::new((asked.lower, asked.report), asked.cycle, gaps)
+        };
+        self.push_repair(Repair::Retransmission(run), cx);
+        true
     }
 
     // Reports.
@@ -85,10 +101,10 @@ impl Sending {
         reported_up_to: u64,
         cx: &mut Context<'_>,
     ) -> Outcome {
-        let delay = cx.peer.config.repair_delay;
+        let delay = cx.peer.config.timers.repair_delay;
         let has_gaps = !self.repair().claimed.covers(&told.1);
         let begun = match answered {
-            Some(answered) => Some(self.round_of(answered, reported_up_to, told.clone(), cx)),
+            Some(answered) => Some(Self::round_of(answered, reported_up_to, told.clone(), cx)),
             None if has_gaps => Some(ReportRound::new(
                 (checkpoint, 1),
                 told.1.clone(),
@@ -106,7 +122,7 @@ impl Sending {
         });
         if let Some(round) = round {
             if has_gaps && !delay.is_zero() {
-                flow.put_back(round);
+                flow.rounds.push(round);
             } else {
                 let outcome = self.close_round(round, cx);
                 if outcome != Outcome::Continues {
@@ -123,7 +139,7 @@ impl Sending {
     fn await_rest(&mut self, delay: Duration, cx: &mut Context<'_>) {
         let repair = self.repair_mut();
         let is_timed = repair.delay.is_some();
-        if !repair.flow.is_gathering() || (is_timed && !delay.is_zero()) {
+        if repair.flow.rounds.is_empty() || (is_timed && !delay.is_zero()) {
             return;
         }
         cx.stop(repair.delay.take());
@@ -139,7 +155,7 @@ impl Sending {
     pub(super) fn repair_due(&mut self, cx: &mut Context<'_>) -> Outcome {
         let repair = self.repair_mut();
         repair.delay = None;
-        let mut rounds = repair.flow.take_rounds();
+        let mut rounds = mem::take(&mut repair.flow.rounds);
         rounds.sort_by_key(|round| round.checkpoint);
         for round in rounds {
             let outcome = self.close_round(round, cx);
@@ -152,24 +168,20 @@ impl Sending {
 
     /// Returns the round that the first report on a checkpoint begins.
     fn round_of(
-        &mut self,
         checkpoint: Outstanding,
         reported_up_to: u64,
         told: (u64, Range<u64>),
         cx: &Context<'_>,
     ) -> ReportRound {
-        let is_first_pass = checkpoint.report == 0 && checkpoint.retransmitted.is_empty();
-        let (lower, ranges, since) = if is_first_pass {
+        let (lower, ranges) = if checkpoint.is_of_first_pass() {
             let part = reported_up_to..checkpoint.range.start;
-            let flow = self.repair.as_mut().map(|repair| &mut repair.flow);
-            let since = flow.and_then(|flow| flow.since(reported_up_to));
-            (reported_up_to, once(part).collect(), since)
+            (reported_up_to, once(part).collect())
         } else {
-            (checkpoint.lower, checkpoint.retransmitted, checkpoint.since)
+            (checkpoint.lower, checkpoint.retransmitted)
         };
-        let light = cx.peer.config.owlt_out + cx.peer.config.owlt_in;
+        let light = cx.peer.config.timers.owlt_out + cx.peer.config.timers.owlt_in;
         let is_busy = cx.node.now - checkpoint.latest > light + LATE;
-        let part = since.map(|since| SentPart {
+        let part = checkpoint.since.map(|since| SentPart {
             since,
             ranges,
             busy: is_busy.then(|| (cx.node.now - since).saturating_sub(light)),
@@ -182,34 +194,34 @@ impl Sending {
     /// Learns from a round of reports, and answers it.
     fn close_round(&mut self, round: ReportRound, cx: &mut Context<'_>) -> Outcome {
         learn_round(&round, &self.repair().claimed, cx);
-        let is_serial = cx.peer.repairs() == Repairs::OneByOne && self.next >= self.red;
-        if is_serial && self.is_retransmitting() {
-            self.repair_mut().flow.hold(round);
-            return Outcome::Continues;
-        }
-        self.answer_gaps(&round, cx)
+        self.drop_answered_checkpoints(round.checkpoint, |range| round.tells(range), cx);
+        self.answer_gaps(round, cx)
     }
 
     /// Answers what was held back for a retransmission that is over.
     fn answer_held(&mut self, cx: &mut Context<'_>) -> Outcome {
-        if self.is_retransmitting() || self.repair().flow.is_gathering() {
+        let flow = &self.repair().flow;
+        if flow.held.is_none() || !flow.rounds.is_empty() || self.is_retransmitting() {
             return Outcome::Continues;
         }
-        match self.repair_mut().flow.release() {
-            Some(held) => self.answer_gaps(&held, cx),
+        match self.repair_mut().flow.held.take() {
+            Some(held) => self.answer_gaps(*held, cx),
             None => Outcome::Continues,
         }
     }
 
     /// Whether a retransmission is queued, or was not reported on.
     fn is_retransmitting(&self) -> bool {
-        let is_queued = |repair: &Repair| matches!(repair, Repair::Retransmission(_));
-        self.repair().queue.iter().any(is_queued)
-            || self.checkpoints.iter().any(|one| one.cycle > 0)
+        let mut checkpoints = self.checkpoints.iter();
+        self.repair().queue.iter().any(Repair::is_retransmission)
+            || checkpoints.any(|one| one.cycle > 0 && !one.asks_again)
     }
 
-    /// Queues exactly the missing octets. ION drops a segment that overlaps what it has.
-    fn answer_gaps(&mut self, round: &ReportRound, cx: &mut Context<'_>) -> Outcome {
+    /// Queues exactly the missing octets: ION drops a segment that overlaps what it has. While a retransmission is under
+    /// way, and only one may be, they join it if its checkpoint has not left, and wait for its report otherwise.
+    fn answer_gaps(&mut self, round: ReportRound, cx: &mut Context<'_>) -> Outcome {
+        let is_serial = cx.peer.repairs() == Repairs::OneByOne && self.next >= self.red;
+        let must_wait = is_serial && self.is_retransmitting();
         let told = Some(round.checkpoint).filter(|told| *told < self.serial);
         let under_repair = self.under_repair(told.unwrap_or(0));
         let is_adaptive = cx.peer.config.redundancy.adaptive().is_some();
@@ -225,8 +237,18 @@ impl Sending {
         if gaps.is_empty() {
             return Outcome::Continues;
         }
+        if must_wait {
+            let queued = repair.queue.iter_mut().find(|one| one.is_retransmission());
+            match queued {
+                Some(Repair::Retransmission(run)) if !run.is_repeated => {
+                    run.add(cited, round.cycle, gaps);
+                }
+                _ => repair.flow.hold(round),
+            }
+            return Outcome::Continues;
+        }
         let octets = gaps.iter().map(|gap| gap.end - gap.start).sum();
-        let copies = usize::try_from(cx.peer.flow.repair_copies(octets)).unwrap_or(1);
+        let copies = usize::try_from(cx.peer.repair_copies(octets)).unwrap_or(1);
         let len = gaps.len() * copies;
         let gaps: Vec<Range<u64>> = gaps.into_iter().cycle().take(len).collect();
         repair.problems += 1;
@@ -235,15 +257,15 @@ impl Sending {
             ..Retransmission::new(cited, round.cycle, gaps)
         };
         // Copies follow what was not sent once.
-        let copies = |repair: &Repair| matches!(repair, Repair::CheckpointCopies { .. });
-        let place = repair.queue.iter().position(copies);
+        let is_copy = |repair: &Repair| matches!(repair, Repair::Checkpoint { copies, .. } if copies.is_some());
+        let place = repair.queue.iter().position(is_copy);
         let place = place.unwrap_or(repair.queue.len());
         repair.queue.insert(place, Repair::Retransmission(run));
-        let limit = cx.peer.config.problem_limit;
+        let limit = cx.peer.config.limits.problems;
         if repair.problems > limit {
             return Outcome::Failed(EndCause::over(Limit::Problems, limit));
         }
-        let limit = cx.peer.config.cycle_limit;
+        let limit = cx.peer.config.limits.cycles;
         if round.cycle > limit {
             return Outcome::Failed(EndCause::over(Limit::Cycles, limit));
         }
@@ -263,7 +285,7 @@ impl Sending {
         if self.repair.is_some() {
             let reported_up_to = self.repair().reported_up_to;
             let told = (report.serial, report.scope.into());
-            let round = self.round_of(answered, reported_up_to, told, cx);
+            let round = Self::round_of(answered, reported_up_to, told, cx);
             let mut all = RangeSet::new();
             all.insert(0..self.red);
             learn_round(&round, &all, cx);
@@ -273,7 +295,7 @@ impl Sending {
     /// Learns from the success of the block.
     pub(super) fn learn_success(&self, cx: &mut Context<'_>) {
         let now = cx.node.now;
-        if let Some(started) = self.repair().flow.started()
+        if let Some(started) = self.repair().flow.started
             && cx.peer.flow.on_complete(now, started, self.red)
         {
             cx.peer.apply_flow();

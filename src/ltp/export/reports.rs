@@ -1,5 +1,6 @@
 //! What reports do to a block that is being sent (RFC 5326 section 6.13).
 
+use alloc::boxed::Box;
 use core::mem;
 use core::ops::Range;
 
@@ -8,31 +9,12 @@ use crate::ltp::context::Context;
 use crate::ltp::report_history::{Reported, Verdict};
 use crate::ltp::wire::{Mark, Report};
 
-/// The claims that a report takes back: how many octets they were, and where all of them end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Revoked {
-    Nothing,
-    /// It may be older than the reports that claimed them.
-    Some(u64),
-    /// Its receiver started anew.
-    All(u64, u64),
-}
-
-impl Revoked {
-    const fn octets(self) -> u64 {
-        match self {
-            Self::Nothing => 0,
-            Self::Some(octets) | Self::All(octets, _) => octets,
-        }
-    }
-
-    /// Returns the end of all that was claimed.
-    const fn end(self) -> u64 {
-        match self {
-            Self::Nothing | Self::Some(_) => 0,
-            Self::All(_, end) => end,
-        }
-    }
+/// The claims that a report takes back.
+#[derive(Debug, Clone, Copy, Default)]
+struct Revoked {
+    octets: u64,
+    /// Where all claims ended, if the receiver started anew and has nothing of them.
+    end: Option<u64>,
 }
 
 impl Sending {
@@ -65,6 +47,11 @@ impl Sending {
             cx.node.stats.positive_reports_received += 1;
             return Outcome::Complete;
         }
+        let clears_doubt = |repair: &mut Box<RepairState>| repair.history.clears_doubt(serial);
+        if self.repair.as_mut().is_some_and(clears_doubt) && self.next == self.len() {
+            cx.node.stats.positive_reports_received += 1;
+            return Outcome::Complete;
+        }
         let Some(revoked) = self.weigh(report) else {
             return Outcome::Continues;
         };
@@ -81,22 +68,23 @@ impl Sending {
             repair.lowest = Some((scope.start, serial));
         }
         repair.guard_tries = 0;
-        if let Revoked::All(..) = revoked {
+        if let Some(end) = revoked.end {
             self.forget_old_reports(cx);
             // What was claimed before is sent again, whether or not the report covers it.
-            scope = 0..scope.end.max(revoked.end());
+            scope = 0..scope.end.max(end);
         }
         let reported_up_to = self.repair().reported_up_to;
         let has_gaps = !self.repair().claimed.covers(&scope);
         self.learn_losses(checkpoint, &scope, false, cx);
         let answered = self.answer_checkpoint(checkpoint, cx);
-        self.drop_answered_checkpoints(checkpoint, &scope, cx);
+        let tells = |range: &Range<u64>| scope.start <= range.start && range.end <= scope.end;
+        self.drop_answered_checkpoints(checkpoint, tells, cx);
         let counted = u64::from(counts);
-        if let Revoked::All(..) = revoked {
+        if revoked.end.is_some() {
             cx.peer.flow.forget();
             cx.peer.apply_flow();
         }
-        cx.peer.in_flight.octets += counted * revoked.octets();
+        cx.peer.in_flight.octets += counted * revoked.octets;
         cx.peer.remove_in_flight(cx.node, counted * claimed);
         if has_gaps {
             cx.node.stats.negative_reports_received += 1;
@@ -126,20 +114,22 @@ impl Sending {
         let repair = self.repair();
         match repair.history.judge(reported, &repair.claimed) {
             Verdict::Repeated | Verdict::Incoherent => None,
-            Verdict::Agrees => Some(Revoked::Nothing),
+            Verdict::Agrees => Some(Revoked::default()),
             Verdict::Older(lost) => {
                 let repair = self.repair_mut();
                 for octets in lost.within(0..u64::MAX) {
                     repair.claimed.remove(octets);
                 }
-                Some(Revoked::Some(lost.len()))
+                let (octets, end) = (lost.len(), None);
+                Some(Revoked { octets, end })
             }
             Verdict::Restarted => {
                 let repair = self.repair_mut();
                 repair.history.forget();
                 repair.lowest = None;
                 let claimed = mem::take(&mut repair.claimed);
-                Some(Revoked::All(claimed.len(), claimed.end()))
+                let (octets, end) = (claimed.len(), Some(claimed.end()));
+                Some(Revoked { octets, end })
             }
         }
     }
@@ -164,32 +154,37 @@ impl Sending {
     /// serial number 0, by which ION and HDTN report everything, also beyond the end of the red part (capture 16).
     fn answer_checkpoint(&mut self, serial: u64, cx: &mut Context<'_>) -> Option<Outstanding> {
         let place = self.place_of(serial)?;
-        let checkpoint = self.checkpoints.remove(place);
+        let mut checkpoint = self.checkpoints.remove(place);
         cx.stop_all(checkpoint.timers());
         checkpoint.learn_answer(cx);
+        if checkpoint.is_of_first_pass() {
+            // The report also tells about what left ahead of those before it.
+            let mut before = self.checkpoints.iter().take(place);
+            let first = before.find(|one| one.is_of_first_pass());
+            checkpoint.since = first.map_or(checkpoint.since, |first| first.since);
+        }
         Some(checkpoint)
     }
 
-    /// Drops the checkpoints sent before the one that a report answers if the report covers what they asked for: their
-    /// octets are within its scope, or were claimed.
+    /// Drops the checkpoints sent before the one that reports answer if these cover what they asked for: their octets were
+    /// told, or were claimed.
     ///
-    /// The checkpoint that ends the red part stays until it is answered, since only it tells the length.
-    fn drop_answered_checkpoints(
+    /// A checkpoint that ends the red part stays until one is answered, since only it tells the length.
+    pub(super) fn drop_answered_checkpoints(
         &mut self,
         checkpoint: u64,
-        scope: &Range<u64>,
+        tells: impl Fn(&Range<u64>) -> bool,
         cx: &mut Context<'_>,
     ) {
         if checkpoint >= self.serial {
             return;
         }
         let claimed = &self.repair.as_deref().unwrap_or(&NOTHING_LOST).claimed;
-        let is_told = |gap: &Range<u64>| {
-            scope.start <= gap.start && gap.end <= scope.end || claimed.covers(gap)
-        };
+        let is_told = |range: &Range<u64>| tells(range) || claimed.covers(range);
+        let tells_end = tells(&(self.red.saturating_sub(1)..self.red));
         self.checkpoints.retain(|one| {
             let is_past = one.serial < checkpoint
-                && one.mark == Mark::None
+                && (one.mark == Mark::None || tells_end)
                 && is_told(&one.range)
                 && one.retransmitted.iter().all(is_told);
             if is_past {

@@ -1,11 +1,11 @@
 //! Plain segments of a first pass: red, of full length, without marks. They are most segments of a large block.
 
 use super::Sending;
-use super::pieces::{Frame, Piece};
+use super::pieces::Frame;
 use crate::Instant;
 use crate::ltp::beyond::HELLO_INTERVAL;
 use crate::ltp::context::Context;
-use crate::ltp::output::{Batch, Out, WriteResult};
+use crate::ltp::output::{Batch, Out};
 use crate::ltp::peer::PeerState;
 use crate::ltp::sdnv::HeaderTemplate;
 use crate::ltp::wire::{Color, header};
@@ -34,11 +34,7 @@ impl Sending {
             if cx.peer.pacer.blocked_until(now).is_some() {
                 return Some(Batch::HasRoom);
             }
-            let written = if cx.peer.keys.overhead() == 0 {
-                self.write_row(frame, &row, tx, cx)?
-            } else {
-                self.write_signed(row.fit, tx, cx)
-            };
+            let written = self.write_row(frame, &row, tx, cx)?;
             if written == 0 {
                 return (!tx.is_empty()).then_some(Batch::Full);
             }
@@ -96,16 +92,6 @@ impl Sending {
         cx.node.stats.segments_sent += written as u64;
         Some(written as u64)
     }
-
-    /// Writes one segment with its authentication value, and returns how many were written.
-    fn write_signed(&self, fit: u64, tx: &mut Out<'_>, cx: &mut Context<'_>) -> u64 {
-        let piece = Piece {
-            range: self.next..self.next + fit,
-            color: Color::Red(None),
-        };
-        let put = self.put_piece(&piece, None, tx, cx);
-        u64::from(matches!(put, WriteResult::Written(_)))
-    }
 }
 
 impl PeerState {
@@ -124,7 +110,7 @@ impl PeerState {
         let left = sending.red.checked_sub(sending.next)?.checked_sub(1)?;
         let fit = frame.fit(sending.next, Color::Red(None))?;
         let mut count = left / fit;
-        if let Some(until) = sending.repair().flow.hello_in()
+        if let Some(until) = sending.repair().flow.hello
             && self.flow.has_hello()
         {
             count = count.min(until.into());

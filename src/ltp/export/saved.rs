@@ -1,22 +1,21 @@
 //! Saving and restoring blocks that are being sent.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
-use core::ops::Range;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::{ExportSession, Exports, Outcome, Repair, RepairState, Retransmission, Sending, Stage};
+use super::{ExportSession, Exports, Outcome, RepairState, Sending, Stage};
 use crate::Tag;
 use crate::kit::RangeSet;
 use crate::ltp::auth::KeyHash;
-use crate::ltp::context::{Context, Core, SERIALS, Step};
+use crate::ltp::context::{Cancel, Context, Core, SERIALS, Step};
 use crate::ltp::peer::Role;
 use crate::ltp::peers::Peers;
 use crate::ltp::report_history::ReportHistory;
-use crate::ltp::snapshot::{Age, Restored, SavedCancel, require};
+use crate::ltp::snapshot::{Age, Restored, require};
 
 /// A session in which a block is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +32,7 @@ pub(in crate::ltp) struct SavedExport {
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 enum SavedSending {
     Sending(Box<SavedBlock>),
-    Cancelling(SavedCancel),
+    Cancelling(Cancel),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,16 +53,7 @@ struct SavedBlock {
     #[cfg_attr(feature = "serde", serde(default))]
     is_whole: bool,
     lowest: Option<(u64, u64)>,
-    retransmissions: Vec<SavedRetransmission>,
     problems: u32,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-struct SavedRetransmission {
-    report: u64,
-    cycle: u32,
-    gaps: RangeSet,
 }
 
 impl SavedExport {
@@ -77,42 +67,6 @@ impl SavedExport {
 }
 
 impl Sending {
-    /// Returns the retransmissions that are due. What was sent again and not reported on is left out: its checkpoint is
-    /// outstanding, and a new one is sent after a restart.
-    fn save_retransmissions(&self) -> Vec<SavedRetransmission> {
-        let repair = self.repair();
-        let queued = repair.queue.iter().filter_map(|repair| match repair {
-            Repair::Retransmission(run) => Some((run.report, run.cycle, run.gaps.clone())),
-            Repair::CheckpointRetry(_) | Repair::CheckpointCopies { .. } => None,
-        });
-        let delayed = repair.flow.unanswered().map(|round| {
-            let (_, report) = round.cited(repair.lowest, &repair.claimed);
-            (report, round.cycle, round.missing(&repair.claimed))
-        });
-        let mut known = repair.claimed.clone();
-        for gap in self.checkpoints.iter().flat_map(|one| &one.retransmitted) {
-            known.insert(gap.clone());
-        }
-        let mut retransmissions = Vec::new();
-        for (report, cycle, wanted) in queued.chain(delayed) {
-            let mut gaps = RangeSet::new();
-            for gap in wanted.into_iter().flat_map(|gap| known.gaps(gap)) {
-                gaps.insert(gap);
-            }
-            for gap in gaps.within(0..u64::MAX) {
-                known.insert(gap);
-            }
-            if !gaps.is_empty() {
-                retransmissions.push(SavedRetransmission {
-                    report,
-                    cycle,
-                    gaps,
-                });
-            }
-        }
-        retransmissions
-    }
-
     fn save(&self) -> SavedBlock {
         let repair = self.repair();
         SavedBlock {
@@ -129,7 +83,6 @@ impl Sending {
             reports: repair.history.serials(),
             is_whole: repair.history.is_whole(),
             lowest: repair.lowest,
-            retransmissions: self.save_retransmissions(),
             problems: repair.problems,
         }
     }
@@ -157,7 +110,6 @@ impl Sending {
             claimed: saved.claimed,
             history,
             lowest: saved.lowest,
-            queue: restore_retransmissions(saved.retransmissions, reached, at)?,
             problems: saved.problems,
             ..RepairState::NONE
         };
@@ -178,14 +130,12 @@ impl Sending {
         })
     }
 
-    /// Resumes a session with its first pass, with the octets known to be missing, and with a new checkpoint on the
-    /// whole red part. Checkpoints outstanding before may have been answered since.
+    /// Resumes a session with its first pass, and asks what is missing by a checkpoint of its own, unless the peer may bear
+    /// none yet: those outstanding before may have been answered since.
     fn resume(&mut self, cx: &mut Context<'_>) -> Outcome {
         let in_flight = self.in_flight();
-        if self.next >= self.red && !self.is_claimed() {
+        if self.next >= self.red || self.repair().lowest.is_some() {
             self.probe(cx);
-        } else if !self.repair().queue.is_empty() {
-            self.queue_repairs(cx);
         }
         let octets = &mut cx.peer.in_flight.octets;
         *octets = octets.saturating_add(in_flight);
@@ -196,25 +146,6 @@ impl Sending {
         cx.peer.mark_ready(cx.node);
         outcome
     }
-}
-
-/// Reads retransmissions. They do not overlap, so together they are no more than the red part.
-fn restore_retransmissions(
-    retransmissions: Vec<SavedRetransmission>,
-    end: u64,
-    at: usize,
-) -> Restored<VecDeque<Repair>> {
-    let mut all = RangeSet::new();
-    let mut repairs = VecDeque::new();
-    for saved in retransmissions {
-        let gaps: Vec<Range<u64>> = saved.gaps.within(0..u64::MAX).collect();
-        let fresh: u64 = gaps.iter().map(|gap| all.insert(gap.clone())).sum();
-        let is_fresh = fresh == saved.gaps.len() && fresh > 0 && all.end() <= end;
-        require(is_fresh, "exports.retransmissions", at)?;
-        let run = Retransmission::new((0, saved.report), saved.cycle, gaps);
-        repairs.push_back(Repair::Retransmission(run));
-    }
-    Ok(repairs)
 }
 
 impl Exports {
@@ -229,7 +160,7 @@ impl Exports {
             let export = self.table.get(&number)?;
             let state = match &export.stage {
                 Stage::Sending(sending) => SavedSending::Sending(Box::new(sending.save())),
-                Stage::Cancelling(cancel) => SavedSending::Cancelling(SavedCancel::of(cancel)),
+                Stage::Cancelling(cancel) => SavedSending::Cancelling(cancel.saved()),
             };
             Some(SavedExport {
                 number,
@@ -262,7 +193,7 @@ impl Exports {
                 *octets = octets.saturating_add(sending.block.len());
                 Stage::Sending(sending)
             }
-            SavedSending::Cancelling(cancel) => Stage::Cancelling(cancel.restore()),
+            SavedSending::Cancelling(cancel) => Stage::Cancelling(cancel),
         };
         let export = ExportSession {
             slot,

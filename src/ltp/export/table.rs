@@ -6,20 +6,20 @@ use crate::ltp::api::{Error, Event};
 use crate::ltp::closed::End;
 use crate::ltp::context::{Context, Core, Node, Step};
 use crate::ltp::peer::{PeerState, Role};
-use crate::ltp::table::{Keyed, Sessions, Tags};
+use crate::ltp::table::{Index, Keyed, Sessions};
 
 /// The sessions in which blocks are sent, by number and by the tags of the blocks.
 #[derive(Debug)]
 pub(in crate::ltp) struct Exports {
     pub(in crate::ltp) table: Sessions<u64, ExportSession>,
-    tags: Tags,
+    tags: Index,
 }
 
 impl Exports {
     pub(in crate::ltp) const fn new(hasher: Keyed) -> Self {
         Self {
             table: Sessions::new(hasher),
-            tags: Tags::new(hasher),
+            tags: Index::new(hasher),
         }
     }
 
@@ -143,10 +143,10 @@ impl Exports {
         node: &Node,
     ) -> Option<Error> {
         let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
-        let window = (count(peer.exports), count(peer.config.max_exports));
-        let sessions = (self.table.len(), count(node.config.max_exports));
-        let events = (node.events.len(), count(node.config.max_events));
-        let (held, limit) = (node.budget.exports, node.config.export_octets);
+        let window = (count(peer.exports), count(peer.config.limits.exports));
+        let sessions = (self.table.len(), count(node.config.limits.exports));
+        let events = (node.events.len(), count(node.config.limits.events));
+        let (held, limit) = (node.budget.exports, node.config.limits.export_octets);
         let is_over = octets > limit - held;
         let mut full = [window, sessions, events].into_iter();
         let full = full.find(|(held, limit)| held >= limit);

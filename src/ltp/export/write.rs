@@ -57,11 +57,8 @@ impl Sending {
                 Ok(Batch::HasRoom)
             }
             Some(Repair::Retransmission(_)) => self.send_retransmission(tx, cx),
-            Some(&Repair::CheckpointRetry(serial)) => {
-                Ok(self.resend_checkpoint(serial, None, tx, cx))
-            }
-            Some(&Repair::CheckpointCopies { serial, left }) => {
-                Ok(self.resend_checkpoint(serial, Some(left), tx, cx))
+            Some(&Repair::Checkpoint { serial, copies }) => {
+                Ok(self.resend_checkpoint(serial, copies, tx, cx))
             }
         }
     }
@@ -193,9 +190,9 @@ impl Sending {
         }
         let hello = self.hello(cx);
         let frame = self.frame(hello, cx);
-        if hello.is_none()
-            && let Some(batch) = self.send_rows(frame, tx, cx)
-        {
+        // Segments with extensions are written one by one.
+        let is_plain = hello.is_none() && cx.peer.keys.overhead() == 0;
+        if is_plain && let Some(batch) = self.send_rows(frame, tx, cx) {
             return Ok(batch);
         }
         let is_due = self.is_checkpoint_due(frame, cx);
@@ -240,13 +237,15 @@ impl Sending {
         if let Color::Red(Some(checkpoint)) = piece.color {
             self.unchecked = 0;
             self.wants_checkpoint = false;
+            let run = Retransmission {
+                since: self.repair().flow.part,
+                ..Retransmission::default()
+            };
             if self.next < self.red {
-                let now = cx.node.now;
                 let repair = self.repair_mut();
                 repair.checked = piece.range.end;
-                repair.flow.begin_part(piece.range.end, now);
+                repair.flow.part = Some(cx.node.now);
             }
-            let run = Retransmission::default();
             self.on_checkpoint_sent((checkpoint, piece.range), run, cx);
         }
         cx.peer.begun = Some(cx.session.number);
@@ -285,6 +284,7 @@ impl Sending {
             retransmitted: run.gaps,
             lower: run.lower,
             since: run.since,
+            asks_again: run.asks_again,
         };
         self.checkpoints.push(outstanding);
         self.queue_duplicates_of(serial, cx);

@@ -2,7 +2,7 @@
 
 use core::mem;
 
-use super::{ImportSession, Reception, SESSION, Stage};
+use super::{Awaited, ImportSession, Reception, SESSION, Stage};
 use crate::ltp::api::{Error, Event, Service, Side};
 use crate::ltp::closed::End;
 use crate::ltp::context::{Cancel, Context, EVENT_OVERHEAD, Step};
@@ -26,6 +26,29 @@ impl<A: Addr> Engine<A> {
             import.cancel(EndCause::Application, cx)
         });
         is_known.then_some(()).ok_or(Error::UnknownSession(session))
+    }
+
+    /// Acknowledges a red part that [`Event::RedPart`] told of, for a [scattered](Service::Scattered) service: the
+    /// application says that it has stored what it was given, and the report that claims all of it is sent.
+    ///
+    /// Until then, or until [`refuse`](Self::refuse), the sender repeats its checkpoint, and gives up when its limits are
+    /// reached.
+    ///
+    /// # Errors
+    ///
+    /// No red part of the session waits for this.
+    pub fn stored(&mut self, now: Instant, session: SessionId) -> Result<(), Error> {
+        self.advance(now);
+        let mut is_awaited = false;
+        self.imports.with(session, &mut self.core, |import, cx| {
+            let reception = import.reception();
+            let reception = reception.filter(|one| one.awaits == Some(Awaited::Storage));
+            is_awaited = reception.is_some();
+            reception.map_or(Step::Continues, |reception| reception.acknowledge_all(cx))
+        });
+        is_awaited
+            .then_some(())
+            .ok_or(Error::NothingToStore(session))
     }
 }
 
@@ -70,7 +93,7 @@ impl ImportSession {
                 by,
                 reason,
                 cause,
-                after_delivery: reception.is_delivered,
+                after_delivery: reception.is_delivered && !reception.is_to_be_stored(),
             };
             cx.node.push_service_event(client, event, EVENT_OVERHEAD);
         }
@@ -105,9 +128,9 @@ impl ImportSession {
             Stage::Receiving(reception) => {
                 let parts = reception.parts.as_ref();
                 let has_reported = parts.is_none_or(|parts| {
-                    parts.reports.first() != reception.serial || parts.green.is_some()
+                    parts.reports.first != reception.serial || parts.green.is_some()
                 });
-                has_reported || reception.is_delivered || reception.service == Service::Streaming
+                has_reported || reception.is_delivered || reception.service != Service::Whole
             }
             Stage::Cancelling(_) => true,
         }
@@ -140,7 +163,7 @@ impl Reception {
     fn end(&self) -> End {
         let parts = self.parts.as_ref();
         let green = parts.and_then(|parts| Some((parts.green?, parts.green_end)));
-        match (self.is_delivered, self.red, green) {
+        match (self.is_delivered && self.awaits.is_none(), self.red, green) {
             (true, Some(red), _) => End::Delivered {
                 red,
                 serial: self.serial,
@@ -160,9 +183,8 @@ impl Reception {
             cx.stop(parts.guard);
             cx.stop(parts.reports.delay);
             parts.red.release(&mut cx.node.budget.pool);
-            if parts.is_streaming {
-                cx.node.services.end_stream(self.client);
-            }
+            self.unqueue(cx);
+            cx.node.services.recount(self.client, parts.untaken, 0);
         }
         cx.node.budget.charge(cx.peer, charge, 0);
     }
@@ -176,8 +198,8 @@ impl Reception {
             .parts
             .as_ref()
             .is_some_and(|parts| parts.green_end.is_some());
-        let is_over =
-            self.is_delivered && !self.has_reports() && (self.ends_block || is_green_over);
+        let is_acknowledged = self.is_delivered && self.awaits.is_none() && !self.has_reports();
+        let is_over = is_acknowledged && (self.ends_block || is_green_over);
         if is_over {
             Step::Ends(self.end())
         } else {

@@ -7,20 +7,20 @@ use core::ops::Range;
 
 use bytes::Bytes;
 
-use super::{ImportSession, Imports, Parts, Reception, Stage};
+use super::{Awaited, ImportSession, Imports, Parts, Reception, Stage};
 use crate::Instant;
 use crate::kit::RangeSet;
 use crate::ltp::api::Service;
 use crate::ltp::auth::KeyHash;
 use crate::ltp::buffer_pool::BufferPool;
-use crate::ltp::context::{Context, Core, Step};
+use crate::ltp::context::{Cancel, Context, Core, Step};
 use crate::ltp::end_cause::EndCause;
 use crate::ltp::fingerprint::Fingerprint;
 use crate::ltp::peer::Role;
 use crate::ltp::peers::Peers;
 use crate::ltp::reassembly::{Reassembly, Room};
 use crate::ltp::report::Reports;
-use crate::ltp::snapshot::{Age, Restored, SavedCancel, require};
+use crate::ltp::snapshot::{Age, Restored, require};
 use crate::ltp::wire::SessionId;
 
 /// A session in which a block is received.
@@ -39,8 +39,8 @@ pub(in crate::ltp) struct SavedImport {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 enum SavedStage {
-    Receiving(SavedReception),
-    Cancelling(SavedCancel),
+    Receiving(Box<SavedReception>),
+    Cancelling(Cancel),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +54,12 @@ struct SavedReception {
     #[cfg_attr(feature = "serde", serde(default))]
     green_end: Option<u64>,
     is_delivered: bool,
+    /// What was received of a scattered red part, in pieces or not.
+    #[cfg_attr(feature = "serde", serde(default))]
+    held: RangeSet,
+    /// Whether a scattered red part waits to be stored.
+    #[cfg_attr(feature = "serde", serde(default))]
+    is_to_be_stored: bool,
     streamed: u64,
     serial: u64,
     checkpoints: RangeSet,
@@ -90,9 +96,17 @@ impl Reception {
             offset,
             data: Bytes::copy_from_slice(octets),
         };
+        let held = match self.service {
+            Service::Scattered => parts.red.held.clone(),
+            Service::Whole | Service::Streaming => RangeSet::new(),
+        };
+        let mut pieces: Vec<SavedPiece> = parts.red.runs().map(piece).collect();
+        pieces.sort_unstable_by_key(|piece| piece.offset);
         SavedReception {
             client: self.client,
-            pieces: parts.red.runs().map(piece).collect(),
+            pieces,
+            held,
+            is_to_be_stored: self.is_to_be_stored(),
             red: self.red,
             ends_block: self.ends_block,
             green: parts.green,
@@ -101,8 +115,8 @@ impl Reception {
             streamed: parts.streamed,
             serial: self.serial,
             checkpoints: parts.reports.answered(&self.pending),
-            primary: parts.reports.primary(),
-            problems: parts.reports.problems(),
+            primary: parts.reports.primary,
+            problems: parts.reports.problems,
         }
     }
 
@@ -122,12 +136,25 @@ impl Reception {
             let end = piece.offset.checked_add(piece.data.len() as u64);
             let is_within = end.is_some_and(|end| end <= red);
             let is_behind = held.is_empty() || piece.offset >= held.end();
-            let is_piece = is_behind && !piece.data.is_empty() && !saved.is_delivered;
+            let may_wait = !saved.is_delivered || saved.is_to_be_stored;
+            let is_piece = is_behind && !piece.data.is_empty() && may_wait;
             require(is_piece && is_within, "imports.pieces", at)?;
             held.insert(piece.range());
         }
         let has_end = !saved.is_delivered || saved.red.is_some();
         require(has_end, "imports.is_delivered", at)?;
+        let is_scattered = service == Service::Scattered;
+        let is_known = held.within(0..red).all(|range| saved.held.covers(&range));
+        let is_scatter = is_known && saved.held.end() <= red;
+        let is_empty = saved.held.is_empty() || saved.is_delivered;
+        require(
+            if is_scattered { is_scatter } else { is_empty },
+            "imports.held",
+            at,
+        )?;
+        let may_be_stored = is_scattered && saved.is_delivered && saved.held.len() == red;
+        let is_consistent = may_be_stored || !saved.is_to_be_stored;
+        require(is_consistent, "imports.is_to_be_stored", at)?;
         let contiguous = if saved.is_delivered {
             red
         } else {
@@ -139,26 +166,28 @@ impl Reception {
             green: saved.green,
             green_end: saved.green_end,
             streamed: saved.streamed,
-            ..Parts::new(None, reports)
+            ..Parts::new(service, None, reports)
         };
         Ok(Self {
             red: saved.red,
             ends_block: saved.ends_block,
             is_delivered: saved.is_delivered,
+            awaits: saved.is_to_be_stored.then_some(Awaited::Delivery),
             parts: Some(Box::new(parts)),
             ..Self::new(saved.client, service, saved.serial, now)
         })
     }
 
     /// Stores the received octets. False without memory for them.
-    fn refill(&mut self, pieces: &[SavedPiece], free: usize, limit: usize) -> bool {
+    fn refill(&mut self, saved: &SavedReception, free: usize, limit: usize) -> bool {
         let red = self.red;
-        if let Some(red) = red.filter(|_| self.is_delivered) {
+        let is_scattered = self.service == Service::Scattered;
+        if let Some(red) = red.filter(|_| self.is_delivered && !is_scattered) {
             self.parts().red = Reassembly::delivered(red);
             return true;
         }
         let mut pool = BufferPool::default();
-        for piece in pieces {
+        for piece in &saved.pieces {
             self.parts().hear(1, piece.data.len());
             let range = piece.range();
             let is_short = usize::try_from(range.end).is_ok_and(|end| end <= limit);
@@ -172,10 +201,16 @@ impl Reception {
                 limit,
                 red,
             };
-            let stored = self.parts().red.store(&range, &piece.data, room, &mut pool);
-            if stored.is_none() {
+            let (_, is_stored) = self.parts().red.store(&range, &piece.data, room, &mut pool);
+            if !is_stored {
                 return false;
             }
+        }
+        // What was given to the application is not kept.
+        for range in saved.held.within(0..u64::MAX) {
+            let octets = usize::try_from(range.end - range.start);
+            self.parts().hear(1, octets.unwrap_or(usize::MAX));
+            self.parts().red.held.insert(range);
         }
         self.weight() <= free
     }
@@ -184,19 +219,19 @@ impl Reception {
     /// these come again, and get new reports.
     fn resume(
         &mut self,
-        pieces: &[SavedPiece],
+        saved: &SavedReception,
         age: Age,
         cx: &mut Context<'_>,
     ) -> Result<Step, EndCause> {
-        let (free, limit) = (cx.node.budget.free(), cx.peer.config.session_octets);
-        let is_kept = self.refill(pieces, free, limit);
+        let (free, limit) = (cx.node.budget.free(), cx.peer.config.limits.session_octets);
+        let is_kept = self.refill(saved, free, limit);
         self.recharge(cx);
         // Claims made since are not in the snapshot, and a peer never sends again what was claimed.
         if !is_kept || (age == Age::Behind && !self.is_delivered) {
             return Err(EndCause::StateLost);
         }
         self.guard(cx);
-        self.schedule_piece(cx);
+        self.queue_item(cx.session, &mut cx.node.services);
         if let Some(red) = self.complete_red().filter(|_| !self.is_delivered) {
             return self.deliver_red(red, false, cx);
         }
@@ -217,8 +252,8 @@ impl Imports {
         let save = |session: SessionId| {
             let import = self.table.get(&session)?;
             let stage = match &import.stage {
-                Stage::Receiving(reception) => SavedStage::Receiving(reception.save()),
-                Stage::Cancelling(cancel) => SavedStage::Cancelling(SavedCancel::of(cancel)),
+                Stage::Receiving(reception) => SavedStage::Receiving(Box::new(reception.save())),
+                Stage::Cancelling(cancel) => SavedStage::Cancelling(cancel.saved()),
             };
             Some(SavedImport {
                 session,
@@ -244,20 +279,16 @@ impl Imports {
         let is_free = !is_known && node.closed.get(node.now, name).is_none();
         require(is_free, "imports.session", at)?;
         let slot = core.peers.restored_slot(saved.peer, "imports.peer", at)?;
-        let (stage, pieces, client) = match saved.stage {
-            SavedStage::Cancelling(cancel) => (Stage::Cancelling(cancel.restore()), Vec::new(), 0),
+        let (stage, client) = match &saved.stage {
+            SavedStage::Cancelling(cancel) => (Stage::Cancelling(cancel.clone()), 0),
             SavedStage::Receiving(reception) => {
                 let service = core.node.services.get(reception.client);
                 // A delivered session may be for a service that was closed.
                 let is_served = service.is_some() || reception.is_delivered;
                 require(is_served, "imports.client", at)?;
                 let service = service.unwrap_or_default();
-                let restored = Reception::restore(&reception, service, at, core.node.now)?;
-                (
-                    Stage::Receiving(restored),
-                    reception.pieces,
-                    reception.client,
-                )
+                let restored = Reception::restore(reception, service, at, core.node.now)?;
+                (Stage::Receiving(restored), reception.client)
             }
         };
         let import = ImportSession {
@@ -269,11 +300,13 @@ impl Imports {
         };
         if let Some(place) = self.insert(session, import, core) {
             self.run(place, core, |import, cx| {
-                let resumed = match &mut import.stage {
-                    Stage::Receiving(reception) => reception.resume(&pieces, age, cx),
-                    Stage::Cancelling(cancel) => Ok(cancel.send(Role::Receiver, cx)),
-                };
-                import.or_cancel(resumed, cx)
+                if let Stage::Cancelling(cancel) = &mut import.stage {
+                    return cancel.send(Role::Receiver, cx);
+                }
+                import.receive(cx, |reception, cx| match &saved.stage {
+                    SavedStage::Receiving(saved) => reception.resume(saved, age, cx),
+                    SavedStage::Cancelling(_) => Ok(Step::Continues),
+                })
             });
         }
         Ok(())

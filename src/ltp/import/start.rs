@@ -1,6 +1,7 @@
 //! How sessions in which blocks are received start, and what comes for those that are closed.
 
 use alloc::boxed::Box;
+use core::ops::ControlFlow;
 
 use bytes::Bytes;
 
@@ -12,16 +13,6 @@ use crate::ltp::fingerprint::Judgment;
 use crate::ltp::peer::{Control, Role};
 use crate::ltp::report::Reports;
 use crate::ltp::wire::{Color, Data, Reason};
-
-/// What a segment does to a closed session with its number.
-enum Reopened {
-    /// Nothing: it was handled.
-    Not,
-    /// It starts another session.
-    Anew,
-    /// It is red, and the green part was over before: its first octet, and the end of the block.
-    ForRed(u64, u64),
-}
 
 impl ImportSession {
     /// Starts a session, unless it is closed or a limit is reached. `count` sessions are open.
@@ -38,9 +29,9 @@ impl ImportSession {
         let name = (Role::Receiver, cx.session);
         let record = cx.node.closed.get(cx.node.now, name).copied();
         let green = match record.as_ref().map(|record| cx.reopen(record, data)) {
-            None | Some(Reopened::Anew) => None,
-            Some(Reopened::ForRed(low, end)) => Some((low, end)),
-            Some(Reopened::Not) => return None,
+            None => None,
+            Some(ControlFlow::Continue(green)) => green,
+            Some(ControlFlow::Break(())) => return None,
         };
         if !cx.has_import_room(count) || cx.node.is_over_share(data.client) {
             cx.node.stats.no_room += 1;
@@ -68,7 +59,7 @@ impl ImportSession {
         let serial = cx.first_serial();
         let reports = Reports::new(serial);
         let mut reception = Reception {
-            parts: Some(Box::new(Parts::new(green, reports))),
+            parts: Some(Box::new(Parts::new(service, green, reports))),
             ..Reception::new(data.client, service, serial, cx.node.now)
         };
         reception.recharge(cx);
@@ -86,15 +77,16 @@ impl ImportSession {
 }
 
 impl Context<'_> {
-    /// Decides whether a segment opens a session again that was closed, and handles it if not.
-    fn reopen(&mut self, record: &Record, data: &Data<'_>) -> Reopened {
+    /// Decides whether a segment opens a session again that was closed, and handles it if not. If it is red and the green
+    /// part was over before, the first octet of that is returned, and the end of the block.
+    fn reopen(&mut self, record: &Record, data: &Data<'_>) -> ControlFlow<(), Option<(u64, u64)>> {
         let judgment = record.judge(data);
         match record.end {
             // Its sender started anew.
-            _ if judgment == Judgment::NewSession => Reopened::Anew,
+            _ if judgment == Judgment::NewSession => ControlFlow::Continue(None),
             // Its EOB overtook the red part (RFC 5326 section 8.2), which the sender still repeats.
             End::GreenOnly { low, end } if matches!(data.color, Color::Red(_)) => {
-                Reopened::ForRed(low, end)
+                ControlFlow::Continue(Some((low, end)))
             }
             end => {
                 // As long as the peer has not closed it, it is remembered.
@@ -102,16 +94,16 @@ impl Context<'_> {
                 let until = now + self.peer.remembered_for();
                 self.node.closed.change(now, name, |old| old.until = until);
                 self.on_data_of_closed(data, end, judgment == Judgment::Repeat);
-                Reopened::Not
+                ControlFlow::Break(())
             }
         }
     }
 
     fn has_import_room(&self, count: usize) -> bool {
-        let limit = self.node.config.max_imports;
+        let limit = self.node.config.limits.imports;
         u32::try_from(count).is_ok_and(|count| count < limit)
             && self.node.has_event_room()
-            && self.peer.imports < self.peer.config.max_imports
+            && self.peer.imports < self.peer.config.limits.imports
             && self.free_octets() >= SESSION + 2 * EVENT_OVERHEAD
     }
 

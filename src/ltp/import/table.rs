@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{ImportSession, Stage};
+use super::{ImportSession, Reception, Stage};
 use crate::ltp::closed::End;
 use crate::ltp::context::{Context, Core, Node, Step};
 use crate::ltp::end_cause::EndCause;
@@ -70,7 +70,9 @@ impl Imports {
 
     /// Answers a segment of a session in which its sender told that it is of this crate.
     pub(in crate::ltp) fn answer_hello(&mut self, session: SessionId, core: &mut Core) {
-        self.with(session, core, ImportSession::answer_hello);
+        self.with(session, core, |import, cx| {
+            import.receive(cx, Reception::answer_hello)
+        });
     }
 
     /// Lets a session handle an input, and closes it if it ends with that.
@@ -94,20 +96,12 @@ impl Imports {
     #[inline]
     pub(in crate::ltp) fn finish(&mut self, place: Option<u32>, step: Step, core: &mut Core) {
         if let (Some(place), Step::Ends(end)) = (place, step) {
-            self.close(place, end, core);
+            self.release(place, Some(end), core);
         }
         let node = &mut core.node;
-        if node.services.has_stale() {
-            let open = &self.table;
-            node.services.drop_ended(|session| open.contains(session));
-        }
         if node.budget.is_pool_too_large() {
             self.shrink_pool(node);
         }
-    }
-
-    fn close(&mut self, place: u32, end: End, core: &mut Core) {
-        self.release(place, Some(end), core);
     }
 
     /// Ends a session whose peer is removed.

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::record::pcapng::{Block, Blocks, CUSTOM, PACKET, Packet, SECTION, padding};
+use crate::record::pcapng::{Block, Blocks, LOCAL, PACKET, Packet, SECTION, padding};
 use crate::record::sink::Checksum;
 
 /// Replaces occurrence `which` of `old`, which `new` must equal in length.
@@ -63,10 +63,10 @@ fn mark_in(block: &Block<'_>) -> Option<Mark> {
     let end = block.at + 8 + block.body.len();
     match block.kind {
         SECTION => Some(Mark::Section(block.at)),
-        CUSTOM if block.body.len() >= 4 => Some(Mark::Checksum(end - 4)),
+        LOCAL if block.body.len() >= 4 => Some(Mark::Checksum(end - 4)),
         PACKET => {
             let options = Packet::read(block)?.options;
-            // The custom option is the last but the end, of four octets.
+            // The local option is the last but the end, of four octets.
             let (_, value) = options.clone().nth(1)?;
             let left = 4 + padding(value.len()) + 4;
             (block.body.len() >= left).then(|| Mark::Checksum(end - left))

@@ -13,8 +13,8 @@ use crate::support::CLIENT;
 fn a_limit_of_time_is_an_error_and_changes_nothing() {
     let bind = |engine| Node::bind(here(), Config::engine(engine)).unwrap();
     let (earth, mars) = (bind(1), bind(2));
-    earth.add_peer(2, Peer::new(mars.local_addr())).unwrap();
-    mars.add_peer(1, Peer::new(earth.local_addr())).unwrap();
+    earth.add_peer(2, Peer::at(mars.local_addr())).unwrap();
+    mars.add_peer(1, Peer::at(earth.local_addr())).unwrap();
     let (near, far) = (earth.open(CLIENT).unwrap(), mars.open(CLIENT).unwrap());
     earth.contact(2, Cue::MustStop).unwrap();
     let mut sending = near.start(2, "hello", Red::All).unwrap();

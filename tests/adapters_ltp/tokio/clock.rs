@@ -16,9 +16,9 @@ use crate::support::CLIENT;
 async fn under_a_paused_clock_timers_fire_as_fast_as_that_clock_is_moved_on() {
     let earth = node(1);
     let silent = UdpSocket::bind(here()).unwrap();
-    let mut peer = Peer::new(silent.local_addr().unwrap());
-    peer.own_delay = Duration::from_secs(600);
-    peer.remote_delay = Duration::from_secs(600);
+    let mut peer = Peer::at(silent.local_addr().unwrap());
+    peer.timers.own_delay = Duration::from_secs(600);
+    peer.timers.remote_delay = Duration::from_secs(600);
     earth.add_peer(2, peer).unwrap();
     let near = earth.open(CLIENT).unwrap();
     let start = Instant::now();

@@ -15,7 +15,7 @@ fn a_runtime_that_ends_takes_its_nodes_with_it() {
     let near = first.block_on(async {
         let earth = node(1);
         let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
-        earth.add_peer(2, Peer::new(nobody)).unwrap();
+        earth.add_peer(2, Peer::at(nobody)).unwrap();
         earth.open(CLIENT).unwrap()
     });
     let mut sending = first.block_on(near.start(2, "hello", Red::All)).unwrap();

@@ -4,7 +4,9 @@ use core::mem;
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use farlink::ltp::{Block, Body, Color, Config, Engine, Event, Flow, Peer, Segment, Service};
+use farlink::ltp::{
+    Block, Body, Color, Config, Engine, Event, Flow, Peer, PeerLimits, Segment, Service,
+};
 use farlink::{Hop, Instant, Limits, Machine as _, Output, Seed, Tag, Transmit};
 
 use super::coin::{Coin, SegmentKind};
@@ -53,10 +55,13 @@ impl Pair {
             let peer = Peer {
                 flow: Flow::rate(RATE).with_burst(0),
                 segment: SEGMENT,
-                checkpoint_retries: 200,
-                report_retries: 200,
-                cycle_limit: 1000,
-                ..Peer::new(hop(3 - id as u16)).at_distance(scene.owlt)
+                limits: PeerLimits {
+                    checkpoint_retries: 200,
+                    report_retries: 200,
+                    cycles: 1000,
+                    ..PeerLimits::default()
+                },
+                ..Peer::at(hop(3 - id as u16)).at_distance(scene.owlt)
             };
             engine
                 .add_peer(Instant::ZERO, 3 - id, change(peer))

@@ -1,7 +1,7 @@
 //! How sessions end, and what the ends are told: the reason on the wire is the true one, and messages tell the ends
 //! apart without the octets of a block.
 
-use farlink::ltp::{Body, Config, Event, Flow, Peer, Reason, Service};
+use farlink::ltp::{Body, Config, Event, Flow, Peer, PeerLimits, Reason, Service};
 
 use super::{PEER, block};
 use crate::ltp_alone::{Alone, secs, session};
@@ -25,7 +25,7 @@ fn end(alone: &Alone<u64>) -> String {
 /// RFC 5326 section 3.2.4: reason 1 says that there is no such service, and reason 0 that the service cancels.
 #[test]
 fn closing_a_service_in_the_middle_of_a_block_cancels_it_by_the_service() {
-    let mut alone = receiver(Peer::new(PEER));
+    let mut alone = receiver(Peer::at(PEER));
     alone.hear(PEER, "00 01 05 00 04 00 05 41*5");
 
     alone.engine.close(alone.now, 4).unwrap();
@@ -38,7 +38,7 @@ fn closing_a_service_in_the_middle_of_a_block_cancels_it_by_the_service() {
 /// A service that was never there is another matter.
 #[test]
 fn a_block_for_a_service_that_is_not_open_is_refused_as_unreachable() {
-    let mut alone = receiver(Peer::new(PEER));
+    let mut alone = receiver(Peer::at(PEER));
 
     alone.hear(PEER, "00 01 05 00 63 00 05 41*5");
 
@@ -49,8 +49,11 @@ fn a_block_for_a_service_that_is_not_open_is_refused_as_unreachable() {
 #[test]
 fn a_block_over_a_limit_is_told_with_the_limit_and_its_value() {
     let mut alone = receiver(Peer {
-        session_octets: 1_000_000,
-        ..Peer::new(PEER)
+        limits: PeerLimits {
+            session_octets: 1_000_000,
+            ..PeerLimits::default()
+        },
+        ..Peer::at(PEER)
     });
 
     alone.hear(PEER, "00 01 05 00 04 @1234567 05 41*5");
@@ -66,8 +69,11 @@ fn the_ends_of_a_reception_are_told_apart() {
     let mut ends = Vec::new();
     let begun = || {
         let mut alone = receiver(Peer {
-            session_octets: 1000,
-            ..Peer::new(PEER)
+            limits: PeerLimits {
+                session_octets: 1000,
+                ..PeerLimits::default()
+            },
+            ..Peer::at(PEER)
         });
         alone.hear(PEER, "00 01 05 00 04 00 05 41*5");
         alone
@@ -99,9 +105,12 @@ fn a_peer_that_is_silent_is_told_apart_from_one_that_exceeds_a_limit() {
     let fate = |claims: bool| {
         let mut alone = Alone::new(Config::engine(1), 1);
         let peer = Peer {
-            problem_limit: 1,
+            limits: PeerLimits {
+                problems: 1,
+                ..PeerLimits::default()
+            },
             flow: Flow::rate(1_000_000),
-            ..Peer::new(PEER)
+            ..Peer::at(PEER)
         };
         alone.engine.add_peer(alone.now, 2, peer).unwrap();
         let id = alone.engine.send_block(alone.now, block(2, 3000)).unwrap();
@@ -159,8 +168,8 @@ fn a_block_whose_end_was_waited_for_is_not_restored() {
     let here = core::net::SocketAddr::from(([127, 0, 0, 1], 0));
     let earth = Node::bind(here, Config::engine(1)).unwrap();
     let mars = Node::bind(here, Config::engine(2)).unwrap();
-    earth.add_peer(2, Peer::new(mars.local_addr())).unwrap();
-    mars.add_peer(1, Peer::new(earth.local_addr())).unwrap();
+    earth.add_peer(2, Peer::at(mars.local_addr())).unwrap();
+    mars.add_peer(1, Peer::at(earth.local_addr())).unwrap();
     let (near, far) = (earth.open(4).unwrap(), mars.open(4).unwrap());
     let start = |number| near.start(2, vec![number; 5000], Red::All).unwrap();
     let mut sendings: Vec<_> = (0..24).map(start).collect();

@@ -16,10 +16,7 @@ const DAY: u64 = 86_400;
 
 fn receiver() -> Alone<u64> {
     let mut alone = Alone::new(Config::engine(2), 2);
-    alone
-        .engine
-        .add_peer(alone.now, 1, Peer::new(PEER))
-        .unwrap();
+    alone.engine.add_peer(alone.now, 1, Peer::at(PEER)).unwrap();
     alone
         .engine
         .open(alone.now, CLIENT, Service::Whole)
@@ -81,7 +78,7 @@ fn a_session_number_that_comes_again_is_delivered_or_not_acknowledged() {
 fn a_day_later_a_session_number_begins_a_session() {
     let mut alone = Alone::new(Config::engine(2), 2);
     let now = alone.now;
-    alone.engine.add_peer(now, 1, Peer::new(PEER)).unwrap();
+    alone.engine.add_peer(now, 1, Peer::at(PEER)).unwrap();
     alone.engine.open(now, CLIENT, Service::Whole).unwrap();
     alone.hear(PEER, "03 01 01 00 04 00 0a @1000 00 07*10");
     let serial = alone.reports(session(1, 1))[0];
@@ -132,7 +129,7 @@ fn half_claimed() -> (Alone<u64>, SessionId, u64) {
     let peer = Peer {
         checkpoint_every: NonZeroU32::new(3),
         flow: Flow::rate(1400).with_burst(1400),
-        ..Peer::new(PEER)
+        ..Peer::at(PEER)
     };
     alone.engine.add_peer(alone.now, 2, peer).unwrap();
     let id = alone.engine.send_block(alone.now, block(2, 8000)).unwrap();
@@ -212,10 +209,7 @@ fn claims_of_a_receiver_whose_serial_numbers_start_anew_do_not_complete_those_be
 #[test]
 fn a_report_on_a_checkpoint_never_sent_is_acknowledged_and_its_claims_are_not_used() {
     let mut alone = Alone::new(Config::engine(1), 1);
-    alone
-        .engine
-        .add_peer(alone.now, 2, Peer::new(PEER))
-        .unwrap();
+    alone.engine.add_peer(alone.now, 2, Peer::at(PEER)).unwrap();
     let id = alone.engine.send_block(alone.now, block(2, 8000)).unwrap();
     alone.drain();
     let unknown = checkpoints(&alone, id)[0] + 1;
@@ -237,11 +231,11 @@ fn on_paths(named: &[(u64, &str)], welcomes: bool) -> Alone<Path> {
     let mut alone = Alone::new(Config::engine(2), 2);
     let now = alone.now;
     for (id, address) in named {
-        let peer = Peer::new(path(address));
+        let peer = Peer::at(path(address));
         alone.engine.add_peer(now, *id, peer).unwrap();
     }
     if welcomes {
-        let template = Peer::new(path("192.0.2.2:1113"));
+        let template = Peer::at(path("192.0.2.2:1113"));
         let template = Some(template);
         alone
             .engine
@@ -270,7 +264,7 @@ fn alternate(alone: &mut Alone<Path>, from: [&str; 2]) {
 #[test]
 fn two_named_engines_behind_one_address_are_both_received() {
     let mut alone = on_paths(&[(11, GATEWAY)], false);
-    let other = Peer::new(path(GATEWAY));
+    let other = Peer::at(path(GATEWAY));
     assert_eq!(alone.engine.add_peer(alone.now, 12, other), Ok(()));
 
     alternate(&mut alone, [GATEWAY, GATEWAY]);
@@ -358,7 +352,7 @@ fn claims_and_cancellations_from_another_host_do_not_end_a_block() {
     let cancel = |id: SessionId| format!("0e 0b @{} 00 03", id.number);
     for at in 0..3 {
         let mut alone = Alone::new(Config::engine(11), 1);
-        let there = Peer::new(path("192.0.2.2:1113"));
+        let there = Peer::at(path("192.0.2.2:1113"));
         alone.engine.add_peer(alone.now, 2, there).unwrap();
         let id = alone.engine.send_block(alone.now, block(2, 3000)).unwrap();
         alone.drain();

@@ -8,10 +8,7 @@ use crate::ltp_alone::{Alone, secs, session};
 
 fn receiver() -> Alone<u64> {
     let mut alone = Alone::new(Config::engine(2), 2);
-    alone
-        .engine
-        .add_peer(alone.now, 1, Peer::new(PEER))
-        .unwrap();
+    alone.engine.add_peer(alone.now, 1, Peer::at(PEER)).unwrap();
     alone.engine.open(alone.now, 4, Service::Whole).unwrap();
     alone
 }
@@ -32,10 +29,7 @@ fn a_checkpoint_with_the_highest_serial_number_is_reported_on() {
 #[test]
 fn a_report_with_the_highest_serial_number_counts_once() {
     let mut alone = Alone::new(Config::engine(1), 1);
-    alone
-        .engine
-        .add_peer(alone.now, 2, Peer::new(PEER))
-        .unwrap();
+    alone.engine.add_peer(alone.now, 2, Peer::at(PEER)).unwrap();
     let block = super::block(2, 3000);
     let id = alone.engine.send_block(alone.now, block).unwrap();
     alone.drain();

@@ -54,7 +54,7 @@ fn engine(id: u64, seed: u64) -> Engine<u64> {
     let peer = Peer {
         segment: SEGMENT,
         flow: Flow::rate(100_000).with_burst(1400),
-        ..Peer::new(3 - id)
+        ..Peer::at(3 - id)
     };
     let peer = peer.at_distance(Duration::from_millis(800));
     engine.add_peer(Instant::ZERO, 3 - id, peer).unwrap();

@@ -8,9 +8,10 @@
 
 use core::num::NonZeroU32;
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use farlink::ltp::{Age, Block, Command, Config, Engine, Event, Flow, Peer, Service};
+use farlink::ltp::{Age, Block, Command, Config, Engine, Event, Flow, Peer, Service, SessionId};
 use farlink::sim::{Host, Line, TraceDetail, World};
 use farlink::{Instant, Rng, Seed, Tag};
 
@@ -63,16 +64,16 @@ struct Heard {
     failed: bool,
 }
 
-fn engine(id: u64, seed: u64, every: u32, now: Instant) -> Engine<u64> {
+fn engine(id: u64, seed: u64, every: u32, now: Instant, service: Service) -> Engine<u64> {
     let mut engine = Engine::new(Config::engine(id), Seed::from(seed)).unwrap();
     let peer = Peer {
         flow: Flow::rate(RATE).with_burst(300),
         segment: SEGMENT,
         checkpoint_every: NonZeroU32::new(every),
-        ..Peer::new(3 - id)
+        ..Peer::at(3 - id)
     };
     engine.add_peer(now, 3 - id, peer).unwrap();
-    engine.open(now, 4, Service::Whole).unwrap();
+    engine.open(now, 4, service).unwrap();
     engine
 }
 
@@ -97,7 +98,9 @@ fn model(kind: Kind, id: u64, seed: u64, life: u64) -> Model {
 impl Party {
     fn new(world: &mut World, kind: Kind, id: u64, seed: u64, every: u32) -> Self {
         match kind {
-            Kind::Farlink => Self::Farlink(world.host(id, engine(id, seed, every, Instant::ZERO))),
+            Kind::Farlink => Self::Farlink(
+                world.host(id, engine(id, seed, every, Instant::ZERO, Service::Whole)),
+            ),
             Kind::Ion | Kind::Hdtn => Self::Model(world.host(id, model(kind, id, seed, 0))),
             Kind::Licklider => Self::Licklider(world.host(id, Licklider::new(id, 3 - id, seed))),
         }
@@ -107,7 +110,9 @@ impl Party {
     fn restart(self, world: &mut World, kind: Kind, id: u64, seed: u64, every: u32) {
         let now = world.now();
         match self {
-            Self::Farlink(host) => world.with(host, |old, _| *old = engine(id, seed, every, now)),
+            Self::Farlink(host) => world.with(host, |old, _| {
+                *old = engine(id, seed, every, now, Service::Whole)
+            }),
             Self::Model(host) => {
                 world.with(host, |old, _| *old = model(kind, id, seed, 1));
             }
@@ -327,6 +332,110 @@ fn a_restart_of_the_sender_at_any_step_loses_no_block_that_is_complete() {
     prove_every_step(0);
 }
 
+/// How long an application takes to store a block.
+const STORING: Duration = Duration::from_millis(300);
+const SLICE: Duration = Duration::from_millis(10);
+
+/// An application that stores what a scattered service gives.
+#[derive(Debug, Default)]
+struct Storage {
+    /// Octets that were given and are not stored.
+    given: BTreeMap<SessionId, BTreeMap<u64, Bytes>>,
+    /// Red parts that are being stored, and when they are.
+    storing: Vec<(Instant, SessionId)>,
+    stored: Vec<Bytes>,
+}
+
+impl Storage {
+    /// Handles the events of the engine, and tells it what is stored.
+    fn run_for(&mut self, span: Duration, world: &mut World, host: Host<Engine<u64>>) {
+        world.run_for(span);
+        for (at, event) in world.take_events(host) {
+            match event {
+                Event::Segment {
+                    session,
+                    offset,
+                    data,
+                    ..
+                } => {
+                    self.given.entry(session).or_default().insert(offset, data);
+                }
+                Event::RedPart { session, .. } => self.storing.push((at + STORING, session)),
+                Event::Cancelled { session, .. } => {
+                    self.given.remove(&session);
+                    self.storing.retain(|(_, other)| *other != session);
+                }
+                _ => {}
+            }
+        }
+        let now = world.now();
+        let due = self.storing.extract_if(.., |(at, _)| *at <= now);
+        for (_, session) in due {
+            let runs = self.given.remove(&session).unwrap();
+            let mut block = Vec::new();
+            for (offset, run) in runs {
+                assert_eq!(offset, block.len() as u64);
+                block.extend(run);
+            }
+            self.stored.push(block.into());
+            world.command(host, Command::Stored(session)).unwrap();
+        }
+    }
+}
+
+/// A block is sent to a scattered service, and the receiver killed at a time. Tells whether red octets were given then and
+/// not stored, and whether the sender heard that the block is complete.
+fn killed_while_storing(kind: Kind, every: u32, kill_at: Duration, seed: u64) -> (bool, bool) {
+    let mut world = World::new(seed);
+    world.trace_detail(TraceDetail::Nothing);
+    let sender = Party::new(&mut world, kind, 1, seed, every);
+    let anew = |seed, now| engine(2, seed, every, now, Service::Scattered);
+    let host = world.host(2, anew(seed, Instant::ZERO));
+    let id = match sender {
+        Party::Farlink(host) => host.id(),
+        Party::Model(host) => host.id(),
+        Party::Licklider(host) => host.id(),
+    };
+    world.line(id, host.id(), Line::delayed(DELAY));
+    sender.send(&mut world, data(3100, 0));
+    let mut storage = Storage::default();
+    while world.now() < Instant::ZERO + kill_at {
+        storage.run_for(SLICE, &mut world, host);
+    }
+    let is_hit = !storage.given.is_empty();
+    let now = world.now();
+    world.with(host, |old, _| *old = anew(seed + 1, now));
+    storage.given.clear();
+    storage.storing.clear();
+    for _ in 0..200 {
+        storage.run_for(Duration::from_secs(1), &mut world, host);
+    }
+
+    let is_complete = sender.heard(&mut world).complete;
+    let is_stored = storage.stored.contains(&data(3100, 0));
+    assert!(
+        is_stored || !is_complete,
+        "{kind:?}, {every}, killed after {kill_at:?}, seed {seed}"
+    );
+    (is_hit, is_complete)
+}
+
+#[test]
+fn a_receiver_killed_before_a_block_is_stored_leaves_no_sender_that_takes_it_for_complete() {
+    for kind in [Farlink, Ion, Hdtn, Lick] {
+        let (mut hits, mut complete) = (0, 0);
+        for every in [0, 3] {
+            for step in 0..70 {
+                let kill_at = Duration::from_millis(30 * step);
+                let outcome = killed_while_storing(kind, every, kill_at, 1 + step);
+                hits += u32::from(outcome.0);
+                complete += u32::from(outcome.1);
+            }
+        }
+        assert!(hits > 10 && complete > 10, "{kind:?}: {hits} {complete}");
+    }
+}
+
 /// One in `n`, and the other times nothing.
 fn sometimes(rng: &mut Rng, n: u64, value: u64) -> u64 {
     if rng.below(n) == 0 { value } else { 0 }
@@ -369,10 +478,10 @@ fn halfway(seed: u64) -> Scene {
     let sender = Peer {
         checkpoint_every: NonZeroU32::new(3),
         flow: Flow::rate(1400).with_burst(1400),
-        ..Peer::new(2)
+        ..Peer::at(2)
     };
     scene.peer(1, 2, sender);
-    scene.peer(2, 1, Peer::new(1));
+    scene.peer(2, 1, Peer::at(1));
     for (from, to) in [(1, 2), (2, 1)] {
         scene.line(from, to, Line::delayed(Duration::from_millis(10)));
     }
@@ -386,7 +495,7 @@ fn a_receiver_made_anew_after_a_claim_receives_the_block_or_the_sender_fails() {
     for_each_seed(40, |seed| {
         let mut scene = halfway(seed);
         scene.engine(2, seed + 2000);
-        scene.peer(2, 1, Peer::new(1));
+        scene.peer(2, 1, Peer::at(1));
 
         scene.run(3600);
 
@@ -403,7 +512,7 @@ fn a_receiver_restored_from_any_snapshot_receives_the_block() {
         let empty = {
             let mut fresh = Engine::<u64>::new(Config::engine(2), Seed::from(3)).unwrap();
             let now = scene.world.now();
-            fresh.add_peer(now, 1, Peer::new(1)).unwrap();
+            fresh.add_peer(now, 1, Peer::at(1)).unwrap();
             fresh.open(now, 4, Service::Whole).unwrap();
             fresh.snapshot(now)
         };
@@ -428,7 +537,7 @@ fn a_receiver_restored_from_any_snapshot_receives_the_block() {
 fn the_report_that_completes_a_block_on_demand_waits_until_it_is_taken() {
     let mut alone = Alone::<u64>::new(Config::engine(2), 2);
     let now = alone.now;
-    alone.engine.add_peer(now, 1, Peer::new(1)).unwrap();
+    alone.engine.add_peer(now, 1, Peer::at(1)).unwrap();
     alone.engine.open_on_demand(now, 4, Service::Whole).unwrap();
 
     alone.hear(1, "03 01 05 00 04 00 05 09 00 41*5");
@@ -447,7 +556,7 @@ fn a_red_part_is_handed_up_before_the_report_that_completes_it_leaves() {
     use farlink::{Limits, Machine as _, Output, Transmit};
     let now = Instant::ZERO;
     let mut engine = Engine::<u64>::new(Config::engine(2), Seed::from(2)).unwrap();
-    engine.add_peer(now, 1, Peer::new(1)).unwrap();
+    engine.add_peer(now, 1, Peer::at(1)).unwrap();
     engine.open(now, 4, Service::Whole).unwrap();
     let octets = crate::ltp_alone::datagram("03 01 05 00 04 00 05 09 00 41*5");
     engine.receive(now, 1, &octets);

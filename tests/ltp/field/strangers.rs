@@ -12,7 +12,7 @@ use crate::ltp_captures::{Capture, captures};
 /// The types and times of what an engine in the place of a capture's receiver sends.
 fn answers(capture: &Capture, is_named: bool) -> Vec<(Instant, u8)> {
     let mut alone = Alone::new(Config::engine(2), 2);
-    let peer = Peer::new(PEER).with_flow(Flow::Unlimited);
+    let peer = Peer::at(PEER).with_flow(Flow::Unlimited);
     if is_named {
         alone.engine.add_peer(alone.now, 1, peer).unwrap();
     } else {

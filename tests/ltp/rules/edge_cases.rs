@@ -100,8 +100,8 @@ fn blocks_beyond_the_number_of_sessions_arrive_once_others_are_over() {
         Duration::ZERO,
         |_| {},
         |peer| {
-            peer.max_imports = 1;
-            peer.checkpoint_retries = 60;
+            peer.limits.imports = 1;
+            peer.limits.checkpoint_retries = 60;
         },
     );
     for tag in 0..4 {
@@ -220,7 +220,7 @@ fn a_cancelled_reception_stays_cancelled_whatever_comes_late() {
 #[test]
 fn a_closed_session_is_forgotten_only_when_nobody_can_ask_for_it_any_more() {
     let few = |config: &mut farlink::ltp::Config| {
-        config.max_closed = 8;
+        config.limits.closed_sessions = 8;
     };
     let mut line = Line::with(1, OWLT, few, |_| {});
     line.judge(|_| Fate::Drop);
@@ -260,7 +260,7 @@ fn a_peer_that_is_added_again_has_no_block_delivered_twice() {
 
     let now = line.now;
     line.far().remove_peer(now, 1).unwrap();
-    let again = Peer::new(hop(1))
+    let again = Peer::at(hop(1))
         .with_flow(Flow::Unlimited)
         .at_distance(OWLT);
     line.far().add_peer(now, 1, again).unwrap();

@@ -87,7 +87,7 @@ fn a_cancelled_block_is_cancelled_at_the_receiver_and_acknowledged() {
 #[test]
 fn a_cancel_that_nobody_answers_is_sent_again_up_to_its_limit_and_then_closed_in_silence() {
     for (canceller, code) in [(1, 12), (2, 14)] {
-        let mut line = Line::with(1, OWLT, |_| {}, |peer| peer.cancel_retries = 3);
+        let mut line = Line::with(1, OWLT, |_| {}, |peer| peer.limits.cancel_retries = 3);
         line.judge(lose(code, 100));
         let session = line.send(1, &pattern(5000), Red::Octets(4999));
         line.run_for(OWLT);
@@ -270,7 +270,7 @@ fn red_behind_green_and_red_beyond_the_red_part_are_miscolored() {
 
 #[test]
 fn a_red_part_above_the_limit_is_cancelled_as_a_system_error() {
-    let mut line = Line::with(1, OWLT, |_| {}, |peer| peer.session_octets = 1000);
+    let mut line = Line::with(1, OWLT, |_| {}, |peer| peer.limits.session_octets = 1000);
 
     line.send(1, &pattern(5000), Red::All);
     line.run();
@@ -414,7 +414,7 @@ fn a_mixed_block_whose_end_is_lost_is_told_to_be_over_behind_its_red_part() {
 
 #[test]
 fn the_end_of_a_green_block_for_which_there_is_no_room_counts_as_lost() {
-    let mut line = Line::with(1, OWLT, |config| config.import_octets = 3000, |_| {});
+    let mut line = Line::with(1, OWLT, |config| config.limits.import_octets = 3000, |_| {});
     line.give(2, FOREIGN, green(0, &[9; 1000], false));
     line.give(2, FOREIGN, green(1000, &[9; 3000], true));
 
@@ -444,7 +444,7 @@ fn ends(line: &Line) -> Vec<(Side, Reason, bool)> {
 
 #[test]
 fn a_window_that_is_full_refuses_with_the_limit_and_tells_once_of_room() {
-    let mut line = Line::with(1, OWLT, |_| {}, |peer| peer.max_exports = 1);
+    let mut line = Line::with(1, OWLT, |_| {}, |peer| peer.limits.exports = 1);
     line.send(1, &pattern(100), Red::All);
     for tag in 2..5 {
         let refused = line
@@ -465,7 +465,7 @@ fn a_window_that_is_full_refuses_with_the_limit_and_tells_once_of_room() {
 
 #[test]
 fn a_refused_block_says_why() {
-    let mut line = Line::with(1, OWLT, |config| config.export_octets = 1000, |_| {});
+    let mut line = Line::with(1, OWLT, |config| config.limits.export_octets = 1000, |_| {});
     let now = line.now;
     let mut refuse = |block| line.near().send_block(now, block).unwrap_err();
 
@@ -500,9 +500,9 @@ fn blocks_beyond_the_memory_of_a_receiver_arrive_once_there_is_room() {
     let mut line = Line::with(
         1,
         Duration::ZERO,
-        |config| config.import_octets = 8000,
+        |config| config.limits.import_octets = 8000,
         |peer| {
-            peer.checkpoint_retries = 60;
+            peer.limits.checkpoint_retries = 60;
         },
     );
     for tag in 0..4 {
@@ -561,7 +561,7 @@ fn a_changed_peer_is_served_by_its_changed_values() {
     line.send(1, &pattern(1000), Red::All);
     let peer = farlink::ltp::Peer {
         segment: 300,
-        ..farlink::ltp::Peer::new(crate::line::hop(2))
+        ..farlink::ltp::Peer::at(crate::line::hop(2))
             .with_flow(Flow::Unlimited)
             .at_distance(OWLT)
     };
@@ -656,7 +656,7 @@ fn a_streaming_service_gets_the_red_part_in_order_and_then_as_a_whole() {
 #[test]
 fn an_engine_can_be_its_own_peer() {
     let mut line = Line::new(1, OWLT);
-    let peer = farlink::ltp::Peer::new(crate::line::hop(9)).with_flow(Flow::Unlimited);
+    let peer = farlink::ltp::Peer::at(crate::line::hop(9)).with_flow(Flow::Unlimited);
     line.near().add_peer(Instant::ZERO, 1, peer).unwrap();
     let own = farlink::ltp::Block {
         to: 1,

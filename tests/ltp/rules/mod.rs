@@ -16,6 +16,7 @@ mod ends;
 mod flow;
 mod peers;
 mod redundancy;
+mod scattered;
 mod signals;
 mod take;
 mod timers;
@@ -455,7 +456,7 @@ fn a_delayed_report_waits_for_what_is_under_way_and_goes_at_once_when_all_is_her
         Duration::ZERO,
         |_| {},
         |peer| {
-            peer.report_delay = Duration::from_millis(20);
+            peer.timers.report_delay = Duration::from_millis(20);
         },
     );
     line.give(2, FOREIGN, checkpoint(5, 0, Mark::Block, 20, &[0; 10]));
@@ -472,7 +473,7 @@ fn a_delayed_report_waits_for_what_is_under_way_and_goes_at_once_when_all_is_her
 
 #[test]
 fn more_reports_with_gaps_than_the_limit_cancel_the_reception_with_rlexc() {
-    let mut line = Line::with(1, OWLT, |_| {}, |peer| peer.problem_limit = 3);
+    let mut line = Line::with(1, OWLT, |_| {}, |peer| peer.limits.problems = 3);
     for serial in 1..=4 {
         let offset = serial * 100;
         line.give(
@@ -659,7 +660,7 @@ fn a_delayed_retransmission_gathers_reports() {
         OWLT,
         |_| {},
         |peer| {
-            peer.repair_delay = Duration::from_millis(20);
+            peer.timers.repair_delay = Duration::from_millis(20);
         },
     );
     let session = line.send(1, &pattern(1000), Red::All);

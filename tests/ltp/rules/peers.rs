@@ -1,7 +1,7 @@
 //! Pings, keep-alives, directions, and unknown peers.
 
 use farlink::Hop;
-use farlink::ltp::{Auth, Direction, Flow, Key, Peer};
+use farlink::ltp::{Auth, Direction, Flow, Key, Peer, PeerLimits};
 
 use super::*;
 use crate::line::hop;
@@ -38,7 +38,7 @@ fn a_ping_without_an_answer_is_repeated_as_often_as_a_cancel_and_then_told() {
 #[test]
 fn keep_alives_leave_when_nothing_else_did_for_so_long() {
     let every = Duration::from_secs(20);
-    let mut line = Line::with(1, OWLT, |_| {}, |peer| peer.keepalive = Some(every));
+    let mut line = Line::with(1, OWLT, |_| {}, |peer| peer.timers.keepalive = Some(every));
 
     line.run_for(Duration::from_secs(30));
     line.send(1, &pattern(100), Red::All);
@@ -60,7 +60,7 @@ fn a_receive_only_engine_delivers_and_sends_nothing() {
     let mut line = Line::new(1, OWLT);
     let beacon = Peer {
         direction: Direction::ReceiveOnly,
-        ..Peer::new(hop(1))
+        ..Peer::at(hop(1))
             .with_flow(Flow::Unlimited)
             .at_distance(OWLT)
     };
@@ -104,7 +104,7 @@ fn a_receive_only_engine_gives_up_what_stays_incomplete_in_silence() {
     let mut line = Line::new(1, OWLT);
     let beacon = Peer {
         direction: Direction::ReceiveOnly,
-        ..Peer::new(hop(1))
+        ..Peer::at(hop(1))
             .with_flow(Flow::Unlimited)
             .at_distance(OWLT)
     };
@@ -123,7 +123,7 @@ fn a_beacon_sends_green_blocks_only() {
     let mut line = Line::new(1, OWLT);
     let peer = Peer {
         direction: Direction::SendOnly,
-        ..Peer::new(hop(2))
+        ..Peer::at(hop(2))
             .with_flow(Flow::Unlimited)
             .at_distance(OWLT)
     };
@@ -145,7 +145,7 @@ fn ways_are_not_changed_under_a_session() {
     line.send(1, &pattern(100), Red::All);
     let peer = Peer {
         direction: Direction::ReceiveOnly,
-        ..Peer::new(hop(2))
+        ..Peer::at(hop(2))
             .with_flow(Flow::Unlimited)
             .at_distance(OWLT)
     };
@@ -175,7 +175,7 @@ fn strangers_are_dropped_unless_welcome_and_then_answered_where_they_came_from()
     assert_eq!(line.far().stats().unknown_peer, 1);
 
     let template = Some(
-        Peer::new(hop(0))
+        Peer::at(hop(0))
             .with_flow(Flow::Unlimited)
             .at_distance(OWLT),
     );
@@ -224,8 +224,11 @@ fn strangers_are_dropped_unless_welcome_and_then_answered_where_they_came_from()
 fn a_stranger_without_sessions_makes_room_for_the_next() {
     let mut line = Line::new(1, OWLT);
     let template: Peer<Hop> = Peer {
-        report_retries: 0,
-        ..Peer::new(hop(0)).with_flow(Flow::Unlimited)
+        limits: PeerLimits {
+            report_retries: 0,
+            ..PeerLimits::default()
+        },
+        ..Peer::at(hop(0)).with_flow(Flow::Unlimited)
     };
     line.far()
         .accept_unknown_peers(Instant::ZERO, Some(template), 1)
@@ -263,7 +266,7 @@ fn a_stranger_that_is_not_authentic_is_turned_out() {
             id: b""[..].into(),
             secret: b"secret"[..].into(),
         }),
-        ..Peer::new(hop(0)).with_flow(Flow::Unlimited)
+        ..Peer::at(hop(0)).with_flow(Flow::Unlimited)
     };
     line.far()
         .accept_unknown_peers(Instant::ZERO, Some(template), 4)

@@ -1,6 +1,8 @@
 //! What an engine does by itself against loss and delay: copies, duplicate repairs, learned timeouts.
 
-use farlink::ltp::{AdaptiveRedundancy, ConfigError, Flow, Peer, Redundancy, RtoBounds, RtoPolicy};
+use farlink::ltp::{
+    AdaptiveRedundancy, ConfigError, Flow, Peer, PeerTimers, Redundancy, RtoBounds, RtoPolicy,
+};
 
 use super::*;
 use crate::line::hop;
@@ -174,7 +176,7 @@ fn margins_are_learned_from_answers_and_never_lie_below_the_light_times() {
         1,
         OWLT,
         |_| {},
-        |peer| peer.rto = RtoPolicy::Learned(RtoBounds::default()),
+        |peer| peer.timers.rto = RtoPolicy::Learned(RtoBounds::default()),
     );
     let configured = line.near().line(2).unwrap();
     assert_eq!(configured.timeout, Duration::from_secs(8));
@@ -202,7 +204,7 @@ fn an_answer_to_a_repeated_checkpoint_is_no_sample() {
         1,
         OWLT,
         |_| {},
-        |peer| peer.rto = RtoPolicy::Learned(RtoBounds::default()),
+        |peer| peer.timers.rto = RtoPolicy::Learned(RtoBounds::default()),
     );
     line.judge(lose(3, 1));
 
@@ -223,7 +225,7 @@ fn an_answer_over_a_silence_is_no_sample() {
         1,
         OWLT,
         |_| {},
-        |peer| peer.rto = RtoPolicy::Learned(RtoBounds::default()),
+        |peer| peer.timers.rto = RtoPolicy::Learned(RtoBounds::default()),
     );
     line.send(1, &pattern(100), Red::All);
     line.run_for(Duration::from_secs(1));
@@ -241,7 +243,7 @@ fn an_answer_over_a_silence_is_no_sample() {
 fn what_cannot_be_learned_by_is_refused_with_the_limit() {
     let refused = |change: fn(&mut Peer<farlink::Hop>)| {
         let mut line = Line::new(1, OWLT);
-        let mut peer = Peer::new(hop(2)).with_flow(Flow::Unlimited);
+        let mut peer = Peer::at(hop(2)).with_flow(Flow::Unlimited);
         change(&mut peer);
         line.near()
             .change_peer(Instant::ZERO, 2, peer)
@@ -256,7 +258,7 @@ fn what_cannot_be_learned_by_is_refused_with_the_limit() {
     assert_eq!(
         refused(|peer| {
             let min = Duration::from_secs(61);
-            peer.rto = RtoPolicy::Learned(RtoBounds {
+            peer.timers.rto = RtoPolicy::Learned(RtoBounds {
                 min,
                 ..RtoBounds::default()
             });
@@ -264,7 +266,7 @@ fn what_cannot_be_learned_by_is_refused_with_the_limit() {
         "invalid peer: minimum margin of 61s exceeds the maximum of 60s"
     );
     assert_eq!(
-        refused(|peer| peer.keepalive = Some(Duration::from_millis(14_999))),
+        refused(|peer| peer.timers.keepalive = Some(Duration::from_millis(14_999))),
         "invalid peer: keep-alive interval of 14.999s is below the minimum of 15s"
     );
     assert!(matches!(
@@ -272,11 +274,14 @@ fn what_cannot_be_learned_by_is_refused_with_the_limit() {
             Instant::ZERO,
             2,
             Peer {
-                rto: RtoPolicy::Learned(RtoBounds {
-                    min: Duration::ZERO,
-                    ..RtoBounds::default()
-                }),
-                ..Peer::new(hop(2)).with_flow(Flow::Unlimited)
+                timers: PeerTimers {
+                    rto: RtoPolicy::Learned(RtoBounds {
+                        min: Duration::ZERO,
+                        ..RtoBounds::default()
+                    }),
+                    ..PeerTimers::default()
+                },
+                ..Peer::at(hop(2)).with_flow(Flow::Unlimited)
             }
         ),
         Err(Error::InvalidPeer(ConfigError::RoundTrip))
@@ -295,7 +300,7 @@ fn a_report_that_waits_lets_overtaken_segments_in_and_nothing_is_sent_again() {
             |peer| {
                 peer.flow = Flow::rate(100_000).with_burst(1400);
                 *peer = peer.clone().adaptive();
-                peer.report_delay = wait;
+                peer.timers.report_delay = wait;
             },
         );
         line.judge(move |passing| match passing.nth % 5 {

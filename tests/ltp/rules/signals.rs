@@ -219,7 +219,7 @@ fn that_all_has_left_is_told_once_whatever_is_repeated() {
 fn a_sender_over_the_limit_of_retransmissions_cancels_with_rlexc() {
     let change = near_only(|peer| {
         peer.segment = 200;
-        peer.problem_limit = 1;
+        peer.limits.problems = 1;
     });
     let mut line = Line::with(1, OWLT, |_| {}, change);
     line.judge(lose_at(0, 2));
@@ -249,7 +249,7 @@ fn a_sender_over_the_limit_of_retransmissions_cancels_with_rlexc() {
 fn a_sender_over_the_limit_of_cycles_cancels_with_rxmtcycexc() {
     let change = near_only(|peer| {
         peer.segment = 200;
-        peer.cycle_limit = 1;
+        peer.limits.cycles = 1;
     });
     let mut line = Line::with(1, OWLT, |_| {}, change);
     line.judge(lose_at(0, 2));
@@ -379,7 +379,7 @@ fn no_peer_waits_for_the_backlog_of_another() {
     near.add_peer(
         Instant::ZERO,
         3,
-        Peer::new(hop(3)).with_flow(Flow::Unlimited),
+        Peer::at(hop(3)).with_flow(Flow::Unlimited),
     )
     .unwrap();
     for (tag, to) in [(1, 2), (2, 3)] {
@@ -410,7 +410,7 @@ fn what_is_sent_goes_where_the_peer_is_by_now() {
         .change_peer(
             Instant::ZERO,
             2,
-            Peer::new(hop(9)).with_flow(Flow::Unlimited),
+            Peer::at(hop(9)).with_flow(Flow::Unlimited),
         )
         .unwrap();
 

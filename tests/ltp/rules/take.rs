@@ -1,7 +1,7 @@
 //! Services opened on demand: what waits in the engine until it is taken, and how it is bounded.
 
 use farlink::Seed;
-use farlink::ltp::{Age, Config, Engine};
+use farlink::ltp::{Age, Config, Engine, EngineLimits};
 
 use super::*;
 
@@ -376,7 +376,10 @@ fn what_waits_is_in_a_snapshot_and_takes_are_not() {
     let snapshot = line.far().snapshot(now);
 
     let config = Config {
-        import_octets: LIMIT,
+        limits: EngineLimits {
+            import_octets: LIMIT,
+            ..EngineLimits::default()
+        },
         ..Config::engine(2)
     };
     let seed = Seed::from(9);
@@ -410,7 +413,7 @@ fn limited() -> Line {
     let mut line = Line::with(
         1,
         Duration::ZERO,
-        |config| config.import_octets = LIMIT,
+        |config| config.limits.import_octets = LIMIT,
         |_| {},
     );
     for client in [SILENT, BUSY] {

@@ -137,7 +137,7 @@ fn a_changed_light_time_holds_for_what_leaves_from_then_on() {
     line.run_for(SECOND);
     hear_peer(&mut line);
 
-    let far = Peer::new(hop(2))
+    let far = Peer::at(hop(2))
         .with_flow(Flow::Unlimited)
         .at_distance(SECOND * 10);
     line.near().change_peer(at(1000), 2, far).unwrap();
@@ -156,7 +156,7 @@ fn a_changed_rate_takes_effect_at_once() {
     line.run_for(SECOND);
     assert_eq!(line.log.len(), 1);
 
-    let fast = Peer::new(hop(2))
+    let fast = Peer::at(hop(2))
         .with_flow(Flow::Unlimited)
         .at_distance(OWLT);
     line.near().change_peer(at(1000), 2, fast).unwrap();
@@ -214,7 +214,7 @@ fn one_poll_fires_at_most_256_due_timers_and_then_yields() {
     };
     let mut engine = Engine::new(Config::engine(1), Seed::from(1)).unwrap();
     engine
-        .add_peer(now, 2, Peer::new(peer).with_flow(Flow::Unlimited))
+        .add_peer(now, 2, Peer::at(peer).with_flow(Flow::Unlimited))
         .unwrap();
     for tag in 1..=1000 {
         let block = Block::red(Tag(tag), 2, CLIENT, "block".into());

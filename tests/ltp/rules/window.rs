@@ -120,7 +120,7 @@ fn a_window_that_shrinks_leaves_no_block_behind() {
     line.send(1, &pattern(100_000), Red::All);
     line.run_for(Duration::from_secs(4));
 
-    let peer = Peer::new(hop(2))
+    let peer = Peer::at(hop(2))
         .with_flow(Flow::window(2000))
         .at_distance(OWLT);
     let now = line.now;
@@ -139,7 +139,7 @@ fn a_window_that_is_lifted_lets_the_rest_go_at_once() {
     assert!(most_under_way(&line) < 4000);
 
     let now = line.now;
-    let peer = Peer::new(hop(2))
+    let peer = Peer::at(hop(2))
         .with_flow(Flow::Unlimited)
         .at_distance(OWLT);
     line.near().change_peer(now, 2, peer).unwrap();
@@ -179,8 +179,8 @@ fn windowed(window: u64) -> Line {
         |_| {},
         |peer: &mut Peer<Hop>| {
             peer.flow = Flow::window(window);
-            peer.checkpoint_retries = 60;
-            peer.report_retries = 60;
+            peer.limits.checkpoint_retries = 60;
+            peer.limits.report_retries = 60;
         },
     )
 }

@@ -98,7 +98,7 @@ fn capture(u: &mut Unstructured<'_>, auth: &Auth) -> Result<Case<Engine<Hop>>> {
     let other = 3 - role;
     let peer = Peer {
         auth: auth.clone(),
-        ..Peer::new(hop(other)).with_flow(Flow::Unlimited)
+        ..Peer::at(hop(other)).with_flow(Flow::Unlimited)
     };
     let mut script = vec![
         Step::Command(Command::AddPeer(other, Box::new(peer))),

@@ -98,7 +98,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         outcome = transfer(&arguments, format, data, connection, &mut counters) => outcome,
         () = interrupt.wait() => Err(broken("interrupted".into())),
     };
-    super::closed(format, NUMBER, &counters, outcome.as_ref().err());
+    super::closed(format, NUMBER, counters, outcome.as_ref().err());
     // The error was reported as an event.
     outcome.map_err(|_| Failure::Reported)
 }
@@ -165,7 +165,7 @@ async fn transfer(
 }
 
 /// Sends the data and flushes them. Fails if the peer reads nothing for `timeout`.
-async fn send(
+pub(crate) async fn send(
     sender: &SendHalf,
     data: &Bytes,
     size: usize,
@@ -193,7 +193,7 @@ async fn send(
 }
 
 /// Receives until as many octets came back as were sent, and compares them.
-async fn compare(
+pub(crate) async fn compare(
     receiver: &mut ReceiveHalf,
     data: &Bytes,
     format: OutputFormat,
@@ -203,22 +203,12 @@ async fn compare(
 ) -> Result<(), Error> {
     let mut at = 0;
     while at < data.len() {
+        let came_back = || format!("{at} of {} octets came back", data.len());
         let waiting = tokio::time::timeout(timeout, receiver.receive());
-        let message = match waiting.await {
-            Ok(message) => message?,
-            Err(_) => {
-                return Err(broken(format!(
-                    "no echo for {timeout:?}, {at} of {} octets came back",
-                    data.len()
-                )));
-            }
-        };
-        let Some(message) = message else {
-            return Err(broken(format!(
-                "closed by the peer, {at} of {} octets came back",
-                data.len()
-            )));
-        };
+        let message = waiting
+            .await
+            .map_err(|_| broken(format!("no echo for {timeout:?}, {}", came_back())))??
+            .ok_or_else(|| broken(format!("closed by the peer, {}", came_back())))?;
         counters.count(&message);
         super::received(format, NUMBER, &message);
         let end = at + message.len();

@@ -89,26 +89,19 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         .await
         .map_err(|error| Failure::Protocol(format!("{}: {error}", arguments.bind)))?;
     let address = listener.local_addr();
-    let mut interrupt = Interrupt::new().await;
+    let interrupt = Interrupt::new().await;
     service.format.report(
         || format!("listening on {address}"),
         || json!({ "event": "listening", "address": address.to_string() }),
     );
-    if arguments.once {
-        let mut count = 0;
-        let (number, connection) = tokio::select! {
-            arrived = next(&listener, &service, &mut count) => arrived?,
-            () = interrupt.wait() => return Err(Failure::Reported),
-        };
-        return service.serve(number, connection, interrupt).await;
-    }
-    serve_all(&listener, &service, interrupt).await
+    serve_all(&listener, &service, arguments.once, interrupt).await
 }
 
-/// Serves all connections until the command is interrupted.
+/// Serves connections until the command is interrupted, or the first one alone.
 async fn serve_all(
     listener: &Listener,
     service: &Service,
+    once: bool,
     mut interrupt: Interrupt,
 ) -> Result<(), Failure> {
     let mut count = 0;
@@ -120,10 +113,15 @@ async fn serve_all(
             () = interrupt.wait() => break,
         };
         let (service, interrupt) = (service.clone(), interrupt.clone());
-        served.spawn(async move {
-            // The error was reported as an event of this connection.
-            let _ = service.serve(number, connection, interrupt).await;
-        });
+        let serving = async move { service.serve(number, connection, interrupt).await };
+        if once {
+            return serving.await;
+        }
+        // An error is reported as an event of the connection.
+        served.spawn(serving);
+    }
+    if once {
+        return Err(Failure::Reported);
     }
     // Each is interrupted too.
     while served.join_next().await.is_some() {}
@@ -138,13 +136,9 @@ struct MessageFile {
 
 impl MessageFile {
     fn create(path: PathBuf) -> Result<Self, Failure> {
-        match File::create(&path) {
-            Ok(file) => Ok(Self {
-                file: Mutex::new(file),
-                path,
-            }),
-            Err(error) => Err(Failure::Usage(format!("{}: {error}", path.display()))),
-        }
+        let file = File::create(&path).map_err(|error| Failure::file(&path, error))?;
+        let file = Mutex::new(file);
+        Ok(Self { file, path })
     }
 
     /// Appends a message. A failure ends its connection, and is the exit status of the command.
@@ -164,10 +158,7 @@ async fn next(
     count: &mut u64,
 ) -> Result<(u64, Connection), Failure> {
     loop {
-        let arrival = listener
-            .next()
-            .await
-            .map_err(|error| Failure::Protocol(error.to_string()))?;
+        let arrival = listener.next().await.map_err(Failure::protocol)?;
         *count += 1;
         let number = *count;
         match arrival {
@@ -198,12 +189,9 @@ impl Service {
             outcome = self.take(number, &mut connection, &mut counters) => outcome,
             () = interrupt.wait() => connection.close().await,
         };
-        super::closed(self.format, number, &counters, outcome.as_ref().err());
-        match outcome {
-            Ok(()) => Ok(()),
-            // It was reported as an event.
-            Err(_) => Err(Failure::Reported),
-        }
+        super::closed(self.format, number, counters, outcome.as_ref().err());
+        // It was reported as an event.
+        outcome.map_err(|_| Failure::Reported)
     }
 
     async fn take(

@@ -14,7 +14,7 @@ use crate::{Failure, output};
 const MAX_SHOWN: usize = 120;
 
 pub(super) fn run(file: &[u8], printer: Printer) -> Result<(), Failure> {
-    let recording = Recording::open(file).map_err(|error| super::broken(&error))?;
+    let recording = Recording::open(file).map_err(Failure::protocol)?;
     let head = recording.head();
     let mut reader = Reader {
         protocol: Protocol::of_kind(&head.kind),
@@ -27,15 +27,15 @@ pub(super) fn run(file: &[u8], printer: Printer) -> Result<(), Failure> {
         directions: BTreeMap::new(),
         last: (0, Instant::ZERO),
     };
-    let mut calls = recording.calls().map_err(|error| super::broken(&error))?;
+    let mut calls = recording.calls().map_err(Failure::protocol)?;
     let read = reader.read(&mut calls);
     reader.end();
-    read.map_err(|error| super::broken(&error))?;
+    read.map_err(Failure::protocol)?;
     if let Some(damage) = calls.damage() {
-        return Err(Failure::Protocol(damage.to_string()));
+        return Err(Failure::protocol(damage));
     }
     if let RecordingEnd::Cut { .. } = calls.end() {
-        return Err(Failure::Protocol(calls.end().to_string()));
+        return Err(Failure::protocol(calls.end()));
     }
     reader.printer.finish()
 }
@@ -62,25 +62,33 @@ impl Reader {
     fn read(&mut self, calls: &mut Calls<'_>) -> Result<(), ReadError> {
         while let Some(entry) = calls.next_entry()? {
             self.last = (entry.number, entry.time);
-            match self.printer.style() {
-                Style::Text => output::line_of_many(&format!(
-                    "{:>6} {}  {}",
-                    entry.number,
-                    self.printer.time(entry.time),
-                    text_of(&entry.kind, self.payloads)
-                )),
-                Style::Json => output::line_of_many(&object(&entry, self.payloads).to_string()),
-                Style::JsonWithoutData => {
-                    let mut object = object(&entry, self.payloads);
-                    remove_octets(&mut object);
-                    output::line_of_many(&object.to_string());
-                }
-            }
+            output::line_of_many(&self.line(&entry));
             if self.payloads == Payloads::There {
                 self.decode_payload(&entry.kind);
             }
         }
         Ok(())
+    }
+
+    fn line(&self, entry: &Entry<'_>) -> String {
+        let Call { act, text, content } = Call::of(&entry.kind, self.payloads);
+        if self.printer.style() == Style::Text {
+            let (number, time) = (entry.number, self.printer.time(entry.time));
+            return format!("{number:>6} {time}  {text}");
+        }
+        let mut object = match content {
+            Value::Object(fields) => fields,
+            Value::Null => Map::new(),
+            other => Map::from_iter([(String::from("note"), other)]),
+        };
+        object.insert("act".into(), act.into());
+        object.insert("call".into(), entry.number.into());
+        object.insert("time_ns".into(), entry.time.as_nanos().into());
+        let mut object = Value::Object(object);
+        if self.printer.style() == Style::JsonWithoutData {
+            remove_octets(&mut object);
+        }
+        object.to_string()
     }
 
     fn decode_payload(&mut self, act: &EntryKind<'_>) {
@@ -151,72 +159,66 @@ impl Reader {
     }
 }
 
-/// Returns a call as text.
-fn text_of(act: &EntryKind<'_>, payloads: Payloads) -> String {
-    let count = |octets: &[u8]| match payloads {
-        Payloads::There => format!("{} octets", octets.len()),
-        Payloads::Redacted => "redacted octets".into(),
-    };
-    match act {
-        EntryKind::Receive { from, octets } => {
-            format!("received {} from {}", count(octets), label(from))
-        }
-        EntryKind::Restore(note)
-        | EntryKind::Link(note)
-        | EntryKind::Command(note)
-        | EntryKind::Event(note)
-        | EntryKind::Ask(note) => clip(&json_of(note).to_string()),
-        EntryKind::Accepted => "accepted".into(),
-        EntryKind::Refused(reason) => clip(&format!("refused: {}", reason.escape_debug())),
-        EntryKind::Datagrams { to, datagrams } => {
-            format!("sent {} datagrams to {}", datagrams.len(), label(to))
-        }
-        EntryKind::Stream { to, octets } => format!("sent {} to {}", count(octets), label(to)),
-        EntryKind::Yield => "yield".into(),
-        EntryKind::Idle(Some(deadline)) => format!("idle until {deadline}"),
-        EntryKind::Idle(None) => "idle".into(),
-        EntryKind::Done => "done".into(),
-        EntryKind::NoReturn => "no return: the machine panicked".into(),
-        _ => "nothing".into(),
-    }
+/// A call, in both forms of output.
+struct Call {
+    act: &'static str,
+    text: String,
+    /// Its fields, or what it was called with.
+    content: Value,
 }
 
-fn object(entry: &Entry<'_>, payloads: Payloads) -> Value {
-    let count = |octets: &[u8]| match payloads {
-        Payloads::There => octets.len().into(),
-        Payloads::Redacted => Value::Null,
-    };
-    let mut object = match &entry.kind {
-        EntryKind::Receive { from, octets } => {
-            json!({ "act": "receive", "from": json_of(from), "octets": count(octets) })
-        }
-        EntryKind::Restore(note) => acted("restore", note),
-        EntryKind::Link(note) => acted("link", note),
-        EntryKind::Command(note) => acted("command", note),
-        EntryKind::Event(note) => acted("event", note),
-        EntryKind::Ask(note) => acted("ask", note),
-        EntryKind::Accepted => json!({ "act": "accepted" }),
-        EntryKind::Refused(reason) => json!({ "act": "refused", "reason": reason }),
-        EntryKind::Datagrams { to, datagrams } => {
-            let octets: Vec<Value> = datagrams.iter().map(|octets| count(octets)).collect();
-            json!({ "act": "datagrams", "to": json_of(to), "octets": octets })
-        }
-        EntryKind::Stream { to, octets } => {
-            json!({ "act": "stream", "to": json_of(to), "octets": count(octets) })
-        }
-        EntryKind::Yield => json!({ "act": "yield" }),
-        EntryKind::Idle(deadline) => {
-            json!({ "act": "idle", "deadline_ns": deadline.map(Instant::as_nanos) })
-        }
-        EntryKind::Done => json!({ "act": "done" }),
-        EntryKind::NoReturn => json!({ "act": "no_return" }),
-        _ => json!({ "act": "nothing" }),
-    };
-    if let Some(fields) = object.as_object_mut() {
-        fields.insert("call".into(), entry.number.into());
-        fields.insert("time_ns".into(), entry.time.as_nanos().into());
+impl Call {
+    fn of(kind: &EntryKind<'_>, payloads: Payloads) -> Self {
+        let count = |octets: &[u8]| match payloads {
+            Payloads::There => (format!("{} octets", octets.len()), octets.len().into()),
+            Payloads::Redacted => ("redacted octets".into(), Value::Null),
+        };
+        let noted = |act, note: &str| {
+            let content = json_of(note);
+            (act, clip(&content.to_string()), content)
+        };
+        let plain = |act, text: &str| (act, text.into(), Value::Null);
+        let (act, text, content) = match kind {
+            EntryKind::Receive { from, octets } => {
+                let (text, octets) = count(octets);
+                let text = format!("received {text} from {}", label(from));
+                let fields = json!({ "from": json_of(from), "octets": octets });
+                ("receive", text, fields)
+            }
+            EntryKind::Restore(note) => noted("restore", note),
+            EntryKind::Link(note) => noted("link", note),
+            EntryKind::Command(note) => noted("command", note),
+            EntryKind::Event(note) => noted("event", note),
+            EntryKind::Ask(note) => noted("ask", note),
+            EntryKind::Accepted => plain("accepted", "accepted"),
+            EntryKind::Refused(reason) => {
+                let text = clip(&format!("refused: {}", reason.escape_debug()));
+                ("refused", text, json!({ "reason": reason }))
+            }
+            EntryKind::Datagrams { to, datagrams } => {
+                let octets: Vec<Value> = datagrams.iter().map(|octets| count(octets).1).collect();
+                let text = format!("sent {} datagrams to {}", datagrams.len(), label(to));
+                let fields = json!({ "to": json_of(to), "octets": octets });
+                ("datagrams", text, fields)
+            }
+            EntryKind::Stream { to, octets } => {
+                let (text, octets) = count(octets);
+                let text = format!("sent {text} to {}", label(to));
+                let fields = json!({ "to": json_of(to), "octets": octets });
+                ("stream", text, fields)
+            }
+            EntryKind::Yield => plain("yield", "yield"),
+            EntryKind::Idle(deadline) => {
+                let text = deadline.map_or("idle".into(), |at| format!("idle until {at}"));
+                let deadline = deadline.map(Instant::as_nanos);
+                ("idle", text, json!({ "deadline_ns": deadline }))
+            }
+            EntryKind::Done => plain("done", "done"),
+            EntryKind::NoReturn => plain("no_return", "no return: the machine panicked"),
+            _ => plain("nothing", "nothing"),
+        };
+        Self { act, text, content }
     }
-    object
 }
 
 /// Replaces octets in a command or event by their number.
@@ -231,16 +233,6 @@ fn remove_octets(value: &mut Value) {
         Value::Object(fields) => fields.values_mut().for_each(remove_octets),
         _ => {}
     }
-}
-
-/// Returns an object with the kind of call and its JSON content.
-fn acted(act: &str, note: &str) -> Value {
-    let mut object = match json_of(note) {
-        Value::Object(fields) => fields,
-        other => Map::from_iter([(String::from("note"), other)]),
-    };
-    object.insert("act".into(), act.into());
-    Value::Object(object)
 }
 
 /// Parses JSON. Text from a file is written anew, so that it cannot control a terminal.

@@ -6,7 +6,8 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use farlink::record::{
-    Capture, CapturedPacket, FlowEvent, FlowEventKind, Flows, Frame, Recording, Skipped, Transport,
+    Capture, CapturedPacket, FlowEvent, FlowEventKind, Flows, Frame, Recording, SkipReason,
+    Skipped, Transport,
 };
 use farlink::{Instant, Path, Proto};
 
@@ -107,6 +108,7 @@ pub(super) fn run(
         directions: BTreeMap::new(),
     };
     let mut other_ports = 0_u64;
+    let mut link_type = None;
     let mut last = None;
     let error = loop {
         let packet = match capture.next_packet() {
@@ -128,6 +130,9 @@ pub(super) fn run(
             None => {}
         }
         last = Some(packet);
+        if let Err(SkipReason::LinkType(unknown)) = Frame::read(packet.link_type, packet.octets) {
+            link_type = Some(unknown);
+        }
         if reader.is_on_another_port(&packet) {
             other_ports += 1;
             continue;
@@ -138,15 +143,18 @@ pub(super) fn run(
         }
         flows.packet(&packet, |arrival| reader.arrival(&arrival));
     };
-    let at = last.map_or(0, |packet| packet.at);
     let time = last.map_or(Instant::ZERO, |packet| packet.time);
     flows.finish(time, |arrival| reader.arrival(&arrival));
     reader.end(time);
-    report_skipped(&flows.skipped(), other_ports);
+    report_skipped(&flows.skipped(), other_ports, link_type);
     match error {
         Some(error) => Err(Failure::Protocol(error)),
-        None if capture.is_cut() => Err(Failure::Protocol(format!(
-            "the capture breaks off behind the packet at octet {at}"
+        None if capture.is_cut() => Err(Failure::Protocol(last.map_or_else(
+            || "the capture breaks off before its first packet".into(),
+            |packet| {
+                let at = packet.at;
+                format!("the capture breaks off behind the packet at octet {at}")
+            },
         ))),
         None => reader.printer.finish(),
     }
@@ -303,11 +311,15 @@ impl Direction {
 }
 
 /// Reports skipped packets on standard error.
-fn report_skipped(skipped: &Skipped, other_ports: u64) {
+fn report_skipped(skipped: &Skipped, other_ports: u64, link_type: Option<u16>) {
+    let link_type = link_type.unwrap_or_default();
     let kinds: [(u64, &dyn Display); 5] = [
         (other_ports, &"on other ports"),
         (skipped.other, &"neither UDP nor TCP"),
-        (skipped.link_type, &"of an unknown link type"),
+        (
+            skipped.link_type,
+            &format_args!("of an unknown link type such as {link_type}"),
+        ),
         (
             skipped.fragments,
             &"fragments of IP packets that are not whole",

@@ -98,26 +98,16 @@ impl Printer {
 
     /// Prints one PDU.
     pub(super) fn pdu(
-        &mut self,
+        &self,
         span: OctetRange,
         text: &impl fmt::Display,
         fields: impl FnOnce() -> Value,
     ) {
-        match self.style {
-            Style::Text => self.text(Some(span), text),
-            Style::Json => self.object(Some(span), fields()),
-            Style::JsonWithoutData => {
-                let mut fields = fields();
-                if let Some(fields) = fields.as_object_mut() {
-                    fields.retain(|name, _| !PAYLOADS.contains(&name.as_str()));
-                }
-                self.object(Some(span), fields);
-            }
-        }
+        self.print(Some(span), text, fields);
     }
 
     /// Prints a remark on the PDU before, as text. JSON objects have it in a field.
-    pub(super) fn remark(&mut self, text: &impl fmt::Display) {
+    pub(super) fn remark(&self, text: &impl fmt::Display) {
         if self.style == Style::Text {
             output::line_of_many(&format!("{:>15}  {text}", ""));
         }
@@ -126,62 +116,39 @@ impl Printer {
     /// Prints a malformed PDU.
     pub(super) fn malformed(&mut self, span: OctetRange, name: &str, error: &DecodeError) {
         self.faults += 1;
-        match self.style {
-            Style::Text => {
-                self.text(Some(span), &format_args!("malformed {name}: {error}"));
-            }
-            Style::Json | Style::JsonWithoutData => self.object(
-                Some(span),
-                json!({
-                    "error": error.to_string(),
-                    "field": error.field,
-                    "field_offset": error.offset,
-                }),
-            ),
-        }
+        let text = format_args!("malformed {name}: {error}");
+        self.print(Some(span), &text, || {
+            json!({
+                "error": error.to_string(),
+                "field": error.field,
+                "field_offset": error.offset,
+            })
+        });
     }
 
     /// Prints the end of a stream that is malformed.
     pub(super) fn broken(&mut self, offset: u64, message: &str) {
         self.faults += 1;
-        match (self.style, &self.context) {
-            (Style::Json | Style::JsonWithoutData, _) => {
-                self.object(None, json!({ "offset": offset, "error": message }));
-            }
-            (Style::Text, Context::Plain) => {
-                self.failure = Some(format!("packet at octet {offset}: {message}"));
-            }
-            (Style::Text, _) => self.text(
-                None,
-                &format_args!("packet at octet {offset} of the stream: {message}"),
-            ),
+        if let (Style::Text, Context::Plain) = (self.style, &self.context) {
+            self.failure = Some(format!("packet at octet {offset}: {message}"));
+            return;
         }
+        let text = format_args!("packet at octet {offset} of the stream: {message}");
+        let fields = || json!({ "offset": offset, "error": message });
+        self.print(None, &text, fields);
     }
 
     /// Prints that octets are not in the capture.
-    pub(super) fn gap(&mut self, octets: u64) {
-        match self.style {
-            Style::Text => self.text(
-                None,
-                &format_args!("{octets} octets are not in the capture"),
-            ),
-            Style::Json | Style::JsonWithoutData => self.object(None, json!({ "gap": octets })),
-        }
+    pub(super) fn gap(&self, octets: u64) {
+        let text = format_args!("{octets} octets are not in the capture");
+        self.print(None, &text, || json!({ "gap": octets }));
     }
 
     /// Prints that the rest of a packet is not in the capture.
-    pub(super) fn unfinished(&mut self, octets: usize) {
-        match self.style {
-            Style::Text => self.text(
-                None,
-                &format_args!(
-                    "{octets} octets of a packet, the rest of which is not in the capture"
-                ),
-            ),
-            Style::Json | Style::JsonWithoutData => {
-                self.object(None, json!({ "unfinished": octets }));
-            }
-        }
+    pub(super) fn unfinished(&self, octets: usize) {
+        let text =
+            format_args!("{octets} octets of a packet, the rest of which is not in the capture");
+        self.print(None, &text, || json!({ "unfinished": octets }));
     }
 
     /// Returns the error, if there was one.
@@ -191,6 +158,22 @@ impl Printer {
             None if self.faults > 0 => Err(Failure::Reported),
             None => Ok(()),
         }
+    }
+
+    fn print(
+        &self,
+        span: Option<OctetRange>,
+        text: &dyn fmt::Display,
+        fields: impl FnOnce() -> Value,
+    ) {
+        if self.style == Style::Text {
+            return self.text(span, text);
+        }
+        let mut fields = fields();
+        if let (Style::JsonWithoutData, Some(fields)) = (self.style, fields.as_object_mut()) {
+            fields.retain(|name, _| !PAYLOADS.contains(&name.as_str()));
+        }
+        self.object(span, fields);
     }
 
     fn text(&self, span: Option<OctetRange>, text: &dyn fmt::Display) {

@@ -9,15 +9,20 @@ use farlink::adapters::Clock;
 use farlink::adapters::tokio::cotp::{self, Connection, ConnectionOptions, Error, Listener};
 use farlink::cotp::{Config, Policy, Selector, TpduSize};
 
-use super::{Arguments, draw, random_octets};
+use super::{Arguments, draw, random_octets, speed};
+use crate::cotp::Counters;
+use crate::cotp::connect::{compare, send};
 use crate::decode::Protocol;
-use crate::{Failure, output, progress, recording};
+use crate::output::{self, OutputFormat};
+use crate::{Failure, progress, recording};
 
 /// Selectors as of IEC 61850 devices.
 const CLIENT: u16 = 0x0001;
 const SERVER: u16 = 0x0102;
 const UNKNOWN: u16 = 0x0666;
 const MESSAGE: usize = 64 << 10;
+/// How long nothing moves before the file is given up.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) async fn show(arguments: &Arguments) -> Result<(), Failure> {
     let policy = Policy::Selectors(vec![Selector::from(SERVER)]);
@@ -128,45 +133,16 @@ async fn file(address: SocketAddr, size: usize) -> Result<(), Failure> {
     let (sender, mut receiver) = connection.split();
     let bar = progress::bar(data.len() as u64, "both ways");
     let clock = Clock::new();
-    let sending = async {
-        let mut rest = data.clone();
-        while !rest.is_empty() {
-            sender.send(rest.split_to(MESSAGE.min(rest.len()))).await?;
-        }
-        Ok(())
-    };
-    let receiving = async {
-        let mut rest = data.clone();
-        while !rest.is_empty() {
-            let Some(message) = receiver.receive().await? else {
-                break;
-            };
-            if !rest.starts_with(&message) {
-                break;
-            }
-            rest = rest.split_off(message.len());
-            bar.inc(message.len() as u64);
-        }
-        Ok(rest.len())
-    };
-    let ((), left) = tokio::try_join!(sending, receiving).map_err(failure("client"))?;
+    let (text, mut counters) = (OutputFormat::of(false), Counters::default());
+    let sending = send(&sender, &data, MESSAGE, TIMEOUT, None);
+    let receiving = compare(&mut receiver, &data, text, TIMEOUT, &mut counters, &bar);
+    tokio::try_join!(sending, receiving).map_err(failure("client"))?;
     let span = clock.now() - Instant::ZERO;
     bar.finish_and_clear();
-    if left > 0 {
-        return Err(Failure::Protocol(format!(
-            "the last {left} octets came back changed or not at all"
-        )));
-    }
     sender.close().await.map_err(failure("client"))?;
-    sum_up(size, tpdu_size, span);
-    Ok(())
-}
-
-fn sum_up(size: usize, tpdu_size: usize, span: Duration) {
-    let millions = u32::try_from(size / 1_000_000).unwrap_or(u32::MAX);
-    let rate = f64::from(millions) / span.as_secs_f64();
+    let (mebibytes, speed) = (size >> 20, speed(size, span));
     output::line(&format!(
-        "a file of {} MiB went there and back unchanged, TPDU size {tpdu_size}: {span:.2?}, {rate:.0} MB/s each way at once",
-        size >> 20
+        "a file of {mebibytes} MiB went there and back unchanged, TPDU size {tpdu_size}: {speed} each way at once"
     ));
+    Ok(())
 }

@@ -12,7 +12,7 @@ use farlink::adapters::tokio::ltp::{
 use farlink::ltp::{self, Command, Config, Engine, Event, Flow, Peer, Red};
 use farlink::{AsMachine, Instant, Link, Machine, Output, Path as NetPath, Transmit};
 
-use super::{Arguments, draw, random_octets};
+use super::{Arguments, draw, random_octets, speed};
 use crate::decode::Protocol;
 use crate::recording::EngineRecorder;
 use crate::{Failure, output, progress};
@@ -63,9 +63,9 @@ impl Pair {
         let two = node(2, PORT, two.clone())
             .or_else(|_| node(2, 0, two))
             .map_err(failure("engine 2"))?;
-        let near = Peer::new(two.local_addr()).with_flow(Flow::window(WINDOW));
+        let near = Peer::at(two.local_addr()).with_flow(Flow::window(WINDOW));
         one.add_peer(2, near).map_err(failure("engine 1"))?;
-        two.add_peer(1, Peer::new(one.local_addr()))
+        two.add_peer(1, Peer::at(one.local_addr()))
             .map_err(failure("engine 2"))?;
         Ok(Self { one, two })
     }
@@ -164,12 +164,10 @@ async fn file(pair: &Pair, size: usize) -> Result<(), Failure> {
     if received.data != data {
         return Err(Failure::Protocol("the file came over changed".into()));
     }
-    let millions = u32::try_from(size / 1_000_000).unwrap_or(u32::MAX);
-    let rate = f64::from(millions) / span.as_secs_f64();
     let again = pair.one.stats().engine.octets_resent;
+    let (mebibytes, speed) = (size >> 20, speed(size, span));
     output::line(&format!(
-        "a file of {} MiB went over unchanged as one block, {again} octets of it twice: {span:.2?}, {rate:.0} MB/s",
-        size >> 20
+        "a file of {mebibytes} MiB went over unchanged as one block, {again} octets of it twice: {speed}"
     ));
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use farlink::kit::RangeSet;
-use farlink::ltp::SessionId;
+use farlink::ltp::{Service, SessionId};
 use tokio::time::Instant;
 
 use super::part_file::{self, PartFile};
@@ -23,6 +23,10 @@ const MAX_BLOCKS: usize = 1 << 14;
 const HOLE: [u8; 4096] = [0; 4096];
 /// Missing octets of a block for which zeros are written to a stream, beside one for each that arrived.
 const MAX_HOLES: u64 = 1 << 16;
+/// How many of the longest blocks the red parts under way may take of the disk together.
+const MAX_UNDER_WAY: u64 = 4;
+/// Octets of a file that are written, with `--durable`, before they are synchronised.
+const SYNC_INTERVAL: u64 = 16 << 20;
 
 /// Where blocks are stored.
 #[derive(Debug)]
@@ -50,6 +54,8 @@ pub(super) struct Fragment {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Color {
+    /// Octets of a red part whose end was not told.
+    RedRun,
     /// The last octets of the red part, or all of them.
     Red,
     Green,
@@ -79,6 +85,8 @@ pub(super) enum StoreError {
     Stdout(io::Error),
     /// It ends beyond the limit of one block.
     Limit { end: u64, limit: u64 },
+    /// The red parts under way take more than they may.
+    UnderWay { octets: u64, limit: u64 },
     /// Its missing octets are too many to write zeros for.
     Holes { missing: u64, arrived: u64 },
 }
@@ -91,15 +99,23 @@ pub(super) struct BlockStore {
     limit: u64,
     /// How long an incomplete block waits for further octets.
     max_wait: Duration,
+    /// Whether files are synchronised with the disk before their blocks count as stored.
+    is_durable: bool,
     blocks: BTreeMap<SessionId, Block>,
-    /// The incomplete blocks, beginning with the one that has waited longest.
-    waiting: BTreeSet<(Instant, SessionId)>,
-    /// Octets of all incomplete blocks.
-    held: u64,
+    /// The incomplete blocks whose red part the engine has not told the end of, and all others.
+    under_way: Queue,
+    waiting: Queue,
     /// Sessions whose blocks are over.
     closed: VecDeque<SessionId>,
     /// The file that was written last, so that few are open.
     open: Option<(SessionId, File)>,
+}
+
+/// Incomplete blocks, beginning with the one that has waited longest, and the octets of all.
+#[derive(Debug, Default)]
+struct Queue {
+    order: BTreeSet<(Instant, SessionId)>,
+    octets: u64,
 }
 
 #[derive(Debug)]
@@ -107,9 +123,14 @@ struct Block {
     client: u64,
     body: Body,
     have: RangeSet,
+    /// Octets of the red part, once it came whole.
     red: Option<u64>,
+    /// Octets that came as runs of a red part whose end was not told.
+    in_runs: u64,
     is_ended: bool,
     last: Instant,
+    /// Octets that were written and not synchronised.
+    unsynced: u64,
 }
 
 /// The octets of an incomplete block.
@@ -122,21 +143,35 @@ enum Body {
 
 impl Block {
     fn is_whole(&self) -> bool {
-        self.is_ended && self.have.len() == self.have.end()
+        self.is_ended && !self.is_under_way() && self.have.len() == self.have.end()
+    }
+
+    /// Whether the session goes on until the engine tells its end.
+    const fn is_under_way(&self) -> bool {
+        self.in_runs > 0 && self.red.is_none()
     }
 }
 
 impl BlockStore {
-    pub(super) const fn new(out: Output, limit: u64, max_wait: Duration) -> Self {
+    pub(super) fn new(out: Output, limit: u64, max_wait: Duration, is_durable: bool) -> Self {
         Self {
             out,
             limit,
             max_wait,
+            is_durable,
             blocks: BTreeMap::new(),
-            waiting: BTreeSet::new(),
-            held: 0,
+            under_way: Queue::default(),
+            waiting: Queue::default(),
             closed: VecDeque::new(),
             open: None,
+        }
+    }
+
+    /// Returns how blocks are to be received: into files as they come, and otherwise whole.
+    pub(super) const fn service(&self) -> Service {
+        match self.out {
+            Output::Directory(_) => Service::Scattered,
+            Output::Nowhere | Output::Stdout => Service::Whole,
         }
     }
 
@@ -168,20 +203,43 @@ impl BlockStore {
         if block.is_whole() {
             return self.finish(session, block).map(Some);
         }
-        self.held += block.have.len();
-        self.waiting.insert((now, session));
+        let queue = self.queue(&block);
+        queue.octets += block.have.len();
+        queue.order.insert((now, session));
         self.blocks.insert(session, block);
         Ok(None)
+    }
+
+    const fn queue(&mut self, block: &Block) -> &mut Queue {
+        if block.is_under_way() {
+            &mut self.under_way
+        } else {
+            &mut self.waiting
+        }
+    }
+
+    /// Drops the block under way that has waited longest, if those under way exceed a limit. Its session is to be
+    /// refused.
+    pub(super) fn drop_excess(&mut self) -> Option<(SessionId, StoreError)> {
+        let (octets, limit) = (
+            self.under_way.octets,
+            self.limit.saturating_mul(MAX_UNDER_WAY),
+        );
+        let is_full = octets > limit || self.under_way.order.len() > MAX_BLOCKS;
+        let (_, session) = self.under_way.order.first().filter(|_| is_full)?;
+        let session = *session;
+        self.drop_block(session);
+        Some((session, StoreError::UnderWay { octets, limit }))
     }
 
     /// Returns the block that has waited longest, if it is to be stored incomplete: its red part has
     /// arrived, or no session is left, and its time is over; or a limit is exceeded.
     pub(super) fn due(&self, now: Instant, imports: usize) -> Option<SessionId> {
-        let (last, session) = self.waiting.first()?;
+        let (last, session) = self.waiting.order.first()?;
         let waited = now.saturating_duration_since(*last);
         let is_red_there = imports == 0 || !self.awaits_red(*session);
         let is_over = is_red_there && waited >= self.max_wait || waited >= self.max_wait * 16;
-        let is_full = self.held > self.limit || self.blocks.len() > MAX_BLOCKS;
+        let is_full = self.waiting.octets > self.limit || self.waiting.order.len() > MAX_BLOCKS;
         (is_over || is_full).then_some(*session)
     }
 
@@ -193,7 +251,13 @@ impl BlockStore {
     /// Tells whether the block is incomplete and all green, as its first octet is.
     pub(super) fn is_green(&self, session: SessionId) -> bool {
         let block = self.blocks.get(&session);
-        block.is_some_and(|block| block.red.is_none() && block.have.run_from(0) > 0)
+        let is_red = |block: &Block| block.red.is_some() || block.in_runs > 0;
+        block.is_some_and(|block| !is_red(block) && block.have.run_from(0) > 0)
+    }
+
+    /// Tells whether octets of a red part are here whose end was not told.
+    pub(super) fn is_under_way(&self, session: SessionId) -> bool {
+        self.blocks.get(&session).is_some_and(Block::is_under_way)
     }
 
     /// Returns an incomplete block.
@@ -211,11 +275,18 @@ impl BlockStore {
         block.map(|block| self.finish(session, block)).transpose()
     }
 
+    /// Drops a block, and its file.
+    pub(super) fn drop_block(&mut self, session: SessionId) {
+        self.take(session);
+        self.close(session);
+    }
+
     /// Takes a block out of the incomplete ones.
     fn take(&mut self, session: SessionId) -> Option<Block> {
         let block = self.blocks.remove(&session)?;
-        self.waiting.remove(&(block.last, session));
-        self.held -= block.have.len();
+        let queue = self.queue(&block);
+        queue.order.remove(&(block.last, session));
+        queue.octets -= block.have.len();
         Some(block)
     }
 
@@ -247,8 +318,10 @@ impl BlockStore {
             body,
             have: RangeSet::new(),
             red: None,
+            in_runs: 0,
             is_ended: false,
             last: now,
+            unsynced: 0,
         })
     }
 
@@ -269,19 +342,33 @@ impl BlockStore {
         if color == Color::Red {
             block.red = Some(end);
         }
-        if block.have.insert(offset..end) == 0 {
-            return Ok(());
+        let fresh = block.have.insert(offset..end);
+        if color == Color::RedRun {
+            block.in_runs += fresh;
         }
         match &mut block.body {
             Body::Nowhere => {}
             Body::Memory(fragments) => {
-                fragments.insert(offset, data);
+                if fresh > 0 {
+                    fragments.insert(offset, data);
+                }
             }
             Body::File(part) => {
-                let written = self.file(session, part);
-                written
-                    .and_then(|file| part_file::write_at(file, offset, &data))
+                block.unsynced += fresh;
+                let is_due = block.unsynced >= SYNC_INTERVAL || color == Color::Red;
+                let syncs = self.is_durable && is_due;
+                let act = |file: &mut File| {
+                    if fresh > 0 {
+                        part_file::write_at(file, offset, &data)?;
+                    }
+                    if syncs { file.sync_all() } else { Ok(()) }
+                };
+                self.file(session, part)
+                    .and_then(act)
                     .map_err(|error| StoreError::File(part.path().into(), error))?;
+                if syncs {
+                    block.unsynced = 0;
+                }
             }
         }
         Ok(())
@@ -304,8 +391,17 @@ impl BlockStore {
     }
 
     fn finish(&mut self, session: SessionId, block: Block) -> Result<StoredBlock, StoreError> {
+        if let (Body::File(part), 1..) = (&block.body, block.unsynced)
+            && self.is_durable
+        {
+            let synced = self.file(session, part).and_then(|file| file.sync_all());
+            if let Err(error) = synced {
+                self.close(session);
+                return Err(StoreError::File(part.path().into(), error));
+            }
+        }
         self.close(session);
-        let red = block.red.unwrap_or_default();
+        let red = block.red.unwrap_or(block.in_runs);
         let mut stored = StoredBlock {
             session,
             client: block.client,
@@ -327,7 +423,12 @@ impl BlockStore {
             (Body::File(part), Output::Directory(directory)) => {
                 let name = format!("{}{rest}", name(session, block.client));
                 let path = part.path().to_path_buf();
-                let named = part.rename(directory, &name);
+                let named = part.rename(directory, &name).and_then(|named| {
+                    if self.is_durable {
+                        part_file::sync_directory(directory)?;
+                    }
+                    Ok(named)
+                });
                 stored.file = Some(named.map_err(|error| StoreError::File(path, error))?);
             }
             _ => {}
@@ -373,6 +474,10 @@ impl fmt::Display for StoreError {
                     "octets up to {end} exceed the limit of {limit} (--limit)"
                 )
             }
+            Self::UnderWay { octets, limit } => write!(
+                f,
+                "{octets} octets of incomplete blocks exceed the limit of {limit}, {MAX_UNDER_WAY} times --limit"
+            ),
             Self::Holes { missing, arrived } => write!(
                 f,
                 "{missing} octets before the last one are missing and {arrived} arrived, too few to write it"
@@ -399,7 +504,7 @@ mod tests {
         assert_eq!(part_file::check_directory(&directory).unwrap(), []);
         let out = Output::Directory(directory.clone());
         (
-            BlockStore::new(out, limit, Duration::from_secs(4)),
+            BlockStore::new(out, limit, Duration::from_secs(4), true),
             directory,
         )
     }

@@ -5,7 +5,7 @@ use core::time::Duration;
 use core::net::SocketAddr;
 use farlink::Instant;
 use farlink::adapters::tokio::ltp::{Error, Node};
-use farlink::ltp::{Cue, Peer};
+use farlink::ltp::Peer;
 use serde_json::json;
 
 use super::at_rate;
@@ -53,7 +53,7 @@ impl Contacts {
             }
         }
         // The last segments are on their way.
-        tokio::time::sleep(self.peer.owlt_in + MARGIN).await;
+        tokio::time::sleep(self.peer.timers.owlt_in + MARGIN).await;
     }
 
     fn state(&self) -> LinkState {
@@ -72,28 +72,17 @@ impl Contacts {
 
     fn apply(&mut self, node: &Node, state: LinkState) -> Result<(), Error> {
         let rate = state.transmits.map(|(rate, _)| rate);
-        let peer = Peer {
-            owlt_out: state.owlt_out.unwrap_or(self.peer.owlt_out),
-            owlt_in: state.owlt_in.unwrap_or(self.peer.owlt_in),
-            ..at_rate(self.peer.clone(), rate)
-        };
+        let mut peer = at_rate(self.peer.clone(), rate);
+        let timers = &mut peer.timers;
+        timers.owlt_out = state.owlt_out.unwrap_or(timers.owlt_out);
+        timers.owlt_in = state.owlt_in.unwrap_or(timers.owlt_in);
         if peer != self.peer {
             self.peer = peer.clone();
             node.change_peer(self.id, peer)?;
         }
-        let cue = |cue| node.contact(self.id, cue);
-        match state.transmits {
-            Some((_, ends)) => {
-                cue(Cue::EndsAt(self.instant(ends)))?;
-                cue(Cue::MayTransmit)?;
-            }
-            None => cue(Cue::MustStop)?,
+        for cue in state.cues(|time| self.instant(time)) {
+            node.contact(self.id, cue)?;
         }
-        cue(if state.peer_transmits {
-            Cue::PeerTransmits
-        } else {
-            Cue::PeerStopped
-        })?;
         self.report(state);
         Ok(())
     }

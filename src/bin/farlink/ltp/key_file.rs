@@ -5,38 +5,34 @@ use std::path::Path;
 use bytes::Bytes;
 use farlink::ltp::{Auth, Key, Signer, Verifier};
 
-use crate::{Failure, hexdump};
+use crate::{Failure, hexdump, input};
 
 /// Reads a policy: the first key signs, and each of them is accepted (RFC 5327 section 2.1).
 pub(super) fn read(path: &Path) -> Result<Auth, Failure> {
-    let fault =
-        |error: &dyn core::fmt::Display| Failure::Usage(format!("{}: {error}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|error| fault(&error))?;
-    parse(&text).map_err(|error| fault(&error))
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::file(path, error))?;
+    parse(&text).map_err(|error| Failure::file(path, error))
 }
 
 fn parse(text: &str) -> Result<Auth, String> {
     let mut auth = Auth::default();
-    for (line, number) in text.lines().zip(1_usize..) {
-        let fault = |error: String| format!("line {number}: {error}");
-        let line = line.split('#').next().unwrap_or_default();
-        let words: Vec<&str> = line.split_whitespace().collect();
+    input::each_line(text, |words| {
         let key = match *words {
-            [] => continue,
+            [] => return Ok(()),
             // The message does not repeat a secret.
             [id, secret] => Key {
                 id: Bytes::copy_from_slice(id.as_bytes()),
                 secret: hexdump::digits(secret)
-                    .map_err(|_| fault("the key is not in pairs of hex digits".into()))?
+                    .map_err(|_| "the key is not in pairs of hex digits")?
                     .into(),
             },
-            _ => return Err(fault("a line has an ID and a key".into())),
+            _ => return Err("a line has an ID and a key".into()),
         };
         if auth.send.is_empty() {
             auth.send.push(Signer::HmacSha1(key.clone()));
         }
         auth.accept.push(Verifier::HmacSha1(key));
-    }
+        Ok(())
+    })?;
     if auth.send.is_empty() {
         return Err("no key".into());
     }

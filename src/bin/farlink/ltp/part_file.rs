@@ -71,6 +71,15 @@ pub(super) fn write_at(file: &mut File, offset: u64, octets: &[u8]) -> io::Resul
     file.write_all(octets)
 }
 
+/// Synchronises the names in a directory with the disk.
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
+    // Elsewhere directories cannot be opened.
+    if cfg!(unix) {
+        File::open(directory)?.sync_all()?;
+    }
+    Ok(())
+}
+
 /// Checks that files can be made in a directory, before a block is acknowledged, and returns the files that
 /// processes before have left there unfinished, with their lengths.
 pub(super) fn check_directory(directory: &Path) -> io::Result<Vec<(PathBuf, u64)>> {

@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 use core::num::NonZeroUsize;
 
 use farlink::adapters::ltp::EngineMachine;
-use farlink::ltp::{Command, Engine, Error, Event, Peer, Segment};
+use farlink::ltp::{Command, Engine, Error, Event, Peer, Segment, SessionId};
 use farlink::{AsMachine, Instant, Link, Machine, Output, Path as NetPath, Transmit};
 use serde_json::json;
 
@@ -84,6 +84,18 @@ impl PeerFilter {
         }
     }
 
+    fn restarted(&self, session: SessionId) {
+        self.format.report(
+            || {
+                format!(
+                    "the peer allows no checkpoint before the end of a red part: the block is sent once more \
+                     without, as block {session}"
+                )
+            },
+            || json!({ "event": "restarted", "session": session.number }),
+        );
+    }
+
     fn report(&self, event: &str, engine: u64, address: SocketAddr, does: &str) {
         let address = canonical(address);
         self.format.report(
@@ -126,8 +138,19 @@ impl Machine for PeerFilter {
 
     fn poll(&mut self, now: Instant, tx: &mut Transmit<NetPath>) -> Output<NetPath, Event> {
         let output = self.engine.poll(now, tx);
-        if let Output::Event(Event::UnknownPeer { peer }) = output {
-            self.accepted(peer);
+        match &output {
+            Output::Event(Event::UnknownPeer { peer }) => self.accepted(*peer),
+            Output::Event(Event::UnknownPeerRefused { peer, limit }) => self.format.report(
+                || {
+                    format!(
+                        "engine {peer} is refused: limit of {limit} unknown engines reached; \
+                         further ones are not named until there is room"
+                    )
+                },
+                || json!({ "event": "peer_refused", "engine": peer, "limit": limit }),
+            ),
+            Output::Event(Event::Restarted { session, .. }) => self.restarted(*session),
+            _ => {}
         }
         output
     }

@@ -76,6 +76,6 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
             };
             Err(Failure::Protocol(format!("{error} at {address}{hint}")))
         }
-        other => other.map_err(|error| super::failure_of(&error)),
+        other => other.map_err(super::failure_of),
     }
 }

@@ -1,5 +1,6 @@
 //! `farlink ltp recv`: receives blocks and stores them in files.
 
+use alloc::collections::BTreeSet;
 use core::fmt::Write as _;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -7,7 +8,7 @@ use std::path::PathBuf;
 
 use farlink::Seed;
 use farlink::adapters::tokio::ltp::{AccessPoint, Error, Node, NodeStats, Received, ReceivedKind};
-use farlink::ltp::{Config, EndCause, Engine, Peer, Reason, SessionId, Side};
+use farlink::ltp::{Config, EndCause, Engine, Reason, SessionId, Side};
 use indicatif::DecimalBytes;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -30,12 +31,13 @@ use crate::output::{self, OutputFormat};
 /// holes, and the name ends with .incomplete. With --out - blocks go to standard output and events to standard
 /// error.
 ///
-/// A block that cannot be written is dropped, with a message that names it, and refused if more of it is to
-/// come; a red part that came whole was acknowledged before. The others go on. Files that a killed process has
-/// left are named at the start.
+/// With --out DIR octets are written as they come, and a red part is acknowledged when all of it is written. A
+/// block that cannot be written is refused before, with a message that names it, and the others go on. Of green
+/// octets no acknowledgment tells. Files that a killed process has left are named at the start, and stay.
 ///
-/// Ctrl-C and SIGTERM cancel the sessions under way, and so does the end of whoever reads standard output.
-/// Blocks whose red part has arrived are stored.
+/// Ctrl-C and SIGTERM cancel the sessions under way, and so does the end of whoever reads standard output. What
+/// has come of their blocks stays in files that end with .incomplete. A block that its sender cancels or does
+/// not end leaves only its green octets, or its red part if that came whole.
 ///
 /// Exit status 1: the address cannot be bound, a file or standard output cannot be written, or with --once
 /// there was no block. 2: wrong usage, or files cannot be made in the directory.
@@ -57,11 +59,14 @@ pub(crate) struct Arguments {
     /// Write blocks into this directory, or to standard output for -
     #[arg(long, value_name = "DIR|-")]
     out: Option<PathBuf>,
+    /// Acknowledge a red part only when its file is on the disk, and survives a loss of power
+    #[arg(long, requires = "out")]
+    durable: bool,
     /// End after the first block
     #[arg(long)]
     once: bool,
     /// Octets of the longest block, holes included, and octets that have arrived of all incomplete blocks
-    /// together, which are 16384 at most
+    /// together, which are 16384 at most. With --out DIR red parts under way may take four times that
     #[arg(long, value_name = "N", value_parser = block_limit, default_value_t = DEFAULT_LIMIT)]
     limit: usize,
     #[command(flatten)]
@@ -90,8 +95,8 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut receiver = BlockReceiver::new(arguments, format, out)?;
     let (node, mut followed) = start(arguments, format).await?;
     let access_point = node
-        .open(arguments.client)
-        .map_err(|error| super::failure_of(&error))?;
+        .open_with(arguments.client, receiver.store.service())
+        .map_err(super::failure_of)?;
     let address = node.local_addr();
     let mut interrupt = Interrupt::new().await;
     format.report(
@@ -118,13 +123,19 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     } else {
         CLOSE_TIMEOUT + 4 * arguments.peer_options.round_trip()
     };
-    tokio::select! {
-        () = node.shutdown(close_timeout) => {}
-        () = interrupt.wait() => node.shutdown(Duration::ZERO).await,
-    }
+    let closed = if ended.is_ok() {
+        let closing = receiver.close(&node, &access_point, close_timeout);
+        tokio::select! {
+            closed = closing => closed,
+            () = interrupt.wait() => Ok(()),
+        }
+    } else {
+        Ok(())
+    };
+    node.shutdown(Duration::ZERO).await;
     receiver.is_interrupted = interrupt.is_set();
     let rest = receiver.take_rest(&access_point).await;
-    if ended.and_then(|is_success| rest.map(|()| is_success))? {
+    if ended.and_then(|is_success| closed.and(rest).map(|()| is_success))? {
         Ok(())
     } else {
         Err(Failure::Reported)
@@ -153,18 +164,17 @@ async fn start(
         return Err(Failure::Usage(message.into()));
     }
     let parameters = arguments.peer_options.load()?;
-    let peer = || Peer {
-        session_octets: limit,
-        import_octets: most,
-        ..parameters.peer(())
+    let peer = || {
+        let mut peer = parameters.peer(());
+        peer.limits.session_octets = limit;
+        peer.limits.import_octets = most;
+        peer
     };
     let template = arguments.peers.is_empty().then(peer);
-    let config = Config {
-        import_octets: most,
-        // Without `--peer` everybody is a stranger, and `--limit` says what is taken.
-        strangers: most,
-        ..Config::engine(arguments.engine)
-    };
+    let mut config = Config::engine(arguments.engine);
+    config.limits.import_octets = most;
+    // Without `--peer` everybody is a stranger, and `--limit` says what is taken.
+    config.limits.stranger_octets = most;
     // With invalid parameters, unknown engines would be rejected one by one, in silence.
     Engine::new(config.clone(), Seed::from(0))
         .map_err(|error| Failure::Usage(error.to_string()))?
@@ -202,6 +212,8 @@ struct BlockReceiver {
     store: BlockStore,
     once: bool,
     is_interrupted: bool,
+    /// Sessions that were refused and whose end has not come.
+    refused: BTreeSet<SessionId>,
     status: StatusLine,
     /// Blocks that were stored.
     stored: u64,
@@ -227,9 +239,10 @@ impl BlockReceiver {
         let max_wait = arguments.peer_options.round_trip();
         Ok(Self {
             format,
-            store: BlockStore::new(out, limit, max_wait),
+            store: BlockStore::new(out, limit, max_wait, arguments.durable),
             once: arguments.once,
             is_interrupted: false,
+            refused: BTreeSet::new(),
             status: StatusLine::new(format),
             stored: 0,
             reports: (MAX_REPORTS, 0),
@@ -252,7 +265,7 @@ impl BlockReceiver {
                     let received = received.map_err(|error| failure(&error))?;
                     self.received(received, Some(access_point))?
                 }
-                _ = tick.tick() => self.check(&node.stats())?,
+                _ = tick.tick() => self.check(&node.stats(), access_point)?,
                 () = interrupt.wait() => return Ok(!self.once),
             };
             if let Some(is_success) = ended.filter(|_| self.once) {
@@ -266,8 +279,26 @@ impl BlockReceiver {
         }
     }
 
-    /// Stores the blocks that arrived while the node was shut down. They were acknowledged, so their
-    /// senders have released them.
+    /// Ends the node once all sessions are over, and receives what is under way.
+    async fn close(
+        &mut self,
+        node: &Node,
+        access_point: &AccessPoint,
+        limit: Duration,
+    ) -> Result<(), Failure> {
+        let mut closing = core::pin::pin!(node.shutdown(limit));
+        loop {
+            tokio::select! {
+                () = &mut closing => return Ok(()),
+                Ok(received) = access_point.receive() => {
+                    self.received(received, Some(access_point))?;
+                }
+            }
+        }
+    }
+
+    /// Stores the blocks that arrived while the node was shut down. Unless they are received into files, they were
+    /// acknowledged, so their senders have released them.
     async fn take_rest(&mut self, access_point: &AccessPoint) -> Result<(), Failure> {
         while let Ok(Ok(received)) = timeout(Duration::ZERO, access_point.receive()).await {
             self.reports.0 = MAX_REPORTS;
@@ -289,8 +320,11 @@ impl BlockReceiver {
         let Received {
             session, client, ..
         } = received;
+        let is_refused = self.refused.contains(&session);
         let (color, offset, is_last) = match received.kind {
             ReceivedKind::Whole { ends_block } => (Color::Red, 0, ends_block),
+            ReceivedKind::Segment { offset } => (Color::RedRun, offset, false),
+            ReceivedKind::RedPart { len, ends_block } => (Color::Red, len, ends_block),
             ReceivedKind::Green { offset, ends_block } => (Color::Green, offset, ends_block),
             ReceivedKind::Cancelled {
                 by,
@@ -300,6 +334,9 @@ impl BlockReceiver {
             } => return self.cancelled(session, (by, reason, cause), after_delivery),
             _ => return Ok(None),
         };
+        if is_refused {
+            return Ok(None);
+        }
         let fragment = Fragment {
             session,
             client,
@@ -309,15 +346,28 @@ impl BlockReceiver {
             is_last,
         };
         match self.store.insert(fragment, Instant::now()) {
-            Ok(block) => Ok(self.report(block)),
-            Err(error) => {
-                if let Some(access_point) = access_point {
-                    // Refused if the session is over, as that of a red part is.
-                    let _ = access_point.refuse(session);
+            Ok(block) => {
+                let is_red_part = matches!(received.kind, ReceivedKind::RedPart { .. });
+                if let Some(access_point) = access_point.filter(|_| is_red_part) {
+                    // Of a session that its sender has cancelled meanwhile the end is told next.
+                    let _ = access_point.stored(session);
                 }
-                self.not_stored(session, &error)
+                Ok(self.report(block))
+            }
+            Err(error) => {
+                let is_refused = access_point.is_some_and(|one| self.refuse(session, one));
+                self.not_stored(session, &error, is_refused)
             }
         }
+    }
+
+    /// Refuses a block, unless its session is over.
+    fn refuse(&mut self, session: SessionId, access_point: &AccessPoint) -> bool {
+        let is_refused = access_point.refuse(session).is_ok();
+        if is_refused {
+            self.refused.insert(session);
+        }
+        is_refused
     }
 
     fn cancelled(
@@ -326,6 +376,9 @@ impl BlockReceiver {
         (by, reason, cause): (Side, Reason, EndCause),
         after_delivery: bool,
     ) -> Result<Option<bool>, Failure> {
+        if self.refused.remove(&session) {
+            return Ok(None);
+        }
         // A block of which only the end is missing was received.
         let is_unended = after_delivery || self.store.is_green(session);
         if by == Side::Local && matches!(cause, EndCause::PeerSilent(_)) && is_unended {
@@ -346,12 +399,19 @@ impl BlockReceiver {
         };
         let text = || format!("{}{rest}", cancelled.text());
         self.report_failure(text, || cancelled.object());
+        if self.store.is_under_way(session) && cause != EndCause::Application {
+            self.store.drop_block(session);
+        }
         // Green segments that arrived are stored.
         self.store_block(session)?;
         Ok(Some(after_delivery))
     }
 
-    fn check(&mut self, stats: &NodeStats) -> Result<Option<bool>, Failure> {
+    fn check(
+        &mut self,
+        stats: &NodeStats,
+        access_point: &AccessPoint,
+    ) -> Result<Option<bool>, Failure> {
         let (_, more) = core::mem::replace(&mut self.reports, (MAX_REPORTS, 0));
         if more > 0 {
             self.report_failure(
@@ -361,6 +421,10 @@ impl BlockReceiver {
         }
         self.show_status(stats);
         let mut ended = None;
+        while let Some((session, error)) = self.store.drop_excess() {
+            let is_refused = self.refuse(session, access_point);
+            ended = self.not_stored(session, &error, is_refused)?;
+        }
         for _ in 0..MAX_STORED {
             let Some(session) = self.store.due(Instant::now(), stats.imports) else {
                 break;
@@ -405,15 +469,16 @@ impl BlockReceiver {
     fn store_block(&mut self, session: SessionId) -> Result<Option<bool>, Failure> {
         match self.store.store(session) {
             Ok(block) => Ok(self.report(block)),
-            Err(error) => self.not_stored(session, &error),
+            Err(error) => self.not_stored(session, &error, false),
         }
     }
 
-    /// Reports a block that was lost. The next may fit.
+    /// Reports a block that was refused, or lost. The next may fit.
     fn not_stored(
         &mut self,
         session: SessionId,
         error: &StoreError,
+        is_refused: bool,
     ) -> Result<Option<bool>, Failure> {
         if matches!(error, StoreError::Stdout(_)) {
             return Err(Failure::Protocol(error.to_string()));
@@ -426,8 +491,9 @@ impl BlockReceiver {
             _ => "limit_exceeded",
         };
         let peer = session.originator;
+        let end = if is_refused { "refused" } else { "lost" };
         self.report_failure(
-            || format!("block {session} from engine {peer} is lost: {error}"),
+            || format!("block {session} from engine {peer} is {end}: {error}"),
             || {
                 json!({
                     "event": "failed",

@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::ending::{Cancelled, PLAN_OVER, SHUTDOWN};
+use super::flow_report::{FlowReport, level};
 use super::interrupt::Interrupt;
 use super::source::Source;
 use super::target::{Target, is_port_closed};
@@ -72,16 +73,16 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut connected = connected.await?;
     let node = connected.node.clone();
     // A node sends only from open services.
-    let access_point = node
-        .open(arguments.client)
-        .map_err(|error| super::failure_of(&error))?;
+    let access_point = node.open(arguments.client).map_err(super::failure_of)?;
     let mut sender = Sender {
         arguments,
         format,
         node: &node,
         access_point,
+        transfer: Transfer::new(format, target, &connected),
         address: connected.address,
-        transfer: Transfer::new(format, target.to.engine, connected.light),
+        light: connected.light,
+        flow: None,
         waiting: sources,
         reading: None,
         blocks: JoinSet::new(),
@@ -147,7 +148,11 @@ struct Sender<'a> {
     node: &'a Node,
     access_point: AccessPoint,
     address: SocketAddr,
+    /// Light times to the peer and back.
+    light: Duration,
     transfer: Transfer,
+    /// The flow from the first block on, if it is left to the engine.
+    flow: Option<FlowReport>,
     waiting: VecDeque<Source>,
     /// The file that is being read.
     reading: Option<Reading>,
@@ -181,10 +186,10 @@ impl Sender<'_> {
                     self.start(name, data).await?;
                 }
                 Some(ended) = self.blocks.join_next() => {
-                    let ended = ended.map_err(|error| Failure::Protocol(error.to_string()))?;
+                    let ended = ended.map_err(Failure::protocol)?;
                     self.report(ended)?;
                 }
-                _ = tick.tick() => self.transfer.check(&self.node.stats()),
+                _ = tick.tick() => self.check(),
                 is_closed = &mut port_check, if !is_port_checked && self.transfer.is_quiet() => {
                     is_port_checked = true;
                     if is_closed {
@@ -206,6 +211,13 @@ impl Sender<'_> {
             return Err(Failure::Reported);
         }
         Ok(())
+    }
+
+    fn check(&mut self) {
+        self.transfer.check(&self.node.stats());
+        if let Some(flow) = &mut self.flow {
+            flow.check(self.node);
+        }
     }
 
     /// Returns the next file to send, if there is room for it.
@@ -239,8 +251,13 @@ impl Sender<'_> {
                 })
             },
         );
+        let is_given = target.rate.or(self.arguments.window).is_some()
+            || target.peer_options.contacts.is_some();
+        if !is_given && self.flow.is_none() {
+            self.flow = Some(FlowReport::begin(self.format, self.node, to, self.light));
+        }
         let started = self.access_point.start(to, data, Red::Octets(red)).await;
-        let sending = started.map_err(|error| super::failure_of(&error))?;
+        let sending = started.map_err(super::failure_of)?;
         let progress = self.transfer.begin(red, len);
         let block = watch_block(sending, progress, self.cancel.subscribe());
         let begun = tokio::time::Instant::now();
@@ -283,16 +300,20 @@ impl Sender<'_> {
             Err(error) => return self.report_error(&error),
         };
         self.end.close_timeout = CLOSE_TIMEOUT;
+        self.check();
         let resent = self.transfer.resent(&self.node.stats());
+        let flow = self.flow.as_ref().map(|flow| flow.last(self.node));
+        let last = flow.as_ref().map_or(String::new(), |flow| {
+            format!(", at the end with {}", level(flow))
+        });
         // More than a bad line loses by itself: a queue or a buffer on the way overflowed.
-        let is_free = self.arguments.target.rate.is_none() && self.arguments.window.is_none();
-        let advice = if is_free && resent > len / 3 {
+        let advice = if flow.is_some() && resent > len / 3 {
             "; --rate with the rate of the line would avoid most of them"
         } else {
             ""
         };
         self.format.report(
-            || format!("block {session} of {len} octets is complete after {seconds:.2} s, {resent} octets were sent again{advice}"),
+            || format!("block {session} of {len} octets is complete after {seconds:.2} s, {resent} octets were sent again{last}{advice}"),
             || {
                 json!({
                     "event": "complete",
@@ -300,6 +321,8 @@ impl Sender<'_> {
                     "octets": len,
                     "seconds": seconds,
                     "resent": resent,
+                    "rate": flow.and_then(|flow| flow.octets_per_second),
+                    "window": flow.and_then(|flow| flow.window),
                     "file": name,
                 })
             },
@@ -317,7 +340,7 @@ impl Sender<'_> {
             ..
         } = *error
         else {
-            return Err(Failure::Protocol(error.to_string()));
+            return Err(Failure::protocol(error));
         };
         self.end.failed += 1;
         // A peer that is silent gets one cancel segment.
@@ -376,9 +399,7 @@ fn read(source: Source, green: u64) -> Reading {
 /// Waits until a file was read.
 async fn has_read(reading: &mut Option<Reading>) -> Result<(String, Bytes), Failure> {
     match reading {
-        Some(reading) => reading
-            .await
-            .map_err(|error| Failure::Protocol(error.to_string()))?,
+        Some(reading) => reading.await.map_err(Failure::protocol)?,
         None => core::future::pending().await,
     }
 }

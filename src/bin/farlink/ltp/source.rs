@@ -33,6 +33,9 @@ impl Source {
         };
         if !input::is_stdin(path) {
             let file = std::fs::metadata(path).map_err(|error| source.fault(&error))?;
+            if file.is_dir() {
+                return Err(source.fault(&"a directory is not sent"));
+            }
             // Pipes and devices have no length before their end.
             source.len = file.is_file().then_some(file.len());
         }

@@ -87,10 +87,11 @@ impl Silence {
     }
 
     /// Takes the number of segments that were heard, and returns how long there was silence if that is to be
-    /// reported. Where nothing is awaited, there is none.
+    /// reported, which is once. Where nothing is awaited, there is none.
     pub(super) fn check(&mut self, heard: u64, is_awaited: bool) -> Option<Duration> {
         if heard != self.heard || !is_awaited {
-            (self.since, self.heard, self.is_reported) = (Instant::now(), heard, false);
+            self.is_reported &= heard == self.heard;
+            (self.since, self.heard) = (Instant::now(), heard);
         }
         let silence = self.since.elapsed();
         let is_due = silence >= self.limit && !self.is_reported;
@@ -114,6 +115,8 @@ pub(super) fn span(duration: Duration) -> String {
     let whole = Duration::from_secs_f64(seconds).as_secs();
     match (whole / 3600, whole / 60 % 60, whole % 60) {
         (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, 0) => format!("{minutes} min"),
+        (hours, 0, _) if hours > 0 => format!("{hours} h"),
         (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
         (hours, minutes, _) => format!("{hours} h {minutes} min"),
     }
@@ -130,5 +133,6 @@ mod tests {
         assert_eq!(said(11.6), "12 s");
         assert_eq!(said(723.2), "12 min 3 s");
         assert_eq!(said(79_260.0), "22 h 1 min");
+        assert_eq!((said(600.0), said(7200.4)), ("10 min".into(), "2 h".into()));
     }
 }

@@ -73,30 +73,25 @@ impl Target {
     ) -> Result<Connected, Failure> {
         let parameters = self.peer_options.load()?;
         let address = self.to.resolve(self.bind).await?;
-        let peer = Peer {
-            segment: self.segment,
-            // These commands receive no blocks, so they must not acknowledge any.
-            max_imports: 0,
-            ..parameters.peer(address)
-        };
+        let mut peer = parameters.peer(address);
+        peer.segment = self.segment;
+        // These commands receive no blocks, so they must not acknowledge any.
+        peer.limits.imports = 0;
         let rate = self.rate.and_then(|bits| NonZeroU64::new(bits / 8));
         let peer = tune(at_rate(peer, rate));
         let plan = parameters.contacts(format, self.engine, (self.to.engine, &peer))?;
-        let config = Config {
-            export_octets: DEFAULT_LIMIT,
-            ..Config::engine(self.engine)
-        };
-        let mut light = peer.owlt_out + peer.owlt_in;
+        let mut config = Config::engine(self.engine);
+        config.limits.export_octets = DEFAULT_LIMIT;
+        let mut light = peer.timers.owlt_out + peer.timers.owlt_in;
         let factory = factory(self.record.as_deref(), None, format)?;
         let bind = self.bind.unwrap_or_else(|| local_address_for(address));
         let node = super::bind(bind, config, factory)?;
         node.add_peer(self.to.engine, peer)
-            .map_err(|error| super::failure_of(&error))?;
+            .map_err(super::failure_of)?;
         let mut contacts = JoinSet::new();
         if let Some(mut plan) = plan {
-            plan.begin(&node)
-                .map_err(|error| super::failure_of(&error))?;
-            light = plan.peer.owlt_out + plan.peer.owlt_in;
+            plan.begin(&node).map_err(super::failure_of)?;
+            light = plan.peer.timers.owlt_out + plan.peer.timers.owlt_in;
             contacts.spawn(plan.follow(node.clone()));
         }
         Ok(Connected {

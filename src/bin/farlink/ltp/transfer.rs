@@ -1,6 +1,7 @@
 //! How far blocks have got, and whether the peer is heard.
 
 use alloc::sync::Arc;
+use core::net::SocketAddr;
 use core::time::Duration;
 use std::sync::{Mutex, PoisonError};
 
@@ -11,10 +12,13 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::status::{Silence, StatusLine, span};
+use super::target::{Connected, Target};
 use crate::output::OutputFormat;
 
 /// What is too short to be shown, and how long nothing is heard before the port of the peer is checked.
 const QUIET: Duration = Duration::from_secs(1);
+/// The same while octets still leave.
+const LONG: Duration = Duration::from_secs(5);
 
 /// How far one block has got.
 #[derive(Debug)]
@@ -54,36 +58,39 @@ pub(super) struct Transfer {
     format: OutputFormat,
     status: StatusLine,
     peer: u64,
+    address: SocketAddr,
     /// Light times to the peer and back.
     light: Duration,
     blocks: Vec<Arc<BlockProgress>>,
     last: Progress,
-    /// When the last octets left.
+    /// When the first octets left, and when the last ones did or a report came, which repairs follow.
+    begun: Option<Instant>,
     sent_at: Instant,
     silence: Silence,
+    /// When a peer that was heard is given up.
+    limit: Duration,
+    /// Whether it was told that the system sends nothing.
+    is_unsent_reported: bool,
     /// Octets sent again for blocks that are over.
     resent: u64,
 }
 
-const NOTHING: Progress = Progress {
-    sent: 0,
-    claimed: 0,
-    red: 0,
-    len: 0,
-};
-
 impl Transfer {
-    pub(super) fn new(format: OutputFormat, peer: u64, light: Duration) -> Self {
-        let now = Instant::now();
+    pub(super) fn new(format: OutputFormat, target: &Target, connected: &Connected) -> Self {
+        let (now, light) = (Instant::now(), connected.light);
         Self {
             format,
             status: StatusLine::new(format),
-            peer,
+            peer: target.to.engine,
+            address: connected.address,
             light,
             blocks: Vec::new(),
-            last: NOTHING,
+            last: Progress::default(),
+            begun: None,
             sent_at: now,
             silence: Silence::new(light),
+            limit: target.peer_options.silence,
+            is_unsent_reported: false,
             resent: 0,
         }
     }
@@ -93,7 +100,7 @@ impl Transfer {
         let progress = Progress {
             red,
             len,
-            ..NOTHING
+            ..Progress::default()
         };
         let block = Arc::new(BlockProgress(Mutex::new((progress, false))));
         self.blocks.push(Arc::clone(&block));
@@ -117,17 +124,23 @@ impl Transfer {
 
     /// Tells whether nothing was ever heard of the peer, though it had time to answer.
     pub(super) fn is_quiet(&self) -> bool {
-        self.silence.is_unbroken() && self.last.sent > 0 && self.sent_at.elapsed() >= QUIET
+        // Many a peer answers nothing before the end of a block.
+        let is_long = |begun: Instant| begun.elapsed() >= self.light + LONG;
+        let is_due = self.sent_at.elapsed() >= QUIET || self.begun.is_some_and(is_long);
+        self.silence.is_unbroken() && self.begun.is_some() && is_due
     }
 
     /// Shows what has changed.
     pub(super) fn check(&mut self, stats: &NodeStats) {
         let now = Instant::now();
         let total = self.total();
-        if total.sent != self.last.sent || total.claimed == total.red {
+        let has_changed = total != self.last;
+        if has_changed || total.claimed == total.red {
             self.sent_at = now;
         }
-        let has_changed = total != self.last;
+        if total.sent > 0 {
+            self.begun.get_or_insert(now);
+        }
         self.last = total;
         if self.format.is_json() && total.sent > 0 && (has_changed || self.status.is_due()) {
             self.status.rest();
@@ -145,12 +158,14 @@ impl Transfer {
         }
         let text = self.text();
         self.status.show(|| text);
-        self.report_silence(stats);
+        // Before the end of its red part, a block may draw no answer.
+        self.report_silence(stats, !has_changed);
+        self.report_unsent(stats);
     }
 
     fn total(&self) -> Progress {
         let states = self.blocks.iter().map(|block| block.get());
-        states.fold(NOTHING, |sum, (progress, _)| Progress {
+        states.fold(Progress::default(), |sum, (progress, _)| Progress {
             sent: sum.sent + progress.sent,
             claimed: sum.claimed + progress.claimed,
             red: sum.red + progress.red,
@@ -184,17 +199,39 @@ impl Transfer {
         format!("{sent} of {len} sent, {claimed} of {red} claimed{answer}")
     }
 
-    fn report_silence(&mut self, stats: &NodeStats) {
-        let is_awaited = self.last.sent > 0 && self.held() > 0;
+    fn report_silence(&mut self, stats: &NodeStats, is_resting: bool) {
+        let is_awaited = is_resting && self.last.sent > 0 && self.held() > 0;
         let heard = stats.engine.segments_received;
         let Some(silence) = self.silence.check(heard, is_awaited) else {
             return;
         };
         let (peer, seconds) = (self.peer, silence.as_secs());
         self.format.report_failure(
-            || format!("nothing heard from engine {peer} for {}", span(silence)),
+            || {
+                let until = if self.silence.is_unbroken() {
+                    String::new()
+                } else {
+                    format!(", trying until {}", span(self.limit))
+                };
+                format!(
+                    "nothing heard from engine {peer} for {}{until}",
+                    span(silence)
+                )
+            },
             || json!({ "event": "silent", "peer": peer, "seconds": seconds }),
         );
+    }
+
+    /// Reports once that the system refuses to send, as it does to addresses that it has no way to.
+    fn report_unsent(&mut self, stats: &NodeStats) {
+        let (unsent, at) = (stats.udp.unsent, self.address);
+        if unsent > 0 && !self.is_unsent_reported {
+            self.is_unsent_reported = true;
+            self.format.report_failure(
+                || format!("the system refuses to send to {at}, datagrams so far: {unsent}"),
+                || json!({ "event": "unsent", "at": at.to_string(), "count": unsent }),
+            );
+        }
     }
 
     /// Returns what is known of a block that was given up here.

@@ -10,48 +10,42 @@ use farlink::cotp::{
 };
 use farlink::sim::{Chunks, Host, StreamLine, World};
 
-use super::{Scenario, command, pattern, until};
+use super::{Row, command, pattern, until};
 
 /// ISO transport over TCP (RFC 1006).
-const PORT: u16 = 102;
+pub(super) const PORT: u16 = 102;
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "cotp-hello",
-        summary: "a handshake, messages there and back, and a close in good order",
-        port: PORT,
-        play: hello,
-    },
-    Scenario {
-        name: "cotp-refused",
-        summary: "a call for a selector that nobody has, and the refusal",
-        port: PORT,
-        play: refused,
-    },
-    Scenario {
-        name: "cotp-silent",
-        summary: "a peer that never answers the call, and the timer for that",
-        port: PORT,
-        play: silent,
-    },
-    Scenario {
-        name: "cotp-far",
-        summary: "twelve minutes to Mars, twelve back, and one octet at a time",
-        port: PORT,
-        play: far,
-    },
-    Scenario {
-        name: "cotp-reset",
-        summary: "a peer that is cut off in the middle of a message",
-        port: PORT,
-        play: reset,
-    },
-    Scenario {
-        name: "cotp-slow-reader",
-        summary: "a peer that reads nothing for a while, and queues that fill up",
-        port: PORT,
-        play: slow_reader,
-    },
+pub(super) const SCENARIOS: &[Row] = &[
+    (
+        "cotp-hello",
+        "a handshake, messages there and back, and a close in good order",
+        hello,
+    ),
+    (
+        "cotp-refused",
+        "a call for a selector that nobody has, and the refusal",
+        refused,
+    ),
+    (
+        "cotp-silent",
+        "a peer that never answers the call, and the timer for that",
+        silent,
+    ),
+    (
+        "cotp-far",
+        "twelve minutes to Mars, twelve back, and one octet at a time",
+        far,
+    ),
+    (
+        "cotp-reset",
+        "a peer that is cut off in the middle of a message",
+        reset,
+    ),
+    (
+        "cotp-slow-reader",
+        "a peer that reads nothing for a while, and queues that fill up",
+        slow_reader,
+    ),
 ];
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -63,13 +57,15 @@ const BOUND: Duration = Duration::from_secs(24 * 3600);
 
 type Peer = Host<Connection>;
 
+const CLIENT_SERVER: [&str; 2] = ["client", "server"];
+
 fn hello(world: &mut World) -> Result<String, String> {
     let small = TpduSize::from_octets(2048).unwrap_or(TpduSize::ISO);
     let config = Config {
         tpdu_size: small,
-        ..Config::initiator(Some(selector(0x0100)), Some(selector(0x0102)))
+        ..initiator(0x0102)
     };
-    let pair = Connected::make(world, ["client", "server"], config, responder(0x0102))?;
+    let pair = Connected::make(world, CLIENT_SERVER, config, responder(0x0102))?;
     pair.join(world, StreamLine::delayed(20 * MILLI))?;
     for len in [5, 5000] {
         pair.exchange(world, &pattern(len))?;
@@ -78,8 +74,8 @@ fn hello(world: &mut World) -> Result<String, String> {
 }
 
 fn refused(world: &mut World) -> Result<String, String> {
-    let config = Config::initiator(Some(selector(0x0100)), Some(selector(0x0303)));
-    let pair = Connected::make(world, ["client", "server"], config, responder(0x0102))?;
+    let config = initiator(0x0303);
+    let pair = Connected::make(world, CLIENT_SERVER, config, responder(0x0102))?;
     world.connect(pair.client, pair.server, StreamLine::delayed(20 * MILLI));
     pair.end(world)?;
     let end = failed_end(world, pair.client)?;
@@ -90,9 +86,9 @@ fn refused(world: &mut World) -> Result<String, String> {
 }
 
 fn silent(world: &mut World) -> Result<String, String> {
-    let config = Config::initiator(Some(selector(0x0100)), Some(selector(0x0102)));
+    let config = initiator(0x0102);
     let server = Config::responder(Policy::Ask);
-    let pair = Connected::make(world, ["client", "server"], config, server)?;
+    let pair = Connected::make(world, CLIENT_SERVER, config, server)?;
     // Until its application answers, the machine may refuse to read.
     world.allow_unread(pair.server, |()| true);
     world.connect(pair.client, pair.server, StreamLine::delayed(20 * MILLI));
@@ -126,31 +122,24 @@ fn far(world: &mut World) -> Result<String, String> {
 }
 
 fn reset(world: &mut World) -> Result<String, String> {
-    let config = Config::initiator(Some(selector(0x0100)), Some(selector(0x0102)));
+    let config = initiator(0x0102);
     let line = StreamLine {
         delay: 20 * MILLI,
         rate: Some(1_000_000),
         ..StreamLine::default()
     };
-    let pair = Connected::make(world, ["client", "server"], config, responder(0x0102))?;
+    let pair = Connected::make(world, CLIENT_SERVER, config, responder(0x0102))?;
     pair.join(world, line)?;
     send(world, pair.client, pattern(100_000))?;
     world.run_for(300 * MILLI);
     world.note(pair.server, "the script cuts the stream off");
     world.reset(pair.server, ());
     pair.end(world)?;
-    let ends = [
-        closed_end(world, pair.client)?,
-        closed_end(world, pair.server)?,
-    ];
-    if !ends
-        .iter()
-        .all(|end| end.reason == EndReason::Link(Cause::Reset))
-    {
-        let [client, server] = ends;
+    let [client, server] = pair.closed_ends(world)?;
+    let is_reset = |end: &ConnectionEnd| end.reason == EndReason::Link(Cause::Reset);
+    if !is_reset(&client) || !is_reset(&server) {
         return Err(format!("the ends say \"{client}\" and \"{server}\""));
     }
-    let [_, server] = ends;
     match server.incomplete {
         0 => Err("the server had no part of the message".into()),
         octets => Ok(format!(
@@ -164,7 +153,7 @@ fn slow_reader(world: &mut World) -> Result<String, String> {
     let config = Config {
         send_queue: 16 << 10,
         message_limit: 8 << 10,
-        ..Config::initiator(Some(selector(0x0100)), Some(selector(0x0102)))
+        ..initiator(0x0102)
     };
     let line = StreamLine {
         delay: 20 * MILLI,
@@ -173,7 +162,7 @@ fn slow_reader(world: &mut World) -> Result<String, String> {
         window: Some(16 << 10),
         ..StreamLine::default()
     };
-    let pair = Connected::make(world, ["client", "server"], config, responder(0x0102))?;
+    let pair = Connected::make(world, CLIENT_SERVER, config, responder(0x0102))?;
     pair.join(world, line)?;
     let server = pair.server;
     world.note(server, "the application stops reading");
@@ -276,15 +265,18 @@ impl Connected {
         Ok(())
     }
 
+    fn closed_ends(self, world: &World) -> Result<[ConnectionEnd; 2], String> {
+        Ok([
+            closed_end(world, self.client)?,
+            closed_end(world, self.server)?,
+        ])
+    }
+
     /// Closes the connection at the client.
     fn close(self, world: &mut World) -> Result<String, String> {
         command(world, self.client, Command::Close)?;
         self.end(world)?;
-        let ends = [
-            closed_end(world, self.client)?,
-            closed_end(world, self.server)?,
-        ];
-        let [client, server] = ends.map(|end| end.reason);
+        let [client, server] = self.closed_ends(world)?.map(|end| end.reason);
         if (&client, &server) == (&EndReason::Closed, &EndReason::PeerClosed) {
             Ok("both ends closed in good order".into())
         } else {
@@ -301,6 +293,10 @@ fn peer(world: &mut World, name: &'static str, config: Config) -> Result<Peer, S
     world.label_host(host, move |chunk| labels.name(chunk));
     world.label_events(host, event_label);
     Ok(host)
+}
+
+fn initiator(called: u16) -> Config {
+    Config::initiator(Some(selector(0x0100)), Some(selector(called)))
 }
 
 /// Configures a responder with one selector.
@@ -324,31 +320,24 @@ fn received(world: &World, host: Peer) -> impl Iterator<Item = &Bytes> {
 }
 
 fn closed_end(world: &World, host: Peer) -> Result<ConnectionEnd, String> {
-    last_end(world, host, |event| match event {
-        Event::Closed(end) => Some(end),
-        _ => None,
-    })
+    match last(world, host) {
+        Some(Event::Closed(end)) => Ok((**end).clone()),
+        _ => Err(ended_otherwise(world, host)),
+    }
 }
 
 fn failed_end(world: &World, host: Peer) -> Result<ConnectionEnd, String> {
-    last_end(world, host, |event| match event {
-        Event::Failed(end) => Some(end),
-        _ => None,
-    })
+    match last(world, host) {
+        Some(Event::Failed(end)) => Ok((**end).clone()),
+        _ => Err(ended_otherwise(world, host)),
+    }
 }
 
-fn last_end(
-    world: &World,
-    host: Peer,
-    which: impl Fn(&Event) -> Option<&ConnectionEnd>,
-) -> Result<ConnectionEnd, String> {
-    let last = world.events(host).last();
-    let end = last.and_then(|(_, event)| which(event));
-    end.cloned().ok_or_else(|| {
-        let name = world.trace().name(host);
-        format!(
-            "{name} ended otherwise: {:?}",
-            last.map(|(_, event)| event_label(event))
-        )
-    })
+fn last(world: &World, host: Peer) -> Option<&Event> {
+    world.events(host).last().map(|(_, event)| event)
+}
+
+fn ended_otherwise(world: &World, host: Peer) -> String {
+    let (name, last) = (world.trace().name(host), last(world, host));
+    format!("{name} ended otherwise: {:?}", last.map(event_label))
 }

@@ -10,66 +10,57 @@ use farlink::ltp::{
 use farlink::sim::{Contacts, Delivery, FaultRule, Host, Line, PacketView, World};
 use farlink::{Instant, Tag};
 
-use super::{Scenario, command, pattern, until};
+use super::{Row, command, pattern, until};
 
 /// LTP over UDP (RFC 7122).
 pub(crate) const PORT: u16 = 1113;
 
-pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "mars",
-        summary: "a file to Mars: twelve minutes, contact windows, losses",
-        port: PORT,
-        play: mars,
-    },
-    Scenario {
-        name: "moon",
-        summary: "a relay takes a block to the far side of the Moon",
-        port: PORT,
-        play: moon,
-    },
-    Scenario {
-        name: "ltp-clean",
-        summary: "a red block, its report, and the acknowledgment of that",
-        port: PORT,
-        play: clean,
-    },
-    Scenario {
-        name: "ltp-mixed",
-        summary: "a red part that is repaired, a green part that is not",
-        port: PORT,
-        play: mixed,
-    },
-    Scenario {
-        name: "ltp-lost-checkpoint",
-        summary: "a checkpoint that is lost, and the timer that repeats it",
-        port: PORT,
-        play: lost_checkpoint,
-    },
-    Scenario {
-        name: "ltp-lost-report",
-        summary: "a report, then its acknowledgment lost, and timers for both",
-        port: PORT,
-        play: lost_report,
-    },
-    Scenario {
-        name: "ltp-lossy",
-        summary: "every second segment lost, some twice: where ION gives up",
-        port: PORT,
-        play: lossy,
-    },
-    Scenario {
-        name: "ltp-silent",
-        summary: "a peer that went silent, and a sender that gives up",
-        port: PORT,
-        play: silent,
-    },
-    Scenario {
-        name: "ltp-refused",
-        summary: "a block for a service that nobody has opened",
-        port: PORT,
-        play: refused,
-    },
+pub(super) const SCENARIOS: &[Row] = &[
+    (
+        "mars",
+        "a file to Mars: twelve minutes, contact windows, losses",
+        mars,
+    ),
+    (
+        "moon",
+        "a relay takes a block to the far side of the Moon",
+        moon,
+    ),
+    (
+        "ltp-clean",
+        "a red block, its report, and the acknowledgment of that",
+        clean,
+    ),
+    (
+        "ltp-mixed",
+        "a red part that is repaired, a green part that is not",
+        mixed,
+    ),
+    (
+        "ltp-lost-checkpoint",
+        "a checkpoint that is lost, and the timer that repeats it",
+        lost_checkpoint,
+    ),
+    (
+        "ltp-lost-report",
+        "a report, then its acknowledgment lost, and timers for both",
+        lost_report,
+    ),
+    (
+        "ltp-lossy",
+        "every second segment lost, some twice: where ION gives up",
+        lossy,
+    ),
+    (
+        "ltp-silent",
+        "a peer that went silent, and a sender that gives up",
+        silent,
+    ),
+    (
+        "ltp-refused",
+        "a block for a service that nobody has opened",
+        refused,
+    ),
 ];
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -99,14 +90,10 @@ fn mars(world: &mut World) -> Result<String, String> {
     let lines = [line(Duration::ZERO, 4 * MINUTE), line(LIGHT, 6 * MINUTE)];
     let peer = |id| Peer {
         flow: Flow::rate(1000).with_burst(1400),
-        ..Peer::new(id).at_distance(LIGHT)
+        ..Peer::at(id).at_distance(LIGHT)
     };
     connect(world, [(earth, 1), (mars, 2)], lines, peer)?;
-    let file = pattern(FILE);
-    send(world, earth, 2, file.clone(), Red::All)?;
-    complete(world, earth)?;
-    check_delivered(world, mars, &file)?;
-    until_idle(world, &[earth, mars])?;
+    deliver(world, [earth, mars], &pattern(FILE))?;
     let time = world.now() - Instant::ZERO;
     let stats = world.machine(earth).stats();
     Ok(format!(
@@ -130,10 +117,10 @@ fn moon(world: &mut World) -> Result<String, String> {
     };
     let (far, near) = ([far.clone(), far], [near.clone(), near]);
     connect(world, [(earth, 1), (relay, 2)], far, |id| {
-        Peer::new(id).with_flow(Flow::Unlimited).at_distance(LIGHT)
+        Peer::at(id).with_flow(Flow::Unlimited).at_distance(LIGHT)
     })?;
     connect(world, [(relay, 2), (moon, 3)], near, |id| {
-        Peer::new(id).with_flow(Flow::Unlimited).at_distance(DOWN)
+        Peer::at(id).with_flow(Flow::Unlimited).at_distance(DOWN)
     })?;
     let block = pattern(12_000);
     send(world, earth, 2, block.clone(), Red::All)?;
@@ -150,15 +137,8 @@ fn moon(world: &mut World) -> Result<String, String> {
 
 fn clean(world: &mut World) -> Result<String, String> {
     let (earth, moon) = pair(world, Line::delayed(LUNAR), Line::delayed(LUNAR))?;
-    let block = pattern(5000);
-    send(world, earth, 2, block.clone(), Red::All)?;
-    complete(world, earth)?;
-    check_delivered(world, moon, &block)?;
-    until_idle(world, &[earth, moon])?;
-    Ok(format!(
-        "{} octets delivered within one light time",
-        block.len()
-    ))
+    deliver(world, [earth, moon], &pattern(5000))?;
+    Ok("5000 octets delivered within one light time".into())
 }
 
 fn mixed(world: &mut World) -> Result<String, String> {
@@ -171,13 +151,11 @@ fn mixed(world: &mut World) -> Result<String, String> {
     complete(world, earth)?;
     until_idle(world, &[earth, moon])?;
     check_delivered(world, moon, &block.slice(..5000))?;
-    let green: usize = world
-        .events(moon)
-        .map(|(_, event)| match event {
-            Event::Green { data, .. } => data.len(),
-            _ => 0,
-        })
-        .sum();
+    let green = world.events(moon).map(|(_, event)| match event {
+        Event::Green { data, .. } => data.len(),
+        _ => 0,
+    });
+    let green: usize = green.sum();
     if green == 0 || green >= 4000 {
         return Err(format!("{green} of 4000 green octets arrived"));
     }
@@ -190,11 +168,7 @@ fn lost_checkpoint(world: &mut World) -> Result<String, String> {
     let there =
         Line::delayed(LUNAR).with_rule(FaultRule::nth(1).matching(is(is_checkpoint)).lost());
     let (earth, moon) = pair(world, there, Line::delayed(LUNAR))?;
-    let block = pattern(5000);
-    send(world, earth, 2, block.clone(), Red::All)?;
-    complete(world, earth)?;
-    check_delivered(world, moon, &block)?;
-    until_idle(world, &[earth, moon])?;
+    deliver(world, [earth, moon], &pattern(5000))?;
     match world.machine(earth).stats().checkpoints_resent {
         0 => Err("no checkpoint was repeated".into()),
         count => Ok(format!("{count} checkpoint was repeated")),
@@ -205,11 +179,7 @@ fn lost_report(world: &mut World) -> Result<String, String> {
     let back = Line::delayed(LUNAR).with_rule(FaultRule::nth(1).matching(is(is_report)).lost());
     let there = Line::delayed(LUNAR).with_rule(FaultRule::nth(1).matching(is(is_ack)).lost());
     let (earth, moon) = pair(world, there, back)?;
-    let block = pattern(5000);
-    send(world, earth, 2, block.clone(), Red::All)?;
-    complete(world, earth)?;
-    check_delivered(world, moon, &block)?;
-    until_idle(world, &[earth, moon])?;
+    deliver(world, [earth, moon], &pattern(5000))?;
     let reports = world.machine(moon).stats().reports_resent;
     if reports < 2 {
         return Err(format!("{reports} reports were repeated"));
@@ -228,13 +198,9 @@ fn lossy(world: &mut World) -> Result<String, String> {
     let lines = [there, Line::delayed(LUNAR)];
     connect(world, [(earth, 1), (moon, 2)], lines, |id| Peer {
         segment: SEGMENT,
-        ..Peer::new(id).with_flow(Flow::Unlimited).at_distance(LUNAR)
+        ..Peer::at(id).with_flow(Flow::Unlimited).at_distance(LUNAR)
     })?;
-    let block = pattern(15_000);
-    send(world, earth, 2, block.clone(), Red::All)?;
-    complete(world, earth)?;
-    check_delivered(world, moon, &block)?;
-    until_idle(world, &[earth, moon])?;
+    deliver(world, [earth, moon], &pattern(15_000))?;
     let made = world.machine(moon).stats().negative_reports_sent;
     let segments = world.machine(earth).stats().negative_reports_received;
     if segments <= made {
@@ -281,7 +247,7 @@ const LUNAR: Duration = Duration::from_millis(1300);
 fn pair(world: &mut World, there: Line, back: Line) -> Result<(Node, Node), String> {
     let [earth, moon] = add_engines(world, ["earth", "moon"])?;
     connect(world, [(earth, 1), (moon, 2)], [there, back], |id| {
-        Peer::new(id).with_flow(Flow::Unlimited).at_distance(LUNAR)
+        Peer::at(id).with_flow(Flow::Unlimited).at_distance(LUNAR)
     })?;
     Ok((earth, moon))
 }
@@ -360,22 +326,30 @@ pub(crate) fn send(
     command(world, from, Command::Send(block))
 }
 
+/// Sends a red block, which arrives whole, and runs until it is over.
+fn deliver(world: &mut World, [from, to]: [Node; 2], block: &Bytes) -> Result<(), String> {
+    send(world, from, 2, block.clone(), Red::All)?;
+    complete(world, from)?;
+    check_delivered(world, to, block)?;
+    until_idle(world, &[from, to])
+}
+
+/// Returns how the block of an engine ended, and when.
+pub(crate) fn ended(world: &World, node: Node) -> Option<(Instant, &Event)> {
+    let is_end = |event: &Event| matches!(event, Event::Complete { .. } | Event::Failed { .. });
+    world.events(node).find(|(_, event)| is_end(event))
+}
+
 fn complete(world: &mut World, node: Node) -> Result<(), String> {
     until(world, BOUND, "the end of the block", |world| {
-        world
-            .events(node)
-            .any(|(_, event)| matches!(event, Event::Complete { .. } | Event::Failed { .. }))
+        ended(world, node).is_some()
     })?;
-    let failed = world
-        .events(node)
-        .find(|(_, event)| matches!(event, Event::Failed { .. }));
-    match failed {
-        None => Ok(()),
-        Some((_, event)) => Err(format!(
-            "{} {}",
-            world.trace().name(node),
-            event_label(event)
-        )),
+    match ended(world, node) {
+        Some((_, event @ Event::Failed { .. })) => {
+            let name = world.trace().name(node);
+            Err(format!("{name} {}", event_label(event)))
+        }
+        _ => Ok(()),
     }
 }
 

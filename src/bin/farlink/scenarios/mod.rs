@@ -17,17 +17,30 @@ pub(crate) struct Scenario {
     pub(crate) summary: &'static str,
     /// The port by which analysers recognise its protocol.
     pub(crate) port: u16,
-    /// Plays it in an empty world. Returns what came of it, or what should not have.
-    pub(crate) play: fn(&mut World) -> Result<String, String>,
+    pub(crate) play: Play,
 }
 
+/// Plays a scenario in an empty world. Returns what came of it, or what should not have.
+type Play = fn(&mut World) -> Result<String, String>;
+
+/// The name of a scenario, its summary, and how it is played.
+type Row = (&'static str, &'static str, Play);
+
 /// Returns all scenarios, protocol by protocol.
-pub(crate) fn all() -> impl Iterator<Item = &'static Scenario> {
-    cotp::SCENARIOS.iter().chain(ltp::SCENARIOS)
+pub(crate) fn all() -> impl Iterator<Item = Scenario> {
+    let of = |port, rows: &'static [Row]| {
+        rows.iter().map(move |&(name, summary, play)| Scenario {
+            name,
+            summary,
+            port,
+            play,
+        })
+    };
+    of(cotp::PORT, cotp::SCENARIOS).chain(of(ltp::PORT, ltp::SCENARIOS))
 }
 
 /// Returns the scenario with this name.
-pub(crate) fn find(name: &str) -> Option<&'static Scenario> {
+pub(crate) fn find(name: &str) -> Option<Scenario> {
     all().find(|scenario| scenario.name == name)
 }
 

@@ -5,15 +5,15 @@ use core::time::Duration;
 use std::path::PathBuf;
 
 use farlink::Instant;
-use farlink::ltp::{Command, Cue, Event, Peer, Red, event_label};
-use farlink::sim::{Contacts, Line, VariableDelay, World};
+use farlink::ltp::{Command, Event, Peer, Red, event_label};
+use farlink::sim::{Contacts, Line, Queue, VariableDelay, World};
 use serde_json::json;
 
 use super::TraceFiles;
 use crate::contact_plan::ContactPlan;
 use crate::ltp::{at_rate, retries_of, seconds, segment_len, within};
 use crate::output::{self, OutputFormat};
-use crate::scenarios::ltp::{Node, PORT, add_engines, connect, send};
+use crate::scenarios::ltp::{Node, PORT, add_engines, connect, ended, send};
 use crate::scenarios::{command, pattern};
 use crate::{Failure, recording};
 
@@ -34,6 +34,9 @@ pub(crate) struct Arguments {
     /// The rate of the link and of the sender, in bits per second
     #[arg(long, value_name = "BPS", value_parser = clap::value_parser!(u64).range(8..))]
     rate: Option<u64>,
+    /// The octets that wait for the link; more are lost. The engines are not told the rate, and find out
+    #[arg(long, value_name = "N", requires = "rate")]
+    queue: Option<usize>,
     /// Octets of the block
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 30), default_value_t = 1_000_000)]
     size: u32,
@@ -138,6 +141,7 @@ impl Link<'_> {
         let line = Line {
             loss,
             rate,
+            queue: self.arguments.queue.map_or(Queue::Unlimited, Queue::Drop),
             ..Line::delayed(owlt)
         };
         let Some(plan) = self.plan.clone() else {
@@ -168,18 +172,15 @@ impl Link<'_> {
         let state = self.plan.as_ref().map(|plan| plan.state_at(own, id, time));
         let state = state.unwrap_or_default();
         let size = usize::try_from(arguments.size).unwrap_or(usize::MAX);
-        let peer = Peer {
-            segment: arguments.segment,
-            ..retries_of(Peer::new(id), arguments.retries)
-        };
-        let peer = Peer {
-            owlt_out: state.owlt_out.unwrap_or(arguments.owlt),
-            owlt_in: state.owlt_in.unwrap_or(arguments.owlt),
-            checkpoint_every: arguments.checkpoint,
-            session_octets: size,
-            import_octets: size.saturating_mul(2).saturating_add(1 << 20),
-            ..at_rate(peer, state.transmits.map(|(rate, _)| rate).or(self.rate()))
-        };
+        let told = self.rate().filter(|_| arguments.queue.is_none());
+        let rate = state.transmits.map(|(rate, _)| rate).or(told);
+        let mut peer = at_rate(retries_of(Peer::at(id), arguments.retries), rate);
+        peer.segment = arguments.segment;
+        peer.checkpoint_every = arguments.checkpoint;
+        peer.timers.owlt_out = state.owlt_out.unwrap_or(arguments.owlt);
+        peer.timers.owlt_in = state.owlt_in.unwrap_or(arguments.owlt);
+        peer.limits.session_octets = size;
+        peer.limits.import_octets = size.saturating_mul(2).saturating_add(1 << 20);
         let peer = within(peer, arguments.window);
         if arguments.adaptive {
             peer.adaptive()
@@ -203,16 +204,8 @@ impl Link<'_> {
             let state = plan.state_at(own, id, time);
             let peer = self.peer(id, time);
             let mut commands = vec![Command::ChangePeer(id, Box::new(peer))];
-            let mut contact = |cue| commands.push(Command::Contact(id, cue));
-            if let Some((_, ends)) = state.transmits {
-                contact(Cue::EndsAt(seconds_from_start(ends)));
-            }
-            contact(state.transmits.map_or(Cue::MustStop, |_| Cue::MayTransmit));
-            contact(if state.peer_transmits {
-                Cue::PeerTransmits
-            } else {
-                Cue::PeerStopped
-            });
+            let cues = state.cues(seconds_from_start);
+            commands.extend(cues.map(|cue| Command::Contact(id, cue)));
             for told in commands {
                 command(world, node, told)?;
             }
@@ -232,11 +225,7 @@ impl Link<'_> {
                 )
             })?;
         send(world, ends[0], PEER, pattern(size), Red::Octets(red))?;
-        let is_over = |world: &World| {
-            world
-                .events(ends[0])
-                .any(|(_, event)| matches!(event, Event::Complete { .. } | Event::Failed { .. }))
-        };
+        let is_over = |world: &World| ended(world, ends[0]).is_some();
         let mut time = 0;
         loop {
             let next = self
@@ -372,24 +361,14 @@ fn outcome(world: &World, [own, peer]: [Node; 2]) -> Outcome {
     let delivered = world
         .events(peer)
         .find_map(|(at, event)| matches!(event, Event::Received { .. }).then_some(at));
-    let last = world
-        .events(own)
-        .find(|(_, event)| matches!(event, Event::Complete { .. } | Event::Failed { .. }));
-    match last {
-        Some((at, Event::Complete { .. })) => Outcome {
-            delivered,
-            complete: Some(at),
-            reason: None,
-        },
-        Some((at, event)) => Outcome {
-            delivered,
-            complete: None,
-            reason: Some(format!("{} at {at}", event_label(event))),
-        },
-        None => Outcome {
-            delivered,
-            complete: None,
-            reason: Some(format!("not complete at {}", world.now())),
-        },
+    let (complete, reason) = match ended(world, own) {
+        Some((at, Event::Complete { .. })) => (Some(at), None),
+        Some((at, event)) => (None, Some(format!("{} at {at}", event_label(event)))),
+        None => (None, Some(format!("not complete at {}", world.now()))),
+    };
+    Outcome {
+        delivered,
+        complete,
+        reason,
     }
 }

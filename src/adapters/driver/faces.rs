@@ -64,7 +64,7 @@ macro_rules! faces {
         ///
         /// As there, and one of the kind `TimedOut`.
         pub fn $limited($($args)*, limit: core::time::Duration) -> faces!(@ret $ret, $as) {
-            let waited = $crate::adapters::threads::block_on_timeout(
+            let waited = $crate::adapters::blocking::threads::block_on_timeout(
                 faces!(@call $name ($($args)*)),
                 limit,
             )?;
@@ -79,8 +79,6 @@ macro_rules! faces {
     (@wait [] [] $result:expr) => { $result };
     (@wait [] [as $blocking:ty] $result:expr) => { $result.map(Into::into) };
     (@wait [async] $as:tt $future:expr) => {
-        faces!(@wait [] $as $crate::adapters::threads::block_on($future))
+        faces!(@wait [] $as $crate::adapters::blocking::threads::block_on($future))
     };
 }
-
-pub(crate) use faces;

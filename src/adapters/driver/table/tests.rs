@@ -1,6 +1,7 @@
 //! What sockets of the system do too rarely to be tested with them: to be full, to fail, to be a thousand.
 
 use alloc::vec::Vec;
+use core::convert::Infallible;
 use core::num::NonZeroUsize;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::task::{Context, Poll};
@@ -8,9 +9,9 @@ use core::time::Duration;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::*;
-use crate::adapters::runtime::{Moved, Source, Way};
-use crate::adapters::socket::{DatagramIo, Kind};
-use crate::{Limits, Path, Proto};
+use crate::adapters::driver::runtime::{Moved, Source, Way};
+use crate::adapters::driver::socket::{DatagramIo, Kind};
+use crate::{Limits, Output, Path, Proto};
 
 const LINGER: Duration = Duration::from_secs(10);
 
@@ -39,7 +40,7 @@ fn a_thousand_sockets_are_not_polled_for_one_that_is_ready() {
 #[test]
 fn the_receive_buffer_is_that_of_the_smallest_socket_which_knows_it() {
     let mut bench = Bench::new();
-    let granted = |bench: &Bench| Carrier::receive_buffer(&bench.table);
+    let granted = |bench: &Bench| Carrier::<Listening>::receive_buffer(&bench.table);
     assert_eq!(granted(&bench), 0);
 
     for port in [7, 3, 0, 5] {
@@ -151,7 +152,7 @@ fn a_cancel_closes_what_was_opened_and_no_answer_follows() {
     assert_eq!(bench.machine.cues.len(), 1);
     assert!(bench.machine.received.is_empty());
     assert!(bench.opened().iter().all(Fake::is_dropped));
-    assert_eq!(Carrier::liveness(&bench.table), Liveness::Gone);
+    assert_eq!(Carrier::<Listening>::liveness(&bench.table), Liveness::Gone);
 }
 
 #[test]
@@ -259,7 +260,7 @@ impl Bench {
         let fakes = Arc::default();
         let opener = FakeOpener(Arc::clone(&fakes), Arc::clone(&counters));
         Self {
-            table: Table::new(Some(Box::new(opener)), Arc::clone(&counters)),
+            table: Table::new(Box::new(opener), Arc::clone(&counters)),
             machine: Listening::default(),
             counters,
             opened: fakes,
@@ -295,28 +296,28 @@ impl Bench {
         for number in 0..count {
             assert!(tx.push(path(port), 1, |out| out.push(number)));
         }
-        Carrier::send(&mut self.table, Waker::noop(), &mut tx)
+        Carrier::<Listening>::send(&mut self.table, Waker::noop(), &mut tx)
     }
 
     fn ask(&mut self, ask: Ask<Path>) {
-        Carrier::answer(&mut self.table, at(0), ask);
+        Carrier::<Listening>::answer(&mut self.table, at(0), ask);
     }
 
     fn finish(&mut self, seconds: u64) -> Poll<()> {
-        Carrier::finish(&mut self.table, at(seconds));
+        Carrier::<Listening>::finish(&mut self.table, at(seconds));
         self.inputs_at(at(seconds), false);
-        match Carrier::liveness(&self.table) {
+        match Carrier::<Listening>::liveness(&self.table) {
             Liveness::Gone => Poll::Ready(()),
             _ => Poll::Pending,
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        Carrier::deadline(&self.table)
+        Carrier::<Listening>::deadline(&self.table)
     }
 
     fn is_flushed(&self) -> bool {
-        Carrier::is_flushed(&self.table)
+        Carrier::<Listening>::is_flushed(&self.table)
     }
 }
 
@@ -328,15 +329,6 @@ impl Opener<Path> for FakeOpener {
         let fake = Fake::default();
         lock(&self.0).push(fake.clone());
         Ok((at, fake.at(at, &self.1)))
-    }
-
-    fn accept(
-        &mut self,
-        _: Path,
-        _: socket2::Socket,
-        _: SocketAddr,
-    ) -> io::Result<(Path, Socket<Path>)> {
-        Err(io::ErrorKind::Unsupported.into())
     }
 }
 
@@ -502,23 +494,27 @@ struct Listening {
     received: Vec<(Path, Vec<u8>)>,
 }
 
-impl Input<Path> for Listening {
-    fn receive(&mut self, from: Path, octets: &[u8]) {
+impl Machine for Listening {
+    type Addr = Path;
+    type Command = ();
+    type Event = ();
+    type Error = Infallible;
+
+    fn receive(&mut self, _: Instant, from: Path, octets: &[u8]) {
         self.received.push((from, octets.to_vec()));
     }
 
-    fn receive_batch(&mut self, from: Path, octets: &[u8], size: NonZeroUsize) {
-        for datagram in octets.chunks(size.get()) {
-            self.receive(from, datagram);
-        }
-    }
-
-    fn link(&mut self, at: Path, state: Link) {
+    fn link(&mut self, _: Instant, at: Path, state: Link) {
         self.cues.push((at, state));
     }
 
-    fn wants(&mut self, _: Path) -> bool {
-        true
+    fn command(&mut self, _: Instant, (): ()) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn poll(&mut self, _: Instant, tx: &mut Transmit<Path>) -> Output<Path, ()> {
+        tx.clear();
+        Output::Idle(None)
     }
 }
 

@@ -6,7 +6,7 @@ use std::thread_local;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::udp::RecvBuffers;
+use crate::adapters::udp::RecvBuffers;
 
 /// Octets of one buffer: the largest datagram, and one read or write of a stream.
 pub(super) const SIZE: usize = 1 << 16;

@@ -10,15 +10,7 @@ use smallvec::SmallVec;
 type Ticket = u64;
 
 /// Wakers to be called once the lock is released. The first few need no memory of their own.
-#[derive(Debug, Default)]
-pub(super) struct WakeList(SmallVec<[Waker; 3]>);
-
-impl WakeList {
-    /// Calls them all.
-    pub(super) fn wake(self) {
-        self.0.into_iter().for_each(Waker::wake);
-    }
-}
+pub(super) type WakeList = SmallVec<[Waker; 3]>;
 
 /// The waiters of one connection or node, and the wakers to be called once its lock is released.
 #[derive(Debug)]
@@ -49,21 +41,21 @@ impl<L: Copy + Ord> Wakes<L> {
         Self {
             waiters: BTreeMap::new(),
             tickets: 0,
-            woken: WakeList::default(),
+            woken: WakeList::new(),
         }
     }
 
     /// Wakes whoever has waited longest in `line`. Leaving the line, it wakes the next.
     pub(crate) fn first(&mut self, line: L) {
         if let Some((_, waiter)) = self.waiters.range_mut(whole(line)).next() {
-            self.woken.0.extend(waiter.waker.take());
+            self.woken.extend(waiter.waker.take());
         }
     }
 
     /// Wakes all that wait in `line`.
     pub(crate) fn all(&mut self, line: L) {
         for (_, waiter) in self.waiters.range_mut(whole(line)) {
-            self.woken.0.extend(waiter.waker.take());
+            self.woken.extend(waiter.waker.take());
         }
     }
 
@@ -78,7 +70,7 @@ impl<L: Copy + Ord> Wakes<L> {
     /// Wakes all that wait for anything.
     pub(crate) fn everybody(&mut self) {
         for waiter in self.waiters.values_mut() {
-            self.woken.0.extend(waiter.waker.take());
+            self.woken.extend(waiter.waker.take());
         }
     }
 
@@ -103,18 +95,13 @@ impl<L: Copy + Ord> Wakes<L> {
         self.waiters.get_mut(&(line, ticket))?.waker.take()
     }
 
-    /// Waits in `line` under a ticket, drawn at the first time. A waiter that looks again at once has no waker.
-    pub(super) fn wait(
-        &mut self,
-        line: L,
-        ticket: &mut Option<Ticket>,
-        waker: impl Into<Option<Waker>>,
-    ) {
+    /// Waits in `line` under a ticket, drawn at the first time.
+    pub(super) fn wait(&mut self, line: L, ticket: &mut Option<Ticket>, waker: Waker) {
         let ticket = *ticket.get_or_insert_with(|| {
             self.tickets += 1;
             self.tickets
         });
-        self.waiters.entry((line, ticket)).or_default().waker = waker.into();
+        self.waiters.entry((line, ticket)).or_default().waker = Some(waker);
     }
 
     /// Leaves the line, and wakes who is first now in its place. The waker is to be dropped outside the
@@ -128,7 +115,7 @@ impl<L: Copy + Ord> Wakes<L> {
 
     /// Adds a waker to those to be called.
     pub(super) fn add(&mut self, waker: Waker) {
-        self.woken.0.push(waker);
+        self.woken.push(waker);
     }
 
     /// Takes out who is to be woken.

@@ -7,11 +7,11 @@ use core::task::Waker;
 use core::time::Duration;
 use std::io;
 
-use super::event_loop::{Carrier, Input, Liveness, Turn};
+use super::event_loop::{Carrier, Liveness, Turn};
 use super::handle::DetachedStream;
 use super::runtime::ByteStream;
 use super::socket::{Kind, Outcome, Socket};
-use crate::{Ask, Cause, Instant, Link, Tag, Transmit};
+use crate::{Ask, Cause, Instant, Link, Machine, Tag, Transmit};
 
 /// The [`Carrier`] of a machine on one stream.
 ///
@@ -40,9 +40,9 @@ impl OneStream {
     }
 }
 
-impl Carrier<()> for OneStream {
-    fn begin(&mut self, machine: &mut dyn Input<()>) {
-        machine.link((), Link::Up);
+impl<M: Machine<Addr = ()>> Carrier<M> for OneStream {
+    fn begin(&mut self, now: Instant, machine: &mut M) {
+        machine.link(now, (), Link::Up);
     }
 
     fn send(&mut self, waker: &Waker, tx: &mut Transmit<()>) -> Option<()> {
@@ -65,11 +65,11 @@ impl Carrier<()> for OneStream {
         }
     }
 
-    fn inputs(&mut self, turn: &mut Turn<'_, ()>) -> bool {
+    fn inputs(&mut self, turn: &mut Turn<'_, M>) -> bool {
         let is_any = !self.refused.is_empty();
         for tag in mem::take(&mut self.refused) {
             let failed = Link::Failed(tag, Cause::Unreachable);
-            turn.machine.link((), failed);
+            turn.machine.link(turn.now, (), failed);
         }
         let Some(socket) = &mut self.socket else {
             return is_any;

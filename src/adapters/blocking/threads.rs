@@ -3,14 +3,14 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::cell::Cell;
-use core::future::Future;
+use core::future::{Future, pending};
 use core::panic::AssertUnwindSafe;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
 use std::io;
 use std::panic::catch_unwind;
-use std::sync::{LazyLock, OnceLock};
+use std::sync::LazyLock;
 use std::thread;
 use std::thread_local;
 
@@ -20,13 +20,19 @@ pub(crate) use futures_lite::future::block_on;
 use futures_lite::future::or;
 use socket2::{SockRef, Socket};
 
-use super::Clock;
-use super::runtime::{DriverFuture, Kind, Moved, Runtime, Source, Timer, Way};
+use crate::adapters::Clock;
+use crate::adapters::runtime::{DriverFuture, Kind, Moved, Runtime, Source, Timer, Way};
 
-/// Returns the runtime of all blocking handles. Its thread starts with the first driver.
+/// Returns the runtime of all blocking handles. Its thread starts with the first call.
 #[must_use]
 pub fn runtime() -> Arc<dyn Runtime> {
-    static RUNTIME: LazyLock<Arc<dyn Runtime>> = LazyLock::new(|| Arc::new(Threads));
+    static RUNTIME: LazyLock<Arc<dyn Runtime>> = LazyLock::new(|| {
+        // Should the system refuse a thread, callers still drive as far as they can.
+        let _ = thread::Builder::new()
+            .name("farlink driver".into())
+            .spawn(run_drivers);
+        Arc::new(Threads)
+    });
     Arc::clone(&RUNTIME)
 }
 
@@ -45,6 +51,15 @@ pub(crate) fn is_driver_thread() -> bool {
 /// The executor of all drivers.
 static DRIVERS: Executor<'static> = Executor::new();
 
+fn run_drivers() {
+    IS_DRIVER.set(true);
+    loop {
+        // A driver that panics ends its own connection alone.
+        let forever = AssertUnwindSafe(DRIVERS.run(pending::<()>()));
+        let _ = catch_unwind(|| async_io::block_on({ forever }.0));
+    }
+}
+
 impl Runtime for Threads {
     fn now(&self) -> std::time::Instant {
         Clock::system_now()
@@ -55,22 +70,7 @@ impl Runtime for Threads {
     }
 
     fn spawn(&self, driver: DriverFuture) {
-        static THREAD: OnceLock<()> = OnceLock::new();
         DRIVERS.spawn(driver).detach();
-        THREAD.get_or_init(|| {
-            let run = || {
-                IS_DRIVER.set(true);
-                loop {
-                    // A driver that panics ends its own connection alone.
-                    let forever = AssertUnwindSafe(DRIVERS.run(core::future::pending::<()>()));
-                    let _ = catch_unwind(|| async_io::block_on({ forever }.0));
-                }
-            };
-            // Should the system refuse a thread, callers still drive as far as they can.
-            let _ = thread::Builder::new()
-                .name("farlink driver".into())
-                .spawn(run);
-        });
     }
 
     fn watch(&self, socket: Socket, _: Kind) -> io::Result<Box<dyn Source>> {

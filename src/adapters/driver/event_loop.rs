@@ -4,22 +4,28 @@
 //! octets. Who takes the turns, and what is done between them, is the business of
 //! [`Shared`](super::shared::Shared).
 
-use core::num::NonZeroUsize;
 use core::task::{Context, Waker};
 use std::io;
 
 use super::handle::DetachedStream;
+use super::scratch;
 use super::waiters::Wakes;
 use crate::{Ask, Instant, Limits, Link, Machine, Output, Transmit};
 
-/// Sends of one turn, after which the inputs are looked at.
-pub(super) const SENDS: usize = 64;
+/// Sends of one turn, after which the inputs are looked at and the lock is released.
+const SENDS: usize = 64;
 
-/// Octets sent in one turn, after which the inputs are looked at.
-pub(super) const OCTETS: usize = 1 << 20;
+/// Octets sent in one turn, after which the inputs are looked at and the lock is released.
+const OCTETS: usize = 1 << 20;
 
 /// What a machine tells its application.
 pub(crate) type EventOf<P> = <<P as Port>::Machine as Machine>::Event;
+
+/// What a machine is told by its application.
+pub(crate) type CommandOf<P> = <<P as Port>::Machine as Machine>::Command;
+
+/// Why a machine refuses a command.
+pub(crate) type ErrorOf<P> = <<P as Port>::Machine as Machine>::Error;
 
 /// What a machine calls its peers, streams or interfaces.
 pub(crate) type AddrOf<P> = <<P as Port>::Machine as Machine>::Addr;
@@ -54,14 +60,8 @@ pub(crate) trait Port: Send + Sized + 'static {
     /// Looks after deadlines of the port's own at the end of each turn: closing in time, for example.
     ///
     /// `is_idle`: the machine has nothing more to say before its deadline.
-    fn tend(
-        &mut self,
-        machine: &mut Self::Machine,
-        now: Instant,
-        is_idle: bool,
-        wakes: &mut Wakes<Self::Line>,
-    ) -> Rest {
-        let _ = (machine, now, is_idle, wakes);
+    fn tend(core: &mut Core<Self>, is_idle: bool) -> Rest {
+        let _ = (core, is_idle);
         Rest::Until(None)
     }
 
@@ -86,23 +86,23 @@ pub(crate) enum Rest {
     Over,
 }
 
-/// What carries the octets: one stream, or sockets by their addresses.
+/// What carries the octets: one stream, one UDP socket, or sockets by their addresses.
 ///
-/// Whoever takes a turn owns it meanwhile, outside of the lock. All polls use the waker of the driver.
-pub(crate) trait Carrier<A>: Send {
+/// All polls use the waker of the driver, whoever takes the turn.
+pub(crate) trait Carrier<M: Machine>: Send {
     /// Tells the machine what it has from the start (`Link::Up`), before anything else reaches it.
-    fn begin(&mut self, machine: &mut dyn Input<A>);
+    fn begin(&mut self, now: Instant, machine: &mut M);
 
     /// Sends what is in `tx` and never waits. Returns the address that would block (`Link::Full`); what was
     /// not sent is kept, and `Link::Free` follows.
-    fn send(&mut self, waker: &Waker, tx: &mut Transmit<A>) -> Option<A>;
+    fn send(&mut self, waker: &Waker, tx: &mut Transmit<M::Addr>) -> Option<M::Addr>;
 
     /// Takes what the machine asks for. It is carried out, and answered, by [`inputs`](Self::inputs).
-    fn answer(&mut self, now: Instant, ask: Ask<A>);
+    fn answer(&mut self, now: Instant, ask: Ask<M::Addr>);
 
     /// Looks at every input once, gives what there is to the machine, and tells whether there was any.
     /// Without input the waker is registered, or will be called for another reason.
-    fn inputs(&mut self, turn: &mut Turn<'_, A>) -> bool;
+    fn inputs(&mut self, turn: &mut Turn<'_, M>) -> bool;
 
     /// Returns the octets of the smallest receive buffer of its UDP sockets; 0 if it knows none.
     fn receive_buffer(&self) -> usize {
@@ -136,31 +136,16 @@ pub(crate) trait Carrier<A>: Send {
     }
 }
 
-/// A machine that is locked for each input alone, as system calls come between.
-pub(crate) trait Input<A> {
-    /// As [`Machine::receive`].
-    fn receive(&mut self, from: A, octets: &[u8]);
-
-    /// As [`Machine::receive_batch`].
-    fn receive_batch(&mut self, from: A, octets: &[u8], size: NonZeroUsize);
-
-    /// As [`Machine::link`].
-    fn link(&mut self, at: A, state: Link);
-
-    /// As [`Machine::wants`].
-    fn wants(&mut self, from: A) -> bool;
-}
-
 /// A look at the inputs, and what they are given to.
-pub(crate) struct Turn<'a, A> {
+pub(crate) struct Turn<'a, M> {
     pub(crate) waker: &'a Waker,
     pub(crate) now: Instant,
-    pub(crate) machine: &'a mut dyn Input<A>,
+    pub(crate) machine: &'a mut M,
     /// Unless set, octets, ends and connections of peers are left where they are.
     pub(crate) may_read: bool,
 }
 
-impl<'a, A> Turn<'a, A> {
+impl<'a, M> Turn<'a, M> {
     pub(crate) const fn cx(&self) -> Context<'a> {
         Context::from_waker(self.waker)
     }
@@ -191,19 +176,12 @@ pub(super) enum Phase {
 }
 
 /// How a drain ended.
-pub(super) enum Drained {
+enum Drained {
     /// The machine has nothing to say before this time.
     Idle(Option<Instant>),
     /// It has more to say, but the inputs come first.
     Paused,
     Done,
-}
-
-/// What a drain wants done outside of the lock.
-pub(super) enum Step<A> {
-    Send,
-    Ask(Ask<A>),
-    End(Drained),
 }
 
 /// A machine with all it needs but its carrier. All access is through the lock of
@@ -213,27 +191,36 @@ pub(crate) struct Core<P: Port> {
     pub(crate) port: P,
     /// Whom to wake once the lock is released.
     pub(crate) wakes: Wakes<P::Line>,
+    /// When the lock was taken: machine, port and handles see the same time.
+    pub(crate) now: Instant,
     machine: P::Machine,
-    pub(super) limits: Limits,
+    limits: Limits,
     pub(super) phase: Phase,
     /// The machine was given something since it was last drained.
     pub(super) is_dirty: bool,
     /// A turn is due although no input will call for it: an ask, or a drain that was cut short.
     pub(super) is_busy: bool,
-    /// All that was sent is with the system; not while a turn is taken.
-    pub(super) is_flushed: bool,
+    /// All that was sent is with the system.
+    is_flushed: bool,
     /// When the next turn is due without input.
     pub(super) deadline: Option<Instant>,
 }
 
 /// The carrier of a port's machine.
-pub(super) type CarrierOf<P> = dyn Carrier<AddrOf<P>>;
+pub(super) type CarrierOf<P> = dyn Carrier<<P as Port>::Machine>;
+
+/// What a turn is taken with.
+pub(super) struct Io<'a, P: Port> {
+    pub(super) carrier: &'a mut CarrierOf<P>,
+    pub(super) waker: &'a Waker,
+}
 
 impl<P: Port> Core<P> {
-    pub(super) fn new(port: P, machine: P::Machine, limits: Limits) -> Self {
+    pub(crate) fn new(port: P, machine: P::Machine, limits: Limits) -> Self {
         Self {
             port,
             wakes: Wakes::new(),
+            now: Instant::ZERO,
             machine,
             limits,
             phase: Phase::Running,
@@ -244,7 +231,13 @@ impl<P: Port> Core<P> {
         }
     }
 
-    /// Returns the machine, to be given a command; it is drained before the lock is released, or soon after.
+    /// Gives the machine a command; it is drained before the lock is released, or soon after.
+    pub(crate) fn give(&mut self, command: CommandOf<P>) -> Result<(), ErrorOf<P>> {
+        self.is_dirty = true;
+        self.machine.command(self.now, command)
+    }
+
+    /// Returns the machine, to be given something; it is drained before the lock is released, or soon after.
     pub(crate) const fn machine(&mut self) -> &mut P::Machine {
         self.is_dirty = true;
         &mut self.machine
@@ -255,20 +248,14 @@ impl<P: Port> Core<P> {
         &self.machine
     }
 
-    /// Returns the machine, which counts as having been given nothing.
-    pub(super) const fn peek_mut(&mut self) -> &mut P::Machine {
-        &mut self.machine
-    }
-
-    /// Returns port, machine and wakes at once. The machine counts as having been given something.
-    pub(crate) const fn parts(&mut self) -> (&mut P, &mut P::Machine, &mut Wakes<P::Line>) {
-        self.is_dirty = true;
-        (&mut self.port, &mut self.machine, &mut self.wakes)
-    }
-
     /// Tells whether the machine is not driven any more, or about to be so.
     pub(crate) fn is_over(&self) -> bool {
         self.phase != Phase::Running
+    }
+
+    /// Tells whether the end was told: what the machine had to say is with the system, or lost.
+    pub(crate) const fn is_ended(&self) -> bool {
+        matches!(self.phase, Phase::Told | Phase::Gone)
     }
 
     /// Tells whether all that the machine has to say so far is with the system.
@@ -281,30 +268,30 @@ impl<P: Port> Core<P> {
         self.is_dirty = true;
     }
 
-    /// Polls the machine until something is to be done outside of the lock. Events are delivered.
-    pub(super) fn step(&mut self, now: Instant, tx: &mut Transmit<AddrOf<P>>) -> Step<AddrOf<P>> {
-        self.is_dirty = false;
-        while self.phase == Phase::Running {
-            match self.machine.poll(now, tx) {
-                Output::Event(event) => self.port.deliver(event, &mut self.wakes),
-                Output::Transmit => return Step::Send,
-                Output::Ask(ask) => {
-                    // The inputs answer it.
-                    self.is_busy = true;
-                    return Step::Ask(ask);
-                }
-                Output::Yield => return Step::End(Drained::Paused),
-                Output::Idle(deadline) => return Step::End(Drained::Idle(deadline)),
-                Output::Done => break,
+    /// Drains the machine and, if the turn `looks`, looks at the inputs. If it [`is_busy`](Self::is_busy) then,
+    /// another turn is due at once.
+    pub(super) fn turn(&mut self, io: &mut Io<'_, P>, looks: bool) {
+        if self.phase != Phase::Running {
+            return self.finish(io);
+        }
+        let drained = self.drain(io);
+        if self.ends_by(io, &drained) {
+            return;
+        }
+        if looks {
+            // The inputs answer what was asked.
+            self.is_busy = self.read_inputs(io, self.port.has_room());
+            if io.carrier.is_flushed() {
+                self.port.flushed(&mut self.wakes);
             }
         }
-        Step::End(Drained::Done)
+        self.rest(io, &drained);
     }
 
     /// Tells whether this drain was the last one.
-    pub(super) fn ends_by(&mut self, carrier: &mut CarrierOf<P>, drained: &Drained) -> bool {
-        self.take_detached(carrier);
-        let is_over = match (drained, carrier.liveness()) {
+    fn ends_by(&mut self, io: &mut Io<'_, P>, drained: &Drained) -> bool {
+        self.take_detached(io);
+        let is_over = match (drained, io.carrier.liveness()) {
             (Drained::Done, _) | (Drained::Idle(_), Liveness::Detached) => true,
             (Drained::Idle(None), Liveness::Empty | Liveness::Gone) => self.port.is_abandoned(),
             (Drained::Idle(_) | Drained::Paused, _) => false,
@@ -315,30 +302,18 @@ impl<P: Port> Core<P> {
         is_over
     }
 
-    /// Works out when the next turn is due. `is_any` tells whether a look at the inputs brought something.
-    pub(super) fn rest(
-        &mut self,
-        now: Instant,
-        carrier: &mut CarrierOf<P>,
-        (drained, is_any): (&Drained, Option<bool>),
-    ) {
-        self.take_detached(carrier);
-        self.is_flushed = carrier.is_flushed();
-        if is_any.is_some() && self.is_flushed {
-            self.port.flushed(&mut self.wakes);
-        }
+    /// Works out when the next turn is due.
+    fn rest(&mut self, io: &mut Io<'_, P>, drained: &Drained) {
+        self.take_detached(io);
+        self.is_flushed = io.carrier.is_flushed();
         let (is_idle, idle) = match drained {
             Drained::Idle(deadline) => (true, *deadline),
             Drained::Paused | Drained::Done => (false, None),
         };
-        self.is_busy |= !is_idle || is_any == Some(true);
-        if self.phase != Phase::Running {
-            return;
-        }
-        let Self { port, machine, .. } = self;
-        match port.tend(machine, now, is_idle, &mut self.wakes) {
+        self.is_busy |= !is_idle;
+        match P::tend(self, is_idle) {
             Rest::Until(own) => {
-                let due = [idle, own, carrier.deadline()];
+                let due = [idle, own, io.carrier.deadline()];
                 self.deadline = due.into_iter().flatten().min();
             }
             Rest::Again => self.is_busy = true,
@@ -353,16 +328,15 @@ impl<P: Port> Core<P> {
         self.deadline = None;
     }
 
-    /// Notes how far the carrier has come with closing.
-    pub(super) fn finish(&mut self, carrier: &mut CarrierOf<P>, is_any: bool) {
-        self.take_detached(carrier);
-        self.is_dirty = false;
-        self.is_busy |= is_any;
-        self.is_flushed = carrier.is_flushed();
-        self.deadline = carrier.deadline();
-        let is_gone = matches!(carrier.liveness(), Liveness::Gone | Liveness::Detached);
+    fn finish(&mut self, io: &mut Io<'_, P>) {
+        io.carrier.finish(self.now);
+        self.is_busy = self.read_inputs(io, false);
+        self.take_detached(io);
+        self.is_flushed = io.carrier.is_flushed();
+        self.deadline = io.carrier.deadline();
+        let is_gone = matches!(io.carrier.liveness(), Liveness::Gone | Liveness::Detached);
         if is_gone || self.is_flushed {
-            self.tell_end(carrier.take_error());
+            self.tell_end(io.carrier);
         }
         if is_gone {
             self.phase = Phase::Gone;
@@ -371,25 +345,68 @@ impl<P: Port> Core<P> {
         }
     }
 
+    fn read_inputs(&mut self, io: &mut Io<'_, P>, may_read: bool) -> bool {
+        io.carrier.inputs(&mut Turn {
+            waker: io.waker,
+            now: self.now,
+            machine: &mut self.machine,
+            may_read,
+        })
+    }
+
     /// Ends the loop where it stands: the driver was stopped, or the machine panicked.
-    pub(super) fn stop(&mut self, error: Option<io::Error>) {
-        self.tell_end(error);
+    pub(super) fn stop(&mut self, carrier: &mut CarrierOf<P>) {
+        self.tell_end(carrier);
         self.phase = Phase::Gone;
     }
 
-    fn tell_end(&mut self, error: Option<io::Error>) {
-        if matches!(self.phase, Phase::Told | Phase::Gone) {
+    fn tell_end(&mut self, carrier: &mut CarrierOf<P>) {
+        if self.is_ended() {
             return;
         }
         self.phase = Phase::Told;
+        let error = carrier.take_error();
         report!(debug, ?error, "driver ends");
         self.port.end(&mut self.machine, error.map_or(Ok(()), Err));
         self.wakes.everybody();
     }
 
-    fn take_detached(&mut self, carrier: &mut CarrierOf<P>) {
-        while let Some(stream) = carrier.detached() {
+    fn take_detached(&mut self, io: &mut Io<'_, P>) {
+        while let Some(stream) = io.carrier.detached() {
             self.port.detached(stream, &mut self.wakes);
         }
+    }
+
+    /// Lets the machine say what it has to say, up to a number of sends and octets.
+    fn drain(&mut self, io: &mut Io<'_, P>) -> Drained {
+        self.is_dirty = false;
+        let mut tx = Transmit::with_memory(self.limits, scratch::take());
+        let drained = self.drain_into(io, &mut tx);
+        scratch::give(tx.take_memory());
+        drained
+    }
+
+    fn drain_into(&mut self, io: &mut Io<'_, P>, tx: &mut Transmit<AddrOf<P>>) -> Drained {
+        let (mut sends, mut octets) = (0, 0);
+        while sends < SENDS && octets < OCTETS {
+            match self.machine.poll(self.now, tx) {
+                Output::Transmit => {
+                    sends += 1;
+                    octets += tx.octets().len();
+                    if let Some(full) = io.carrier.send(io.waker, tx) {
+                        self.machine.link(self.now, full, Link::Full);
+                    }
+                }
+                Output::Event(event) => self.port.deliver(event, &mut self.wakes),
+                Output::Ask(ask) => {
+                    io.carrier.answer(self.now, ask);
+                    self.is_busy = true;
+                }
+                Output::Yield => return Drained::Paused,
+                Output::Idle(deadline) => return Drained::Idle(deadline),
+                Output::Done => return Drained::Done,
+            }
+        }
+        Drained::Paused
     }
 }

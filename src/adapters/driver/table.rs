@@ -18,24 +18,28 @@ use std::io;
 
 use bytes::Bytes;
 
-use super::event_loop::{Carrier, Input, Liveness, Turn};
+use super::event_loop::{Carrier, Liveness, Turn};
 use super::handle::DetachedStream;
 use super::socket::{Outcome, Socket};
 use super::sockets::SocketCounters;
-use crate::{Addr, Ask, Cause, Instant, Link, Tag, Transmit};
+use crate::{Addr, Ask, Cause, Instant, Link, Machine, Tag, Transmit};
 use ready::ReadySet;
 
 /// Sockets polled in a row before the machine is drained.
 const POLLS: usize = 64;
 
 /// What a table does not know of its addresses: how a socket is opened.
-pub(super) trait Opener<A>: Send {
+pub(crate) trait Opener<A>: Send {
     /// Opens the socket that a machine asked for, and returns it under the address with the real local port.
+    /// By default there is no way to anywhere.
     ///
     /// # Errors
     ///
     /// Why it cannot be opened, in the machine's terms.
-    fn open(&mut self, tag: Tag, asked: A) -> Result<(A, Socket<A>), Cause>;
+    fn open(&mut self, tag: Tag, asked: A) -> Result<(A, Socket<A>), Cause> {
+        let _ = (tag, asked);
+        Err(Cause::Unreachable)
+    }
 
     /// Takes a connection that the listener at `listener` accepted, and returns it under its address.
     ///
@@ -47,7 +51,10 @@ pub(super) trait Opener<A>: Send {
         listener: A,
         socket: socket2::Socket,
         remote: SocketAddr,
-    ) -> io::Result<(A, Socket<A>)>;
+    ) -> io::Result<(A, Socket<A>)> {
+        let _ = (listener, socket, remote);
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 struct Entry<A> {
@@ -64,9 +71,8 @@ struct Entry<A> {
 ///
 /// An entry that was closed stays until it is flushed and has lingered, without an address: nothing is told
 /// of it, and another socket may get the address.
-pub(super) struct Table<A: Addr> {
-    /// None if the machine cannot ask for sockets.
-    opener: Option<Box<dyn Opener<A>>>,
+pub(crate) struct Table<A: Addr> {
+    opener: Box<dyn Opener<A>>,
     entries: BTreeMap<u64, Entry<A>>,
     /// What is open, by the address of the [carrier](Addr::carrier).
     ids: BTreeMap<A, u64>,
@@ -86,7 +92,7 @@ pub(super) struct Table<A: Addr> {
 }
 
 impl<A: Addr> Table<A> {
-    pub(super) fn new(opener: Option<Box<dyn Opener<A>>>, counters: Arc<SocketCounters>) -> Self {
+    pub(super) fn new(opener: Box<dyn Opener<A>>, counters: Arc<SocketCounters>) -> Self {
         Self {
             opener,
             entries: BTreeMap::new(),
@@ -172,8 +178,7 @@ impl<A: Addr> Table<A> {
         let is_opening = opening.is_some_and(|entry| entry.socket.is_connecting());
         let opened = match &mut self.opener {
             _ if is_opening || self.ids.contains_key(&asked.carrier()) => Err(Cause::InUse),
-            Some(opener) => opener.open(tag, asked),
-            None => Err(Cause::Unreachable),
+            opener => opener.open(tag, asked),
         };
         match opened {
             Ok((at, socket)) => {
@@ -201,16 +206,16 @@ impl<A: Addr> Table<A> {
     }
 
     /// Tells the machine what waits to be told, and returns whether anything did.
-    fn tell(&mut self, machine: &mut dyn Input<A>) -> bool {
+    fn tell<M: Machine<Addr = A>>(&mut self, now: Instant, machine: &mut M) -> bool {
         let is_any = !self.cues.is_empty();
         for (at, cue) in self.cues.drain(..) {
-            machine.link(at, cue);
+            machine.link(now, at, cue);
         }
         is_any
     }
 
     /// Polls the socket `id`, and tells whether anything happened.
-    fn poll(&mut self, id: u64, turn: &mut Turn<'_, A>) -> bool {
+    fn poll<M: Machine<Addr = A>>(&mut self, id: u64, turn: &mut Turn<'_, M>) -> bool {
         let Some(entry) = self.entries.get_mut(&id) else {
             return false;
         };
@@ -223,7 +228,7 @@ impl<A: Addr> Table<A> {
         let is_any = !matches!(outcome, Outcome::Quiet | Outcome::Blocked);
         self.settle(id, outcome);
         // Of an accepted connection, before anything is read from it.
-        self.tell(turn.machine) || is_any
+        self.tell(turn.now, turn.machine) || is_any
     }
 
     /// Acts on what a poll of the socket `id` brought.
@@ -269,8 +274,7 @@ impl<A: Addr> Table<A> {
 
     fn accepted(&mut self, listener: u64, socket: socket2::Socket, remote: SocketAddr) {
         let listener = self.entries.get(&listener).map(|entry| entry.at);
-        let accepted = listener.zip(self.opener.as_mut());
-        let accepted = accepted.map(|(at, opener)| opener.accept(at, socket, remote));
+        let accepted = listener.map(|at| self.opener.accept(at, socket, remote));
         let Some(Ok((at, socket))) = accepted else {
             return self.counters.count(|stats| stats.unaccepted += 1);
         };
@@ -287,7 +291,7 @@ impl<A: Addr> Table<A> {
     }
 
     /// Polls blocked sockets again that may be read.
-    fn unblock(&mut self, machine: &mut dyn Input<A>) {
+    fn unblock<M: Machine<Addr = A>>(&mut self, machine: &M) {
         let (entries, ready) = (&self.entries, &self.ready);
         self.blocked.retain(|id| {
             let entry = entries.get(id);
@@ -301,9 +305,9 @@ impl<A: Addr> Table<A> {
     }
 }
 
-impl<A: Addr> Carrier<A> for Table<A> {
-    fn begin(&mut self, machine: &mut dyn Input<A>) {
-        self.tell(machine);
+impl<A: Addr, M: Machine<Addr = A>> Carrier<M> for Table<A> {
+    fn begin(&mut self, now: Instant, machine: &mut M) {
+        self.tell(now, machine);
     }
 
     fn send(&mut self, _: &Waker, tx: &mut Transmit<A>) -> Option<A> {
@@ -354,7 +358,7 @@ impl<A: Addr> Carrier<A> for Table<A> {
         }
     }
 
-    fn inputs(&mut self, turn: &mut Turn<'_, A>) -> bool {
+    fn inputs(&mut self, turn: &mut Turn<'_, M>) -> bool {
         self.ready.register(turn.waker);
         while let Some(due) = self.deadlines.first().copied() {
             if due.0 > turn.now {
@@ -363,7 +367,7 @@ impl<A: Addr> Carrier<A> for Table<A> {
             self.deadlines.remove(&due);
             self.ready.insert(due.1);
         }
-        let mut is_busy = self.tell(turn.machine) || !self.detached.is_empty();
+        let mut is_busy = self.tell(turn.now, turn.machine) || !self.detached.is_empty();
         if turn.may_read {
             self.unblock(turn.machine);
         }
@@ -385,13 +389,11 @@ impl<A: Addr> Carrier<A> for Table<A> {
     }
 
     fn liveness(&self) -> Liveness {
-        match (
-            self.ids.is_empty() && self.cues.is_empty(),
-            self.entries.is_empty(),
-        ) {
-            (true, true) => Liveness::Gone,
-            (true, false) => Liveness::Empty,
-            (false, _) => Liveness::Alive,
+        let is_alive = !self.ids.is_empty() || !self.cues.is_empty();
+        match self.entries.is_empty() {
+            _ if is_alive => Liveness::Alive,
+            true => Liveness::Gone,
+            false => Liveness::Empty,
         }
     }
 

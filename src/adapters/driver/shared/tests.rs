@@ -13,9 +13,9 @@ use std::panic::catch_unwind;
 use socket2::Socket;
 
 use super::*;
-use crate::adapters::event_loop::{Input, Liveness, Turn};
-use crate::adapters::runtime::{DriverFuture, Kind, Source};
-use crate::adapters::waiters::Wakes;
+use crate::adapters::driver::event_loop::{Liveness, Turn};
+use crate::adapters::driver::runtime::{DriverFuture, Kind, Source};
+use crate::adapters::driver::waiters::Wakes;
 use crate::{Ask, Link, Machine, Output, Tag, Transmit};
 
 /// A machine that gives the outputs it was told to give.
@@ -98,8 +98,8 @@ struct Counts {
 
 struct Counter(Arc<Counts>, bool);
 
-impl Carrier<()> for Counter {
-    fn begin(&mut self, _: &mut dyn Input<()>) {}
+impl Carrier<Puppet> for Counter {
+    fn begin(&mut self, _: Instant, _: &mut Puppet) {}
 
     fn send(&mut self, _: &Waker, tx: &mut Transmit<()>) -> Option<()> {
         self.0.sends.fetch_add(1, Ordering::Relaxed);
@@ -113,7 +113,7 @@ impl Carrier<()> for Counter {
         self.0.asks.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn inputs(&mut self, _: &mut Turn<'_, ()>) -> bool {
+    fn inputs(&mut self, _: &mut Turn<'_, Puppet>) -> bool {
         self.0.looks.fetch_add(1, Ordering::Relaxed);
         let left = self.0.busy.load(Ordering::Relaxed);
         self.0.busy.store(left.saturating_sub(1), Ordering::Relaxed);
@@ -142,6 +142,7 @@ struct ByHand {
     start: std::time::Instant,
     passed: Mutex<Duration>,
     callers_drive: bool,
+    spawned: Mutex<Option<DriverFuture>>,
 }
 
 impl Runtime for ByHand {
@@ -153,7 +154,9 @@ impl Runtime for ByHand {
         Box::new(Never)
     }
 
-    fn spawn(&self, _: DriverFuture) {}
+    fn spawn(&self, driver: DriverFuture) {
+        *self.spawned.lock().unwrap() = Some(driver);
+    }
 
     fn watch(&self, _: Socket, _: Kind) -> io::Result<Box<dyn Source>> {
         Err(io::ErrorKind::Unsupported.into())
@@ -193,7 +196,7 @@ impl Wake for Woken {
 
 struct Scene {
     shared: Arc<Shared<Numbers>>,
-    driver: Driver<Numbers>,
+    driver: DriverFuture,
     driver_woken: Arc<Woken>,
     runtime: Arc<ByHand>,
     counts: Arc<Counts>,
@@ -206,21 +209,20 @@ impl Scene {
             start: clock.moment(Instant::ZERO).unwrap(),
             passed: Mutex::new(Duration::ZERO),
             callers_drive,
+            spawned: Mutex::default(),
         });
         let counts = Arc::<Counts>::default();
-        let setup = Setup {
-            clock,
-            limits: Limits::default(),
-        };
         let known: Arc<dyn Runtime> = Arc::<ByHand>::clone(&runtime);
         let carrier = Box::new(Counter(Arc::clone(&counts), false));
-        let (shared, driver) = Shared::prepare(
+        let shared = Shared::start(
             &known,
-            setup,
+            clock,
+            Limits::default(),
             Numbers::default(),
             Puppet::default(),
             carrier,
         );
+        let driver = runtime.spawned.lock().unwrap().take().unwrap();
         let mut scene = Self {
             shared,
             driver,
@@ -234,7 +236,7 @@ impl Scene {
 
     fn drive(&mut self) -> Poll<()> {
         let waker = Waker::from(Arc::clone(&self.driver_woken));
-        Pin::new(&mut self.driver).poll(&mut Context::from_waker(&waker))
+        self.driver.as_mut().poll(&mut Context::from_waker(&waker))
     }
 
     fn give(&self, output: Output<(), u32>) {
@@ -242,15 +244,13 @@ impl Scene {
     }
 
     fn command(&self, command: Do) {
-        let done = self
-            .shared
-            .with(|core, now| core.machine().command(now, command));
+        let done = self.shared.with(|core| core.give(command));
         assert_eq!(done, Ok(Ok(())));
     }
 }
 
 /// Waits for the next number, as the first in line.
-fn next(core: &mut Core<Numbers>, _: Instant, place: WaitStatus) -> Poll<Option<u32>> {
+fn next(core: &mut Core<Numbers>, place: WaitStatus) -> Poll<Option<u32>> {
     match core.port.told.pop_front() {
         Some(number) if place.is_first => Poll::Ready(Some(number)),
         Some(number) => {
@@ -319,11 +319,11 @@ fn an_interrupt_reaches_all_that_wait_whatever_else_they_were_called_for() {
     let mut scene = Scene::new(false);
     let woken = wakers::<3>();
     let shared = Arc::clone(&scene.shared);
-    let look = |core: &mut Core<Numbers>, now: Instant, place: WaitStatus| {
+    let look = |core: &mut Core<Numbers>, place: WaitStatus| {
         if place.is_interrupted {
             return Poll::Ready(None);
         }
-        next(core, now, place)
+        next(core, place)
     };
     let mut waits: Vec<_> = woken.iter().map(|_| shared.until(0, look)).collect();
     for (wait, woken) in waits.iter_mut().zip(&woken) {
@@ -332,7 +332,7 @@ fn an_interrupt_reaches_all_that_wait_whatever_else_they_were_called_for() {
     scene.give(Output::Event(1));
     assert!(scene.drive().is_pending());
 
-    shared.with(|core, _| core.wakes.interrupt(0)).unwrap();
+    shared.with(|core| core.wakes.interrupt(0)).unwrap();
 
     for (wait, woken) in waits.iter_mut().zip(&woken) {
         assert!(woken.take() > 0);
@@ -355,7 +355,7 @@ fn a_panic_under_the_lock_ends_that_connection_alone() {
     assert!(panicked.is_err());
     assert_eq!(woken.take(), 1);
     assert_eq!(poll(&mut wait, &woken), Poll::Ready(Err(Closed)));
-    assert_eq!(shared.with(|_, _| ()), Err(Closed));
+    assert_eq!(shared.with(|_| ()), Err(Closed));
     assert_eq!(scene.driver_woken.take(), 1);
     assert!(scene.drive().is_ready());
     let carrier = Arc::downgrade(&scene.counts);
@@ -363,7 +363,7 @@ fn a_panic_under_the_lock_ends_that_connection_alone() {
     assert!(carrier.upgrade().is_none(), "the carrier is closed");
     other.give(Output::Event(1));
     assert!(other.drive().is_pending());
-    assert_eq!(other.shared.with(|core, _| core.port.told.len()), Ok(1));
+    assert_eq!(other.shared.with(|core| core.port.told.len()), Ok(1));
 }
 
 #[test]
@@ -390,7 +390,7 @@ fn wakers_are_called_and_dropped_outside_the_lock() {
 
     impl Drop for Enters {
         fn drop(&mut self) {
-            self.0.with(|_, _| ()).unwrap();
+            self.0.with(|_| ()).unwrap();
         }
     }
 
@@ -404,7 +404,7 @@ fn wakers_are_called_and_dropped_outside_the_lock() {
         let polled = Pin::new(&mut wait).poll(&mut Context::from_waker(&waker));
         assert!(polled.is_pending());
     }
-    shared.with(|core, _| core.wakes.all(0)).unwrap();
+    shared.with(|core| core.wakes.all(0)).unwrap();
     let waker = enters();
     assert!(
         Pin::new(&mut wait)
@@ -469,7 +469,11 @@ fn a_caller_that_got_what_it_wanted_from_a_busy_turn_wakes_the_driver_too() {
     scene.counts.busy.store(10, Ordering::Relaxed);
     scene
         .shared
-        .with(|core, _| core.peek_mut().outputs.push_back(Output::Event(1)))
+        .with(|core| {
+            core.machine().outputs.push_back(Output::Event(1));
+            // Nobody knows of it.
+            core.is_dirty = false;
+        })
         .unwrap();
 
     let mut wait = scene.shared.until(0, next);
@@ -534,7 +538,7 @@ fn a_machine_that_yields_lets_the_inputs_be_looked_at_once() {
     assert!(scene.drive().is_pending());
 
     assert_eq!(scene.counts.looks.load(Ordering::Relaxed), 3);
-    assert_eq!(scene.shared.with(|core, _| core.port.told.len()), Ok(1));
+    assert_eq!(scene.shared.with(|core| core.port.told.len()), Ok(1));
 }
 
 #[test]
@@ -572,7 +576,7 @@ fn many_waiters_are_all_called_at_once() {
         assert!(poll(wait, woken).is_pending());
     }
 
-    scene.shared.with(|core, _| core.wakes.all(5)).unwrap();
+    scene.shared.with(|core| core.wakes.all(5)).unwrap();
 
     let calls: Vec<_> = woken.iter().map(|woken| woken.take()).collect();
     assert_eq!(calls, vec![1; 20]);

@@ -20,10 +20,6 @@ impl<M: Machine, T, E> MachineFactory<M, T, E> {
         Self(Arc::new(make))
     }
 
-    #[allow(
-        dead_code,
-        reason = "called by the ports of protocols, which are features"
-    )]
     pub(crate) fn make(&self, from: T) -> Result<BoxedMachine<M>, E> {
         (self.0)(from)
     }

@@ -11,22 +11,22 @@
 //! machine has to say is sent, timers fire and asks are answered.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::task::Poll;
 use core::time::Duration;
 use std::io;
 
+use super::CommandError;
 use super::event_loop::{Carrier, Core, EventOf, Port};
-use super::faces::faces;
 use super::handle::DetachedStream;
+use super::receive_queue::ReceiveQueue;
 use super::runtime::{ByteStream, Runtime};
-use super::shared::{Setup, Shared};
+use super::shared::Shared;
 use super::stream::OneStream;
 use super::waiters::Wakes;
-use super::{Clock, CommandError};
 use super::{interfaces::Interfaces, sockets::Sockets};
-use crate::{Hop, Instant, Limits, Machine, Path};
+use crate::adapters::Clock;
+use crate::{Hop, Limits, Machine, Path};
 
 /// What a machine needs to be driven: it and what goes in and out of it can be sent to another thread.
 pub trait SendMachine: Machine<Command: Send, Event: Send> + Send + 'static {}
@@ -120,27 +120,18 @@ pub fn interfaces<M: SendMachine + Machine<Addr = Hop>>(
 fn start<M: SendMachine>(
     runtime: &Arc<dyn Runtime>,
     machine: M,
-    carrier: Box<dyn Carrier<M::Addr>>,
+    carrier: Box<dyn Carrier<M>>,
     options: DriverOptions<M>,
 ) -> (Commands<M>, Events<M>) {
-    let setup = Setup {
-        clock: options.clock,
-        limits: options.limits,
-    };
+    let (clock, limits) = (options.clock, options.limits);
     let port = RawPort {
+        events: ReceiveQueue::new(options.events.max(1)),
         options,
-        events: VecDeque::new(),
-        waiting: 0,
-        is_full: false,
         commands: 1,
-        is_received: true,
         outcome: None,
     };
-    let shared = Shared::start(runtime, setup, port, machine, carrier);
-    let commands = Commands {
-        shared: Arc::clone(&shared),
-    };
-    (commands, Events { shared })
+    let shared = Shared::start(runtime, clock, limits, port, machine, carrier);
+    (Commands(Arc::clone(&shared)), Events(shared))
 }
 
 /// What the application is told.
@@ -159,16 +150,12 @@ pub enum Notice<E> {
 /// too.
 #[derive(derive_more::Debug)]
 #[debug("Commands(..)")]
-pub struct Commands<M: SendMachine> {
-    shared: Arc<Shared<RawPort<M>>>,
-}
+pub struct Commands<M: SendMachine>(Arc<Shared<RawPort<M>>>);
 
 /// Takes the events of a machine. Once it is dropped, events are discarded.
 #[derive(derive_more::Debug)]
 #[debug("Events(..)")]
-pub struct Events<M: SendMachine> {
-    shared: Arc<Shared<RawPort<M>>>,
-}
+pub struct Events<M: SendMachine>(Arc<Shared<RawPort<M>>>);
 
 faces! {
     impl [<M: SendMachine>] Commands<M> {
@@ -181,13 +168,13 @@ faces! {
         /// The machine's refusal, or [`CommandError::Gone`].
         pub async fn command(&self, command: M::Command) -> Result<(), CommandError<M::Error>> {
             let mut command = Some(command);
-            let given = self.shared.until(Line::Command, |core, now, place| {
+            let given = self.0.until(Line::Command, |core, place| {
                 let is_turn = place.is_first && core.port.takes_commands();
                 if !core.is_over() && !is_turn {
                     return Poll::Pending;
                 }
                 let command = command.take();
-                Poll::Ready(command.map_or(Err(CommandError::Gone), |it| give(core, now, it)))
+                Poll::Ready(command.map_or(Err(CommandError::Gone), |it| core.command(it)))
             });
             given.await.unwrap_or(Err(CommandError::Gone))
         }
@@ -202,9 +189,9 @@ faces! {
             command: M::Command
         ) -> Result<Result<(), CommandError<M::Error>>, M::Command> {
             let mut command = Some(command);
-            let given = self.shared.with(|core, now| {
+            let given = self.0.with(|core| {
                 let is_taken = core.is_over() || core.port.takes_commands();
-                Some(give(core, now, command.take_if(|_| is_taken)?))
+                Some(core.command(command.take_if(|_| is_taken)?))
             });
             match (given, command) {
                 (Ok(None), Some(command)) => Err(command),
@@ -219,7 +206,7 @@ faces! {
         ///
         /// As [`command`](Self::command).
         pub fn command_now(&self, command: M::Command) -> Result<(), CommandError<M::Error>> {
-            let given = self.shared.with(|core, now| give(core, now, command));
+            let given = self.0.with(|core| core.command(command));
             given.unwrap_or(Err(CommandError::Gone))
         }
 
@@ -229,7 +216,7 @@ faces! {
         ///
         /// `BrokenPipe`: the machine ended with a broken stream before, or it panicked.
         pub async fn flush[flush_timeout](&self) -> io::Result<()> {
-            let flushed = self.shared.until(Line::Flush, |core, _, _| {
+            let flushed = self.0.until(Line::Flush, |core, _| {
                 match &core.port.outcome {
                     Some(Err(_)) => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
                     None if !core.is_flushed() => Poll::Pending,
@@ -245,7 +232,7 @@ faces! {
         ///
         /// What broke the only stream of the machine, or `BrokenPipe` when the machine panicked.
         pub async fn closed[closed_timeout](&self) -> io::Result<()> {
-            let closed = self.shared.until(Line::End, |core, _, _| {
+            let closed = self.0.until(Line::End, |core, _| {
                 match &core.port.outcome {
                     Some(Ok(())) => Poll::Ready(Ok(())),
                     Some(Err(error)) => Poll::Ready(Err(copy_of(error))),
@@ -266,11 +253,11 @@ faces! {
         ///
         /// Another refusal, or [`CommandError::Gone`].
         pub async fn command_when(&self, command: M::Command, is_temporary: fn(&M::Error) -> bool) -> Result<(), CommandError<M::Error>> {
-            let given = self.shared.until(Line::Retry, |core, now, _| {
+            let given = self.0.until(Line::Retry, |core, _| {
                 if !core.is_over() && !core.port.takes_commands() {
                     return Poll::Pending;
                 }
-                match give(core, now, command.clone()) {
+                match core.command(command.clone()) {
                     Err(CommandError::Refused(why)) if is_temporary(&why) => Poll::Pending,
                     given => Poll::Ready(given),
                 }
@@ -283,7 +270,7 @@ faces! {
 impl<M: SendMachine> Commands<M> {
     /// Shows the machine to `look`; `None` when it panicked.
     pub fn with_machine<T>(&self, look: impl FnOnce(&M) -> T) -> Option<T> {
-        self.shared.with(|core, _| look(core.peek())).ok()
+        self.0.with(|core| look(core.peek())).ok()
     }
 }
 
@@ -292,10 +279,9 @@ faces! {
         /// Waits for what the machine has to tell. `None` says that nothing will come: the machine is done,
         /// and what it sent is with the system.
         pub async fn recv(&mut self) -> Option<Notice<M::Event>> {
-            let next = self.shared.until(Line::Event, |core, _, _| {
-                let Core { port, wakes, .. } = core;
-                match port.take(wakes) {
-                    None if port.outcome.is_none() => Poll::Pending,
+            let next = self.0.until(Line::Event, |core, _| {
+                match core.take() {
+                    None if core.port.outcome.is_none() => Poll::Pending,
                     next => Poll::Ready(next),
                 }
             });
@@ -304,17 +290,13 @@ faces! {
 
         /// Returns what the machine has told already, if anything.
         pub fn try_recv(&mut self) -> Option<Notice<M::Event>> {
-            let next = self.shared.with(|core, _| {
-                let Core { port, wakes, .. } = core;
-                port.take(wakes)
-            });
-            next.ok().flatten()
+            self.0.with(Core::take).ok().flatten()
         }
 
         /// Tells whether nothing will come any more.
         #[must_use]
         pub fn is_finished(&self) -> bool {
-            let is_finished = self.shared.with(|core, _| {
+            let is_finished = self.0.with(|core| {
                 core.port.events.is_empty() && core.port.outcome.is_some()
             });
             is_finished.unwrap_or(true)
@@ -325,24 +307,23 @@ faces! {
 impl<M: SendMachine> Clone for Commands<M> {
     fn clone(&self) -> Self {
         // Behind a panic nobody counts.
-        let _ = self.shared.with(|core, _| core.port.commands += 1);
-        Self {
-            shared: Arc::clone(&self.shared),
-        }
+        let _ = self.0.with(|core| core.port.commands += 1);
+        Self(Arc::clone(&self.0))
     }
 }
 
 impl<M: SendMachine> Drop for Commands<M> {
     fn drop(&mut self) {
-        let _ = self.shared.with(|core, now| {
+        let _ = self.0.with(|core| {
             core.port.commands -= 1;
             if core.port.commands > 0 || core.is_over() {
                 return;
             }
-            let (port, machine, _) = core.parts();
-            if let Some(command) = port.options.on_drop.take() {
+            // For a machine that is not driven any more once nobody can reach it.
+            core.touch();
+            if let Some(command) = core.port.options.on_drop.take() {
                 // A machine that refuses it is closing already, and nobody is left to be told.
-                let _ = machine.command(now, command);
+                let _ = core.give(command);
             }
         });
     }
@@ -350,29 +331,33 @@ impl<M: SendMachine> Drop for Commands<M> {
 
 impl<M: SendMachine> Drop for Events<M> {
     fn drop(&mut self) {
-        let discarded = self.shared.with(|core, _| {
-            let Core { port, wakes, .. } = core;
-            port.is_received = false;
-            (port.waiting, port.is_full) = (0, false);
-            wakes.first(Line::Command);
-            wakes.all(Line::Retry);
-            core::mem::take(&mut port.events)
+        let discarded = self.0.with(|core| {
+            core.wakes.first(Line::Command);
+            core.wakes.all(Line::Retry);
+            core.port.events.close()
         });
-        // Outside the lock: an event may hold a handle.
         drop(discarded);
     }
 }
 
-fn give<M: SendMachine>(
-    core: &mut Core<RawPort<M>>,
-    now: Instant,
-    command: M::Command,
-) -> Result<(), CommandError<M::Error>> {
-    if core.is_over() {
-        return Err(CommandError::Gone);
+/// What handles do under the lock.
+impl<M: SendMachine> Core<RawPort<M>> {
+    fn command(&mut self, command: M::Command) -> Result<(), CommandError<M::Error>> {
+        if self.is_over() {
+            return Err(CommandError::Gone);
+        }
+        self.give(command).map_err(CommandError::Refused)
     }
-    let given = core.machine().command(now, command);
-    given.map_err(CommandError::Refused)
+
+    fn take(&mut self) -> Option<Notice<M::Event>> {
+        let had_room = self.port.events.has_room();
+        let notice = self.port.events.take()?;
+        if !had_room && self.port.events.has_room() {
+            self.wakes.first(Line::Command);
+            self.wakes.all(Line::Retry);
+        }
+        Some(notice)
+    }
 }
 
 /// What can be waited for.
@@ -390,50 +375,22 @@ enum Line {
 /// Events that wait to be taken, and who is left to take and to command.
 struct RawPort<M: SendMachine> {
     options: DriverOptions<M>,
-    events: VecDeque<Notice<M::Event>>,
-    /// What the events weigh.
-    waiting: usize,
-    /// As much as the bound waited, and half of it still does.
-    is_full: bool,
+    events: ReceiveQueue<Notice<M::Event>>,
     /// Handles that can give commands.
     commands: usize,
-    /// Somebody takes events.
-    is_received: bool,
     /// How the driver ended.
     outcome: Option<io::Result<()>>,
 }
 
 impl<M: SendMachine> RawPort<M> {
     const fn takes_commands(&self) -> bool {
-        !self.is_full || self.options.commands_when_full
+        self.events.has_room() || self.options.commands_when_full
     }
 
-    fn weight_of(&self, notice: &Notice<M::Event>) -> usize {
-        match notice {
-            Notice::Event(event) => (self.options.weigh)(event),
-            Notice::Detached(_) => 1,
-        }
-    }
-
-    fn put(&mut self, notice: Notice<M::Event>, wakes: &mut Wakes<Line>) {
-        if self.is_received {
-            self.waiting = self.waiting.saturating_add(self.weight_of(&notice));
-            self.is_full |= self.waiting >= self.options.events.max(1);
-            self.events.push_back(notice);
-            wakes.first(Line::Event);
-        }
+    fn put(&mut self, notice: Notice<M::Event>, weight: usize, wakes: &mut Wakes<Line>) {
+        self.events.put(notice, weight);
+        wakes.first(Line::Event);
         wakes.all(Line::Retry);
-    }
-
-    fn take(&mut self, wakes: &mut Wakes<Line>) -> Option<Notice<M::Event>> {
-        let notice = self.events.pop_front()?;
-        self.waiting = self.waiting.saturating_sub(self.weight_of(&notice));
-        if self.is_full && self.waiting <= self.options.events / 2 {
-            self.is_full = false;
-            wakes.first(Line::Command);
-            wakes.all(Line::Retry);
-        }
-        Some(notice)
     }
 }
 
@@ -442,11 +399,12 @@ impl<M: SendMachine> Port for RawPort<M> {
     type Line = Line;
 
     fn deliver(&mut self, event: EventOf<Self>, wakes: &mut Wakes<Line>) {
-        self.put(Notice::Event(event), wakes);
+        let weight = (self.options.weigh)(&event);
+        self.put(Notice::Event(event), weight, wakes);
     }
 
     fn has_room(&self) -> bool {
-        !self.is_full
+        self.events.has_room()
     }
 
     fn flushed(&mut self, wakes: &mut Wakes<Line>) {
@@ -454,7 +412,7 @@ impl<M: SendMachine> Port for RawPort<M> {
     }
 
     fn detached(&mut self, stream: DetachedStream, wakes: &mut Wakes<Line>) {
-        self.put(Notice::Detached(stream), wakes);
+        self.put(Notice::Detached(stream), 1, wakes);
     }
 
     fn is_abandoned(&self) -> bool {

@@ -18,7 +18,7 @@ use super::handle::DetachedStream;
 use super::runtime::{ByteStream, Source};
 use super::scratch;
 use super::sockets::SocketCounters;
-use crate::{Addr, Instant, Link, Tag, Transmit};
+use crate::{Addr, Instant, Link, Machine, Tag, Transmit};
 
 /// How long the last octets of a stream are waited for that cannot be written to any more. The runtime may
 /// hear later than the writer that a TCP connection was reset; other streams may never end.
@@ -28,7 +28,7 @@ const LAST_OCTETS: Duration = Duration::from_secs(1);
 const DATAGRAMS: usize = 64;
 
 /// How long a listener waits after an error such as a lack of files, which would come again at once.
-pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Carries whole datagrams or packets. Errors of sending are counted by it and end nothing.
 pub(super) trait DatagramIo<A>: Send {
@@ -65,13 +65,11 @@ pub(super) enum Kind<A> {
 ///
 /// What a send leaves is kept, and the machine hears `Full` and writes nothing more, so it is never more than
 /// one `Transmit`.
-pub(super) struct Socket<A> {
+pub(crate) struct Socket<A> {
     kind: Kind<A>,
     stage: Stage,
     /// The send that would have blocked, and how much of it is gone: datagrams, or octets of a stream.
     rest: Option<Box<(Transmit<A>, usize)>>,
-    /// Octets were given to the stream since it was last flushed.
-    is_unflushed: bool,
     /// FIN was sent.
     is_shut: bool,
     /// The peer's FIN was read.
@@ -129,16 +127,17 @@ pub(super) enum Outcome {
     Gone(Option<io::Error>),
 }
 
-impl<A> Turn<'_, A> {
+impl<M: Machine> Turn<'_, M> {
     /// Tells the machine that what it knows as `at` is down.
-    fn down(&mut self, at: A, error: io::Error) -> Outcome {
-        self.machine.link(at, Link::Down(cause_of(&error)));
+    fn down(&mut self, at: M::Addr, error: io::Error) -> Outcome {
+        let down = Link::Down(cause_of(&error));
+        self.machine.link(self.now, at, down);
         Outcome::Gone(Some(error))
     }
 }
 
 impl<A: Addr> Kind<A> {
-    /// Sends what of `tx` lies behind `sent`, and moves `sent` on.
+    /// Sends what of `tx` lies behind `sent`, and moves `sent` on. A stream that cannot be flushed is full.
     fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
@@ -156,7 +155,7 @@ impl<A: Addr> Kind<A> {
                 count => *sent += count,
             }
         }
-        Poll::Ready(Ok(()))
+        stream.poll_flush(cx)
     }
 }
 
@@ -168,7 +167,6 @@ impl<A: Addr> Socket<A> {
             kind,
             stage: Stage::Open,
             rest: None,
-            is_unflushed: false,
             is_shut: false,
             has_ended: false,
             broken: None,
@@ -207,7 +205,7 @@ impl<A: Addr> Socket<A> {
     /// Tells whether all that was sent is with the system.
     pub(super) fn is_flushed(&self) -> bool {
         let is_waiting = matches!(self.stage, Stage::Close) && self.is_stream() && !self.is_shut;
-        self.rest.is_none() && !self.is_unflushed && !is_waiting && self.broken.is_none()
+        self.rest.is_none() && !is_waiting && self.broken.is_none()
     }
 
     /// Tells whether no cue can come of it any more: the peer ended, and nothing waits to be written.
@@ -244,7 +242,6 @@ impl<A: Addr> Socket<A> {
         if is_full || !is_open || matches!(self.kind, Kind::Listener(..)) {
             return None;
         }
-        self.is_unflushed = self.is_stream();
         let mut sent = 0;
         let cx = &mut Context::from_waker(waker);
         match self.kind.poll_send(cx, tx, &mut sent) {
@@ -278,7 +275,7 @@ impl<A: Addr> Socket<A> {
         self.broken = Some(Box::new(Broken { error, unread }));
     }
 
-    /// Sends what was kept, flushes, and sends FIN if that is to be done.
+    /// Sends what was kept, and FIN if that is to be done.
     fn poll_written(&mut self, waker: &Waker) -> Poll<io::Result<()>> {
         let cx = &mut Context::from_waker(waker);
         if let Some(rest) = &mut self.rest {
@@ -293,10 +290,6 @@ impl<A: Addr> Socket<A> {
         if self.broken.is_some() {
             return Poll::Ready(Ok(()));
         }
-        if self.is_unflushed {
-            ready!(stream.poll_flush(cx))?;
-            self.is_unflushed = false;
-        }
         if matches!(self.stage, Stage::Finish | Stage::Close) && !self.is_shut {
             ready!(stream.poll_shutdown(cx))?;
             self.is_shut = true;
@@ -305,7 +298,11 @@ impl<A: Addr> Socket<A> {
     }
 
     /// Moves what can be moved, and tells the machine about it. To the machine its address is `at`.
-    pub(super) fn inputs(&mut self, at: A, turn: &mut Turn<'_, A>) -> Outcome {
+    pub(super) fn inputs<M: Machine<Addr = A>>(
+        &mut self,
+        at: A,
+        turn: &mut Turn<'_, M>,
+    ) -> Outcome {
         match self.stage {
             Stage::Connecting(tag) => return self.connect(tag, at, turn),
             Stage::Detach(..) | Stage::Close => return self.poll_end(turn.waker, turn.now),
@@ -316,12 +313,12 @@ impl<A: Addr> Socket<A> {
         if let Poll::Ready(Err(error)) = self.poll_written(turn.waker) {
             self.break_off(error);
             if !was_full && is_open {
-                turn.machine.link(at, Link::Full);
+                turn.machine.link(turn.now, at, Link::Full);
             }
         }
         let is_freed = was_full && self.rest.is_none() && self.broken.is_none();
         if is_freed && is_open {
-            turn.machine.link(self.carrier(at), Link::Free);
+            turn.machine.link(turn.now, self.carrier(at), Link::Free);
         }
         let outcome = match &self.kind {
             _ if !turn.may_read => Outcome::Blocked,
@@ -337,7 +334,12 @@ impl<A: Addr> Socket<A> {
         }
     }
 
-    fn connect(&mut self, tag: Tag, at: A, turn: &mut Turn<'_, A>) -> Outcome {
+    fn connect<M: Machine<Addr = A>>(
+        &mut self,
+        tag: Tag,
+        at: A,
+        turn: &mut Turn<'_, M>,
+    ) -> Outcome {
         let connected = match &mut self.kind {
             Kind::Stream(stream) => stream.poll_connected(&mut turn.cx()),
             Kind::Datagrams(..) | Kind::Listener(..) => Poll::Ready(Ok(())),
@@ -351,11 +353,11 @@ impl<A: Addr> Socket<A> {
             }
         };
         self.stage = Stage::Open;
-        turn.machine.link(at, cue);
+        turn.machine.link(turn.now, at, cue);
         outcome
     }
 
-    fn read(&mut self, at: A, turn: &mut Turn<'_, A>) -> Outcome {
+    fn read<M: Machine<Addr = A>>(&mut self, at: A, turn: &mut Turn<'_, M>) -> Outcome {
         let Kind::Stream(stream) = &mut self.kind else {
             return Outcome::Quiet;
         };
@@ -369,7 +371,7 @@ impl<A: Addr> Socket<A> {
             let polled = stream.poll_read(&mut turn.cx(), buffer);
             if let Poll::Ready(Ok(count @ 1..)) = polled {
                 let octets = buffer.get(..count).unwrap_or_default();
-                turn.machine.receive(at, octets);
+                turn.machine.receive(turn.now, at, octets);
             }
             polled
         });
@@ -378,7 +380,7 @@ impl<A: Addr> Socket<A> {
             Poll::Ready(Ok(1..)) => {}
             Poll::Ready(Ok(0)) => {
                 self.has_ended = true;
-                turn.machine.link(at, Link::Ended);
+                turn.machine.link(turn.now, at, Link::Ended);
             }
             Poll::Ready(Err(error)) => return turn.down(at, error),
         }
@@ -386,7 +388,7 @@ impl<A: Addr> Socket<A> {
     }
 
     /// Reads what came before the stream broke. Only behind the last octet the machine hears that it is down.
-    fn read_last(&mut self, at: A, turn: &mut Turn<'_, A>) -> Outcome {
+    fn read_last<M: Machine<Addr = A>>(&mut self, at: A, turn: &mut Turn<'_, M>) -> Outcome {
         let (Kind::Stream(stream), Some(mut broken)) = (&mut self.kind, self.broken.take()) else {
             return Outcome::Quiet;
         };
@@ -411,7 +413,7 @@ impl<A: Addr> Socket<A> {
         let mut outcome = Outcome::Blocked;
         if turn.machine.wants(at) {
             let unread = mem::take(&mut broken.unread);
-            turn.machine.receive(at, &unread);
+            turn.machine.receive(turn.now, at, &unread);
             outcome = Outcome::Busy;
         }
         self.broken = Some(broken);
@@ -419,15 +421,16 @@ impl<A: Addr> Socket<A> {
     }
 
     /// Receives up to a number of datagrams, so that one socket does not keep the others waiting.
-    fn receive(&mut self, at: A, turn: &mut Turn<'_, A>) -> Outcome {
+    fn receive<M: Machine<Addr = A>>(&mut self, at: A, turn: &mut Turn<'_, M>) -> Outcome {
         let Kind::Datagrams(io, counters) = &mut self.kind else {
             return Outcome::Quiet;
         };
         let (mut read, mut failures) = (0, 0);
         while read < DATAGRAMS {
-            let cx = &mut turn.cx();
-            let machine = &mut *turn.machine;
-            let each = &mut |from, octets: &[u8], size| machine.receive_batch(from, octets, size);
+            let (cx, now) = (&mut turn.cx(), turn.now);
+            let each = &mut |from, octets: &[u8], size| {
+                turn.machine.receive_batch(now, from, octets, size);
+            };
             match io.poll_receive(cx, each) {
                 // Errors were read, but no datagram.
                 Poll::Ready(Ok(count)) => read += count.max(1),
@@ -447,7 +450,7 @@ impl<A: Addr> Socket<A> {
         Outcome::Busy
     }
 
-    fn accept(&mut self, turn: &Turn<'_, A>) -> Outcome {
+    fn accept<M>(&mut self, turn: &Turn<'_, M>) -> Outcome {
         let Kind::Listener(source, counters) = &self.kind else {
             return Outcome::Quiet;
         };
@@ -562,7 +565,7 @@ impl<A: Addr> Socket<A> {
 }
 
 /// Tells whether the next connection can be accepted at once although this one could not.
-pub(super) fn is_of_one_connection(error: &io::Error) -> bool {
+pub(crate) fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
     matches!(
         error.kind(),

@@ -11,16 +11,15 @@ use alloc::sync::Arc;
 use core::net::SocketAddr;
 use core::num::NonZeroUsize;
 use core::task::{Context, Poll, ready};
-use core::time::Duration;
 use std::io;
 use std::net::{TcpStream, UdpSocket};
 
-use super::runtime::{ByteStream, Runtime, TcpIo};
+use super::runtime::{ByteStream, TcpIo};
 use super::scratch::with_buffer;
 use super::socket::{DatagramIo, Socket};
-use super::socket_set::{Means, SocketSet};
-use super::table::Table;
-use super::udp::SocketCounters;
+use super::sockets::{Means, SocketSet};
+use super::table::Opener;
+use crate::adapters::udp::SocketCounters;
 #[cfg(doc)]
 use crate::{Ask, Link};
 use crate::{Hop, Transmit};
@@ -68,19 +67,14 @@ impl Interfaces {
         nodes: impl IntoIterator<Item = (u16, SocketAddr)>,
     ) -> io::Result<()> {
         let nodes: BTreeMap<u16, SocketAddr> = nodes.into_iter().collect();
-        let hops = nodes.iter().map(|(via, node)| {
-            (
-                *node,
-                Hop {
-                    interface,
-                    via: *via,
-                },
-            )
-        });
-        let hops: BTreeMap<SocketAddr, Hop> = hops.collect();
+        let names = nodes.iter().map(|(via, node)| (*node, *via));
+        let names: BTreeMap<SocketAddr, u16> = names.collect();
         self.add_interface(Hop { interface, via: 0 }, move |means| {
-            let to = move |to: Hop| nodes.get(&to.via).copied();
-            means.udp(socket, to, move |from| hops.get(&from).copied())
+            let from = move |node| {
+                let via = *names.get(&node)?;
+                Some(Hop { interface, via })
+            };
+            means.udp(socket, move |to: Hop| nodes.get(&to.via).copied(), from)
         })
     }
 
@@ -140,16 +134,10 @@ impl Interfaces {
             io::Error::new(io::ErrorKind::AlreadyExists, text)
         })
     }
-
-    /// Has `runtime` watch all of them. A machine cannot ask for others.
-    pub(super) fn into_table(
-        self,
-        runtime: &Arc<dyn Runtime>,
-        linger: Duration,
-    ) -> io::Result<Table<Hop>> {
-        self.build(runtime, linger, |_| None)
-    }
 }
+
+/// A machine cannot ask for interfaces.
+impl Opener<Hop> for Means {}
 
 struct PacketIo {
     interface: u8,

@@ -146,7 +146,8 @@ pub trait ByteStream: Send + 'static {
     /// Writes from `octets` and returns how many octets were taken.
     fn poll_write(&mut self, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>>;
 
-    /// Waits until everything written is with the system.
+    /// Waits until everything written is with the system. A driver flushes what it writes at once; until that is done
+    /// the stream counts as full.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
     /// Flushes and ends the sending direction: FIN, or `close_notify` and FIN.
@@ -205,11 +206,8 @@ impl TcpIo {
     ///
     /// The connection is refused or times out, or the runtime cannot watch the socket.
     pub async fn connect(runtime: &dyn Runtime, remote: SocketAddr) -> io::Result<Self> {
-        let socket = Socket::new(
-            Domain::for_address(remote),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
+        let domain = Domain::for_address(remote);
+        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
         let mut stream = Self::begin(runtime, socket, remote)?;
         poll_fn(|cx| stream.poll_connected(cx)).await?;
         Ok(stream)

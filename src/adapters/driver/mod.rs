@@ -1,0 +1,53 @@
+//! The core of all adapters: the loop around a machine, the lock around the loop, and the sockets below it.
+//!
+//! A protocol builds on what is exported here: a [`Port`] for its events, and handles around [`Shared`] whose
+//! methods stand in `faces!`.
+
+#![cfg_attr(
+    not(all(feature = "cotp", feature = "ltp")),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "some of it serves the ports of protocols alone"
+    )
+)]
+
+/// Reports to `tracing`, if that feature is on.
+macro_rules! report {
+    ($level:ident, $($event:tt)+) => {
+        #[cfg(feature = "tracing")]
+        ::tracing::$level!(target: "farlink::adapters", $($event)+);
+    };
+}
+
+#[macro_use]
+mod faces;
+
+mod cause;
+mod event_loop;
+mod factory;
+mod handle;
+pub mod interfaces;
+pub mod raw;
+mod receive_queue;
+pub mod runtime;
+mod scratch;
+mod shared;
+mod socket;
+pub mod sockets;
+mod stream;
+mod table;
+mod waiters;
+
+pub use factory::MachineFactory;
+pub use handle::{CommandError, Detached};
+pub use shared::Closed;
+
+pub(super) use event_loop::{Core, Port, Rest};
+pub(super) use handle::DetachedStream;
+pub(super) use receive_queue::ReceiveQueue;
+pub(super) use shared::Shared;
+pub(super) use socket::{ACCEPT_PAUSE, is_of_one_connection};
+pub(super) use sockets::new_socket;
+pub(super) use stream::OneStream;
+pub(super) use waiters::{WaitStatus, Wakes};
