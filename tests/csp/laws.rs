@@ -32,3 +32,18 @@ fn the_scripts_lead_to_packets_and_events() {
         "{made} {events} {sends}"
     );
 }
+
+/// Here the numbers are those of a connection.
+#[test]
+fn a_node_keeps_the_laws_under_packets_of_an_open_connection() {
+    crate::tries::tries(1500, 1 << 7..=1 << 11, |u| {
+        let len = u.len();
+        let mut octets = u.bytes(len)?.to_vec();
+        // A script of that kind.
+        if let Some(first) = octets.first_mut() {
+            *first |= 1;
+        }
+        crate::csp_bodies::node(&octets);
+        Ok(())
+    });
+}

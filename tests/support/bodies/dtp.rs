@@ -1,8 +1,17 @@
 //! The bodies of the fuzz targets of DTP, which tests run on the seeds.
 #![allow(dead_code, reason = "each target uses one of them")]
 
-use farlink::dtp::{DataPacketCodec, MAX_INTERVALS, Request, Response};
+use arbitrary::Unstructured;
+use farlink::dtp::{DataPacketCodec, MAX_INTERVALS, Node, Request, Response};
 use farlink::laws::codec;
+use farlink::laws::{self, Case};
+
+/// A node under all the laws.
+pub(crate) fn node(octets: &[u8]) {
+    if let Ok(case) = Unstructured::new(octets).arbitrary::<Case<Node>>() {
+        laws::check(case);
+    }
+}
 
 /// Checks law 10 for octets as a data packet, and that what decodes as a request or a response comes back.
 pub(crate) fn wire(octets: &[u8]) {
