@@ -7,7 +7,7 @@ use farlink::laws::{self, Case};
 
 #[test]
 fn a_node_keeps_the_laws_under_any_script() {
-    crate::tries::tries(2000, 1 << 9..=1 << 14, |u| {
+    crate::tries::tries(1000, 1 << 9..=1 << 14, |u| {
         laws::check(u.arbitrary::<Case<Node>>()?);
         Ok(())
     });
