@@ -10,8 +10,9 @@ use super::wire::{DataPacket, Interval, Intervals, MAX_INTERVALS, Request};
 use crate::csp::ConnectionId;
 use crate::{Instant, Tag};
 
-/// How long a packet may be late: after the last one that was asked for, or after the server has closed.
-const GRACE: Duration = Duration::from_millis(100);
+/// How long a packet may be late: after the last one that was asked for, or after the server has closed. Half the time
+/// that it took until a response came, within these bounds.
+const GRACE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
 /// How long a server may be silent beyond the time of some packets.
 const SILENCE: Duration = Duration::from_millis(500);
 /// How long the server is left alone after a request that brought nothing, for each of them.
@@ -221,6 +222,11 @@ impl Download {
         SILENCE + Duration::from_secs(1) + self.packet_time() * 4
     }
 
+    fn grace(&self) -> Duration {
+        let (least, most) = GRACE;
+        (self.setup / 2).clamp(least, most) + self.packet_time()
+    }
+
     /// Tells which packet of the payload these data are, if they are one of this transfer.
     pub(super) fn place_of(&self, packet: &DataPacket<'_>) -> Option<u32> {
         let (size, chunk) = (self.size?, self.chunk());
@@ -236,7 +242,7 @@ impl Download {
 
     /// A packet of the payload has come.
     pub(super) fn on_packet(&mut self, now: Instant, place: u32) {
-        let (silence, grace) = (self.silence(), GRACE + self.packet_time());
+        let (silence, grace) = (self.silence(), self.grace());
         let intervals = self.asked.as_slice();
         let packets = self.size.unwrap_or_default().div_ceil(self.chunk());
         let last = intervals
@@ -257,7 +263,7 @@ impl Download {
 
     /// The server has closed the connection: what is on its way still comes.
     pub(super) fn on_closed(&mut self, now: Instant) {
-        let grace = GRACE + self.packet_time();
+        let grace = self.grace();
         match &mut self.stage {
             Stage::Receiving { deadline, .. } => *deadline = (*deadline).min(now + grace),
             Stage::AwaitingResponse { .. } => self.fail_request(now, FailReason::Refused),
