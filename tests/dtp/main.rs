@@ -15,7 +15,12 @@ mod csp_captures;
 mod dtp_bodies;
 mod hostile;
 mod laws;
+#[cfg(feature = "record")]
+mod recorded;
 mod replays;
+#[cfg(feature = "record")]
+#[path = "../support/sink.rs"]
+mod sink;
 mod talk;
 #[path = "../tries/mod.rs"]
 mod tries;
