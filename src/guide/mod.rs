@@ -7,9 +7,9 @@
 //! | `machine` (features `arbitrary`, `record`, `sim`) | How do I write a protocol, and what do I get for it? |
 //! | `ion` (features `blocking`, `ltp`) | How do I exchange blocks with ION, and what is pyion's call here? |
 //! | `hdtn` (feature `ltp`) | How do I exchange blocks with HDTN, and how fast are they? |
-//! | `recording` (feature `record`) | How do I record what happens in production, and replay it in a test? |
+//! | `recording` (features `cotp`, `record`) | How do I record what happens in production, and replay it in a test? |
 //!
-//! The programs on these pages are those of the folder `examples`; each is compiled and run by CI.
+//! The long programs on these pages are those of the folder `examples`, which CI compiles and runs.
 
 #[doc = include_str!("map.md")]
 pub mod map {}

@@ -40,7 +40,7 @@ pub struct Config {
 pub struct EngineLimits {
     /// The maximum number of peers. Default 16,384, which take 26 MB while they are idle.
     pub peers: u32,
-    /// The maximum number of open client services. Default 256: RFC 7116 has assigned six IDs.
+    /// The maximum number of open client services. Default 256, far more than IDs are assigned (RFC 7116).
     pub services: u32,
     /// The maximum number of blocks being sent. Default 131,072: so many blocks of 8 KiB are the default of
     /// `export_octets`.
@@ -148,8 +148,17 @@ impl Config {
 /// [`Peer::radio`] does.
 ///
 /// With the feature `serde`, a file needs the address and the fields that differ from [`Peer::at`], those of `timers`
-/// and `limits` in tables of these names. Durations are texts such as `"1.3s"` or `"20m"`, or numbers of seconds.
-/// Unknown fields are refused.
+/// and `limits` in tables of these names. Durations are texts such as `"1.3s"` or `"12min"`, or numbers of seconds.
+/// Unknown fields are refused. A radio of 125,000 octets per second, 12 minutes away, as [`Peer::radio`] makes it, in TOML:
+///
+/// ```toml
+/// address = "192.0.2.7:1113"
+/// flow = { rate = { octets_per_second = 125000 } }
+/// [timers]
+/// owlt_out = "12min"
+/// owlt_in = "12min"
+/// remote_delay = "1.0112s"
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]

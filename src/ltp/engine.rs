@@ -40,7 +40,7 @@ impl<A: Addr> Engine<A> {
     ///
     /// # Errors
     ///
-    /// Engine ID 0, or limits that contradict each other.
+    /// Engine ID 0.
     #[expect(clippy::needless_pass_by_value, reason = "every machine is made alike")]
     pub fn new(config: Config, seed: Seed) -> Result<Self, ConfigError> {
         config.check()?;

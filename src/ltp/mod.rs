@@ -138,8 +138,8 @@
 //!
 //! Handles of nodes have `snapshot`, `suspend` and `restore`, which do the same.
 //!
-//! A peer forgets closed sessions after [`PeerTimers::silence`] and twice the time that all repetitions take. An engine restored later than
-//! that may cause a block to be delivered twice, if the end of the block was not in the snapshot.
+//! A peer forgets closed sessions after [`PeerTimers::silence`] and twice the time that all repetitions take. An engine
+//! restored later than that may cause a block to be delivered twice, if the end of the block was not in the snapshot.
 //!
 //! ```
 //! # use farlink::ltp::{Age, Block, Config, Engine, Peer};

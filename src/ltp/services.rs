@@ -100,8 +100,8 @@ impl<A: Addr> Engine<A> {
     /// The report that claims all of a red part waits for the take, so that its sender takes no block for delivered that
     /// nobody has. Until then the sender repeats its checkpoint, and gives up when its limits are reached.
     ///
-    /// What waits counts against [`EngineLimits::import_octets`](super::EngineLimits::import_octets). A service with more
-    /// octets waiting than are free in all accepts no further data, which leaves room for the other services.
+    /// What waits counts against [`EngineLimits::import_octets`](super::EngineLimits::import_octets). A service with
+    /// more octets waiting than are free in all accepts no further data, which leaves room for the other services.
     ///
     /// # Errors
     ///

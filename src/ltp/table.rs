@@ -34,18 +34,18 @@ impl Index {
 
     /// Returns the position of the entry with a key. `key_at` returns the keys of entries.
     #[inline]
-    pub(super) fn find<K: Hash + Eq>(
+    pub(super) fn find<K: Hash + Eq + Copy>(
         &self,
         key: K,
         key_at: impl Fn(u32) -> Option<K>,
     ) -> Option<u32> {
         let is_it = |position: &u32| key_at(*position).as_ref() == Some(&key);
-        let hash = self.hasher.hash_one(&key);
+        let hash = self.hasher.hash_one(key);
         self.positions.find(hash, is_it).copied()
     }
 
     #[inline]
-    pub(super) fn insert<K: Hash>(
+    pub(super) fn insert<K: Hash + Copy>(
         &mut self,
         key: K,
         position: u32,
@@ -58,7 +58,7 @@ impl Index {
     }
 
     #[inline]
-    pub(super) fn remove<K: Hash>(&mut self, key: K, position: u32) {
+    pub(super) fn remove<K: Hash + Copy>(&mut self, key: K, position: u32) {
         let hash = self.hasher.hash_one(key);
         if let Ok(entry) = self.positions.find_entry(hash, |other| *other == position) {
             entry.remove();
@@ -188,7 +188,7 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
         let Some(entry) = self.entries.try_remove(index(position)) else {
             return;
         };
-        self.index.remove(&entry.session.0, position);
+        self.index.remove(entry.session.0, position);
         let Some(ends) = self.ends.get_mut(index(entry.slot)) else {
             return;
         };

@@ -5,6 +5,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
     reason = "tests fail by panicking, on machines with an allocator"
 )]
 

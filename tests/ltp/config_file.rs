@@ -86,6 +86,24 @@ fn a_peer_needs_its_address_alone() {
 }
 
 #[test]
+fn a_radio_in_a_file_is_the_one_that_the_constructor_makes() {
+    let text = r#"
+        address = "192.0.2.7:1113"
+        flow = { rate = { octets_per_second = 125000 } }
+        [timers]
+        owlt_out = "12min"
+        owlt_in = "12min"
+        remote_delay = "1.0112s"
+    "#;
+
+    let radio = Peer::at("192.0.2.7:1113".parse().unwrap());
+    assert_eq!(
+        read(text).unwrap(),
+        radio.radio(125_000, Duration::from_secs(720))
+    );
+}
+
+#[test]
 fn durations_are_text_or_seconds_and_missing_fields_take_their_defaults() {
     let text = r#"
         address = "192.0.2.1:1113"

@@ -1,6 +1,7 @@
 //! What `farlink ltp send` says of the flow of its blocks.
 
 use std::net::UdpSocket;
+use std::slice;
 
 use farlink::ltp::{Body, Claims, Color, Mark, Reason, Report, Segment};
 use serde_json::json;
@@ -111,7 +112,7 @@ fn a_block_that_is_sent_again_without_early_checkpoints_is_told_of() {
             let Body::Data(data) = body else {
                 continue;
             };
-            let whole = [0..data.range().end];
+            let whole = 0..data.range().end;
             let Color::Red(Some(checkpoint)) = data.color else {
                 continue;
             };
@@ -120,8 +121,8 @@ fn a_block_that_is_sent_again_without_early_checkpoints_is_told_of() {
                 Body::Report(Report {
                     serial: 1,
                     checkpoint: checkpoint.serial,
-                    scope: whole[0].clone().into(),
-                    claims: Claims::new(&whole),
+                    scope: whole.clone().into(),
+                    claims: Claims::new(slice::from_ref(&whole)),
                 })
             } else {
                 refused = Some(session);

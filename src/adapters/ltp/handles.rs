@@ -271,7 +271,7 @@ faces! {
         ///
         /// # Errors
         ///
-        /// A peer with the ID or the address exists, the limit of peers is reached, or the parameters are invalid.
+        /// A peer with the ID exists, the limit of peers is reached, or the parameters are invalid.
         pub fn add_peer(&self, id: u64, peer: Peer<SocketAddr>) -> Result<(), Error> {
             self.command(Command::AddPeer(id, self.with_path(peer)?))
         }
@@ -280,7 +280,7 @@ faces! {
         ///
         /// # Errors
         ///
-        /// No such peer, an address that another peer has, or invalid parameters.
+        /// No such peer, or invalid parameters.
         pub fn change_peer(&self, id: u64, peer: Peer<SocketAddr>) -> Result<(), Error> {
             self.command(Command::ChangePeer(id, self.with_path(peer)?))
         }
@@ -317,8 +317,9 @@ faces! {
         ///
         /// # Errors
         ///
-        /// [`Error::Silent`] when it has not answered after [`PeerLimits::cancel_retries`](crate::ltp::PeerLimits::cancel_retries); no such peer, or one that
-        /// cannot answer.
+        /// [`Error::Silent`] when it has not answered after
+        /// [`PeerLimits::cancel_retries`](crate::ltp::PeerLimits::cancel_retries); no such peer, or one that cannot
+        /// answer.
         pub async fn ping(&self, peer: u64) -> Result<Duration, Error> {
             let mut asked = None;
             let ping = |core: &mut Core<_>, _| core.ping(peer, &mut asked);
@@ -515,8 +516,8 @@ faces! {
             self.0.node.command(Command::Refuse(session))
         }
 
-        /// Closes the access point: what is under way to it is cancelled, and what was not taken is lost, though
-        /// its senders are told that it has arrived. Blocks that were accepted for sending go on.
+        /// Closes the access point: what is under way to it and what was not taken is cancelled, with `USR_CNCLD`. Blocks
+        /// that were accepted for sending go on.
         pub fn close(&self) -> () {
             self.0.close();
         }

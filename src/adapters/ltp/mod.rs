@@ -81,7 +81,8 @@ impl EngineSetup {
 pub struct NodeOptions {
     /// The parameters of the protocol, and the limits of what the node holds.
     ///
-    /// [`EngineLimits::import_octets`](crate::ltp::EngineLimits::import_octets) also bounds what was received and not taken from access points.
+    /// [`EngineLimits::import_octets`](crate::ltp::EngineLimits::import_octets) also bounds what was received and not
+    /// taken from access points.
     pub config: Config,
     /// Where session and serial numbers come from. Default: the operating system's generator.
     pub seed: Option<Seed>,

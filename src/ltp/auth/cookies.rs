@@ -59,9 +59,9 @@ impl<A: Addr> Engine<A> {
     /// Returns the cookies in the segments of an open session, at most two, in the order of arrival (RFC 5327 section
     /// 2.2).
     ///
-    /// None by default: [`EngineLimits::cookies`](crate::ltp::EngineLimits::cookies) enables them. Cookies of 1 to 256 octets are
-    /// kept, and a longer one replaces the one that it starts with. They are neither checked nor sent, and are dropped
-    /// with the session.
+    /// None by default: [`EngineLimits::cookies`](crate::ltp::EngineLimits::cookies) enables them. Cookies of 1 to 256
+    /// octets are kept, and a longer one replaces the one that it starts with. They are neither checked nor sent, and
+    /// are dropped with the session.
     pub fn cookies(&self, session: SessionId) -> impl Iterator<Item = &[u8]> {
         [Role::Sender, Role::Receiver]
             .into_iter()

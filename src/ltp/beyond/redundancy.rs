@@ -37,11 +37,11 @@ impl Default for Redundancy {
 /// first pass of a block its checkpoints have no copies, since the next checkpoint asks the same.
 /// [`Engine::line`](crate::ltp::Engine::line) returns the measurements.
 ///
-/// This is meant for lines that keep the order of segments, such as links and tunnels. A segment that was
-/// overtaken counts as lost. Where segments overtake each other, some are sent again without need, and signals
-/// get more copies than necessary; no block is lost or delivered twice. On such a line, set
-/// [`PeerTimers::report_delay`](crate::ltp::PeerTimers::report_delay) at the receiver to a little more than the difference in
-/// delay: then only lost segments are sent again.
+/// This is meant for lines that keep the order of segments, such as links and tunnels. A segment that was overtaken
+/// counts as lost. Where segments overtake each other, some are sent again without need, and signals get more copies
+/// than necessary; no block is lost or delivered twice. On such a line, set
+/// [`PeerTimers::report_delay`](crate::ltp::PeerTimers::report_delay) at the receiver to a little more than the
+/// difference in delay: then only lost segments are sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]

@@ -28,11 +28,12 @@ impl<A: Addr> Engine<A> {
     /// Accepts segments from up to `limit` unknown peers, configured from the template. `None` rejects them;
     /// peers accepted before stay.
     ///
-    /// Data of a session of an unknown engine, and a CS, which may be a ping, add a peer with the address that they come
-    /// from, under the engine ID in the session. Anybody can claim an ID, so the template should require authentication where the network
-    /// is open. At the limit, an accepted peer gives way: first those that have proved nothing, longest idle first, then
-    /// others without a session. Where none does, the newcomer is refused ([`Event::UnknownPeerRefused`]). A peer has proved that it hears once it acknowledged a report, or was authenticated, or
-    /// a block or a ping was sent to it.
+    /// Data of a session of an unknown engine, and a CS, which may be a ping, add a peer with the address that they
+    /// come from, under the engine ID in the session. Anybody can claim an ID, so the template should require
+    /// authentication where the network is open. At the limit, an accepted peer gives way: first those that have proved
+    /// nothing, longest idle first, then others without a session. Where none does, the newcomer is refused
+    /// ([`Event::UnknownPeerRefused`]). A peer has proved that it hears once it acknowledged a report, or was
+    /// authenticated, or a block or a ping was sent to it.
     ///
     /// Until then it is a stranger. Its host is sent at most three times the octets that came from it, and 1 KiB; what
     /// exceeds that waits. A session of it lives for 30 s at most. All accepted peers together have
@@ -84,7 +85,7 @@ impl<A: Addr> Engine<A> {
                 && client.is_some_and(|client| self.core.node.services.get(client).is_some())
                 && policy.limit > 0;
             if !can_start || !self.make_way(Newcomer::Unnamed, None) {
-                self.refuse_unknown(id);
+                self.addresses.refuse(id, &mut self.core);
                 return None;
             }
         } else {
@@ -96,11 +97,13 @@ impl<A: Addr> Engine<A> {
         core.node.push_event(Event::UnknownPeer { peer: id }, 0);
         Some(slot)
     }
+}
 
+impl<A: Addr> Addresses<A> {
     /// Reports that there is no room for a peer, once until there was room.
-    fn refuse_unknown(&mut self, peer: u64) {
-        let Core { node, peers } = &mut self.core;
-        let Some(policy) = &mut self.addresses.policy else {
+    fn refuse(&mut self, peer: u64, core: &mut Core) {
+        let Core { node, peers } = core;
+        let Some(policy) = &mut self.policy else {
             return;
         };
         if !core::mem::replace(&mut policy.has_told_full, true) {
@@ -113,9 +116,7 @@ impl<A: Addr> Engine<A> {
             node.push_event(Event::UnknownPeerRefused { peer, limit }, 0);
         }
     }
-}
 
-impl<A: Addr> Addresses<A> {
     /// Returns the keys that must verify the segment of an unknown peer; `None` if it cannot add a peer.
     pub(in crate::ltp) fn keys_of_unknown(
         &self,

@@ -190,9 +190,10 @@ impl Sending {
         }
         let hello = self.hello(cx);
         let frame = self.frame(hello, cx);
-        // Segments with extensions are written one by one.
-        let is_plain = hello.is_none() && cx.peer.keys.overhead() == 0;
-        if is_plain && let Some(batch) = self.send_rows(frame, tx, cx) {
+        // Segments with extensions are written one by one, and so is what one holds. Bound: usize has at most 64 bits.
+        let is_long = self.red.saturating_sub(self.next) > frame.room as u64;
+        let is_row = is_long && hello.is_none() && cx.peer.keys.overhead() == 0;
+        if is_row && let Some(batch) = self.send_rows(frame, tx, cx) {
             return Ok(batch);
         }
         let is_due = self.is_checkpoint_due(frame, cx);

@@ -111,7 +111,7 @@ impl Party {
         let now = world.now();
         match self {
             Self::Farlink(host) => world.with(host, |old, _| {
-                *old = engine(id, seed, every, now, Service::Whole)
+                *old = engine(id, seed, every, now, Service::Whole);
             }),
             Self::Model(host) => {
                 world.with(host, |old, _| *old = model(kind, id, seed, 1));

@@ -288,7 +288,7 @@ fn a_report_that_waits_to_be_written_does_not_claim_what_comes_before_it_leaves(
 #[test]
 fn many_checkpoints_do_not_make_a_withheld_report_leave() {
     let mut line = scattered(OWLT, |peer| {
-        peer.timers.report_delay = Duration::from_millis(1)
+        peer.timers.report_delay = Duration::from_millis(1);
     });
     for serial in 0..20 {
         line.give(

@@ -50,7 +50,9 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", value_parser = id)]
     engine: u64,
     /// Receive from this engine at this address; may be repeated. Without it, from up to 1024 unknown
-    /// engines
+    /// engines, which together take twice --limit and 1 MiB of memory at most. Blocks of an unknown engine
+    /// are given up 30 s after they began, until it has acknowledged a report: beyond a light time of 10 s
+    /// name the engines
     #[arg(long = "peer", value_name = "N=ADDR", value_parser = peer_addr)]
     peers: Vec<PeerAddr>,
     /// The client service to receive for
