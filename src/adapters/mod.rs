@@ -13,6 +13,8 @@ pub mod blocking;
 mod clock;
 #[cfg(all(feature = "cotp", any(feature = "blocking", feature = "tokio")))]
 pub mod cotp;
+#[cfg(all(feature = "dtp", any(feature = "blocking", feature = "tokio")))]
+pub mod dtp;
 #[cfg(feature = "entropy")]
 mod entropy;
 #[cfg(all(feature = "ltp", any(feature = "blocking", feature = "tokio")))]

@@ -21,6 +21,8 @@ mod clock;
 mod cotp;
 mod cotp_blocking;
 mod cotp_waits;
+#[cfg(feature = "dtp")]
+mod dtp;
 mod face;
 mod interfaces;
 #[path = "../loopback/mod.rs"]

@@ -78,6 +78,26 @@ impl Interfaces {
         })
     }
 
+    /// Makes `interface` a bound UDP socket with one peer, to which all packets go, whatever their link address.
+    ///
+    /// A datagram from another UDP address is dropped and counted. What comes from the peer has the link address 0.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_udp`](Self::add_udp).
+    pub fn add_udp_peer(
+        &mut self,
+        interface: u8,
+        socket: UdpSocket,
+        peer: SocketAddr,
+    ) -> io::Result<()> {
+        let at = Hop { interface, via: 0 };
+        self.add_interface(at, move |means| {
+            let from = move |node| (node == peer).then_some(at);
+            means.udp(socket, move |_| Some(peer), from)
+        })
+    }
+
     /// Makes `interface` a TCP connection to the node `via`.
     ///
     /// # Errors

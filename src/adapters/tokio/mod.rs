@@ -7,6 +7,10 @@
     doc = "[`cotp`] holds connections that carry whole messages."
 )]
 #![cfg_attr(
+    feature = "dtp",
+    doc = "[`dtp`] holds nodes that serve payloads and get them."
+)]
+#![cfg_attr(
     feature = "ltp",
     doc = "[`ltp`] holds nodes that send blocks and wait for their acknowledgment."
 )]
@@ -16,6 +20,8 @@
 
 #[cfg(feature = "cotp")]
 pub mod cotp;
+#[cfg(feature = "dtp")]
+pub mod dtp;
 #[cfg(feature = "ltp")]
 pub mod ltp;
 mod runtime;

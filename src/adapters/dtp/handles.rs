@@ -1,0 +1,252 @@
+//! The handles of DTP nodes: [`Node`] and [`Download`].
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::ops::Range;
+use core::task::Poll;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::port::{Line, NodePort};
+use super::{DownloadProgress, Error, NodeOptions, NodeStats, PayloadRun, ServedRequest};
+use crate::Tag;
+#[cfg(feature = "blocking")]
+use crate::adapters::blocking::{dtp as blocking, threads};
+use crate::adapters::driver::{Core, Shared};
+use crate::adapters::interfaces::Interfaces;
+use crate::adapters::runtime::Runtime;
+use crate::adapters::seed;
+use crate::adapters::sockets::SocketCounters;
+use crate::dtp::{Command, GetOptions};
+
+/// How long a node that ends waits for an interface that is full.
+const FLUSH_LIMIT: Duration = Duration::from_millis(100);
+
+/// A DTP node on numbered interfaces: a server, a client, and a node of CSP that answers pings.
+///
+/// Clones are the same node. It lives as long as any of them, or a [`Download`] of it: then its interfaces are closed.
+/// Should the runtime end before, everything ends with [`Error::Closed`].
+#[derive(Debug, Clone)]
+pub struct Node(Arc<NodeRef>);
+
+/// Ends the node when it is dropped.
+#[derive(derive_more::Debug)]
+#[debug("..")]
+struct NodeRef {
+    shared: Arc<Shared<NodePort>>,
+    counters: Arc<SocketCounters>,
+}
+
+/// A payload that is being got. Dropping it cancels what is under way.
+#[derive(Debug)]
+pub struct Download {
+    node: Node,
+    tag: Tag,
+}
+
+/// A ping whose answer is awaited.
+struct PingGuard<'a> {
+    node: &'a Node,
+    tag: Tag,
+}
+
+impl Drop for PingGuard<'_> {
+    fn drop(&mut self) {
+        // After a panic nothing is kept.
+        let _ = self.node.with(|core| {
+            core.forget_ping(self.tag);
+            Ok(())
+        });
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl Node {
+    /// Starts a node on these interfaces, in a task of the tokio runtime of the caller.
+    ///
+    /// # Errors
+    ///
+    /// An interface cannot be watched, or the configuration is refused.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with I/O and time enabled.
+    pub fn start(interfaces: Interfaces, options: impl Into<NodeOptions>) -> Result<Self, Error> {
+        Self::start_on(&crate::adapters::tokio::runtime(), interfaces, options)
+    }
+}
+
+impl Node {
+    /// Starts a node on these interfaces, driven by `runtime`.
+    ///
+    /// # Errors
+    ///
+    /// An interface cannot be watched, or the configuration is refused.
+    pub fn start_on(
+        runtime: &Arc<dyn Runtime>,
+        interfaces: Interfaces,
+        options: impl Into<NodeOptions>,
+    ) -> Result<Self, Error> {
+        let options = options.into();
+        let counters = interfaces.counters();
+        let seed = options.seed.map_or_else(seed, Ok)?;
+        let machine = options.factory.make((options.config, seed))?;
+        let carrier = Box::new(interfaces.into_table(runtime, FLUSH_LIMIT)?);
+        let (clock, limits) = (options.clock, options.limits);
+        let port = NodePort::new(options.receive_octets);
+        let shared = Shared::start(runtime, clock, limits, port, machine, carrier);
+        Ok(Self(Arc::new(NodeRef { shared, counters })))
+    }
+
+    /// Acts under the lock.
+    fn with<T>(
+        &self,
+        act: impl FnOnce(&mut Core<NodePort>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.0.shared.with(act)?
+    }
+}
+
+faces! {
+    impl Node {
+        /// Serves a payload, in place of one of the same number. Transfers of that go on with it.
+        ///
+        /// # Errors
+        ///
+        /// The payload exceeds 4 GiB - 1, or the limit of payloads is reached.
+        pub fn serve(&self, payload: u8, data: impl Into<Bytes>) -> Result<(), Error> {
+            let data = data.into();
+            self.with(|core| core.command(Command::Serve { payload, data }))
+        }
+
+        /// Serves a payload no longer. Transfers of it go on.
+        ///
+        /// # Errors
+        ///
+        /// No such payload is served.
+        pub fn withdraw(&self, payload: u8) -> Result<(), Error> {
+            self.with(|core| core.command(Command::Withdraw(payload)))
+        }
+
+        /// Begins to get a payload from a server.
+        ///
+        /// # Errors
+        ///
+        /// The options or the address are out of their range, no route leads there, or the limit of transfers is
+        /// reached.
+        pub fn get(&self, server: u16, payload: u8, options: GetOptions) -> Result<Download, Error> as Result<blocking::Download, Error> {
+            let tag = self.with(|core| core.get((server, payload), options))?;
+            Ok(Download { node: self.clone(), tag })
+        }
+
+        /// Waits for the next request of a client that is answered. The last 64 are kept.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Closed`] when the node has ended.
+        pub async fn next_request[next_request_timeout](&self) -> Result<ServedRequest, Error> {
+            self.0.shared.until(Line::Request, |core, _| core.next_request()).await?
+        }
+
+        /// Asks a node to send a packet of so many octets back, at most 256, and returns how long it took.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Silent`] when no answer came within `timeout`; no route leads there, or the limit of pings is reached.
+        pub async fn ping(&self, destination: u16, octets: u16, timeout: Duration) -> Result<Duration, Error> {
+            let tag = self.with(|core| core.ping(destination, octets, timeout))?;
+            let _guard = PingGuard { node: self, tag };
+            let time = self.0.shared.until(Line::Ping(tag), |core, _| core.pong(tag)).await??;
+            time.ok_or(Error::Silent { node: destination, after: timeout })
+        }
+
+        /// Returns what was counted.
+        pub fn stats(&self) -> NodeStats {
+            let (dtp, csp) = self.with(|core| Ok(core.stats())).unwrap_or_default();
+            let udp = self.0.counters.stats().udp;
+            NodeStats { dtp, csp, udp }
+        }
+
+        /// Ends the node: downloads are cancelled, their servers are told so once, and the interfaces are closed when it
+        /// returns. Clients that are served hear nothing more.
+        pub async fn shutdown(&self) -> () {
+            self.0.close();
+            self.0.ended().await;
+        }
+    }
+}
+
+impl NodeRef {
+    fn close(&self) {
+        // After a panic it is closed already.
+        let _ = self.shared.with(Core::close);
+    }
+
+    /// Waits until the interfaces are closed.
+    async fn ended(&self) {
+        let look = |core: &mut Core<_>, _| {
+            let ended = core.is_ended().then_some(());
+            ended.map_or(Poll::Pending, Poll::Ready)
+        };
+        // After a panic they are closed too.
+        let _ = self.shared.until(Line::End, look).await;
+    }
+}
+
+impl Drop for NodeRef {
+    fn drop(&mut self) {
+        self.close();
+        #[cfg(feature = "blocking")]
+        if self.shared.runtime().callers_drive() && !threads::is_driver_thread() {
+            // The sockets are free again when the last handle is gone.
+            threads::block_on(self.ended());
+        }
+    }
+}
+
+faces! {
+    impl Download {
+        /// Waits for octets of the payload, which come in any order, some perhaps twice. `None` says that all have come.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Failed`], with the reason and what is missing, when the download ended before. What has come until
+        /// then is returned first.
+        pub async fn next_run[next_run_timeout](&mut self) -> Result<Option<PayloadRun>, Error> {
+            let tag = self.tag;
+            self.node.0.shared.until(Line::Download(tag), |core, _| core.next_run(tag)).await?
+        }
+
+        /// Returns how far the download has got.
+        pub fn progress(&self) -> DownloadProgress {
+            self.node.with(|core| Ok(core.progress(self.tag))).unwrap_or_default()
+        }
+
+        /// Returns the octets that have not come; `None` as long as the server has not told the size.
+        pub fn missing(&self) -> Option<Vec<Range<u64>>> {
+            self.node.with(|core| Ok(core.missing(self.tag))).ok()?
+        }
+
+        /// Ends the download, unless it is over: [`next_run`](Self::next_run) fails with
+        /// [`FailReason::Cancelled`](crate::dtp::FailReason::Cancelled).
+        pub fn cancel(&self) -> () {
+            // After a panic it is over already.
+            let _ = self.node.with(|core| {
+                core.cancel(self.tag);
+                Ok(())
+            });
+        }
+    }
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        // After a panic nothing is kept.
+        let _ = self.node.with(|core| {
+            core.forget(self.tag);
+            Ok(())
+        });
+    }
+}

@@ -1,0 +1,181 @@
+//! DTP nodes on numbered interfaces: payloads that are served and got, on any [`Runtime`](super::runtime::Runtime).
+//!
+//! The handles are awaited. `adapters::tokio::dtp` is this module; `adapters::blocking::dtp` has the same handles with
+//! methods that block.
+
+mod handles;
+mod port;
+
+use alloc::string::String;
+use core::time::Duration;
+use std::io;
+
+use bytes::Bytes;
+use derive_more::{Debug, Display, From};
+
+use super::udp::UdpStats;
+use super::{Clock, Closed, MachineFactory};
+use crate::dtp::{self, Config, ConfigError, FailReason};
+use crate::preview::Preview;
+use crate::{BoxedMachine, Limits, Seed, csp};
+
+pub use handles::{Download, Node};
+
+/// The machine of a node: a [`dtp::Node`], or one around it that records, for example.
+pub type NodeMachine = BoxedMachine<dtp::Node>;
+
+/// Makes the machine of a node from its configuration and seed. Default: a [`dtp::Node`].
+pub type NodeFactory = MachineFactory<dtp::Node, (Config, Seed), Error>;
+
+impl Default for NodeFactory {
+    fn default() -> Self {
+        Self::new(|(config, seed)| Ok(BoxedMachine::new(dtp::Node::new(config, &seed)?)))
+    }
+}
+
+/// The parameters of a node. A [`Config`] alone will do: `config.into()`.
+#[derive(Debug, Clone)]
+pub struct NodeOptions {
+    /// The parameters of the protocols, and the limits of what the node holds.
+    pub config: Config,
+    /// Where session ids, sequence numbers and source ports come from. Default: the operating system's generator.
+    pub seed: Option<Seed>,
+    /// The origin of the node's time, which passes by the clock of its runtime. Default: the moment at which the
+    /// options were made.
+    pub clock: Clock,
+    /// How much one poll may send. Default: 64 packets of any size, 64 KiB in all.
+    pub limits: Limits,
+    /// Octets of a payload that may wait to be taken from its [`Download`]. From there on, and until half of them are
+    /// taken, the node reads nothing. Default 1 MiB.
+    pub receive_octets: usize,
+    /// What makes the machine. Default: a [`dtp::Node`].
+    pub factory: NodeFactory,
+}
+
+/// Octets of the longest datagram over IPv4.
+const LONGEST: usize = 65_507;
+
+impl From<Config> for NodeOptions {
+    fn from(config: Config) -> Self {
+        Self {
+            config,
+            seed: None,
+            clock: Clock::new(),
+            limits: Limits::new(LONGEST, 64, 1 << 16),
+            receive_octets: 1 << 20,
+            factory: NodeFactory::default(),
+        }
+    }
+}
+
+/// Octets of a payload that have come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a place and octets")]
+pub struct PayloadRun {
+    /// Octets of the payload before these.
+    pub offset: u32,
+    /// The octets.
+    #[debug("{:?}", Preview(data))]
+    pub data: Bytes,
+}
+
+/// How far a download has got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct DownloadProgress {
+    /// Octets of the payload, once the server has told.
+    pub size: Option<u32>,
+    /// Octets that have come.
+    pub received: u64,
+    /// Requests that were sent, once the download is complete.
+    pub requests: Option<u32>,
+}
+
+/// A request of a client that is being answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServedRequest {
+    /// The address of the client.
+    pub client: u16,
+    /// The payload.
+    pub payload: u8,
+    /// Octets that will be sent.
+    pub octets: u64,
+}
+
+/// Why an operation on a node failed.
+#[derive(Debug, Display, From)]
+#[non_exhaustive]
+pub enum Error {
+    /// The system cannot watch an interface, or gives no seed.
+    Io(io::Error),
+    /// The configuration was refused.
+    #[from]
+    Config(ConfigError),
+    /// The node refused the command, and nothing has changed.
+    #[from]
+    Refused(dtp::Error),
+    /// A download ended before all of the payload has come.
+    #[display("{}", failure((*server, *payload), *reason, *missing))]
+    Failed {
+        /// The address of the server.
+        server: u16,
+        /// The payload.
+        payload: u8,
+        /// Why.
+        reason: FailReason,
+        /// Octets that are missing; `None` where the server told no size.
+        missing: Option<u64>,
+    },
+    /// A node has not answered a ping.
+    #[display("node {node} does not answer within {} s", after.as_secs_f64())]
+    Silent {
+        /// The address of the node.
+        node: u16,
+        /// How long the answer was awaited.
+        after: Duration,
+    },
+    /// The limit of time was reached.
+    #[display("timed out")]
+    TimedOut,
+    /// The node was shut down.
+    #[display("closed")]
+    Closed,
+}
+
+impl core::error::Error for Error {}
+
+fn failure((server, payload): (u16, u8), reason: FailReason, missing: Option<u64>) -> String {
+    let missing = match missing {
+        Some(octets) => alloc::format!("{octets} octets"),
+        None => "all octets".into(),
+    };
+    alloc::format!("{missing} of payload {payload} of node {server} are missing: {reason}")
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::TimedOut => Self::TimedOut,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+impl From<Closed> for Error {
+    fn from(_: Closed) -> Self {
+        Self::Closed
+    }
+}
+
+/// What a node has counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct NodeStats {
+    /// Of transfers.
+    pub dtp: dtp::Stats,
+    /// Of packets.
+    pub csp: csp::Stats,
+    /// Of UDP sockets.
+    pub udp: UdpStats,
+}
