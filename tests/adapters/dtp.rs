@@ -151,7 +151,7 @@ async fn a_download_that_nobody_takes_holds_its_octets_back_and_comes_whole(
     let mut config = Config::default();
     config.csp.address = CLIENT;
     config.csp.max_data = 2056;
-    let options = farlink::adapters::dtp::NodeOptions {
+    let options = farlink::adapters::dtp::DtpOptions {
         receive_octets: 10_000,
         ..config.into()
     };

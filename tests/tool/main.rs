@@ -19,9 +19,12 @@ mod capture;
 mod cotp;
 mod decode;
 mod demo;
+mod dtp;
 #[path = "../support/ethernet.rs"]
 mod ethernet;
 mod field;
+#[path = "../loopback/mod.rs"]
+mod loopback;
 mod ltp;
 mod ltp_files;
 mod ltp_flow;
@@ -210,6 +213,7 @@ fn wrong_usage_and_bad_input_have_different_statuses() {
 fn the_help_of_a_command_names_the_fields_of_its_objects() {
     for (command, field) in [
         ("cotp", "incomplete"),
+        ("dtp", "requests"),
         ("ltp", "claimed"),
         ("decode", "field_offset"),
         ("replay", "made_by"),

@@ -5,7 +5,7 @@ use crate::adapters::dtp;
 use crate::adapters::interfaces::Interfaces;
 
 pub use dtp::{
-    DownloadProgress, Error, NodeFactory, NodeMachine, NodeOptions, NodeStats, PayloadRun,
+    DownloadProgress, DtpOptions, DtpStats, Error, NodeFactory, NodeMachine, PayloadRun,
     ServedRequest,
 };
 
@@ -21,7 +21,7 @@ impl Node {
     /// # Errors
     ///
     /// An interface cannot be watched, or the configuration is refused.
-    pub fn start(interfaces: Interfaces, options: impl Into<NodeOptions>) -> Result<Self, Error> {
+    pub fn start(interfaces: Interfaces, options: impl Into<DtpOptions>) -> Result<Self, Error> {
         dtp::Node::start_on(&runtime(), interfaces, options).map(Into::into)
     }
 }

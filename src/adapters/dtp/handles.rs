@@ -10,7 +10,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::port::{Line, NodePort};
-use super::{DownloadProgress, Error, NodeOptions, NodeStats, PayloadRun, ServedRequest};
+use super::{DownloadProgress, DtpOptions, DtpStats, Error, PayloadRun, ServedRequest};
 use crate::Tag;
 #[cfg(feature = "blocking")]
 use crate::adapters::blocking::{dtp as blocking, threads};
@@ -73,7 +73,7 @@ impl Node {
     /// # Panics
     ///
     /// Outside of a tokio runtime with I/O and time enabled.
-    pub fn start(interfaces: Interfaces, options: impl Into<NodeOptions>) -> Result<Self, Error> {
+    pub fn start(interfaces: Interfaces, options: impl Into<DtpOptions>) -> Result<Self, Error> {
         Self::start_on(&crate::adapters::tokio::runtime(), interfaces, options)
     }
 }
@@ -87,7 +87,7 @@ impl Node {
     pub fn start_on(
         runtime: &Arc<dyn Runtime>,
         interfaces: Interfaces,
-        options: impl Into<NodeOptions>,
+        options: impl Into<DtpOptions>,
     ) -> Result<Self, Error> {
         let options = options.into();
         let counters = interfaces.counters();
@@ -163,10 +163,10 @@ faces! {
         }
 
         /// Returns what was counted.
-        pub fn stats(&self) -> NodeStats {
+        pub fn stats(&self) -> DtpStats {
             let (dtp, csp) = self.with(|core| Ok(core.stats())).unwrap_or_default();
             let udp = self.0.counters.stats().udp;
-            NodeStats { dtp, csp, udp }
+            DtpStats { dtp, csp, udp }
         }
 
         /// Ends the node: downloads are cancelled, their servers are told so once, and the interfaces are closed when it

@@ -35,7 +35,7 @@ impl Default for NodeFactory {
 
 /// The parameters of a node. A [`Config`] alone will do: `config.into()`.
 #[derive(Debug, Clone)]
-pub struct NodeOptions {
+pub struct DtpOptions {
     /// The parameters of the protocols, and the limits of what the node holds.
     pub config: Config,
     /// Where session ids, sequence numbers and source ports come from. Default: the operating system's generator.
@@ -55,7 +55,7 @@ pub struct NodeOptions {
 /// Octets of the longest datagram over IPv4.
 const LONGEST: usize = 65_507;
 
-impl From<Config> for NodeOptions {
+impl From<Config> for DtpOptions {
     fn from(config: Config) -> Self {
         Self {
             config,
@@ -171,7 +171,7 @@ impl From<Closed> for Error {
 /// What a node has counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub struct NodeStats {
+pub struct DtpStats {
     /// Of transfers.
     pub dtp: dtp::Stats,
     /// Of packets.

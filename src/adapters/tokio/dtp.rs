@@ -30,6 +30,6 @@
 //! ```
 
 pub use crate::adapters::dtp::{
-    Download, DownloadProgress, Error, Node, NodeFactory, NodeMachine, NodeOptions, NodeStats,
+    Download, DownloadProgress, DtpOptions, DtpStats, Error, Node, NodeFactory, NodeMachine,
     PayloadRun, ServedRequest,
 };

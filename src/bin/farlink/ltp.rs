@@ -5,15 +5,15 @@ mod contacts;
 mod ending;
 mod flow_report;
 mod key_file;
-mod part_file;
+pub(crate) mod part_file;
 mod peer_addr;
 mod peer_filter;
 mod ping;
 mod recv;
 mod send;
 mod source;
-mod status;
-mod target;
+pub(crate) mod status;
+pub(crate) mod target;
 mod transfer;
 
 use core::net::SocketAddr;

@@ -7,6 +7,7 @@ mod contact_plan;
 mod cotp;
 mod decode;
 mod demo;
+mod dtp;
 mod hexdump;
 mod input;
 mod interrupt;
@@ -43,6 +44,8 @@ enum Command {
     Demo(demo::Arguments),
     #[command(subcommand)]
     Cotp(cotp::Command),
+    #[command(subcommand)]
+    Dtp(dtp::Command),
     #[command(subcommand)]
     Ltp(ltp::Command),
     Decode(decode::Arguments),
@@ -99,6 +102,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Cotp(command) => cotp::run(command),
+        Command::Dtp(command) => dtp::run(command),
         Command::Ltp(command) => ltp::run(command),
         Command::Decode(arguments) => decode::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),

@@ -66,13 +66,13 @@ impl Drop for PartFile {
 }
 
 /// Writes octets at this offset. What is skipped is a hole, which takes no room.
-pub(super) fn write_at(file: &mut File, offset: u64, octets: &[u8]) -> io::Result<()> {
+pub(crate) fn write_at(file: &mut File, offset: u64, octets: &[u8]) -> io::Result<()> {
     file.seek(SeekFrom::Start(offset))?;
     file.write_all(octets)
 }
 
 /// Synchronises the names in a directory with the disk.
-pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
+pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
     // Elsewhere directories cannot be opened.
     if cfg!(unix) {
         File::open(directory)?.sync_all()?;

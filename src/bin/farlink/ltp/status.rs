@@ -14,14 +14,14 @@ const INTERVAL: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(12);
 
 /// A status line on standard error.
-pub(super) struct StatusLine {
+pub(crate) struct StatusLine {
     format: OutputFormat,
     bar: ProgressBar,
     next: Instant,
 }
 
 impl StatusLine {
-    pub(super) fn new(format: OutputFormat) -> Self {
+    pub(crate) fn new(format: OutputFormat) -> Self {
         let bar = ProgressBar::no_length();
         if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
             bar.set_style(style);
@@ -35,7 +35,7 @@ impl StatusLine {
     }
 
     /// Shows what is under way.
-    pub(super) fn show(&mut self, text: impl FnOnce() -> String) {
+    pub(crate) fn show(&mut self, text: impl FnOnce() -> String) {
         if !self.bar.is_hidden() {
             self.bar.set_message(text());
         } else if !self.format.is_json() && self.is_due() {
@@ -44,7 +44,7 @@ impl StatusLine {
     }
 
     /// Tells whether a line is to be printed that cannot be rewritten.
-    pub(super) fn is_due(&mut self) -> bool {
+    pub(crate) fn is_due(&mut self) -> bool {
         let now = Instant::now();
         let is_due = now >= self.next;
         if is_due {
@@ -54,7 +54,7 @@ impl StatusLine {
     }
 
     /// Waits again before a line is printed that cannot be rewritten.
-    pub(super) fn rest(&mut self) {
+    pub(crate) fn rest(&mut self) {
         self.next = Instant::now() + INTERVAL;
     }
 }
@@ -66,7 +66,7 @@ impl Drop for StatusLine {
 }
 
 /// How long nothing has been heard.
-pub(super) struct Silence {
+pub(crate) struct Silence {
     since: Instant,
     /// Segments that were heard.
     heard: u64,
@@ -77,7 +77,7 @@ pub(super) struct Silence {
 
 impl Silence {
     /// Reports silence that lasts longer than `light`, the light times of a question and its answer, and 12 s.
-    pub(super) fn new(light: Duration) -> Self {
+    pub(crate) fn new(light: Duration) -> Self {
         Self {
             since: Instant::now(),
             heard: 0,
@@ -88,7 +88,7 @@ impl Silence {
 
     /// Takes the number of segments that were heard, and returns how long there was silence if that is to be
     /// reported, which is once. Where nothing is awaited, there is none.
-    pub(super) fn check(&mut self, heard: u64, is_awaited: bool) -> Option<Duration> {
+    pub(crate) fn check(&mut self, heard: u64, is_awaited: bool) -> Option<Duration> {
         if heard != self.heard || !is_awaited {
             self.is_reported &= heard == self.heard;
             (self.since, self.heard) = (Instant::now(), heard);
@@ -99,18 +99,18 @@ impl Silence {
         is_due.then_some(silence)
     }
 
-    pub(super) fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.since.elapsed()
     }
 
     /// Tells whether nothing was ever heard.
-    pub(super) const fn is_unbroken(&self) -> bool {
+    pub(crate) const fn is_unbroken(&self) -> bool {
         self.heard == 0
     }
 }
 
 /// Returns a duration as people say it, to the second.
-pub(super) fn span(duration: Duration) -> String {
+pub(crate) fn span(duration: Duration) -> String {
     let seconds = duration.as_secs_f64().round();
     let whole = Duration::from_secs_f64(seconds).as_secs();
     match (whole / 3600, whole / 60 % 60, whole % 60) {

@@ -123,7 +123,7 @@ fn unspecified(peer: SocketAddr) -> IpAddr {
 
 /// Tells whether the host of the peer reports that no socket has the port (ICMP). Systems hand such reports to
 /// connected sockets only, and that of a node is not.
-pub(super) async fn is_port_closed(peer: SocketAddr) -> bool {
+pub(crate) async fn is_port_closed(peer: SocketAddr) -> bool {
     let asked = async {
         let socket = tokio::net::UdpSocket::bind((unspecified(peer), 0)).await?;
         socket.connect(peer).await?;
