@@ -144,7 +144,8 @@ mod tests {
         holes.reset(3);
         holes.remove(0);
         holes.remove(1);
-        assert_eq!(ranges(&holes), [2..3]);
+        let lone = Range { start: 2, end: 3 };
+        assert_eq!(ranges(&holes), [lone]);
 
         holes.reset(0);
         assert!(holes.is_empty());

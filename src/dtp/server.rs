@@ -15,8 +15,10 @@ use crate::kit::Pacer;
 pub(super) const DATA_PORT: u8 = 8;
 /// How long the acknowledgement of a response is waited for. libdtp does not wait.
 const RESPONSE_DELAY: Duration = Duration::from_millis(400);
-/// Packets that may leave back to back.
-const BURST: u32 = 4;
+/// Packets that may leave back to back: at least these, and at most those.
+const BURST: (u32, u32) = (4, 64);
+/// Timers of drivers fire so many times a second at least. What the rate allows in between leaves back to back.
+const TIMER_RATE: u32 = 250;
 
 /// A slot for a client.
 #[derive(Debug)]
@@ -76,7 +78,8 @@ impl Job {
         max_throughput: Option<u32>,
     ) -> Option<Self> {
         let throughput = max_throughput.map_or(request.throughput, |it| it.min(request.throughput));
-        let burst = BURST.saturating_mul(request.chunk());
+        let [least, most] = [BURST.0, BURST.1].map(|it| request.chunk().saturating_mul(it));
+        let burst = (throughput / TIMER_RATE).clamp(least, most);
         let mut job = Self {
             request,
             payload,

@@ -151,7 +151,7 @@ fn an_interrupted_transfer_says_what_is_missing_and_keeps_what_has_come() {
         .unwrap();
     let part = format!("{out}.part");
     while fs::metadata(&part).map_or(0, |file| file.len()) < 5000 {
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::park_timeout(Duration::from_millis(5));
     }
 
     interrupt(&process);

@@ -33,13 +33,20 @@ pub(crate) enum Line {
 #[derive(Debug)]
 pub(crate) struct NodePort {
     downloads: BTreeMap<Tag, DownloadState>,
-    /// What is known of pings under way: none yet, or the answer.
-    pings: BTreeMap<Tag, Option<Option<Duration>>>,
+    pings: BTreeMap<Tag, PingState>,
     requests: VecDeque<ServedRequest>,
     /// The last number that was given to a download or a ping.
     ids: u64,
     receive_octets: usize,
     is_closing: bool,
+}
+
+/// How a ping stands.
+#[derive(Debug, Clone, Copy)]
+enum PingState {
+    Asked,
+    Answered(Duration),
+    Unanswered,
 }
 
 /// A download that has a handle.
@@ -106,8 +113,12 @@ impl Port for NodePort {
                 });
                 wakes.first(Line::Request);
             }
-            Event::Csp(csp::Event::Pong { tag, time, .. }) => self.answer(tag, Some(time), wakes),
-            Event::Csp(csp::Event::PingEnded { tag, .. }) => self.answer(tag, None, wakes),
+            Event::Csp(csp::Event::Pong { tag, time, .. }) => {
+                self.answer(tag, PingState::Answered(time), wakes);
+            }
+            Event::Csp(csp::Event::PingEnded { tag, .. }) => {
+                self.answer(tag, PingState::Unanswered, wakes);
+            }
             Event::Csp(_) => {}
         }
     }
@@ -159,9 +170,9 @@ impl NodePort {
     }
 
     /// Keeps the first answer to a ping.
-    fn answer(&mut self, tag: Tag, time: Option<Duration>, wakes: &mut Wakes<Line>) {
-        if let Some(answer) = self.pings.get_mut(&tag) {
-            answer.get_or_insert(time);
+    fn answer(&mut self, tag: Tag, answer: PingState, wakes: &mut Wakes<Line>) {
+        if let Some(state @ PingState::Asked) = self.pings.get_mut(&tag) {
+            *state = answer;
             wakes.all(Line::Ping(tag));
         }
     }
@@ -269,15 +280,16 @@ impl Core<NodePort> {
             octets,
             timeout,
         }))?;
-        self.port.pings.insert(tag, None);
+        self.port.pings.insert(tag, PingState::Asked);
         Ok(tag)
     }
 
     /// Returns the time of the answer to a ping; `None` if there was none.
     pub(super) fn pong(&self, tag: Tag) -> Poll<Result<Option<Duration>, Error>> {
         match self.port.pings.get(&tag) {
-            Some(Some(answer)) => Poll::Ready(Ok(*answer)),
-            Some(None) if !self.is_over() => Poll::Pending,
+            Some(PingState::Answered(time)) => Poll::Ready(Ok(Some(*time))),
+            Some(PingState::Unanswered) => Poll::Ready(Ok(None)),
+            Some(PingState::Asked) if !self.is_over() => Poll::Pending,
             _ => Poll::Ready(Err(Error::Closed)),
         }
     }

@@ -69,16 +69,16 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut download = download.map_err(failure_of)?;
     let file = OutputFile::create(&arguments.out)?;
     arguments.report_start(format, &started);
-    let mut watch = Watch::new(arguments, format, &started, attempt);
+    let mut monitor = Monitor::new(arguments, format, &started, attempt);
     let mut transfer = Transfer {
         download: &mut download,
         file,
         is_interrupted: false,
     };
-    let outcome = transfer.run(&mut watch, &mut interrupt).await;
+    let outcome = transfer.run(&mut monitor, &mut interrupt).await;
     let (file, is_interrupted) = (transfer.file, transfer.is_interrupted);
-    drop(watch.status.take());
-    let seconds = watch.begun.elapsed().as_secs_f64();
+    drop(monitor.status.take());
+    let seconds = monitor.begun.elapsed().as_secs_f64();
     let outcome = match outcome {
         Ok(()) => file.finish().map(|()| {
             arguments.report_complete(format, &download, seconds);
@@ -120,17 +120,21 @@ struct Transfer<'a> {
 
 impl Transfer<'_> {
     /// Writes what comes until all has come.
-    async fn run(&mut self, watch: &mut Watch<'_>, interrupt: &mut Interrupt) -> Result<(), Stop> {
+    async fn run(
+        &mut self,
+        monitor: &mut Monitor<'_>,
+        interrupt: &mut Interrupt,
+    ) -> Result<(), Stop> {
         let mut ticks = interval(INTERVAL);
         loop {
             tokio::select! {
                 run = self.download.next_run() => {
-                    watch.report_size(self.download.progress().size);
+                    monitor.report_size(self.download.progress().size);
                     if !self.write(run)? {
                         return Ok(());
                     }
                 }
-                _ = ticks.tick() => watch.check(self.download),
+                _ = ticks.tick() => monitor.check(self.download),
                 () = interrupt.wait(), if !self.is_interrupted => {
                     self.is_interrupted = true;
                     self.download.cancel();
@@ -240,9 +244,10 @@ impl Arguments {
                 format!("{missing}: {reason}{kept}")
             },
             || {
-                let cause = match failed.is_interrupted {
-                    true => json!("interrupted"),
-                    false => json!(failed.reason),
+                let cause = if failed.is_interrupted {
+                    json!("interrupted")
+                } else {
+                    json!(failed.reason)
                 };
                 let ranges = missing.as_ref().map(Vec::len);
                 let named = missing.as_ref().map(|missing| {
@@ -313,7 +318,7 @@ fn kept_text(file: &Path) -> String {
 }
 
 /// What is shown while a transfer is under way.
-struct Watch<'a> {
+struct Monitor<'a> {
     arguments: &'a Arguments,
     format: OutputFormat,
     started: &'a Started,
@@ -327,7 +332,7 @@ struct Watch<'a> {
     attempt: Duration,
 }
 
-impl<'a> Watch<'a> {
+impl<'a> Monitor<'a> {
     fn new(
         arguments: &'a Arguments,
         format: OutputFormat,
