@@ -96,6 +96,27 @@ fn a_file_arrives_whole_by_both_versions_of_csp() {
 }
 
 #[test]
+fn a_node_answers_pings_and_another_address_does_not() {
+    let sent = written("dtp_pinged.bin", b"pinged");
+    let at = addresses();
+    let _node = serve(&at, &["--payload", &format!("3={sent}")]);
+    let udp = format!("{},{}", at[1], at[0]);
+    let all = ["csp", "ping", "--node", "2", "--udp", &udp, "--count", "1"];
+    let ping = |arguments: &[&str]| farlink(&[&all[..], arguments].concat());
+
+    let ran = ping(&["1", "--json"]).well();
+    let answered = &ran.objects()[0];
+    assert_eq!(
+        (&answered["event"], &answered["node"]),
+        (&json!("answered"), &json!(1))
+    );
+    ping(&["1", "--size", "256"]).well();
+    ping(&["9", "--timeout", "0.1"]).badly(1, "node 9 does not answer within 0.1 s");
+    ping(&["1", "--size", "257"]).badly(2, "257 is not in 0..=256");
+    ping(&["16384"]).badly(2, "address 16384 exceeds the limit of 16383");
+}
+
+#[test]
 fn an_unknown_payload_is_refused_and_leaves_no_file() {
     let sent = written("dtp_other.bin", b"other");
     let out = absent("dtp_unknown.bin");

@@ -213,6 +213,7 @@ fn wrong_usage_and_bad_input_have_different_statuses() {
 fn the_help_of_a_command_names_the_fields_of_its_objects() {
     for (command, field) in [
         ("cotp", "incomplete"),
+        ("csp", "answered"),
         ("dtp", "requests"),
         ("ltp", "claimed"),
         ("decode", "field_offset"),

@@ -70,7 +70,7 @@ const MAX_MTU: u16 = 65_000;
 
 /// The node and its interface.
 #[derive(Debug, clap::Args)]
-struct NodeArguments {
+pub(crate) struct NodeArguments {
     /// The CSP address of this node
     #[arg(long, value_name = "N")]
     node: u16,
@@ -113,15 +113,15 @@ fn version(text: &str) -> Result<Version, String> {
 }
 
 /// A node on its interface.
-struct Started {
-    node: Node,
+pub(crate) struct Started {
+    pub(crate) node: Node,
     local: SocketAddr,
-    remote: SocketAddr,
+    pub(crate) remote: SocketAddr,
 }
 
 impl NodeArguments {
     /// Starts the node with a configuration that lacks what these arguments say.
-    async fn start(&self, mut config: Config) -> Result<Started, Failure> {
+    pub(crate) async fn start(&self, mut config: Config) -> Result<Started, Failure> {
         config.csp.address = self.node;
         config.csp.version = self.csp;
         let remote = self.remote().await?;
@@ -159,7 +159,7 @@ impl NodeArguments {
 }
 
 /// Returns wrong usage for what a node refuses, and a failure for all else.
-fn failure_of(error: Error) -> Failure {
+pub(crate) fn failure_of(error: Error) -> Failure {
     match error {
         Error::Refused(_) | Error::Config(_) => Failure::Usage(error.to_string()),
         _ => Failure::protocol(error),

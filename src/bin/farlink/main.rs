@@ -5,6 +5,7 @@ extern crate alloc;
 mod address;
 mod contact_plan;
 mod cotp;
+mod csp;
 mod decode;
 mod demo;
 mod dtp;
@@ -44,6 +45,8 @@ enum Command {
     Demo(demo::Arguments),
     #[command(subcommand)]
     Cotp(cotp::Command),
+    #[command(subcommand)]
+    Csp(csp::Command),
     #[command(subcommand)]
     Dtp(dtp::Command),
     #[command(subcommand)]
@@ -102,6 +105,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Cotp(command) => cotp::run(command),
+        Command::Csp(command) => csp::run(command),
         Command::Dtp(command) => dtp::run(command),
         Command::Ltp(command) => ltp::run(command),
         Command::Decode(arguments) => decode::run(&arguments),

@@ -1,0 +1,106 @@
+//! `farlink csp ping`: asks whether a node answers.
+
+use core::time::Duration;
+
+use farlink::adapters::tokio::dtp::Error;
+use farlink::dtp::Config;
+use serde_json::json;
+
+use crate::Failure;
+use crate::dtp::{NodeArguments, failure_of};
+use crate::interrupt::Interrupt;
+use crate::output::OutputFormat;
+
+/// Octets of the longest ping.
+const MAX_OCTETS: i64 = 256;
+
+/// The time between an answer and the next question.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Asks whether a node answers, and how long its answers take. Pings carry CRC32.
+///
+/// Exit status 1: an answer did not come.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The CSP address of the node to ask
+    destination: u16,
+    #[command(flatten)]
+    node: NodeArguments,
+    /// How often to ask, at intervals of a second
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    count: u32,
+    /// Octets of each ping
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=MAX_OCTETS), default_value_t = 10)]
+    size: u16,
+    /// How long an answer is awaited, in seconds
+    #[arg(long, value_name = "S", value_parser = crate::ltp::seconds, default_value = "3")]
+    timeout: Duration,
+    /// Print one JSON object per event
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let format = OutputFormat::of(arguments.json).with_failures();
+    let mut interrupt = Interrupt::new().await;
+    let mut config = Config {
+        clients: 0,
+        servers: 0,
+        ..Config::default()
+    };
+    // Room for the octets and CRC32.
+    config.csp.max_data = config.csp.max_data.max(arguments.size + 4);
+    let started = arguments.node.start(config).await?;
+    let (destination, octets, remote) = (arguments.destination, arguments.size, started.remote);
+    let asked = async {
+        let mut is_silent = false;
+        for number in 0..arguments.count {
+            if number > 0 {
+                tokio::time::sleep(INTERVAL).await;
+            }
+            let answer = started.node.ping(destination, octets, arguments.timeout);
+            match answer.await {
+                Ok(time) => {
+                    let seconds = time.as_secs_f64();
+                    format.report(
+                        || format!("node {destination} at {remote} answers after {seconds:.6} s"),
+                        || {
+                            json!({
+                                "event": "answered",
+                                "node": destination,
+                                "remote": remote.to_string(),
+                                "octets": octets,
+                                "seconds": seconds,
+                            })
+                        },
+                    );
+                }
+                Err(error @ Error::Silent { after, .. }) => {
+                    is_silent = true;
+                    format.report_failure(
+                        || format!("{error} at {remote}"),
+                        || {
+                            json!({
+                                "event": "silent",
+                                "node": destination,
+                                "remote": remote.to_string(),
+                                "seconds": after.as_secs_f64(),
+                            })
+                        },
+                    );
+                }
+                Err(error) => return Err(failure_of(error)),
+            }
+        }
+        if is_silent {
+            return Err(Failure::Reported);
+        }
+        Ok(())
+    };
+    let outcome = tokio::select! {
+        outcome = asked => outcome,
+        () = interrupt.wait() => Ok(()),
+    };
+    started.node.shutdown().await;
+    outcome
+}
