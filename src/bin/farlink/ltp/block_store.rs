@@ -17,6 +17,8 @@ use super::part_file::{self, PartFile};
 
 /// Sessions of blocks that are over, which are remembered so that late green segments are dropped.
 const REMEMBERED: usize = 1024;
+/// How often a block waits `max_wait` for a red part, and how long late green segments are expected.
+const MAX_ROUND_TRIPS: u32 = 16;
 /// The most incomplete blocks. Each takes memory for its state, and a page of the disk.
 const MAX_BLOCKS: usize = 1 << 14;
 /// Zeros that are written to a stream for missing octets.
@@ -105,8 +107,8 @@ pub(super) struct BlockStore {
     /// The incomplete blocks whose red part the engine has not told the end of, and all others.
     under_way: Queue,
     waiting: Queue,
-    /// Sessions whose blocks are over.
-    closed: VecDeque<SessionId>,
+    /// Sessions whose blocks are over, and since when.
+    closed: VecDeque<(Instant, SessionId)>,
     /// The file that was written last, so that few are open.
     open: Option<(SessionId, File)>,
 }
@@ -186,7 +188,7 @@ impl BlockStore {
         now: Instant,
     ) -> Result<Option<StoredBlock>, StoreError> {
         let session = fragment.session;
-        if fragment.color == Color::Green && self.closed.contains(&session) {
+        if fragment.color == Color::Green && self.is_late(session, now) {
             return Ok(None);
         }
         let mut block = match self.take(session) {
@@ -208,6 +210,19 @@ impl BlockStore {
         queue.order.insert((now, session));
         self.blocks.insert(session, block);
         Ok(None)
+    }
+
+    /// Tells whether a green segment belongs to a block that is over. An originator that starts again can use the
+    /// number of that session once more.
+    fn is_late(&self, session: SessionId, now: Instant) -> bool {
+        let is_recent = |closed: Instant| {
+            now.saturating_duration_since(closed) < self.max_wait * MAX_ROUND_TRIPS
+        };
+        !self.blocks.contains_key(&session)
+            && self
+                .closed
+                .iter()
+                .any(|(at, closed)| *closed == session && is_recent(*at))
     }
 
     const fn queue(&mut self, block: &Block) -> &mut Queue {
@@ -238,7 +253,8 @@ impl BlockStore {
         let (last, session) = self.waiting.order.first()?;
         let waited = now.saturating_duration_since(*last);
         let is_red_there = imports == 0 || !self.awaits_red(*session);
-        let is_over = is_red_there && waited >= self.max_wait || waited >= self.max_wait * 16;
+        let is_over =
+            is_red_there && waited >= self.max_wait || waited >= self.max_wait * MAX_ROUND_TRIPS;
         let is_full = self.waiting.octets > self.limit || self.waiting.order.len() > MAX_BLOCKS;
         (is_over || is_full).then_some(*session)
     }
@@ -385,7 +401,7 @@ impl BlockStore {
         if self.closed.len() >= REMEMBERED {
             self.closed.pop_front();
         }
-        self.closed.push_back(session);
+        self.closed.push_back((Instant::now(), session));
         // The last octets are in the file before it gets its name.
         self.open.take_if(|(of, _)| *of == session);
     }
@@ -599,6 +615,24 @@ mod tests {
         assert!(late.is_none() && store.first().is_none());
         let name = String::from("client4-engine1-session9.incomplete");
         assert_eq!(files(&directory), [(name, b"ab\0\0\0\0ghi".to_vec())]);
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn a_session_number_that_is_used_again_gets_its_green_octets() {
+        let (mut store, directory) = store("again", 100);
+        let now = Instant::now();
+        store.insert(last(red(b"old")), now).unwrap().unwrap();
+
+        assert!(store.insert(red(b"abc"), now).unwrap().is_none());
+        let mixed = store.insert(last(green(3, b"de")), now).unwrap().unwrap();
+        let late = store.insert(last(green(0, b"fg")), now).unwrap();
+        let later = now + Duration::from_secs(65);
+        let other = store.insert(last(green(0, b"fg")), later).unwrap().unwrap();
+
+        assert_eq!((mixed.red, mixed.green), (3, 2));
+        assert!(late.is_none(), "it may belong to the block before");
+        assert_eq!((other.red, other.green), (0, 2));
         fs::remove_dir_all(directory).unwrap();
     }
 
