@@ -231,12 +231,16 @@ pub(crate) fn within<A>(peer: Peer<A>, window: Option<u64>) -> Peer<A> {
     })
 }
 
+/// The longest duration that is taken, in seconds: a century, as in the engine, so that sums do not overflow.
+const MAX_SECONDS: u64 = 100 * 366 * 86_400;
+
 /// Parses a duration in seconds.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     text.parse()
         .ok()
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| String::from("seconds, as in 1.3"))
+        .filter(|duration| *duration <= Duration::from_secs(MAX_SECONDS))
+        .ok_or_else(|| format!("seconds from 0 to {MAX_SECONDS}, as in 1.3"))
 }
 
 /// Parses the limit of a block.

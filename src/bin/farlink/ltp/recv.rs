@@ -49,7 +49,7 @@ pub(crate) struct Arguments {
     /// The ID of this engine
     #[arg(long, value_name = "N", value_parser = id)]
     engine: u64,
-    /// Receive from this engine at this address; may be repeated. Without it, from up to 1024 unknown
+    /// Receive from this engine at this host, and answer at this port; may be repeated. Without it, from up to 1024 unknown
     /// engines, which together take twice --limit and 1 MiB of memory at most. Blocks of an unknown engine
     /// are given up 30 s after they began, until it has acknowledged a report: beyond a light time of 10 s
     /// name the engines
@@ -226,6 +226,10 @@ struct BlockReceiver {
 
 impl BlockReceiver {
     fn new(arguments: &Arguments, format: OutputFormat, out: Output) -> Result<Self, Failure> {
+        if arguments.durable && matches!(out, Output::Stdout) {
+            let message = "--durable needs --out with a directory: standard output is no disk";
+            return Err(Failure::Usage(message.into()));
+        }
         if let Output::Directory(directory) = &out {
             let left = check_directory(directory)
                 .map_err(|error| Failure::Usage(format!("{}: {error}", directory.display())))?;
