@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout};
 use super::block_store::{BlockStore, Color, Fragment, Output, StoreError, StoredBlock};
 use super::ending::{Cancelled, SHUTDOWN};
 use super::interrupt::Interrupt;
-use super::part_file::check_directory;
+use super::part_file::{check_directory, sync_directory};
 use super::peer_addr::{PeerAddr, local, peer_addr};
 use super::status::{Silence, StatusLine, span};
 use super::{DEFAULT_LIMIT, PeerOptions, block_limit, factory, id};
@@ -306,6 +306,7 @@ impl BlockReceiver {
     /// Stores the blocks that arrived while the node was shut down. Unless they are received into files, they were
     /// acknowledged, so their senders have released them.
     async fn take_rest(&mut self, access_point: &AccessPoint) -> Result<(), Failure> {
+        let directory = self.store.end_acknowledgments();
         while let Ok(Ok(received)) = timeout(Duration::ZERO, access_point.receive()).await {
             self.reports.0 = MAX_REPORTS;
             self.received(received, None)?;
@@ -313,6 +314,12 @@ impl BlockReceiver {
         while let Some(session) = self.store.first() {
             self.reports.0 = MAX_REPORTS;
             self.store_block(session)?;
+        }
+        if let Some(directory) = directory {
+            // Red parts that were acknowledged may have got their names here.
+            let name = directory.display();
+            sync_directory(&directory)
+                .map_err(|error| Failure::Protocol(format!("{name}: {error}")))?;
         }
         Ok(())
     }
