@@ -277,18 +277,29 @@ pub(crate) fn id(text: &str) -> Result<u64, String> {
     }
 }
 
+/// What a node is for.
+enum Role {
+    Sender,
+    /// Receives from the peers that are added and, with a configuration for them, from all others.
+    Receiver(Option<Peer<()>>),
+}
+
 /// Makes the machine of the node: an engine behind a filter of peers, recorded if that is asked for.
 fn factory(
     record: Option<&std::path::Path>,
-    template: Option<Peer<()>>,
+    role: Role,
     format: OutputFormat,
 ) -> Result<EngineFactory, Failure> {
     let recorder = EngineRecorder::new(record)?;
     Ok(EngineFactory::new(move |setup| {
         let place = (setup.now, setup.local);
         let engine = recorder.engine(setup)?;
-        let filter = PeerFilter::new(engine, place, template.clone(), format)?;
-        Ok(EngineMachine::new(filter))
+        Ok(EngineMachine::new(match &role {
+            Role::Sender => PeerFilter::new(engine, place, None, format)?,
+            Role::Receiver(template) => {
+                PeerFilter::new(engine, place, template.clone(), format)?.awaiting_service()
+            }
+        }))
     }))
 }
 

@@ -20,7 +20,7 @@ use super::interrupt::Interrupt;
 use super::part_file::{check_directory, sync_directory};
 use super::peer_addr::{PeerAddr, local, peer_addr};
 use super::status::{Silence, StatusLine, span};
-use super::{DEFAULT_LIMIT, PeerOptions, block_limit, factory, id};
+use super::{DEFAULT_LIMIT, PeerOptions, Role, block_limit, factory, id};
 use crate::Failure;
 use crate::output::{self, OutputFormat};
 
@@ -192,7 +192,11 @@ async fn start(
         }
         found.push((peer.engine, peer.resolve(Some(arguments.bind)).await?));
     }
-    let factory = factory(arguments.record.as_deref(), template, format)?;
+    let factory = factory(
+        arguments.record.as_deref(),
+        Role::Receiver(template),
+        format,
+    )?;
     let node = super::bind(arguments.bind, config, factory)?;
     let mut followed = JoinSet::new();
     for (engine, address) in found {
