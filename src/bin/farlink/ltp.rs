@@ -236,11 +236,16 @@ const MAX_SECONDS: u64 = 100 * 366 * 86_400;
 
 /// Parses a duration in seconds.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
-    text.parse()
+    let seconds: f64 = text
+        .parse()
         .ok()
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .filter(|duration| *duration <= Duration::from_secs(MAX_SECONDS))
-        .ok_or_else(|| format!("seconds from 0 to {MAX_SECONDS}, as in 1.3"))
+        .filter(|seconds| *seconds >= 0.0)
+        .ok_or_else(|| String::from("seconds, as in 1.3"))?;
+    let limit = Duration::from_secs(MAX_SECONDS);
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|duration| *duration <= limit)
+        .ok_or_else(|| format!("duration of {seconds}s exceeds the limit of {MAX_SECONDS}s"))
 }
 
 /// Parses the limit of a block.

@@ -118,6 +118,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         },
     );
     let ended = receiver.serve(&node, &access_point, &mut interrupt).await;
+    receiver.is_interrupted = interrupt.is_set();
     followed.abort_all();
     // The sender of the last block waits for its report.
     let close_timeout = if interrupt.is_set() || ended.is_err() {
