@@ -286,7 +286,7 @@ pub(crate) fn id(text: &str) -> Result<u64, String> {
 enum Role {
     Sender,
     /// Receives from the peers that are added and, with a configuration for them, from all others.
-    Receiver(Option<Peer<()>>),
+    Receiver(Option<Box<Peer<()>>>),
 }
 
 /// Makes the machine of the node: an engine behind a filter of peers, recorded if that is asked for.
@@ -302,7 +302,8 @@ fn factory(
         Ok(EngineMachine::new(match &role {
             Role::Sender => PeerFilter::new(engine, place, None, format)?,
             Role::Receiver(template) => {
-                PeerFilter::new(engine, place, template.clone(), format)?.awaiting_service()
+                PeerFilter::new(engine, place, template.as_deref().cloned(), format)?
+                    .awaiting_service()
             }
         }))
     }))

@@ -195,7 +195,7 @@ async fn start(
     }
     let factory = factory(
         arguments.record.as_deref(),
-        Role::Receiver(template),
+        Role::Receiver(template.map(Box::new)),
         format,
     )?;
     let node = super::bind(arguments.bind, config, factory)?;
