@@ -295,7 +295,13 @@ fn close_delivers_all_before_rst_over_any_line() {
 #[test]
 fn any_one_packet_may_be_lost() {
     for lost in 1..40 {
-        let fate = move |order| if order == lost { Fate::Lost } else { Fate::Delivered };
+        let fate = move |order| {
+            if order == lost {
+                Fate::Lost
+            } else {
+                Fate::Delivered
+            }
+        };
         let mut pair = Pair::new(ms(5), options(), fate);
         pair.run(ms(1500));
         assert_eq!(pair.opened, [1, 1], "without packet {lost}");
@@ -315,7 +321,13 @@ fn a_gap_is_repaired_within_a_round_trip_by_eack() {
     // Behind the three packets of the handshake and the keepalives.
     let mut pair = Pair::clean(ms(50)).open();
     let start = pair.order;
-    pair.fate = Box::new(move |order| if order == start + 2 { Fate::Lost } else { Fate::Delivered });
+    pair.fate = Box::new(move |order| {
+        if order == start + 2 {
+            Fate::Lost
+        } else {
+            Fate::Delivered
+        }
+    });
 
     for data in ["a", "b", "c", "d", "e"] {
         pair.send(CLIENT, data);
@@ -339,7 +351,13 @@ fn the_timer_follows_the_round_trip() {
         }
         let (before, start) = (pair.repetitions, pair.order);
         assert!(before <= 3, "{before} repetitions at {delay:?}");
-        pair.fate = Box::new(move |order| if order == start + 1 { Fate::Lost } else { Fate::Delivered });
+        pair.fate = Box::new(move |order| {
+            if order == start + 1 {
+                Fate::Lost
+            } else {
+                Fate::Delivered
+            }
+        });
 
         pair.send(CLIENT, "lost");
         pair.run(most);
