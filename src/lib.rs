@@ -36,6 +36,8 @@
 //! |---|---|
 //! | this one | the contract: [`Machine`] and its [`Output`], [`Ask`], [`Link`], [`Transmit`], [`Framing`], [`Path`], [`Hop`], [`Instant`], [`Seed`] |
 //! | [`cotp`] | COTP class 0 over TPKT: ISO 8073 (RFC 905), RFC 1006, RFC 2126 |
+//! | `csp` | the Cubesat Space Protocol of libcsp 1.x and 2.x |
+//! | `dtp` | the Data Transfer Protocol of libdtp, over CSP |
 //! | [`ltp`] | LTP: RFC 5326, RFC 5327, CCSDS 734.1-B-1 |
 //! | `adapters` | run machines on sockets, by threads, by tasks of tokio or by a runtime of your own |
 //! | `sim` | run machines in simulated time, over lines with delay, loss, NATs and contact windows |
@@ -50,6 +52,8 @@
 //! |---|---|
 //! | `std` (default) | the standard library: `adapters::Clock`, the capture of panics in `laws` |
 //! | `cotp` (default) | [`cotp`] |
+//! | `csp` | `csp` |
+//! | `dtp` | `dtp` |
 //! | `ltp` (default) | [`ltp`] |
 //! | `ltp-rsa` | signatures of LTP segments with RSA: `ltp::Signer` |
 //! | `blocking` | `adapters::blocking`: threads and sockets of the standard library |
@@ -84,6 +88,18 @@ pub mod adapters;
     allow(dead_code, reason = "what only the laws measure")
 )]
 pub mod cotp;
+#[cfg(feature = "csp")]
+#[cfg_attr(
+    not(any(test, feature = "laws")),
+    allow(dead_code, reason = "what only the laws measure")
+)]
+pub mod csp;
+#[cfg(feature = "dtp")]
+#[cfg_attr(
+    not(any(test, feature = "laws")),
+    allow(dead_code, reason = "what only the laws measure")
+)]
+pub mod dtp;
 mod framing;
 pub mod guide;
 #[cfg(feature = "serde")]
@@ -99,12 +115,19 @@ pub mod laws;
 pub mod ltp;
 mod machine;
 mod path;
-#[cfg(any(feature = "cotp", feature = "ltp", feature = "sim"))]
+#[cfg(any(feature = "cotp", feature = "csp", feature = "ltp", feature = "sim"))]
 mod preview;
 #[cfg(feature = "record")]
 pub mod record;
 mod seed;
-#[cfg(all(feature = "serde", any(feature = "cotp", feature = "ltp")))]
+#[cfg(all(
+    feature = "serde",
+    any(feature = "cotp", feature = "dtp", feature = "ltp")
+))]
+#[cfg_attr(
+    not(any(feature = "cotp", feature = "ltp")),
+    allow(dead_code, reason = "optional durations of other protocols")
+)]
 mod serde_duration;
 #[cfg(feature = "sim")]
 pub mod sim;
@@ -114,7 +137,7 @@ mod sync;
 mod tests;
 mod time;
 mod transmit;
-#[cfg(any(feature = "cotp", feature = "ltp"))]
+#[cfg(any(feature = "cotp", feature = "csp", feature = "ltp"))]
 pub mod wire;
 
 pub use framing::{Broken, Framing};

@@ -13,6 +13,12 @@ extern crate alloc;
 mod bodies;
 #[path = "support/cotp_captures.rs"]
 mod cotp_captures;
+#[path = "support/bodies/csp.rs"]
+mod csp_bodies;
+#[path = "support/csp_captures.rs"]
+mod csp_captures;
+#[path = "support/bodies/dtp.rs"]
+mod dtp_bodies;
 #[path = "support/ethernet.rs"]
 mod ethernet;
 #[path = "support/bodies/ltp.rs"]
@@ -39,7 +45,9 @@ use farlink::record::read_in_all_ways;
 const LONGEST_SEED: usize = 2000;
 /// The longest file in octets; the fuzzer truncates longer ones.
 const LONGEST_FILE: usize = 4096;
-/// Worlds to begin with.
+/// The first packets of a capture, which have one of each kind.
+const SEEDS_OF_CAPTURE: usize = 6;
+/// Worlds to begin with, and nodes.
 const WORLDS: u64 = 40;
 
 #[test]
@@ -60,6 +68,26 @@ fn an_initiator_keeps_the_laws_under_the_seeds() {
 #[test]
 fn a_responder_keeps_the_laws_under_the_seeds() {
     runs("cotp_responder", bodies::responder);
+}
+
+#[test]
+fn the_seeds_decode_as_csp_packets() {
+    runs("csp_wire", csp_bodies::wire);
+}
+
+#[test]
+fn a_csp_node_keeps_the_laws_under_the_seeds() {
+    runs("csp_node", csp_bodies::node);
+}
+
+#[test]
+fn the_seeds_decode_as_dtp_messages() {
+    runs("dtp_wire", dtp_bodies::wire);
+}
+
+#[test]
+fn a_dtp_node_keeps_the_laws_under_the_seeds() {
+    runs("dtp_node", dtp_bodies::node);
 }
 
 #[test]
@@ -189,7 +217,19 @@ fn seeds() -> BTreeMap<&'static str, BTreeMap<String, Vec<u8>>> {
         add("record_read", &name, recording);
     }
     for number in 0..WORLDS {
-        add("sim_cotp", &format!("{number:02}"), any_octets(number));
+        for target in ["csp_node", "dtp_node", "sim_cotp"] {
+            add(target, &format!("{number:02}"), any_octets(number));
+        }
+    }
+    for (target, protocol) in [("csp_wire", "csp"), ("dtp_wire", "dtp")] {
+        for capture in csp_captures::captures(protocol, "") {
+            for (number, packet) in capture.packets().iter().take(SEEDS_OF_CAPTURE).enumerate() {
+                let name = format!("{}_{number}", capture.name);
+                // DTP begins behind the header of CSP.
+                let start = usize::from(protocol == "dtp") * capture.version().header_len();
+                add(target, &name, packet[start..].to_vec());
+            }
+        }
     }
     seeds
 }

@@ -30,6 +30,62 @@ mod cotp {
     }
 }
 
+#[cfg(feature = "csp")]
+mod csp {
+    use crate::csp::{Config, ConfigError, Node};
+    use crate::record::{NoSnapshot, Recorded};
+    use crate::{Instant, Seed};
+
+    impl Recorded for Node {
+        const KIND: &'static str = "csp";
+        type Config = Config;
+        type ConfigError = ConfigError;
+        type Snapshot = NoSnapshot;
+        type RestoreError = ConfigError;
+
+        fn make(config: Config, seed: Seed) -> Result<Self, ConfigError> {
+            Self::new(config, &seed)
+        }
+
+        fn restore(
+            _: Config,
+            _: Seed,
+            snapshot: NoSnapshot,
+            _: Instant,
+        ) -> Result<Self, ConfigError> {
+            match snapshot {}
+        }
+    }
+}
+
+#[cfg(feature = "dtp")]
+mod dtp {
+    use crate::dtp::{Config, ConfigError, Node};
+    use crate::record::{NoSnapshot, Recorded};
+    use crate::{Instant, Seed};
+
+    impl Recorded for Node {
+        const KIND: &'static str = "dtp";
+        type Config = Config;
+        type ConfigError = ConfigError;
+        type Snapshot = NoSnapshot;
+        type RestoreError = ConfigError;
+
+        fn make(config: Config, seed: Seed) -> Result<Self, ConfigError> {
+            Self::new(config, &seed)
+        }
+
+        fn restore(
+            _: Config,
+            _: Seed,
+            snapshot: NoSnapshot,
+            _: Instant,
+        ) -> Result<Self, ConfigError> {
+            match snapshot {}
+        }
+    }
+}
+
 #[cfg(feature = "ltp")]
 mod ltp {
     use crate::ltp::{Age, Config, ConfigError, Engine, RestoreError, Snapshot};

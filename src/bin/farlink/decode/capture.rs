@@ -1,7 +1,6 @@
 //! PDUs in the streams and datagrams of a capture.
 
 use alloc::collections::BTreeMap;
-use core::fmt::Display;
 use core::net::SocketAddr;
 use core::time::Duration;
 
@@ -312,19 +311,19 @@ impl Direction {
 
 /// Reports skipped packets on standard error.
 fn report_skipped(skipped: &Skipped, other_ports: u64, link_type: Option<u16>) {
-    let link_type = link_type.unwrap_or_default();
-    let kinds: [(u64, &dyn Display); 5] = [
-        (other_ports, &"on other ports"),
-        (skipped.other, &"neither UDP nor TCP"),
-        (
-            skipped.link_type,
-            &format_args!("of an unknown link type such as {link_type}"),
-        ),
+    let unknown = format!(
+        "of an unknown link type such as {}",
+        link_type.unwrap_or_default()
+    );
+    let kinds = [
+        (other_ports, "on other ports"),
+        (skipped.other, "neither UDP nor TCP"),
+        (skipped.link_type, &*unknown),
         (
             skipped.fragments,
-            &"fragments of IP packets that are not whole",
+            "fragments of IP packets that are not whole",
         ),
-        (skipped.malformed, &"shorter than their headers"),
+        (skipped.malformed, "shorter than their headers"),
     ];
     let counts: Vec<String> = kinds
         .iter()

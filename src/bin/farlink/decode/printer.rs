@@ -116,14 +116,17 @@ impl Printer {
     /// Prints a malformed PDU.
     pub(super) fn malformed(&mut self, span: OctetRange, name: &str, error: &DecodeError) {
         self.faults += 1;
-        let text = format_args!("malformed {name}: {error}");
-        self.print(Some(span), &text, || {
-            json!({
-                "error": error.to_string(),
-                "field": error.field,
-                "field_offset": error.offset,
-            })
-        });
+        self.print(
+            Some(span),
+            &format_args!("malformed {name}: {error}"),
+            || {
+                json!({
+                    "error": error.to_string(),
+                    "field": error.field,
+                    "field_offset": error.offset,
+                })
+            },
+        );
     }
 
     /// Prints the end of a stream that is malformed.
@@ -133,22 +136,30 @@ impl Printer {
             self.failure = Some(format!("packet at octet {offset}: {message}"));
             return;
         }
-        let text = format_args!("packet at octet {offset} of the stream: {message}");
         let fields = || json!({ "offset": offset, "error": message });
-        self.print(None, &text, fields);
+        self.print(
+            None,
+            &format_args!("packet at octet {offset} of the stream: {message}"),
+            fields,
+        );
     }
 
     /// Prints that octets are not in the capture.
     pub(super) fn gap(&self, octets: u64) {
-        let text = format_args!("{octets} octets are not in the capture");
-        self.print(None, &text, || json!({ "gap": octets }));
+        self.print(
+            None,
+            &format_args!("{octets} octets are not in the capture"),
+            || json!({ "gap": octets }),
+        );
     }
 
     /// Prints that the rest of a packet is not in the capture.
     pub(super) fn unfinished(&self, octets: usize) {
-        let text =
-            format_args!("{octets} octets of a packet, the rest of which is not in the capture");
-        self.print(None, &text, || json!({ "unfinished": octets }));
+        self.print(
+            None,
+            &format_args!("{octets} octets of a packet, the rest of which is not in the capture"),
+            || json!({ "unfinished": octets }),
+        );
     }
 
     /// Returns the error, if there was one.

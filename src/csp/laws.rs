@@ -1,0 +1,84 @@
+//! The laws for a node and for the wire format.
+
+use alloc::vec::Vec;
+
+use super::config::Config;
+use super::node::Node;
+use super::wire::{Packet, Version};
+use crate::laws::LawSubject;
+use crate::laws::codec::Codec;
+use crate::{Hop, Seed};
+
+impl LawSubject for Node {
+    type Config = Config;
+
+    fn make(config: &Config, seed: Seed) -> Option<Self> {
+        Self::new(config.clone(), &seed).ok()
+    }
+
+    /// What is allocated at the start, and the packets that came with commands.
+    fn memory_limit(config: &Config) -> usize {
+        let connections = usize::from(config.connections) * usize::from(config.send_queue);
+        let packets = connections + usize::from(config.datagram_queue);
+        config.footprint() + packets * usize::from(config.max_data)
+    }
+
+    fn memory_used(&self) -> usize {
+        Self::memory_used(self)
+    }
+
+    fn is_stream(_: &Config, _: Hop) -> bool {
+        false
+    }
+
+    /// Two neighbours on each of two interfaces, and the interfaces themselves.
+    fn route(at: Hop, _: &[Hop]) -> Hop {
+        Hop {
+            interface: at.interface % 2,
+            via: at.via % 4,
+        }
+    }
+
+    #[cfg(feature = "arbitrary")]
+    fn arbitrary_octets(
+        config: &Config,
+        u: &mut arbitrary::Unstructured<'_>,
+    ) -> arbitrary::Result<Vec<u8>> {
+        super::generate::octets(config, u)
+    }
+}
+
+/// The codec of [`Packet`] in header version 1, for the law that decoding and encoding are inverse.
+#[derive(Debug, Clone, Copy)]
+pub struct PacketV1Codec;
+
+/// The codec of [`Packet`] in header version 2, for the law that decoding and encoding are inverse.
+#[derive(Debug, Clone, Copy)]
+pub struct PacketV2Codec;
+
+macro_rules! packet_codec {
+    ($codec:ty, $version:expr) => {
+        impl Codec for $codec {
+            type Item<'a> = Packet<'a>;
+
+            fn decode(octets: &[u8]) -> Option<Packet<'_>> {
+                Packet::decode($version, octets).ok()
+            }
+
+            fn wire_len(item: &Packet<'_>) -> usize {
+                item.wire_len($version)
+            }
+
+            fn encode(item: &Packet<'_>, out: &mut Vec<u8>) {
+                item.encode($version, out);
+            }
+
+            fn equal(one: &Packet<'_>, other: &Packet<'_>) -> bool {
+                one == other
+            }
+        }
+    };
+}
+
+packet_codec!(PacketV1Codec, Version::V1);
+packet_codec!(PacketV2Codec, Version::V2);

@@ -1,0 +1,145 @@
+//! Packets that wait in memory allocated once.
+
+use alloc::vec::Vec;
+
+use bytes::{Bytes, BytesMut};
+
+/// A queue of packets with something about each.
+///
+/// Its memory is allocated when it is made, and again only where the application keeps the octets of a packet longer
+/// than the ring takes to go round.
+#[derive(Debug)]
+pub(crate) struct PacketRing<T> {
+    slots: Vec<(T, BytesMut)>,
+    head: usize,
+    len: usize,
+    max_data: usize,
+}
+
+impl<T: Copy + Default> PacketRing<T> {
+    pub(crate) fn new(packets: usize, max_data: usize) -> Self {
+        Self {
+            slots: (0..packets)
+                .map(|_| (T::default(), buffer(max_data)))
+                .collect(),
+            head: 0,
+            len: 0,
+            max_data,
+        }
+    }
+
+    /// Returns the bytes that a ring allocates.
+    pub(crate) const fn footprint(packets: usize, max_data: usize) -> usize {
+        packets * (size_of::<(T, BytesMut)>() + buffer_footprint(max_data))
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Adds a packet of these pieces, if there is room and it is not too long.
+    pub(crate) fn push(&mut self, about: T, pieces: &[&[u8]]) -> bool {
+        let octets: usize = pieces.iter().map(|piece| piece.len()).sum();
+        if self.len == self.slots.len() || octets > self.max_data {
+            return false;
+        }
+        let at = (self.head + self.len) % self.slots.len();
+        let Some((place, buffer)) = self.slots.get_mut(at) else {
+            return false;
+        };
+        *place = about;
+        fill(buffer, self.max_data, pieces);
+        self.len += 1;
+        true
+    }
+
+    /// Adds octets to the last packet, if they `follow` on it, by what it is and how long, and there is room.
+    #[cfg(feature = "dtp")]
+    pub(crate) fn extend_last(
+        &mut self,
+        follow: impl Fn(&T, usize) -> bool,
+        octets: &[u8],
+    ) -> bool {
+        let Some(last) = self.len.checked_sub(1) else {
+            return false;
+        };
+        let at = (self.head + last) % self.slots.len();
+        let Some((about, buffer)) = self.slots.get_mut(at) else {
+            return false;
+        };
+        let fits = buffer.len() + octets.len() <= self.max_data;
+        if !fits || !follow(about, buffer.len()) {
+            return false;
+        }
+        buffer.extend_from_slice(octets);
+        true
+    }
+
+    /// Lends the next packet.
+    pub(super) fn front(&self) -> Option<(T, &[u8])> {
+        if self.is_empty() {
+            return None;
+        }
+        let (about, data) = self.slots.get(self.head)?;
+        Some((*about, data))
+    }
+
+    /// Takes the next packet.
+    pub(crate) fn pop(&mut self) -> Option<(T, Bytes)> {
+        if self.is_empty() {
+            return None;
+        }
+        let (about, buffer) = self.slots.get_mut(self.head)?;
+        let taken = (*about, buffer.split().freeze());
+        self.len -= 1;
+        self.head = (self.head + 1) % self.slots.len();
+        Some(taken)
+    }
+}
+
+/// Allocates a buffer whose octets are lent out.
+pub(crate) fn buffer(max_data: usize) -> BytesMut {
+    let mut buffer = BytesMut::with_capacity(max_data);
+    // Shared from the start, so that no count of its users is allocated with the first packet.
+    drop(buffer.split());
+    buffer
+}
+
+/// Returns the bytes that a buffer allocates: the octets, and a count of users with the allocation that it describes.
+pub(crate) const fn buffer_footprint(max_data: usize) -> usize {
+    max_data + size_of::<[usize; 8]>()
+}
+
+/// Puts a packet of these pieces in place of the one before.
+pub(crate) fn fill(buffer: &mut BytesMut, max_data: usize, pieces: &[&[u8]]) {
+    buffer.clear();
+    buffer.reserve(max_data);
+    for piece in pieces {
+        buffer.extend_from_slice(piece);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_are_taken_in_order_and_the_newest_is_refused() {
+        let mut ring = PacketRing::new(2, 4);
+        assert!(ring.push(1, &[b"a", b"b"]));
+        assert!(!ring.push(2, &[b"too ", b"long"]));
+        assert!(ring.push(3, &[b"c"]));
+        assert!(!ring.push(4, &[b"d"]), "it is full");
+
+        assert_eq!(ring.front(), Some((1, &b"ab"[..])));
+        assert_eq!(ring.pop(), Some((1, "ab".into())));
+        assert!(ring.push(5, &[b"e"]));
+        assert_eq!(ring.pop(), Some((3, "c".into())));
+        assert_eq!(ring.pop(), Some((5, "e".into())));
+        assert_eq!((ring.pop(), ring.len()), (None, 0));
+    }
+}

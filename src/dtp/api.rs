@@ -1,0 +1,330 @@
+//! Commands, events, errors and statistics of a node.
+
+use core::error::Error as StdError;
+use core::fmt;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use crate::preview::Preview;
+use crate::{Tag, csp};
+
+/// What a client asks for, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+pub struct GetOptions {
+    /// Octets per second that the server may send. Default 100,000.
+    pub throughput: u32,
+    /// Octets of a data packet, its header of 8 octets included. Default 208.
+    pub mtu: u16,
+    /// Requests that may bring nothing before the transfer fails. Default 5.
+    pub max_fruitless: u8,
+    /// How long a server may take to answer a request: libdtp answers none while it sends. Default 30 s.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration"))]
+    pub response_timeout: Duration,
+}
+
+impl Default for GetOptions {
+    fn default() -> Self {
+        Self {
+            throughput: 100_000,
+            mtu: 208,
+            max_fruitless: 5,
+            response_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A request of the application to a node.
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum Command {
+    /// Get a payload from a server.
+    Get {
+        /// The tag of its events.
+        tag: Tag,
+        /// The address of the server.
+        server: u16,
+        /// The payload.
+        payload: u8,
+        /// How.
+        options: GetOptions,
+    },
+    /// End the transfer that was begun with a tag.
+    Cancel(Tag),
+    /// Serve a payload, in place of one of the same number. Transfers of that go on with it.
+    Serve {
+        /// The number of the payload.
+        payload: u8,
+        /// Its octets.
+        #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
+        data: Bytes,
+    },
+    /// Serve a payload no longer. Transfers of it go on.
+    Withdraw(u8),
+    /// Do what has nothing to do with transfers.
+    Csp(csp::Command),
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Get {
+                tag,
+                server,
+                payload,
+                options,
+            } => f
+                .debug_struct("Get")
+                .field("tag", tag)
+                .field("server", server)
+                .field("payload", payload)
+                .field("options", options)
+                .finish(),
+            Self::Cancel(tag) => f.debug_tuple("Cancel").field(tag).finish(),
+            Self::Serve { payload, data } => f
+                .debug_struct("Serve")
+                .field("payload", payload)
+                .field("data", &Preview(data))
+                .finish(),
+            Self::Withdraw(payload) => f.debug_tuple("Withdraw").field(payload).finish(),
+            Self::Csp(command) => f.debug_tuple("Csp").field(command).finish(),
+        }
+    }
+}
+
+/// What a node tells the application.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum Event {
+    /// The server has the payload.
+    Started {
+        /// The tag of the transfer.
+        tag: Tag,
+        /// Octets of the payload.
+        size: u32,
+    },
+    /// Octets of the payload have come, in any order. Some may come twice.
+    Data {
+        /// The tag of the transfer.
+        tag: Tag,
+        /// Octets of the payload before these.
+        offset: u32,
+        /// The octets.
+        #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
+        data: Bytes,
+    },
+    /// All of the payload has come.
+    Complete {
+        /// The tag of the transfer.
+        tag: Tag,
+        /// Octets of the payload.
+        size: u32,
+        /// Requests that were sent.
+        requests: u32,
+    },
+    /// The transfer has ended before all of the payload has come.
+    Failed {
+        /// The tag of the transfer.
+        tag: Tag,
+        /// Why.
+        reason: FailReason,
+        /// Packets that are missing; 0 also where the server told no size.
+        missing: u32,
+    },
+    /// A client has begun a transfer.
+    Serving {
+        /// The address of the client.
+        client: u16,
+        /// The payload.
+        payload: u8,
+        /// Octets that will be sent.
+        octets: u64,
+    },
+    /// What has nothing to do with transfers.
+    Csp(csp::Event),
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Started { tag, size } => f
+                .debug_struct("Started")
+                .field("tag", tag)
+                .field("size", size)
+                .finish(),
+            Self::Data { tag, offset, data } => f
+                .debug_struct("Data")
+                .field("tag", tag)
+                .field("offset", offset)
+                .field("data", &Preview(data))
+                .finish(),
+            Self::Complete {
+                tag,
+                size,
+                requests,
+            } => f
+                .debug_struct("Complete")
+                .field("tag", tag)
+                .field("size", size)
+                .field("requests", requests)
+                .finish(),
+            Self::Failed {
+                tag,
+                reason,
+                missing,
+            } => f
+                .debug_struct("Failed")
+                .field("tag", tag)
+                .field("reason", reason)
+                .field("missing", missing)
+                .finish(),
+            Self::Serving {
+                client,
+                payload,
+                octets,
+            } => f
+                .debug_struct("Serving")
+                .field("client", client)
+                .field("payload", payload)
+                .field("octets", octets)
+                .finish(),
+            Self::Csp(event) => f.debug_tuple("Csp").field(event).finish(),
+        }
+    }
+}
+
+/// Why a transfer failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum FailReason {
+    /// The application cancelled it.
+    Cancelled,
+    /// The server closed the connection in place of an answer: it has no such payload, or no room.
+    Refused,
+    /// The server did not answer.
+    NoAnswer,
+    /// So many requests in a row brought nothing.
+    Fruitless,
+    /// The payload has another size than before.
+    PayloadChanged,
+    /// The answer of the server is malformed.
+    BadResponse,
+}
+
+impl fmt::Display for FailReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cancelled => "cancelled",
+            Self::Refused => "refused by the server: no such payload, or no room",
+            Self::NoAnswer => "the server does not answer",
+            Self::Fruitless => "requests bring no data",
+            Self::PayloadChanged => "the payload has changed its size",
+            Self::BadResponse => "the answer of the server is malformed",
+        })
+    }
+}
+
+/// Why a node refused a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum Error {
+    /// The throughput is 0.
+    NoThroughput,
+    /// The MTU leaves no room for data, or exceeds a packet.
+    Mtu {
+        /// The MTU.
+        mtu: u16,
+        /// The least.
+        least: u16,
+        /// The largest.
+        most: u16,
+    },
+    /// All client slots are taken.
+    NoSlot {
+        /// How many there are.
+        limit: u8,
+    },
+    /// A transfer with this tag is under way.
+    TagInUse(Tag),
+    /// There is no transfer with this tag.
+    NoTransfer(Tag),
+    /// The payload exceeds the 4 GiB - 1 that an offset can tell.
+    PayloadTooLarge(u64),
+    /// So many payloads are served.
+    TooManyPayloads {
+        /// How many may be.
+        limit: u8,
+    },
+    /// No such payload is served.
+    NoPayload(u8),
+    /// The port is one of those of DTP.
+    PortInUse(u8),
+    /// The reason of the node that carries the transfers.
+    Csp(csp::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoThroughput => {
+                f.write_str("throughput of 0 octets per second, at least 1 is needed")
+            }
+            Self::Mtu { mtu, least, most } => {
+                write!(f, "MTU of {mtu} octets is not within {least} to {most}")
+            }
+            Self::NoSlot { limit } => write!(f, "limit of {limit} transfers reached"),
+            Self::TagInUse(Tag(tag)) => write!(f, "a transfer has the tag {tag}"),
+            Self::NoTransfer(Tag(tag)) => write!(f, "no transfer has the tag {tag}"),
+            Self::PayloadTooLarge(octets) => {
+                write!(
+                    f,
+                    "payload of {octets} octets exceeds the limit of {}",
+                    u32::MAX
+                )
+            }
+            Self::TooManyPayloads { limit } => write!(f, "limit of {limit} payloads reached"),
+            Self::NoPayload(payload) => write!(f, "payload {payload} is not served"),
+            Self::PortInUse(port) => write!(f, "port {port} is in use"),
+            Self::Csp(error) => error.fmt(f),
+        }
+    }
+}
+
+impl StdError for Error {}
+
+impl From<csp::Error> for Error {
+    fn from(error: csp::Error) -> Self {
+        Self::Csp(error)
+    }
+}
+
+/// Counters of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Stats {
+    /// Data packets sent.
+    pub data_sent: u64,
+    /// Data packets received that were missing.
+    pub data_received: u64,
+    /// Data packets received that had come before.
+    pub duplicates: u64,
+    /// Data packets of no transfer: another source, session, offset or length.
+    pub foreign_data: u64,
+    /// Data packets dropped, since the application has not taken those before.
+    pub queue_full: u64,
+    /// Requests refused: malformed, of an unknown payload, or past its end.
+    pub requests_refused: u64,
+    /// Connections closed for lack of a slot.
+    pub no_slot: u64,
+    /// Connections closed since no request came.
+    pub no_request: u64,
+}

@@ -1,0 +1,140 @@
+//! The configuration of a node, and the errors of an invalid one.
+
+use core::error::Error as StdError;
+use core::fmt;
+use core::time::Duration;
+
+use super::wire::REQUEST_LEN;
+use crate::csp::{self, RdpHeader};
+
+/// The configuration of one node.
+///
+/// With the feature `serde`, a configuration file needs only the fields that differ from the default. Unknown fields
+/// are refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+pub struct Config {
+    /// The node that carries the transfers. Its connections are those of the application; those of transfers come on
+    /// top. Its packets need at least 85 octets of data.
+    pub csp: csp::Config,
+    /// Payloads that may be got at a time. Default 4.
+    pub clients: u8,
+    /// Clients that may be served at a time; one more is told that there is no room. Default 4.
+    pub servers: u8,
+    /// Payloads that may be served. Default 8.
+    pub payloads: u8,
+    /// Ranges of missing packets that are known of a transfer, at least 1. Beyond it some packets are asked for again.
+    /// Default 1024.
+    pub max_holes: u16,
+    /// Events of data that may wait, at least 1. Default 4.
+    pub data_events: u8,
+    /// Octets of the longest event of data, at least as many as a packet of `csp` holds. Default 65,536.
+    pub data_event_octets: u32,
+    /// Octets per second that a client is sent at most, whatever it asks for. `None` is no limit. Default none.
+    pub max_throughput: Option<u32>,
+    /// How long a connection without a request is kept. Default 10 s.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration"))]
+    pub request_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            csp: csp::Config::default(),
+            clients: 4,
+            servers: 4,
+            payloads: 8,
+            max_holes: 1024,
+            data_events: 4,
+            data_event_octets: 1 << 16,
+            max_throughput: None,
+            request_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Why a configuration is invalid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The configuration of the node that carries the transfers.
+    Csp(csp::ConfigError),
+    /// A value is less than it has to be.
+    TooSmall {
+        /// The field.
+        field: &'static str,
+        /// The value.
+        value: u32,
+        /// The least value.
+        least: u32,
+    },
+    /// There are more connections than a node can have.
+    TooManyConnections {
+        /// How many.
+        connections: u16,
+    },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Csp(error) => error.fmt(f),
+            Self::TooSmall {
+                field,
+                value,
+                least,
+            } => write!(f, "{field} of {value} is less than {least}"),
+            Self::TooManyConnections { connections } => {
+                write!(f, "{connections} connections exceed the limit of 255")
+            }
+        }
+    }
+}
+
+impl StdError for ConfigError {}
+
+impl Config {
+    /// Returns the octets that a node of this configuration allocates when it is made. It allocates nothing after.
+    #[must_use]
+    pub fn footprint(&self) -> usize {
+        super::node::footprint(self)
+    }
+
+    /// Returns the configuration of the node that carries the transfers, with connections for them and one for a client
+    /// that is refused.
+    pub(super) fn carrier(&self) -> Result<csp::Config, ConfigError> {
+        let own = [self.csp.connections, self.clients, self.servers];
+        let refused = u16::from(self.servers > 0);
+        let connections = own.into_iter().map(u16::from).sum::<u16>() + refused;
+        let Ok(connections) = u8::try_from(connections) else {
+            return Err(ConfigError::TooManyConnections { connections });
+        };
+        Ok(csp::Config {
+            connections,
+            ..self.csp.clone()
+        })
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let max_data = u32::from(self.csp.max_data);
+        // Bound: 85.
+        let request = u32::try_from(REQUEST_LEN + RdpHeader::LEN).unwrap_or(u32::MAX);
+        for (field, value, least) in [
+            ("max_data", max_data, request),
+            ("max_holes", self.max_holes.into(), 1),
+            ("data_events", self.data_events.into(), 1),
+            ("data_event_octets", self.data_event_octets, max_data),
+            ("max_throughput", self.max_throughput.unwrap_or(1), 1),
+        ] {
+            if value < least {
+                return Err(ConfigError::TooSmall {
+                    field,
+                    value,
+                    least,
+                });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,97 @@
+//! Arbitrary configurations, commands and packets. They use few values, so that they refer to each other.
+
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use arbitrary::{Arbitrary, Result, Unstructured};
+use bytes::Bytes;
+
+use super::api::{Command, GetOptions};
+use super::config::Config;
+use super::wire::{Interval, Intervals, Request};
+use crate::laws::LawSubject;
+use crate::{Tag, csp};
+
+impl<'a> Arbitrary<'a> for Config {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        let mut csp: csp::Config = u.arbitrary()?;
+        csp.max_data = csp.max_data.max(84);
+        Ok(Self {
+            clients: u.int_in_range(0..=2)?,
+            servers: u.int_in_range(0..=2)?,
+            payloads: u.int_in_range(0..=2)?,
+            max_holes: u.int_in_range(1..=4)?,
+            data_events: u.int_in_range(1..=2)?,
+            data_event_octets: u32::from(csp.max_data) + u.int_in_range(0..=200)?,
+            max_throughput: u.arbitrary::<bool>()?.then_some(5000),
+            request_timeout: Duration::from_millis(u.int_in_range(0..=3000)?),
+            csp,
+        })
+    }
+}
+
+impl<'a> Arbitrary<'a> for Command {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        let tag = Tag(u.int_in_range(0..=2)?);
+        let payload = u.int_in_range(0..=2)?;
+        Ok(match u.int_in_range(0..=7)? {
+            0..=2 => Self::Get {
+                tag,
+                // Often the node itself, which serves what it asks for.
+                server: u.int_in_range(1..=2)?,
+                payload,
+                options: GetOptions {
+                    throughput: u.int_in_range(0..=100_000)?,
+                    mtu: u.int_in_range(8..=84)?,
+                    max_fruitless: u.int_in_range(0..=3)?,
+                    response_timeout: Duration::from_millis(u.int_in_range(0..=3000)?),
+                },
+            },
+            3 => Self::Cancel(tag),
+            4 | 5 => Self::Serve {
+                payload,
+                data: Bytes::from(vec![payload; u.int_in_range(0..=1000)?]),
+            },
+            6 => Self::Withdraw(payload),
+            _ => Self::Csp(u.arbitrary()?),
+        })
+    }
+}
+
+/// Returns the octets of a packet: one of CSP, or a request or data in one.
+pub(super) fn octets(config: &Config, u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
+    if u.arbitrary()? {
+        return <csp::Node as LawSubject>::arbitrary_octets(&config.csp, u);
+    }
+    let count = u.int_in_range(1..=3)?;
+    let intervals: Vec<Interval> = (0..count)
+        .map(|_| {
+            Ok(Interval {
+                start: u.int_in_range(0..=9)?,
+                end: u.int_in_range(0..=12)?,
+            })
+        })
+        .collect::<Result<_>>()?;
+    let request = Request {
+        throughput: u.int_in_range(0..=50_000)?,
+        payload: u.int_in_range(0..=2)?,
+        session: u.arbitrary()?,
+        mtu: u.int_in_range(7..=300)?,
+        keep_alive: 0,
+        intervals: Intervals::new(&intervals).unwrap_or(Intervals::ALL),
+    };
+    let header = csp::Header {
+        source: u.int_in_range(1..=2)?,
+        destination: config.csp.address,
+        destination_port: *u.choose(&[7, 8, 8])?,
+        ..csp::Header::default()
+    };
+    let packet = csp::Packet {
+        header,
+        data: &request.encode(),
+    };
+    let mut octets = Vec::new();
+    packet.encode(config.csp.version, &mut octets);
+    Ok(octets)
+}

@@ -1,0 +1,70 @@
+//! The laws for a node and for the wire format.
+
+use alloc::vec::Vec;
+
+use super::config::Config;
+use super::node::Node;
+use super::wire::DataPacket;
+use crate::laws::LawSubject;
+use crate::laws::codec::Codec;
+use crate::{Hop, Seed, csp};
+
+impl LawSubject for Node {
+    type Config = Config;
+
+    fn make(config: &Config, seed: Seed) -> Option<Self> {
+        Self::new(config.clone(), &seed).ok()
+    }
+
+    /// What is allocated at the start, and the packets that came with commands.
+    fn memory_limit(config: &Config) -> usize {
+        let Ok(carrier) = config.carrier() else {
+            return 0;
+        };
+        config.footprint() + csp::Node::memory_limit(&carrier) - carrier.footprint()
+    }
+
+    fn memory_used(&self) -> usize {
+        Self::memory_used(self)
+    }
+
+    fn is_stream(_: &Config, _: Hop) -> bool {
+        false
+    }
+
+    fn route(at: Hop, opened: &[Hop]) -> Hop {
+        csp::Node::route(at, opened)
+    }
+
+    #[cfg(feature = "arbitrary")]
+    fn arbitrary_octets(
+        config: &Config,
+        u: &mut arbitrary::Unstructured<'_>,
+    ) -> arbitrary::Result<Vec<u8>> {
+        super::generate::octets(config, u)
+    }
+}
+
+/// The codec of [`DataPacket`], for the law that decoding and encoding are inverse.
+#[derive(Debug, Clone, Copy)]
+pub struct DataPacketCodec;
+
+impl Codec for DataPacketCodec {
+    type Item<'a> = DataPacket<'a>;
+
+    fn decode(octets: &[u8]) -> Option<DataPacket<'_>> {
+        DataPacket::decode(octets).ok()
+    }
+
+    fn wire_len(item: &DataPacket<'_>) -> usize {
+        item.wire_len()
+    }
+
+    fn encode(item: &DataPacket<'_>, out: &mut Vec<u8>) {
+        item.encode(out);
+    }
+
+    fn equal(one: &DataPacket<'_>, other: &DataPacket<'_>) -> bool {
+        one == other
+    }
+}

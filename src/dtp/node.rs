@@ -1,0 +1,301 @@
+//! The node: transfers from servers and to clients, and the node of CSP that carries them.
+
+mod clients;
+mod servers;
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::api::{Command, Error, Event, Stats};
+use super::client::Download;
+use super::config::{Config, ConfigError};
+use super::holes::Holes;
+use super::message::Message;
+use super::server::{DATA_PORT, Transfer};
+use crate::csp::{self, ConnectionId, PacketRing, SocketOptions};
+use crate::{Hop, Instant, Link, Machine, Output, Rng, Seed, Tag, Transmit};
+
+/// The port that requests come to.
+const REQUEST_PORT: u8 = 7;
+/// The tags of connections to servers are the largest there are.
+const MAX_TAG: u64 = u64::MAX;
+
+/// A node that gets payloads from servers of DTP, and serves them to clients.
+///
+/// It allocates when it is made and never after; see [`Config::footprint`]. Payloads that it serves are shared with the
+/// application.
+#[derive(Debug)]
+pub struct Node {
+    config: Config,
+    now: Instant,
+    rng: Rng,
+    csp: csp::Node,
+    downloads: Vec<Download>,
+    transfers: Vec<Transfer>,
+    next_to_send: usize,
+    payloads: Vec<(u8, Bytes)>,
+    /// The connection in each slot of CSP that belongs to a transfer, or did until it is closed.
+    own: Vec<Option<ConnectionId>>,
+    runs: PacketRing<Run>,
+    stats: Stats,
+}
+
+/// Where octets of a payload belong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Run {
+    tag: Tag,
+    offset: u32,
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        Self {
+            tag: Tag(0),
+            offset: 0,
+        }
+    }
+}
+
+impl Node {
+    /// Makes a node. Session ids, sequence numbers and source ports come from `seed`.
+    ///
+    /// # Errors
+    ///
+    /// When a value of `config` is out of its range.
+    pub fn new(config: Config, seed: &Seed) -> Result<Self, ConfigError> {
+        config.check()?;
+        let carrier = config.carrier()?;
+        let connections = usize::from(carrier.connections);
+        let mut csp = csp::Node::new(carrier, &seed.child("csp")).map_err(ConfigError::Csp)?;
+        if config.servers > 0 {
+            // Of a node that was just made, every port but that of pings is free.
+            let options = SocketOptions::RDP_REQUIRED;
+            let _: Result<(), csp::Error> = csp.bind(REQUEST_PORT, options);
+        }
+        let max_holes = usize::from(config.max_holes);
+        // Bound: an address has at least 32 bits where there are 64 KiB of memory to lend.
+        let run = usize::try_from(config.data_event_octets).unwrap_or(usize::MAX);
+        Ok(Self {
+            now: Instant::ZERO,
+            rng: seed.rng(),
+            csp,
+            downloads: (0..config.clients)
+                .map(|_| Download::free(max_holes))
+                .collect(),
+            transfers: (0..config.servers).map(|_| Transfer::free()).collect(),
+            next_to_send: 0,
+            payloads: Vec::with_capacity(usize::from(config.payloads)),
+            own: (0..connections).map(|_| None).collect(),
+            runs: PacketRing::new(usize::from(config.data_events), run),
+            stats: Stats::default(),
+            config,
+        })
+    }
+
+    /// Returns the configuration.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Returns the counters.
+    #[must_use]
+    pub const fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// Returns the node that carries the transfers.
+    #[must_use]
+    pub const fn csp(&self) -> &csp::Node {
+        &self.csp
+    }
+
+    /// Returns the bytes of memory that the node holds: what it has allocated, and the packets that came with commands.
+    /// Payloads that it serves are the application's.
+    #[must_use]
+    pub fn memory_used(&self) -> usize {
+        let own = self.config.footprint() - self.csp.config().footprint();
+        own + self.csp.memory_used()
+    }
+
+    fn csp_command(&mut self, command: csp::Command) -> Result<(), Error> {
+        match &command {
+            csp::Command::Bind { port, .. } | csp::Command::Unbind(port)
+                if [REQUEST_PORT, DATA_PORT].contains(port) =>
+            {
+                return Err(Error::PortInUse(*port));
+            }
+            csp::Command::Connect { tag, .. } if self.download_of(*tag).is_some() => {
+                return Err(Error::TagInUse(*tag));
+            }
+            csp::Command::Send { connection, .. } | csp::Command::Close(connection)
+                if self.is_own(*connection) =>
+            {
+                return Err(csp::Error::NoConnection(*connection).into());
+            }
+            _ => {}
+        }
+        Ok(self.csp.command(self.now, command)?)
+    }
+
+    /// Returns the place of the transfer whose connection has this tag.
+    fn download_of(&self, tag: Tag) -> Option<usize> {
+        let place = usize::try_from(MAX_TAG - tag.0).ok()?;
+        (place < self.downloads.len()).then_some(place)
+    }
+
+    fn is_own(&self, connection: ConnectionId) -> bool {
+        self.own.get(connection.slot()) == Some(&Some(connection))
+    }
+
+    fn set_own(&mut self, connection: ConnectionId, own: Option<ConnectionId>) {
+        if let Some(place) = self.own.get_mut(connection.slot()) {
+            *place = own;
+        }
+    }
+
+    fn close(&mut self, connection: ConnectionId) {
+        // It may have closed by itself.
+        let _: Result<(), csp::Error> = self.csp.close(connection);
+    }
+
+    /// Acts on what CSP tells about transfers, and returns what it tells the application.
+    fn next_csp_event(&mut self) -> Option<csp::Event> {
+        loop {
+            let event = self.csp.next_event()?;
+            match event {
+                csp::Event::Connected { tag, connection } => match self.download_of(tag) {
+                    Some(place) => self.on_connected(place, connection),
+                    None => return Some(event),
+                },
+                csp::Event::ConnectFailed { tag, reason } => match self.download_of(tag) {
+                    Some(place) => self.on_connect_failed(place, reason),
+                    None => return Some(event),
+                },
+                csp::Event::Accepted {
+                    connection,
+                    port: REQUEST_PORT,
+                    from,
+                } => self.on_accepted(connection, from.address),
+                csp::Event::Received {
+                    connection,
+                    ref data,
+                } if self.is_own(connection) => {
+                    self.on_request(connection, data);
+                    self.on_response(connection, data);
+                }
+                csp::Event::Acknowledged { connection, .. } if self.is_own(connection) => {
+                    self.on_response_acknowledged(connection);
+                }
+                csp::Event::Room(connection) if self.is_own(connection) => {}
+                csp::Event::Closed { connection, .. } if self.is_own(connection) => {
+                    self.set_own(connection, None);
+                    self.on_client_closed(connection);
+                    self.on_server_closed(connection);
+                }
+                other => return Some(other),
+            }
+        }
+    }
+
+    fn next_event(&mut self) -> Option<Event> {
+        if let Some(event) = self.next_started() {
+            return Some(event);
+        }
+        if let Some((run, data)) = self.runs.pop() {
+            return Some(Event::Data {
+                tag: run.tag,
+                offset: run.offset,
+                data,
+            });
+        }
+        self.next_ended().or_else(|| self.next_serving())
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let downloads = self.downloads.iter().filter_map(Download::deadline);
+        let transfers = self.transfers.iter();
+        let transfers = transfers.filter_map(|transfer| transfer.deadline(self.now));
+        let all = downloads.chain(transfers).chain(self.csp.deadline());
+        // What an interface that is full keeps back is due, and waits for the cue.
+        all.filter(|at| *at > self.now).min()
+    }
+}
+
+impl Machine for Node {
+    type Addr = Hop;
+    type Command = Command;
+    type Event = Event;
+    type Error = Error;
+
+    fn receive(&mut self, now: Instant, _: Hop, octets: &[u8]) {
+        self.now = self.now.max(now);
+        self.receive_packet(octets);
+    }
+
+    fn link(&mut self, now: Instant, at: Hop, state: Link) {
+        self.now = self.now.max(now);
+        self.csp.link(now, at, state);
+    }
+
+    fn command(&mut self, now: Instant, command: Command) -> Result<(), Error> {
+        self.now = self.now.max(now);
+        match command {
+            Command::Get {
+                tag,
+                server,
+                payload,
+                options,
+            } => self.get(tag, server, payload, options),
+            Command::Cancel(tag) => self.cancel(tag),
+            Command::Serve { payload, data } => self.serve(payload, data),
+            Command::Withdraw(payload) => self.withdraw(payload),
+            Command::Csp(command) => self.csp_command(command),
+        }
+    }
+
+    fn poll(&mut self, now: Instant, tx: &mut Transmit<Hop>) -> Output<Hop, Event> {
+        tx.clear();
+        self.now = self.now.max(now);
+        self.advance_csp();
+        self.downloads_on_time();
+        self.transfers_on_time();
+        if let Some(event) = self.next_csp_event() {
+            return Output::Event(Event::Csp(event));
+        }
+        // What CSP told may have ended a request and begun another.
+        self.downloads_on_time();
+        if let Some(event) = self.next_event() {
+            return Output::Event(event);
+        }
+        self.csp.write(tx);
+        if tx.is_empty() {
+            self.write_data(tx);
+        }
+        if !tx.is_empty() {
+            return Output::Transmit;
+        }
+        if self.csp.has_loopback() {
+            return Output::Yield;
+        }
+        Output::Idle(self.deadline())
+    }
+}
+
+pub(super) fn footprint(config: &Config) -> usize {
+    let carrier = config.carrier().unwrap_or_default();
+    let run = usize::try_from(config.data_event_octets).unwrap_or(usize::MAX);
+    let holes = Holes::footprint(config.max_holes.into());
+    let download = size_of::<Download>() + holes + Message::footprint();
+    let transfer = size_of::<Transfer>() + Message::footprint();
+    size_of::<Node>()
+        + carrier.footprint()
+        // That of the configuration is a copy.
+        + config.csp.routes.capacity() * size_of::<csp::Route>()
+        + usize::from(config.clients) * download
+        + usize::from(config.servers) * transfer
+        + usize::from(config.payloads) * size_of::<(u8, Bytes)>()
+        + usize::from(carrier.connections) * size_of::<Option<ConnectionId>>()
+        + PacketRing::<Run>::footprint(config.data_events.into(), run)
+}

@@ -1,0 +1,279 @@
+//! Transfers from servers.
+
+use super::{MAX_TAG, Node, REQUEST_PORT, Run};
+use crate::Tag;
+use crate::csp::{CloseReason, ConnectionId, Endpoint, Packet, SendOptions, SynOptions};
+use crate::dtp::api::{Error, Event, FailReason, GetOptions, Stats};
+use crate::dtp::client::{Download, Stage};
+use crate::dtp::server::DATA_PORT;
+use crate::dtp::wire::{DATA_HEADER_LEN, DataPacket, Response};
+use crate::{Instant, csp::PacketRing};
+
+impl Node {
+    pub(super) fn get(
+        &mut self,
+        tag: Tag,
+        server: u16,
+        payload: u8,
+        options: GetOptions,
+    ) -> Result<(), Error> {
+        if options.throughput == 0 {
+            return Err(Error::NoThroughput);
+        }
+        // Bound: 9.
+        let least = u16::try_from(DATA_HEADER_LEN + 1).unwrap_or(u16::MAX);
+        let (mtu, most) = (options.mtu, self.config.csp.max_data);
+        if mtu < least || mtu > most {
+            return Err(Error::Mtu { mtu, least, most });
+        }
+        let to = Endpoint {
+            address: server,
+            port: REQUEST_PORT,
+        };
+        self.csp.check_peer(to)?;
+        if self
+            .downloads
+            .iter()
+            .any(|it| !it.is_free() && it.tag == tag)
+        {
+            return Err(Error::TagInUse(tag));
+        }
+        let [a, b, c, d, ..] = self.rng.next_u64().to_le_bytes();
+        let session = u32::from_le_bytes([a, b, c, d]);
+        let limit = self.config.clients;
+        let download = self.downloads.iter_mut().find(|it| it.is_free());
+        let download = download.ok_or(Error::NoSlot { limit })?;
+        download.begin(self.now, tag, (server, payload), options, session);
+        Ok(())
+    }
+
+    pub(super) fn cancel(&mut self, tag: Tag) -> Result<(), Error> {
+        let mut downloads = self.downloads.iter_mut();
+        let download = downloads.find(|it| it.tag == tag && it.is_under_way());
+        let download = download.ok_or(Error::NoTransfer(tag))?;
+        let connection = download.connection();
+        download.stage = Stage::Failed(FailReason::Cancelled);
+        if let Some(connection) = connection {
+            self.close(connection);
+        }
+        Ok(())
+    }
+
+    /// Takes a packet; those of payloads go straight to their transfer.
+    pub(super) fn receive_packet(&mut self, octets: &[u8]) {
+        let Self {
+            csp,
+            downloads,
+            runs,
+            stats,
+            now,
+            ..
+        } = self;
+        csp.receive_packet(octets, &mut |packet| {
+            take_data(*now, packet, downloads, runs, stats)
+        });
+    }
+
+    /// Fires the timers of CSP, and takes what this node has sent to itself.
+    pub(super) fn advance_csp(&mut self) {
+        let Self {
+            csp,
+            downloads,
+            runs,
+            stats,
+            now,
+            ..
+        } = self;
+        csp.advance(*now, &mut |packet| {
+            take_data(*now, packet, downloads, runs, stats)
+        });
+    }
+
+    pub(super) fn downloads_on_time(&mut self) {
+        for place in 0..self.downloads.len() {
+            self.download_on_time(place);
+        }
+    }
+
+    fn download_on_time(&mut self, place: usize) {
+        let now = self.now;
+        let Some(download) = self.downloads.get_mut(place) else {
+            return;
+        };
+        let is_due = download.deadline().is_some_and(|deadline| deadline <= now);
+        match download.stage {
+            Stage::Paused { .. } if is_due => {
+                let to = Endpoint {
+                    address: download.server,
+                    port: REQUEST_PORT,
+                };
+                download.connect(now);
+                // Bound: there are at most 255 places.
+                let tag = Tag(MAX_TAG - place as u64);
+                // The server sends nothing before its response is acknowledged.
+                let syn = SynOptions {
+                    ack_delay_count: 0,
+                    ..self.csp.config().rdp
+                };
+                let options = SendOptions::default();
+                if self.csp.connect(tag, to, options, syn).is_err()
+                    && let Some(download) = self.downloads.get_mut(place)
+                {
+                    // All source ports rest, or connections that end have the slots.
+                    download.fail_request(now, FailReason::NoAnswer);
+                }
+            }
+            Stage::AwaitingResponse { connection, .. } if is_due => {
+                download.fail_request(now, FailReason::NoAnswer);
+                self.close(connection);
+            }
+            Stage::Receiving { connection, .. } if is_due || download.is_answered() => {
+                download.end_request(now);
+                self.close(connection);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn on_connected(&mut self, place: usize, connection: ConnectionId) {
+        self.set_own(connection, Some(connection));
+        let now = self.now;
+        let download = self.downloads.get_mut(place);
+        let Some(download) = download.filter(|it| it.stage == Stage::Connecting) else {
+            // It was cancelled in the meantime.
+            return self.close(connection);
+        };
+        let request = download.request(now, connection).encode();
+        let message = download.message.put(&request);
+        if self.csp.send(connection, message).is_err() {
+            self.close(connection);
+        }
+    }
+
+    pub(super) fn on_connect_failed(&mut self, place: usize, reason: CloseReason) {
+        let now = self.now;
+        let download = self.downloads.get_mut(place);
+        if let Some(download) = download.filter(|it| it.stage == Stage::Connecting) {
+            let reason = match reason {
+                CloseReason::Refused => FailReason::Refused,
+                _ => FailReason::NoAnswer,
+            };
+            download.fail_request(now, reason);
+        }
+    }
+
+    fn download_at(&mut self, connection: ConnectionId) -> Option<&mut Download> {
+        let mut downloads = self.downloads.iter_mut();
+        downloads.find(|it| it.connection() == Some(connection))
+    }
+
+    pub(super) fn on_response(&mut self, connection: ConnectionId, data: &[u8]) {
+        let now = self.now;
+        let Some(download) = self.download_at(connection) else {
+            return;
+        };
+        if !matches!(download.stage, Stage::AwaitingResponse { .. }) {
+            return;
+        }
+        match Response::decode(data) {
+            Ok(response) => download.on_response(now, connection, response.payload_size),
+            Err(_) => download.stage = Stage::Failed(FailReason::BadResponse),
+        }
+        if download.connection().is_none() {
+            self.close(connection);
+        }
+    }
+
+    pub(super) fn on_server_closed(&mut self, connection: ConnectionId) {
+        let now = self.now;
+        if let Some(download) = self.download_at(connection) {
+            download.on_closed(now);
+        }
+    }
+
+    pub(super) fn next_started(&mut self) -> Option<Event> {
+        let mut downloads = self.downloads.iter_mut();
+        let download = downloads.find(|it| !it.is_announced)?;
+        download.is_announced = true;
+        Some(Event::Started {
+            tag: download.tag,
+            size: download.size?,
+        })
+    }
+
+    pub(super) fn next_ended(&mut self) -> Option<Event> {
+        let mut downloads = self.downloads.iter_mut();
+        downloads.find_map(|download| {
+            let event = match download.stage {
+                Stage::Complete => Event::Complete {
+                    tag: download.tag,
+                    size: download.size?,
+                    requests: download.requests,
+                },
+                Stage::Failed(reason) => Event::Failed {
+                    tag: download.tag,
+                    reason,
+                    missing: download.holes.missing(),
+                },
+                _ => return None,
+            };
+            download.stage = Stage::Free;
+            Some(event)
+        })
+    }
+}
+
+impl Download {
+    fn is_under_way(&self) -> bool {
+        !matches!(self.stage, Stage::Free | Stage::Complete | Stage::Failed(_))
+    }
+}
+
+/// Takes a data packet of a transfer. Returns whether the packet came to the port of data.
+fn take_data(
+    now: Instant,
+    packet: &Packet<'_>,
+    downloads: &mut [Download],
+    runs: &mut PacketRing<Run>,
+    stats: &mut Stats,
+) -> bool {
+    if packet.header.destination_port != DATA_PORT {
+        return false;
+    }
+    let source = packet.header.source;
+    let found = DataPacket::decode(packet.data).ok().and_then(|data| {
+        let mut downloads = downloads.iter_mut();
+        let download = downloads.find(|it| it.expects(source, data.session))?;
+        let place = download.place_of(&data)?;
+        Some((download, place, data))
+    });
+    let Some((download, place, data)) = found else {
+        stats.foreign_data += 1;
+        return true;
+    };
+    if !download.holes.contains(place) {
+        stats.duplicates += 1;
+    } else if take_octets(download.tag, &data, runs) {
+        download.holes.remove(place);
+        stats.data_received += 1;
+    } else {
+        stats.queue_full += 1;
+    }
+    download.on_packet(now, place);
+    true
+}
+
+/// Adds octets to the last event that waits, if they follow on it, or makes another.
+fn take_octets(tag: Tag, packet: &DataPacket<'_>, runs: &mut PacketRing<Run>) -> bool {
+    let follows = |run: &Run, len: usize| {
+        let end = u32::try_from(len)
+            .ok()
+            .and_then(|len| run.offset.checked_add(len));
+        run.tag == tag && end == Some(packet.offset)
+    };
+    let run = Run {
+        tag,
+        offset: packet.offset,
+    };
+    runs.extend_last(follows, packet.data) || runs.push(run, &[packet.data])
+}

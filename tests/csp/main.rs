@@ -1,0 +1,25 @@
+//! CSP through its public interface: rules one by one, captures of libcsp, and the laws of every machine.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::std_instead_of_alloc,
+    reason = "tests fail by panicking, on machines with an allocator"
+)]
+
+mod alloc;
+#[path = "../support/bodies/csp.rs"]
+mod csp_bodies;
+#[path = "../support/csp_captures.rs"]
+mod csp_captures;
+mod laws;
+mod node;
+mod replays;
+mod talk;
+#[path = "../tries/mod.rs"]
+mod tries;
+#[path = "../support/vector_octets.rs"]
+mod vector_octets;
+mod wire;
+mod world;

@@ -1,0 +1,31 @@
+//! DTP through its public interface: rules one by one, captures of libdtp, and the laws of every machine.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    reason = "tests fail by panicking, on machines with an allocator"
+)]
+
+mod alloc;
+#[path = "../support/csp_captures.rs"]
+mod csp_captures;
+#[path = "../support/bodies/dtp.rs"]
+mod dtp_bodies;
+mod hostile;
+mod laws;
+#[cfg(feature = "record")]
+mod recorded;
+mod replays;
+#[cfg(feature = "record")]
+#[path = "../support/sink.rs"]
+mod sink;
+mod talk;
+#[path = "../tries/mod.rs"]
+mod tries;
+#[path = "../support/vector_octets.rs"]
+mod vector_octets;
+mod wire;
+mod world;
