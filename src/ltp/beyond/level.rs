@@ -35,6 +35,8 @@ pub(in crate::ltp) struct Round {
     pub(in crate::ltp) delivered: u64,
     /// The time in which they arrived, if the answer was so late that the line was busy with them all the time.
     pub(in crate::ltp) busy: Option<Duration>,
+    /// Whether the report tells when they arrived.
+    pub(in crate::ltp) is_timed: bool,
 }
 
 /// A rate in octets per second, or a window in octets, for a peer of which little is known.
@@ -226,6 +228,34 @@ impl Level {
         value > self.value && self.set(now, value)
     }
 
+    /// Returns when the value last changed.
+    pub(super) const fn changed(&self) -> Instant {
+        self.changed
+    }
+
+    /// Falls to a measured value, which a later rise does not exceed at once, because of a share of losses.
+    pub(super) fn fall_to(
+        &mut self,
+        now: Instant,
+        value: u64,
+        (sent, delivered): (u64, u64),
+    ) -> bool {
+        self.reductions = self.reductions.saturating_add(1);
+        self.loss = PARTS - share(delivered, sent);
+        self.lossy = Some(now);
+        self.trial = None;
+        self.ceiling = Some(Ceiling {
+            carried: value,
+            blocks: CAUTION,
+        });
+        self.set(now, value.max(1))
+    }
+
+    /// Takes a value that was borne, or is tried.
+    pub(super) fn move_to(&mut self, now: Instant, value: u64) -> bool {
+        self.set(now, value.min(self.max).max(1))
+    }
+
     const fn set(&mut self, now: Instant, value: u64) -> bool {
         self.value = value;
         self.changed = now;
@@ -299,6 +329,7 @@ mod tests {
                 sent,
                 delivered,
                 busy: None,
+                is_timed: true,
             };
             level.on_round(self.now, &round, SEGMENT)
         }
@@ -368,6 +399,7 @@ mod tests {
             sent: 1_000_000,
             delivered,
             busy: None,
+            is_timed: true,
         };
         let (mut below, mut above) = (level(), level());
 
@@ -400,6 +432,7 @@ mod tests {
             sent: 50_000,
             delivered: 16_000,
             busy: Some(Duration::from_secs(16)),
+            is_timed: true,
         };
 
         assert!(level.on_round(now, &round, SEGMENT));
@@ -424,6 +457,7 @@ mod tests {
             sent: 1_000_000,
             delivered: 500_000,
             busy: None,
+            is_timed: true,
         };
 
         assert!(level.on_round(now, &round, SEGMENT));
@@ -498,6 +532,7 @@ mod tests {
                 sent: 1_000_000,
                 delivered,
                 busy: None,
+                is_timed: true,
             };
             level.on_round(round.since, &round, SEGMENT);
             level.value()
