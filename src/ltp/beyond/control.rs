@@ -392,6 +392,11 @@ impl FlowControl {
         self.round_trip = Some(shortest.min(sample));
     }
 
+    /// Counts octets that a report has claimed.
+    pub(in crate::ltp) const fn on_claimed(&mut self, octets: u64) {
+        self.delivery.on_claimed(octets);
+    }
+
     /// Takes what reports told about a part of a block. Returns whether rate or window have changed.
     pub(in crate::ltp) fn on_round(&mut self, now: Instant, round: &Round) -> bool {
         let segment = self.segment;
@@ -413,10 +418,10 @@ impl FlowControl {
         let Some(measured) = delivery.on_round(now, round, from, self.segment) else {
             return false;
         };
-        let Some(next) = delivery.next(&measured, rate.value(), is_window) else {
+        let Some(next) = delivery.next(&measured, (rate.value(), rate.ambient()), is_window) else {
             return false;
         };
-        if measured.delivered < measured.sent {
+        if measured.is_overload() {
             return rate.fall_to(now, next, (measured.sent, measured.delivered));
         }
         delivery.release(next, START);

@@ -6,7 +6,7 @@
 use core::time::Duration;
 
 use super::learn::HEAD;
-use super::level::Round;
+use super::level::{PARTS, Round, scaled, share};
 use crate::Instant;
 
 /// The number of lost segments that tell an overload if they are a quarter or more.
@@ -23,7 +23,9 @@ pub(super) struct DeliveryRate {
     reported: Instant,
     sent: u64,
     delivered: u64,
-    /// The time that the line took for what was delivered.
+    /// Octets that reports have claimed in the meantime, those of other parts included.
+    claimed: u64,
+    /// The time that the line took for them.
     took: Duration,
     is_uncertain: bool,
     probe: Option<Probe>,
@@ -36,6 +38,8 @@ struct Probe {
     is_found: bool,
     /// Samples before the next rise.
     rest: u32,
+    /// The rate before the latest rise, until that is known to be borne.
+    before: Option<u64>,
 }
 
 /// What a number of segments told.
@@ -49,10 +53,22 @@ pub(super) struct Measured {
     pub(super) is_uncertain: bool,
 }
 
+impl Measured {
+    /// Whether so much was lost that a queue may have overflowed.
+    pub(super) const fn is_overload(&self) -> bool {
+        self.delivered <= self.sent / 4 * 3
+    }
+}
+
 impl DeliveryRate {
     /// Whether the rate in force was measured.
     pub(super) const fn is_in_force(&self) -> bool {
         self.probe.is_some()
+    }
+
+    /// Counts octets that a report has claimed.
+    pub(super) const fn on_claimed(&mut self, octets: u64) {
+        self.claimed = self.claimed.saturating_add(octets);
     }
 
     /// Takes what reports told about a part of a block that left after the rate last changed, or before. Returns what is
@@ -83,7 +99,8 @@ impl DeliveryRate {
         }
         let nanos = self.took.as_nanos();
         let data = segment.saturating_sub(HEAD).max(1);
-        let octets = u128::from(self.delivered) * u128::from(segment) / u128::from(data);
+        let octets =
+            u128::from(self.claimed.max(self.delivered)) * u128::from(segment) / u128::from(data);
         let rate = (octets * 1_000_000_000).checked_div(nanos);
         let measured = Measured {
             sent: self.sent,
@@ -96,31 +113,41 @@ impl DeliveryRate {
     }
 
     /// Returns the rate that follows from a measurement, while so many octets per second leave. `None` if it says nothing
-    /// about the rate in force. `is_window` says that no rate is in force, and octets leave faster.
-    pub(super) fn next(&mut self, measured: &Measured, value: u64, is_window: bool) -> Option<u64> {
-        let lost = measured.sent - measured.delivered;
-        if lost * 4 >= measured.sent {
+    /// about the rate in force. `is_window` says that no rate is in force, and octets leave faster. The line loses the
+    /// share `ambient`, in parts per million, whatever the rate.
+    pub(super) fn next(
+        &mut self,
+        measured: &Measured,
+        (value, ambient): (u64, u64),
+        is_window: bool,
+    ) -> Option<u64> {
+        let lost = PARTS - share(measured.delivered, measured.sent);
+        if lost >= PARTS / 4 + ambient {
             return self.fall(measured, value, is_window);
         }
-        let probe = self.probe.as_mut().filter(|_| lost == 0)?;
-        // Less arrives than leaves: the rest fills a queue.
-        if measured.rate < value / 20 * 19 {
+        let probe = self.probe.as_mut().filter(|_| lost <= 2 * ambient)?;
+        if scaled(measured.rate, PARTS, PARTS - lost) < value / 20 * 19 {
+            // Less has arrived than may leave. If a rise has not changed what arrives, it would fill a queue.
+            let before = probe.before?;
             *probe = Probe::FOUND;
-            return (!measured.is_uncertain).then_some(measured.rate);
+            return Some(measured.rate.max(before));
         }
+        probe.before = None;
         if probe.rest > 0 {
             probe.rest -= 1;
             return None;
         }
-        *probe = if probe.is_found { Probe::FOUND } else { *probe };
         let more = if probe.is_found { value / 8 } else { value / 2 };
+        *probe = Probe {
+            rest: if probe.is_found { CAUTION } else { 0 },
+            before: Some(value),
+            ..*probe
+        };
         Some(value.saturating_add(more))
     }
 
     fn fall(&mut self, measured: &Measured, value: u64, is_window: bool) -> Option<u64> {
-        let share = u128::from(value) * u128::from(measured.delivered);
-        let passed = share / u128::from(measured.sent.max(1));
-        let passed = u64::try_from(passed).unwrap_or(u64::MAX);
+        let passed = scaled(value, measured.delivered, measured.sent);
         let least = if is_window { value } else { passed / 4 * 3 };
         if measured.rate >= least {
             return None;
@@ -153,9 +180,157 @@ impl Probe {
     const FOUND: Self = Self {
         is_found: true,
         rest: CAUTION,
+        before: None,
     };
     const BEGUN: Self = Self {
         is_found: false,
         rest: 0,
+        before: None,
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEGMENT: u64 = 1024;
+    const ROUND_TRIP: Duration = Duration::from_millis(100);
+
+    const fn at(millis: u64) -> Instant {
+        Instant::from_nanos(millis * 1_000_000)
+    }
+
+    fn round(since: u64, sent: u64, delivered: u64) -> Round {
+        Round {
+            since: at(since),
+            sent,
+            delivered,
+            busy: None,
+            is_timed: true,
+        }
+    }
+
+    fn told(rate: &mut DeliveryRate, now: u64, round: &Round) -> Option<Measured> {
+        rate.on_claimed(round.delivered);
+        rate.on_round(at(now), round, (ROUND_TRIP, at(0)), SEGMENT)
+    }
+
+    /// A rate of 1 MB/s that was found to be what the line delivers.
+    fn found() -> DeliveryRate {
+        DeliveryRate {
+            probe: Some(Probe::FOUND),
+            ..DeliveryRate::default()
+        }
+    }
+
+    fn measured(sent: u64, delivered: u64, rate: u64) -> Measured {
+        Measured {
+            sent,
+            delivered,
+            rate,
+            is_uncertain: false,
+        }
+    }
+
+    #[test]
+    fn what_arrives_took_from_the_first_departure_to_the_report_without_the_round_trip() {
+        let mut rate = DeliveryRate::default();
+
+        let one = told(&mut rate, 600, &round(0, 1_000_000, 50_000)).unwrap();
+
+        assert_eq!(one.rate, 102_400, "50,000 octets of data in 500 ms");
+        assert_eq!(rate.next(&one, (12_500_000, 0), false), Some(102_400));
+        assert!(rate.is_in_force());
+    }
+
+    #[test]
+    fn octets_ahead_that_were_reported_on_before_took_time_of_their_own() {
+        let mut rate = DeliveryRate::default();
+        told(&mut rate, 600, &round(0, 1_000_000, 50_000));
+
+        let next = told(&mut rate, 700, &round(10, 500_000, 10_000)).unwrap();
+
+        assert_eq!(next.rate, 102_400, "10,000 octets in 100 ms");
+    }
+
+    #[test]
+    fn octets_of_other_parts_that_arrived_meanwhile_count() {
+        let mut rate = DeliveryRate::default();
+        rate.on_claimed(40_000);
+
+        let one = told(&mut rate, 600, &round(0, 100_000, 10_000)).unwrap();
+
+        assert_eq!(one.rate, 102_400);
+    }
+
+    #[test]
+    fn losses_below_a_quarter_and_a_line_that_is_nearly_as_fast_change_nothing() {
+        let mut rate = DeliveryRate::default();
+
+        let few = measured(1_000_000, 800_000, 1);
+        assert_eq!(rate.next(&few, (1_000_000, 0), false), None);
+        let fast = measured(1_000_000, 500_000, 400_000);
+        assert_eq!(rate.next(&fast, (1_000_000, 0), false), None);
+        let expected = measured(1_000_000, 700_000, 1);
+        assert_eq!(rate.next(&expected, (1_000_000, 100_000), false), None);
+        assert!(!rate.is_in_force());
+    }
+
+    #[test]
+    fn of_a_window_any_rate_below_that_to_an_unknown_peer_is_taken() {
+        let mut rate = DeliveryRate::default();
+        let half = measured(1_000_000, 500_000, 900_000);
+
+        assert_eq!(rate.next(&half, (800_000, 0), true), None);
+        assert_eq!(rate.next(&half, (1_000_000, 0), true), Some(900_000));
+    }
+
+    #[test]
+    fn a_rate_that_is_borne_rises_by_an_eighth_after_eight_samples() {
+        let mut rate = found();
+        let clean = measured(65_536, 65_536, 1_000_000);
+
+        for _ in 0..8 {
+            assert_eq!(rate.next(&clean, (1_000_000, 0), false), None);
+        }
+        assert_eq!(rate.next(&clean, (1_000_000, 0), false), Some(1_125_000));
+    }
+
+    #[test]
+    fn a_rise_that_changes_nothing_is_undone_and_nothing_else_lowers_a_rate_without_losses() {
+        let mut rate = found();
+        let clean = measured(65_536, 65_536, 1_000_000);
+        let slow = measured(65_536, 65_536, 10_000);
+        for _ in 0..9 {
+            rate.next(&clean, (1_000_000, 0), false);
+        }
+
+        assert_eq!(rate.next(&slow, (1_125_000, 0), false), Some(1_000_000));
+        assert_eq!(rate.next(&slow, (1_000_000, 0), false), None);
+    }
+
+    #[test]
+    fn a_rate_measured_by_a_late_checkpoint_is_a_guess_that_rises_by_half_until_less_arrives() {
+        let mut rate = DeliveryRate::default();
+        let late = Measured {
+            is_uncertain: true,
+            ..measured(1_000_000, 100_000, 10_000)
+        };
+
+        assert_eq!(rate.next(&late, (10_000_000, 0), false), Some(100_000));
+        let clean = |rate| measured(65_536, 65_536, rate);
+        assert_eq!(
+            rate.next(&clean(100_000), (100_000, 0), false),
+            Some(150_000)
+        );
+        assert_eq!(
+            rate.next(&clean(150_000), (150_000, 0), false),
+            Some(225_000)
+        );
+        assert_eq!(
+            rate.next(&clean(180_000), (225_000, 0), false),
+            Some(180_000)
+        );
+        assert_eq!(rate.next(&clean(180_000), (180_000, 0), false), None);
+    }
 }

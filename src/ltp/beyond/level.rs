@@ -287,12 +287,12 @@ impl Trial {
 }
 
 /// Returns `value * by / of`.
-fn scaled(value: u64, by: u64, of: u64) -> u64 {
+pub(super) fn scaled(value: u64, by: u64, of: u64) -> u64 {
     let product = u128::from(value) * u128::from(by) / u128::from(of.max(1));
     u64::try_from(product).unwrap_or(u64::MAX)
 }
 
-fn share(part: u64, whole: u64) -> u64 {
+pub(super) fn share(part: u64, whole: u64) -> u64 {
     scaled(part, PARTS, whole).min(PARTS)
 }
 
