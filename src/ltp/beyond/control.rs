@@ -653,6 +653,29 @@ mod tests {
     }
 
     #[test]
+    fn a_near_farlink_behind_a_slow_line_has_the_rate_of_the_line() {
+        let mut control = recognised(1);
+        let overload = Round {
+            since: at(100),
+            sent: 1_000_000,
+            delivered: 68_800,
+            busy: None,
+            is_timed: true,
+        };
+
+        assert!(control.on_round(at(801), &overload));
+
+        assert_eq!(control.window(), None);
+        assert_eq!(control.pacing(), Some((rate(100_000), 1400)));
+        assert_eq!(control.checkpoint_interval(), Some(11_200));
+        assert_eq!(control.repair_interval(), Some(89_600));
+        let estimate = control.estimate();
+        assert_eq!((estimate.reductions, estimate.loss), (1, 931_200));
+        control.forget();
+        assert_eq!(control.pacing(), Some((rate(START), 64_136)));
+    }
+
+    #[test]
     fn the_rate_rises_beyond_400_mbit_to_farlink_alone() {
         let (mut far, mut unknown) = (recognised(1000), auto());
         for control in [&mut far, &mut unknown] {
