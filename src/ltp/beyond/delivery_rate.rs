@@ -15,6 +15,8 @@ const LOST: u64 = 16;
 pub(super) const SAMPLE: u64 = 64;
 /// How many such samples precede a higher rate, once the line was found to deliver less than was sent.
 const CAUTION: u32 = 8;
+/// How many precede the first one.
+const FIRST: u32 = 2;
 
 /// The rate at which octets of a block arrive.
 #[derive(Debug, Clone, Default)]
@@ -132,7 +134,10 @@ impl DeliveryRate {
             *probe = Probe::FOUND;
             return Some(measured.rate.max(before));
         }
-        probe.before = None;
+        if probe.before.take().is_some() {
+            // The line is faster than was measured.
+            *probe = Probe::BEGUN;
+        }
         if probe.rest > 0 {
             probe.rest -= 1;
             return None;
@@ -153,7 +158,7 @@ impl DeliveryRate {
             return None;
         }
         if !measured.is_uncertain {
-            self.probe = Some(Probe::FOUND);
+            self.probe = Some(Probe::MEASURED);
             return Some(measured.rate);
         }
         self.probe = Some(Probe::BEGUN);
@@ -181,6 +186,10 @@ impl Probe {
         is_found: true,
         rest: CAUTION,
         before: None,
+    };
+    const MEASURED: Self = Self {
+        rest: FIRST,
+        ..Self::FOUND
     };
     const BEGUN: Self = Self {
         is_found: false,
@@ -286,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_that_is_borne_rises_by_an_eighth_after_eight_samples() {
+    fn a_rate_that_is_borne_rises_by_an_eighth_after_eight_samples_and_by_half_if_more_is_borne() {
         let mut rate = found();
         let clean = measured(65_536, 65_536, 1_000_000);
 
@@ -294,6 +303,8 @@ mod tests {
             assert_eq!(rate.next(&clean, (1_000_000, 0), false), None);
         }
         assert_eq!(rate.next(&clean, (1_000_000, 0), false), Some(1_125_000));
+        let more = measured(65_536, 65_536, 1_125_000);
+        assert_eq!(rate.next(&more, (1_125_000, 0), false), Some(1_687_500));
     }
 
     #[test]

@@ -193,14 +193,13 @@ impl Sending {
         };
         let light = cx.peer.config.timers.owlt_out + cx.peer.config.timers.owlt_in;
         let is_busy = cx.node.now - checkpoint.latest > light + LATE;
+        let (first, latest) = (checkpoint.first, checkpoint.latest);
+        let is_timed = cx.peer.flow.is_timed(cx.node.now, first, latest);
         let part = checkpoint.since.map(|since| SentPart {
             since,
             ranges,
             busy: is_busy.then(|| (cx.node.now - since).saturating_sub(light)),
-            is_timed: cx
-                .peer
-                .flow
-                .is_timed(cx.node.now, checkpoint.first, checkpoint.latest),
+            is_timed: is_timed && !checkpoint.is_behind_lost,
         });
         let asked = lower..checkpoint.range.end;
         let name = (checkpoint.serial, checkpoint.cycle + 1);

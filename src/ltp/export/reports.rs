@@ -164,7 +164,11 @@ impl Sending {
             // The report also tells about what left ahead of those before it.
             let mut before = self.checkpoints.iter().take(place);
             let first = before.find(|one| one.is_of_first_pass());
-            checkpoint.since = first.map_or(checkpoint.since, |first| first.since);
+            if let Some(first) = first {
+                checkpoint.since = first.since;
+                // Its report is lost or late, and the window may have been used up for a while.
+                checkpoint.is_behind_lost = true;
+            }
         }
         Some(checkpoint)
     }

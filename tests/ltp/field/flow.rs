@@ -364,8 +364,8 @@ fn a_slow_line_costs_a_farlink_about_the_block_once_more_and_at_most_1_3_times_t
 
             let is_received = |event: &Event| matches!(event, Event::Received { .. });
             let mut events = world.events(receiver);
-            let received = events.find(|(_, event)| is_received(event));
-            let took = received.map_or(f64::MAX, |(at, _)| (at - Instant::ZERO).as_secs_f64());
+            let arrival = events.find(|(_, event)| is_received(event));
+            let took = arrival.map_or(f64::MAX, |(at, _)| (at - Instant::ZERO).as_secs_f64());
             let ideal = len as f64 * 8.0 / rate as f64 + millis as f64 / 1000.0;
             let resent = world.machine(sender).stats().octets_resent;
             println!(
