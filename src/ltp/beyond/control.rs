@@ -281,8 +281,13 @@ impl FlowControl {
     /// Whether a report that comes at `now` tells when the octets ahead of its checkpoint arrived, which left first and
     /// last at these times: it left once, or its latest copy has waited behind octets in a queue.
     pub(in crate::ltp) fn is_timed(&self, now: Instant, first: Instant, latest: Instant) -> bool {
+        first == latest || self.is_delayed(now, latest)
+    }
+
+    /// Whether a report that comes at `now` on a checkpoint that left last at `latest` has waited in a queue, or that.
+    pub(in crate::ltp) fn is_delayed(&self, now: Instant, latest: Instant) -> bool {
         let round_trip = self.round_trip();
-        first == latest || now - latest > round_trip + round_trip / QUEUED
+        now - latest > round_trip + (round_trip / QUEUED).max(MIN_GATHERING)
     }
 
     /// Returns after how many octets a retransmission gets a checkpoint, where the rate was measured and is tried.
@@ -512,6 +517,7 @@ mod tests {
             delivered: 1_000_000,
             busy: None,
             is_timed: true,
+            is_delayed: false,
         };
         let paced = Flow::rate(1000).with_burst(0);
         let window = Flow::Window {
@@ -605,6 +611,7 @@ mod tests {
             delivered: 0,
             busy: None,
             is_timed: true,
+            is_delayed: false,
         };
         control.on_round(at(3), &lost);
 
@@ -639,6 +646,7 @@ mod tests {
             delivered: 500_000,
             busy: None,
             is_timed: true,
+            is_delayed: false,
         };
         let (mut near, mut unknown) = (recognised(1), auto());
 
@@ -661,6 +669,7 @@ mod tests {
             delivered: 68_800,
             busy: None,
             is_timed: true,
+            is_delayed: false,
         };
 
         assert!(control.on_round(at(801), &overload));
@@ -732,6 +741,7 @@ mod tests {
                 delivered: 9_000_000,
                 busy: None,
                 is_timed: true,
+                is_delayed: false,
             };
             control.on_round(at(second * 1000 + 1), &round);
         }

@@ -15,8 +15,6 @@ const LOST: u64 = 16;
 pub(super) const SAMPLE: u64 = 64;
 /// How many such samples precede a higher rate, once the line was found to deliver less than was sent.
 const CAUTION: u32 = 8;
-/// How many precede the first one.
-const FIRST: u32 = 2;
 
 /// The rate at which octets of a block arrive.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +28,7 @@ pub(super) struct DeliveryRate {
     /// The time that the line took for them.
     took: Duration,
     is_uncertain: bool,
+    is_delayed: bool,
     probe: Option<Probe>,
 }
 
@@ -53,6 +52,8 @@ pub(super) struct Measured {
     pub(super) rate: u64,
     /// Whether the line may have been faster: checkpoints were lost, so it is not known when the octets arrived.
     pub(super) is_uncertain: bool,
+    /// Whether a queue has grown on the way.
+    pub(super) is_delayed: bool,
 }
 
 impl Measured {
@@ -93,6 +94,7 @@ impl DeliveryRate {
         self.delivered += round.delivered.min(round.sent);
         self.took += now - begins;
         self.is_uncertain |= !round.is_timed;
+        self.is_delayed |= round.is_delayed;
         let segments = self.sent / segment.max(1);
         let lost = (self.sent - self.delivered) / segment.max(1);
         let is_overload = lost >= LOST && lost * 4 >= segments;
@@ -109,6 +111,7 @@ impl DeliveryRate {
             delivered: self.delivered,
             rate: rate.map_or(u64::MAX, |rate| u64::try_from(rate).unwrap_or(u64::MAX)),
             is_uncertain: self.is_uncertain,
+            is_delayed: self.is_delayed,
         };
         self.clear();
         Some(measured)
@@ -127,12 +130,13 @@ impl DeliveryRate {
         if lost >= PARTS / 4 + ambient {
             return self.fall(measured, value, is_window);
         }
-        let probe = self.probe.as_mut().filter(|_| lost <= 2 * ambient)?;
-        if scaled(measured.rate, PARTS, PARTS - lost) < value / 20 * 19 {
-            // Less has arrived than may leave. If a rise has not changed what arrives, it would fill a queue.
+        let probe = self.probe.as_mut()?;
+        if measured.is_delayed || lost > 2 * ambient {
+            // A queue grows. If the rate has risen, less arrives than leaves.
             let before = probe.before?;
+            let most = if probe.is_found { before } else { value };
             *probe = Probe::FOUND;
-            return Some(measured.rate.max(before));
+            return Some(measured.rate.clamp(before, most.max(before)));
         }
         if probe.before.take().is_some() {
             // The line is faster than was measured.
@@ -158,7 +162,7 @@ impl DeliveryRate {
             return None;
         }
         if !measured.is_uncertain {
-            self.probe = Some(Probe::MEASURED);
+            self.probe = Some(Probe::FOUND);
             return Some(measured.rate);
         }
         self.probe = Some(Probe::BEGUN);
@@ -187,10 +191,6 @@ impl Probe {
         rest: CAUTION,
         before: None,
     };
-    const MEASURED: Self = Self {
-        rest: FIRST,
-        ..Self::FOUND
-    };
     const BEGUN: Self = Self {
         is_found: false,
         rest: 0,
@@ -216,6 +216,7 @@ mod tests {
             delivered,
             busy: None,
             is_timed: true,
+            is_delayed: false,
         }
     }
 
@@ -238,6 +239,14 @@ mod tests {
             delivered,
             rate,
             is_uncertain: false,
+            is_delayed: false,
+        }
+    }
+
+    fn behind_queue(rate: u64) -> Measured {
+        Measured {
+            is_delayed: true,
+            ..measured(65_536, 65_536, rate)
         }
     }
 
@@ -311,7 +320,7 @@ mod tests {
     fn a_rise_that_changes_nothing_is_undone_and_nothing_else_lowers_a_rate_without_losses() {
         let mut rate = found();
         let clean = measured(65_536, 65_536, 1_000_000);
-        let slow = measured(65_536, 65_536, 10_000);
+        let slow = behind_queue(10_000);
         for _ in 0..9 {
             rate.next(&clean, (1_000_000, 0), false);
         }
@@ -339,9 +348,9 @@ mod tests {
             Some(225_000)
         );
         assert_eq!(
-            rate.next(&clean(180_000), (225_000, 0), false),
+            rate.next(&behind_queue(180_000), (225_000, 0), false),
             Some(180_000)
         );
-        assert_eq!(rate.next(&clean(180_000), (180_000, 0), false), None);
+        assert_eq!(rate.next(&behind_queue(180_000), (180_000, 0), false), None);
     }
 }

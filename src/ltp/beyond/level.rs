@@ -37,6 +37,8 @@ pub(in crate::ltp) struct Round {
     pub(in crate::ltp) busy: Option<Duration>,
     /// Whether the report tells when they arrived.
     pub(in crate::ltp) is_timed: bool,
+    /// Whether the report is later than the round trip, as behind a queue.
+    pub(in crate::ltp) is_delayed: bool,
 }
 
 /// A rate in octets per second, or a window in octets, for a peer of which little is known.
@@ -330,6 +332,7 @@ mod tests {
                 delivered,
                 busy: None,
                 is_timed: true,
+                is_delayed: false,
             };
             level.on_round(self.now, &round, SEGMENT)
         }
@@ -400,6 +403,7 @@ mod tests {
             delivered,
             busy: None,
             is_timed: true,
+            is_delayed: false,
         };
         let (mut below, mut above) = (level(), level());
 
@@ -433,6 +437,7 @@ mod tests {
             delivered: 16_000,
             busy: Some(Duration::from_secs(16)),
             is_timed: true,
+            is_delayed: false,
         };
 
         assert!(level.on_round(now, &round, SEGMENT));
@@ -458,6 +463,7 @@ mod tests {
             delivered: 500_000,
             busy: None,
             is_timed: true,
+            is_delayed: false,
         };
 
         assert!(level.on_round(now, &round, SEGMENT));
@@ -533,6 +539,7 @@ mod tests {
                 delivered,
                 busy: None,
                 is_timed: true,
+                is_delayed: false,
             };
             level.on_round(round.since, &round, SEGMENT);
             level.value()

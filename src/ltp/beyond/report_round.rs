@@ -41,6 +41,8 @@ pub(in crate::ltp) struct SentPart {
     pub(in crate::ltp) busy: Option<Duration>,
     /// Whether the report tells when they arrived.
     pub(in crate::ltp) is_timed: bool,
+    /// Whether the report is later than the round trip, as behind a queue.
+    pub(in crate::ltp) is_delayed: bool,
 }
 
 impl ReportRound {
@@ -147,6 +149,7 @@ impl ReportRound {
             delivered: 0,
             busy: part.busy,
             is_timed: part.is_timed,
+            is_delayed: part.is_delayed,
         };
         let told = part
             .ranges
@@ -287,6 +290,7 @@ mod tests {
             ranges: [0..100, 200..400].into(),
             busy: None,
             is_timed: true,
+            is_delayed: false,
         };
         let round = ReportRound::new((7, 1), 0..1000, Some(part), (1, 0..300));
 
@@ -298,6 +302,7 @@ mod tests {
             delivered: 100,
             busy: None,
             is_timed: true,
+            is_delayed: false,
         };
         assert_eq!(outcome, Some(expected));
     }

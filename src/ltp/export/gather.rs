@@ -199,6 +199,7 @@ impl Sending {
             since,
             ranges,
             busy: is_busy.then(|| (cx.node.now - since).saturating_sub(light)),
+            is_delayed: cx.peer.flow.is_delayed(cx.node.now, latest),
             is_timed: is_timed && !checkpoint.is_behind_lost,
         });
         let asked = lower..checkpoint.range.end;
