@@ -200,7 +200,7 @@ impl Sending {
             ranges,
             busy: is_busy.then(|| (cx.node.now - since).saturating_sub(light)),
             is_delayed: cx.peer.flow.is_delayed(cx.node.now, latest),
-            is_timed: is_timed && !checkpoint.is_behind_lost,
+            is_timed: is_timed && !(checkpoint.is_behind_lost && cx.peer.window.is_some()),
         });
         let asked = lower..checkpoint.range.end;
         let name = (checkpoint.serial, checkpoint.cycle + 1);
