@@ -3,6 +3,7 @@
 
 mod block_flow;
 mod control;
+mod delivery_rate;
 mod duplicates;
 mod flow;
 mod hello;

@@ -155,6 +155,8 @@ pub(super) struct Outstanding {
     since: Option<Instant>,
     /// Whether it asks once more what the checkpoint before it has asked.
     asks_again: bool,
+    /// Whether a checkpoint before it was not answered, so that its report does not tell when octets arrived.
+    is_behind_lost: bool,
 }
 
 impl Outstanding {

@@ -227,6 +227,25 @@ fn options_that_make_no_sense_are_refused_with_the_limit_and_the_value() {
         2,
         "a segment of 99999999999 octets exceeds 65507, the limit of a UDP datagram",
     );
+    for duration in ["--owlt", "--silence"] {
+        let limit = "s exceeds the limit of 3162240000s";
+        with(&[duration, "1e19"]).badly(2, limit);
+        send(&file, "127.0.0.1:9", &[duration, "1e300"]).badly(2, limit);
+    }
+    with(&["--out", "-", "--durable"]).badly(2, "--durable needs --out with a directory");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_key_file_or_contact_plan_without_an_end_is_read_up_to_the_limit() {
+    let file = written("ltp_endless.bin", &pattern(10));
+    for option in ["--key-file", "--contacts"] {
+        let ran = send(&file, "127.0.0.1:9", &[option, "/dev/zero"]);
+        ran.badly(
+            2,
+            "/dev/zero: a text file of more than the limit of 16777216 octets",
+        );
+    }
 }
 
 /// With 1024 engines that have sessions, none is accepted that only asks whether this one is there.

@@ -63,7 +63,7 @@ impl LinkState {
 impl ContactPlan {
     /// Reads a contact plan at `now`, in seconds since 1970.
     pub(crate) fn read(path: &Path, now: i64) -> Result<Self, Failure> {
-        let text = std::fs::read_to_string(path).map_err(|error| Failure::file(path, error))?;
+        let text = input::read_text(path)?;
         Self::parse(&text, now).map_err(|error| Failure::file(path, error))
     }
 

@@ -16,6 +16,22 @@ pub(crate) fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     read.map_err(|error| Failure::Usage(format!("{}: {error}", display_name(file))))
 }
 
+/// Octets of the longest key file and contact plan.
+const MAX_TEXT: u64 = 16 << 20;
+
+/// Reads a text file, up to a limit: a device has no end.
+pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
+    let mut text = String::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(MAX_TEXT + 1).read_to_string(&mut text))
+        .map_err(|error| Failure::file(path, error))?;
+    if text.len() as u64 > MAX_TEXT {
+        let message = format!("a text file of more than the limit of {MAX_TEXT} octets");
+        return Err(Failure::file(path, message));
+    }
+    Ok(text)
+}
+
 /// Hands the words of each line to `add`, without those behind a `#`. An error is named with its line.
 pub(crate) fn each_line(
     text: &str,

@@ -231,12 +231,21 @@ pub(crate) fn within<A>(peer: Peer<A>, window: Option<u64>) -> Peer<A> {
     })
 }
 
+/// The longest duration that is taken, in seconds: a century, as in the engine, so that sums do not overflow.
+const MAX_SECONDS: u64 = 100 * 366 * 86_400;
+
 /// Parses a duration in seconds.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
-    text.parse()
+    let seconds: f64 = text
+        .parse()
         .ok()
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| String::from("seconds, as in 1.3"))
+        .filter(|seconds| *seconds >= 0.0)
+        .ok_or_else(|| String::from("seconds, as in 1.3"))?;
+    let limit = Duration::from_secs(MAX_SECONDS);
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|duration| *duration <= limit)
+        .ok_or_else(|| format!("duration of {seconds}s exceeds the limit of {MAX_SECONDS}s"))
 }
 
 /// Parses the limit of a block.
@@ -273,18 +282,30 @@ pub(crate) fn id(text: &str) -> Result<u64, String> {
     }
 }
 
+/// What a node is for.
+enum Role {
+    Sender,
+    /// Receives from the peers that are added and, with a configuration for them, from all others.
+    Receiver(Option<Box<Peer<()>>>),
+}
+
 /// Makes the machine of the node: an engine behind a filter of peers, recorded if that is asked for.
 fn factory(
     record: Option<&std::path::Path>,
-    template: Option<Peer<()>>,
+    role: Role,
     format: OutputFormat,
 ) -> Result<EngineFactory, Failure> {
     let recorder = EngineRecorder::new(record)?;
     Ok(EngineFactory::new(move |setup| {
         let place = (setup.now, setup.local);
         let engine = recorder.engine(setup)?;
-        let filter = PeerFilter::new(engine, place, template.clone(), format)?;
-        Ok(EngineMachine::new(filter))
+        Ok(EngineMachine::new(match &role {
+            Role::Sender => PeerFilter::new(engine, place, None, format)?,
+            Role::Receiver(template) => {
+                PeerFilter::new(engine, place, template.as_deref().cloned(), format)?
+                    .awaiting_service()
+            }
+        }))
     }))
 }
 

@@ -3,6 +3,7 @@
 use core::num::NonZeroU64;
 use core::time::Duration;
 
+use super::delivery_rate::{self, DeliveryRate};
 use super::flow::{Flow, FlowEstimate, burst};
 use super::hello::Hello;
 use super::level::{Level, PARTS, Round};
@@ -36,6 +37,8 @@ const HELLO_PERIOD: u32 = 64;
 const MIN_GATHERING: Duration = Duration::from_millis(10);
 const MAX_GATHERING: Duration = Duration::from_secs(1);
 const GATHERING_PART: u32 = 8;
+/// An answer has waited in a queue if it is later than the round trip by more than this part of it.
+const QUEUED: u32 = 4;
 
 /// How often octets of a retransmission are sent at most before its checkpoint.
 const MAX_COPIES: u64 = 4;
@@ -65,6 +68,8 @@ pub(in crate::ltp) struct FlowControl {
     rate: Level,
     /// The window of a peer of this crate, which follows losses. `None` until one was offered.
     window: Option<Level>,
+    /// What the rate of a line follows that is slower than what is sent.
+    delivery: DeliveryRate,
     peer: Recognition,
     /// The shortest round trip that was measured.
     round_trip: Option<Duration>,
@@ -107,6 +112,7 @@ impl FlowControl {
             light,
             rate: Level::new(START, MIN_RATE, MAX_RATE),
             window: None,
+            delivery: DeliveryRate::default(),
             peer: Recognition::NOT_ASKED,
             round_trip: None,
             refuses_checkpoints: false,
@@ -130,6 +136,7 @@ impl FlowControl {
         *self = Self {
             rate: Level::new(START, MIN_RATE, MAX_RATE),
             window: None,
+            delivery: DeliveryRate::default(),
             peer: Recognition::NOT_ASKED,
             round_trip: None,
             refuses_checkpoints: false,
@@ -265,6 +272,30 @@ impl FlowControl {
         (self.round_trip() / GATHERING_PART).clamp(MIN_GATHERING, MAX_GATHERING)
     }
 
+    /// Returns after which time the checkpoint at the end of a long red part is sent once more, if no answer has come.
+    pub(in crate::ltp) fn end_copy(&self) -> Option<Duration> {
+        let pause = (self.round_trip() * 2).max(MIN_GATHERING);
+        (self.flow == Flow::Auto && self.is_near()).then_some(pause)
+    }
+
+    /// Whether a report that comes at `now` tells when the octets ahead of its checkpoint arrived, which left first and
+    /// last at these times: it left once, or its latest copy has waited behind octets in a queue.
+    pub(in crate::ltp) fn is_timed(&self, now: Instant, first: Instant, latest: Instant) -> bool {
+        first == latest || self.is_delayed(now, latest)
+    }
+
+    /// Whether a report that comes at `now` on a checkpoint that left last at `latest` has waited in a queue, or that.
+    pub(in crate::ltp) fn is_delayed(&self, now: Instant, latest: Instant) -> bool {
+        let round_trip = self.round_trip();
+        now - latest > round_trip + (round_trip / QUEUED).max(MIN_GATHERING)
+    }
+
+    /// Returns after how many octets a retransmission gets a checkpoint, where the rate was measured and is tried.
+    pub(in crate::ltp) fn repair_interval(&self) -> Option<u64> {
+        let is_tried = self.delivery.is_in_force() && self.takes_checkpoints();
+        is_tried.then(|| self.segment.saturating_mul(delivery_rate::SAMPLE))
+    }
+
     /// Returns what is known.
     pub(in crate::ltp) fn estimate(&self) -> FlowEstimate {
         let level = match &self.window {
@@ -287,11 +318,16 @@ impl FlowControl {
     /// Whether the window of a peer of this crate holds what leaves at the rate within a round trip.
     fn is_near(&self) -> bool {
         let window = self.window.as_ref().map_or(0, Level::value);
-        let is_measured = self.round_trip.is_some() || !self.light.is_zero();
         self.takes_checkpoints()
-            && is_measured
+            && self.is_measured()
+            && !self.delivery.is_in_force()
             && window >= self.in_round_trip(self.round_trip())
             && window > 0
+    }
+
+    /// Whether anything is known about the round trip.
+    const fn is_measured(&self) -> bool {
+        self.round_trip.is_some() || !self.light.is_zero()
     }
 
     /// Returns the round trip without the time in queues.
@@ -361,11 +397,40 @@ impl FlowControl {
         self.round_trip = Some(shortest.min(sample));
     }
 
+    /// Counts octets that a report has claimed.
+    pub(in crate::ltp) const fn on_claimed(&mut self, octets: u64) {
+        self.delivery.on_claimed(octets);
+    }
+
     /// Takes what reports told about a part of a block. Returns whether rate or window have changed.
     pub(in crate::ltp) fn on_round(&mut self, now: Instant, round: &Round) -> bool {
         let segment = self.segment;
+        if self.flow == Flow::Auto && self.follow_delivery(now, round) {
+            return true;
+        }
         self.level()
             .is_some_and(|level| level.on_round(now, round, segment))
+    }
+
+    /// Lets the rate follow what the line delivers, if that is far less than what is sent. Returns whether it has changed.
+    fn follow_delivery(&mut self, now: Instant, round: &Round) -> bool {
+        if !self.is_measured() {
+            return false;
+        }
+        let (round_trip, is_window) = (self.round_trip(), self.is_near());
+        let (rate, delivery) = (&mut self.rate, &mut self.delivery);
+        let from = (round_trip, rate.changed());
+        let Some(measured) = delivery.on_round(now, round, from, self.segment) else {
+            return false;
+        };
+        let Some(next) = delivery.next(&measured, (rate.value(), rate.ambient()), is_window) else {
+            return false;
+        };
+        if measured.is_overload() {
+            return rate.fall_to(now, next, (measured.sent, measured.delivered));
+        }
+        delivery.release(next, START);
+        rate.move_to(now, next)
     }
 
     /// Takes the success of a block with so many red octets whose transmission began at `started`. Returns whether
@@ -376,8 +441,11 @@ impl FlowControl {
         started: Instant,
         octets: u64,
     ) -> bool {
-        self.level()
-            .is_some_and(|level| level.on_complete(now, started, octets))
+        let has_changed = self
+            .level()
+            .is_some_and(|level| level.on_complete(now, started, octets));
+        self.delivery.release(self.rate.value(), START);
+        has_changed
     }
 
     /// Takes a cancellation by the peer because of a limit (`RLEXC`) of a block, which had checkpoints before the end of
@@ -448,6 +516,8 @@ mod tests {
             sent: 10_000_000,
             delivered: 1_000_000,
             busy: None,
+            is_timed: true,
+            is_delayed: false,
         };
         let paced = Flow::rate(1000).with_burst(0);
         let window = Flow::Window {
@@ -540,6 +610,8 @@ mod tests {
             sent: 10_000_000,
             delivered: 0,
             busy: None,
+            is_timed: true,
+            is_delayed: false,
         };
         control.on_round(at(3), &lost);
 
@@ -573,6 +645,8 @@ mod tests {
             sent: 1_000_000,
             delivered: 500_000,
             busy: None,
+            is_timed: true,
+            is_delayed: false,
         };
         let (mut near, mut unknown) = (recognised(1), auto());
 
@@ -584,6 +658,30 @@ mod tests {
         assert_eq!(unknown.pacing(), Some((rate(5_625_000), 28_091)));
         let estimate = unknown.estimate();
         assert_eq!((estimate.reductions, estimate.loss), (1, 500_000));
+    }
+
+    #[test]
+    fn a_near_farlink_behind_a_slow_line_has_the_rate_of_the_line() {
+        let mut control = recognised(1);
+        let overload = Round {
+            since: at(100),
+            sent: 1_000_000,
+            delivered: 68_800,
+            busy: None,
+            is_timed: true,
+            is_delayed: false,
+        };
+
+        assert!(control.on_round(at(801), &overload));
+
+        assert_eq!(control.window(), None);
+        assert_eq!(control.pacing(), Some((rate(100_000), 1400)));
+        assert_eq!(control.checkpoint_interval(), Some(11_200));
+        assert_eq!(control.repair_interval(), Some(89_600));
+        let estimate = control.estimate();
+        assert_eq!((estimate.reductions, estimate.loss), (1, 931_200));
+        control.forget();
+        assert_eq!(control.pacing(), Some((rate(START), 64_136)));
     }
 
     #[test]
@@ -642,6 +740,8 @@ mod tests {
                 sent: 10_000_000,
                 delivered: 9_000_000,
                 busy: None,
+                is_timed: true,
+                is_delayed: false,
             };
             control.on_round(at(second * 1000 + 1), &round);
         }

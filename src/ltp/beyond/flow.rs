@@ -25,6 +25,10 @@ pub enum Flow {
     /// after every quarter of it. If more than the window leaves at the rate within a round trip, the rate stays,
     /// with a checkpoint every quarter of the round trip.
     ///
+    /// A line that is far slower is found by when reports arrive: if a quarter was lost, and less has arrived per second
+    /// than the losses tell, the rate becomes what has arrived, to a near engine of this crate as well. Its
+    /// retransmissions then have up to 16 checkpoints, and without losses the rate rises by an eighth now and then.
+    ///
     /// For a radio, give its [`Rate`](Self::Rate): an estimate costs losses, and timers need the rate.
     #[default]
     Auto,

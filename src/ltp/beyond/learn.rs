@@ -10,7 +10,7 @@ use crate::ltp::peer::PeerState;
 use crate::{Addr, Instant};
 
 /// Octets of a segment that are not data, approximately.
-const HEAD: u64 = 24;
+pub(super) const HEAD: u64 = 24;
 
 /// Returns how many segments of at most `segment` octets carried that many octets, approximately.
 pub(in crate::ltp) fn segments(octets: u64, segment: usize) -> u64 {

@@ -35,6 +35,10 @@ pub(in crate::ltp) struct Round {
     pub(in crate::ltp) delivered: u64,
     /// The time in which they arrived, if the answer was so late that the line was busy with them all the time.
     pub(in crate::ltp) busy: Option<Duration>,
+    /// Whether the report tells when they arrived.
+    pub(in crate::ltp) is_timed: bool,
+    /// Whether the report is later than the round trip, as behind a queue.
+    pub(in crate::ltp) is_delayed: bool,
 }
 
 /// A rate in octets per second, or a window in octets, for a peer of which little is known.
@@ -226,6 +230,34 @@ impl Level {
         value > self.value && self.set(now, value)
     }
 
+    /// Returns when the value last changed.
+    pub(super) const fn changed(&self) -> Instant {
+        self.changed
+    }
+
+    /// Falls to a measured value, which a later rise does not exceed at once, because of a share of losses.
+    pub(super) fn fall_to(
+        &mut self,
+        now: Instant,
+        value: u64,
+        (sent, delivered): (u64, u64),
+    ) -> bool {
+        self.reductions = self.reductions.saturating_add(1);
+        self.loss = PARTS - share(delivered, sent);
+        self.lossy = Some(now);
+        self.trial = None;
+        self.ceiling = Some(Ceiling {
+            carried: value,
+            blocks: CAUTION,
+        });
+        self.set(now, value.max(1))
+    }
+
+    /// Takes a value that was borne, or is tried.
+    pub(super) fn move_to(&mut self, now: Instant, value: u64) -> bool {
+        self.set(now, value.min(self.max).max(1))
+    }
+
     const fn set(&mut self, now: Instant, value: u64) -> bool {
         self.value = value;
         self.changed = now;
@@ -257,12 +289,12 @@ impl Trial {
 }
 
 /// Returns `value * by / of`.
-fn scaled(value: u64, by: u64, of: u64) -> u64 {
+pub(super) fn scaled(value: u64, by: u64, of: u64) -> u64 {
     let product = u128::from(value) * u128::from(by) / u128::from(of.max(1));
     u64::try_from(product).unwrap_or(u64::MAX)
 }
 
-fn share(part: u64, whole: u64) -> u64 {
+pub(super) fn share(part: u64, whole: u64) -> u64 {
     scaled(part, PARTS, whole).min(PARTS)
 }
 
@@ -299,6 +331,8 @@ mod tests {
                 sent,
                 delivered,
                 busy: None,
+                is_timed: true,
+                is_delayed: false,
             };
             level.on_round(self.now, &round, SEGMENT)
         }
@@ -368,6 +402,8 @@ mod tests {
             sent: 1_000_000,
             delivered,
             busy: None,
+            is_timed: true,
+            is_delayed: false,
         };
         let (mut below, mut above) = (level(), level());
 
@@ -400,6 +436,8 @@ mod tests {
             sent: 50_000,
             delivered: 16_000,
             busy: Some(Duration::from_secs(16)),
+            is_timed: true,
+            is_delayed: false,
         };
 
         assert!(level.on_round(now, &round, SEGMENT));
@@ -424,6 +462,8 @@ mod tests {
             sent: 1_000_000,
             delivered: 500_000,
             busy: None,
+            is_timed: true,
+            is_delayed: false,
         };
 
         assert!(level.on_round(now, &round, SEGMENT));
@@ -498,6 +538,8 @@ mod tests {
                 sent: 1_000_000,
                 delivered,
                 busy: None,
+                is_timed: true,
+                is_delayed: false,
             };
             level.on_round(round.since, &round, SEGMENT);
             level.value()

@@ -39,6 +39,10 @@ pub(in crate::ltp) struct SentPart {
     pub(in crate::ltp) ranges: Vec<Range<u64>>,
     /// The time from then to the report, if the line was busy all the time.
     pub(in crate::ltp) busy: Option<Duration>,
+    /// Whether the report tells when they arrived.
+    pub(in crate::ltp) is_timed: bool,
+    /// Whether the report is later than the round trip, as behind a queue.
+    pub(in crate::ltp) is_delayed: bool,
 }
 
 impl ReportRound {
@@ -144,6 +148,8 @@ impl ReportRound {
             sent: 0,
             delivered: 0,
             busy: part.busy,
+            is_timed: part.is_timed,
+            is_delayed: part.is_delayed,
         };
         let told = part
             .ranges
@@ -283,6 +289,8 @@ mod tests {
             since,
             ranges: [0..100, 200..400].into(),
             busy: None,
+            is_timed: true,
+            is_delayed: false,
         };
         let round = ReportRound::new((7, 1), 0..1000, Some(part), (1, 0..300));
 
@@ -293,6 +301,8 @@ mod tests {
             sent: 200,
             delivered: 100,
             busy: None,
+            is_timed: true,
+            is_delayed: false,
         };
         assert_eq!(outcome, Some(expected));
     }

@@ -17,6 +17,10 @@ use crate::ltp::wire::Report;
 
 /// An answer that comes so long after the light times has waited behind octets in a queue.
 const LATE: Duration = Duration::from_secs(1);
+/// Octets of a red part that the queue of a slow line may not take at once.
+const MANY_IN_QUEUE: u64 = 1 << 16;
+/// The number of parts in which much is sent again, so that reports tell early whether the rate is right.
+const MAX_PARTS: u64 = 16;
 
 impl Sending {
     /// Returns the same block, to be sent from its start, without checkpoints before its end.
@@ -62,13 +66,21 @@ impl Sending {
 
     /// Returns after which time a checkpoint is sent once more if no answer has come: that of the end and the first
     /// retransmission of a long block, and of any retransmission on a line that is known to lose segments. ION counts it
-    /// only where gaps are left, and allows more of them the longer a block is.
+    /// only where gaps are left, and allows more of them the longer a block is. A near engine of this crate gets one of the
+    /// end after twice the round trip: its window may overflow the queue of a slow line.
     pub(super) fn flow_copy(&self, checkpoint: &Outstanding, cx: &Context<'_>) -> Option<Duration> {
         let cycle = checkpoint.cycle;
         let is_last = self.next >= self.red;
         let is_wanted = (cycle > 0 && cx.peer.flow.is_lossy())
             || (cycle <= 1 && is_last && self.red >= MANY_REPORTS);
         let is_automatic = cx.peer.flow.is_estimated() && cx.peer.is_plain();
+        if let Some(pause) = cx.peer.flow.end_copy().filter(|_| is_automatic)
+            && cycle == 0
+            && is_last
+            && self.red >= MANY_IN_QUEUE
+        {
+            return Some(pause);
+        }
         (is_wanted && is_automatic && !checkpoint.asks_again).then(|| cx.peer.flow.gathering_time())
     }
 
@@ -181,10 +193,14 @@ impl Sending {
         };
         let light = cx.peer.config.timers.owlt_out + cx.peer.config.timers.owlt_in;
         let is_busy = cx.node.now - checkpoint.latest > light + LATE;
+        let (first, latest) = (checkpoint.first, checkpoint.latest);
+        let is_timed = cx.peer.flow.is_timed(cx.node.now, first, latest);
         let part = checkpoint.since.map(|since| SentPart {
             since,
             ranges,
             busy: is_busy.then(|| (cx.node.now - since).saturating_sub(light)),
+            is_delayed: cx.peer.flow.is_delayed(cx.node.now, latest),
+            is_timed: is_timed && !(checkpoint.is_behind_lost && cx.peer.window.is_some()),
         });
         let asked = lower..checkpoint.range.end;
         let name = (checkpoint.serial, checkpoint.cycle + 1);
@@ -247,22 +263,11 @@ impl Sending {
             }
             return Outcome::Continues;
         }
-        let octets = gaps.iter().map(|gap| gap.end - gap.start).sum();
-        let copies = usize::try_from(cx.peer.repair_copies(octets)).unwrap_or(1);
-        let len = gaps.len() * copies;
-        let gaps: Vec<Range<u64>> = gaps.into_iter().cycle().take(len).collect();
         repair.problems += 1;
-        let run = Retransmission {
-            is_repeated: copies > 1,
-            ..Retransmission::new(cited, round.cycle, gaps)
-        };
-        // Copies follow what was not sent once.
-        let is_copy = |repair: &Repair| matches!(repair, Repair::Checkpoint { copies, .. } if copies.is_some());
-        let place = repair.queue.iter().position(is_copy);
-        let place = place.unwrap_or(repair.queue.len());
-        repair.queue.insert(place, Repair::Retransmission(run));
+        self.queue_retransmission(cited, round.cycle, gaps, cx);
+        let problems = self.repair().problems;
         let limit = cx.peer.config.limits.problems;
-        if repair.problems > limit {
+        if problems > limit {
             return Outcome::Failed(EndCause::over(Limit::Problems, limit));
         }
         let limit = cx.peer.config.limits.cycles;
@@ -271,6 +276,40 @@ impl Sending {
         }
         self.queue_repairs(cx);
         Outcome::Continues
+    }
+
+    /// Queues a retransmission of gaps, or several after each other where early reports on it tell whether the rate is
+    /// right.
+    fn queue_retransmission(
+        &mut self,
+        cited: (u64, u64),
+        cycle: u32,
+        gaps: Vec<Range<u64>>,
+        cx: &Context<'_>,
+    ) {
+        let octets: u64 = gaps.iter().map(|gap| gap.end - gap.start).sum();
+        let copies = usize::try_from(cx.peer.repair_copies(octets)).unwrap_or(1);
+        let each = cx.peer.flow.repair_interval().filter(|_| copies == 1);
+        let each = each.map_or(u64::MAX, |each| each.max(octets.div_ceil(MAX_PARTS)));
+        let queue = &mut self.repair_mut().queue;
+        // Copies follow what was not sent once.
+        let is_copy = |repair: &Repair| matches!(repair, Repair::Checkpoint { copies, .. } if copies.is_some());
+        let place = queue.iter().position(is_copy);
+        let mut place = place.unwrap_or(queue.len());
+        let len = gaps.len() * copies;
+        let (mut gaps, mut rest) = (gaps.into_iter().cycle().take(len), None);
+        loop {
+            let part = next_part(&mut gaps, &mut rest, each);
+            if part.is_empty() {
+                return;
+            }
+            let run = Retransmission {
+                is_repeated: copies > 1,
+                ..Retransmission::new(cited, cycle, part)
+            };
+            queue.insert(place, Repair::Retransmission(run));
+            place += 1;
+        }
     }
 
     // Learning.
@@ -309,4 +348,22 @@ fn learn_round(round: &ReportRound, claimed: &RangeSet, cx: &mut Context<'_>) {
     {
         cx.peer.apply_flow();
     }
+}
+
+/// Takes up to `each` octets from the front of gaps. The rest of one that is cut is kept.
+fn next_part(
+    gaps: &mut impl Iterator<Item = Range<u64>>,
+    rest: &mut Option<Range<u64>>,
+    each: u64,
+) -> Vec<Range<u64>> {
+    let (mut part, mut left) = (Vec::new(), each);
+    while left > 0
+        && let Some(gap) = rest.take().or_else(|| gaps.next())
+    {
+        let end = gap.end.min(gap.start.saturating_add(left));
+        left -= end - gap.start;
+        *rest = Some(end..gap.end).filter(|rest| !rest.is_empty());
+        part.push(gap.start..end);
+    }
+    part
 }

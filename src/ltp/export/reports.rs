@@ -40,6 +40,8 @@ impl Sending {
         let is_whole = report.claims_all(self.red);
         let mut scope = Range::from(report.scope);
         if is_whole && self.next == self.len() {
+            let claimed = self.repair().claimed.len();
+            cx.peer.flow.on_claimed(self.red.saturating_sub(claimed));
             self.learn_losses(checkpoint, &scope, true, cx);
             if let Some(answered) = self.answer_checkpoint(checkpoint, cx) {
                 self.learn_last_round(answered, report, cx);
@@ -64,6 +66,7 @@ impl Sending {
         } = &mut *repair;
         history.note_claims(serial, report.claims.iter(), claimed);
         let claimed: u64 = claims.map(|claim| repair.claimed.insert(claim)).sum();
+        cx.peer.flow.on_claimed(claimed);
         if repair.lowest.is_none_or(|(lower, _)| scope.start < lower) {
             repair.lowest = Some((scope.start, serial));
         }
@@ -161,7 +164,11 @@ impl Sending {
             // The report also tells about what left ahead of those before it.
             let mut before = self.checkpoints.iter().take(place);
             let first = before.find(|one| one.is_of_first_pass());
-            checkpoint.since = first.map_or(checkpoint.since, |first| first.since);
+            if let Some(first) = first {
+                checkpoint.since = first.since;
+                // Its report is lost or late, and the window may have been used up for a while.
+                checkpoint.is_behind_lost = true;
+            }
         }
         Some(checkpoint)
     }

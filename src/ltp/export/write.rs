@@ -286,6 +286,7 @@ impl Sending {
             lower: run.lower,
             since: run.since,
             asks_again: run.asks_again,
+            is_behind_lost: false,
         };
         self.checkpoints.push(outstanding);
         self.queue_duplicates_of(serial, cx);

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use farlink::ltp::{Command, Config, Engine, Event, Flow, Peer, Segment, Service};
 use farlink::sim::{FaultRule, Host, Line, Queue, TraceDetail, World};
-use farlink::{Instant, Seed};
+use farlink::{Instant, Limits, Seed};
 
 use super::{block, scene::is_type};
 use crate::delivery::bound;
@@ -331,6 +331,54 @@ fn a_line_of_8_mbit_s_with_a_queue_of_64_kib_is_served_without_options() {
         );
         assert!(done.resent <= 12_000_000, "{kind:?}: {done:?}");
     }
+}
+
+/// What is sent before the first report tells how slow the line is may be lost, and nothing after it. The offer of a
+/// large receive buffer changes nothing: the queue is shorter.
+#[test]
+fn a_slow_line_costs_a_farlink_about_the_block_once_more_and_at_most_1_3_times_the_ideal() {
+    let mut faults = Vec::new();
+    println!("| line | buffer | received | ideal | sent again |\n|---|---|---|---|---|");
+    for (rate, millis) in [(8_000_000, 20), (1_000_000, 20), (1_000_000, 1300)] {
+        let line = || Line {
+            rate: Some(rate),
+            queue: Queue::Drop(1 << 16),
+            ..Line::delayed(Duration::from_millis(millis))
+        };
+        let peer = |id| {
+            let mut peer = Peer::at(id);
+            peer.timers.owlt_out = Duration::from_millis(millis);
+            peer.timers.owlt_in = peer.timers.owlt_out;
+            peer
+        };
+        for (len, buffer) in [(1_000_000, 0), (1_000_000, 8 << 20), (4_000_000, 8 << 20)] {
+            let mut world = World::new(1);
+            world.trace_detail(TraceDetail::Nothing);
+            let sender = world.host(1, engine(1, 1, peer(2)));
+            let receiver = world.host(2, engine(2, 1, peer(1)));
+            world.limits(receiver, Limits::default().with_receive_buffer(buffer));
+            join(&mut world, sender, receiver, line(), line());
+            world.command(sender, Command::Send(block(2, len))).unwrap();
+            let bound = Instant::ZERO + Duration::from_secs(1800);
+            world.run_until_holds(bound, |world| world.machine(sender).sessions().0 == 0);
+
+            let is_received = |event: &Event| matches!(event, Event::Received { .. });
+            let mut events = world.events(receiver);
+            let arrival = events.find(|(_, event)| is_received(event));
+            let took = arrival.map_or(f64::MAX, |(at, _)| (at - Instant::ZERO).as_secs_f64());
+            let ideal = len as f64 * 8.0 / rate as f64 + millis as f64 / 1000.0;
+            let resent = world.machine(sender).stats().octets_resent;
+            println!(
+                "| {rate} bit/s, {millis} ms | {buffer} | {took:.2} | {ideal:.2} | {resent} |"
+            );
+            if took > 1.3 * ideal || resent > len as u64 * 11 / 10 {
+                faults.push(format!(
+                    "{rate} bit/s, {millis} ms, {buffer}: {took}, {resent}"
+                ));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
 }
 
 #[test]

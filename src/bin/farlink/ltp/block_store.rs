@@ -17,6 +17,8 @@ use super::part_file::{self, PartFile};
 
 /// Sessions of blocks that are over, which are remembered so that late green segments are dropped.
 const REMEMBERED: usize = 1024;
+/// How often a block waits `max_wait` for a red part, and how long late green segments are expected.
+const MAX_ROUND_TRIPS: u32 = 16;
 /// The most incomplete blocks. Each takes memory for its state, and a page of the disk.
 const MAX_BLOCKS: usize = 1 << 14;
 /// Zeros that are written to a stream for missing octets.
@@ -105,8 +107,8 @@ pub(super) struct BlockStore {
     /// The incomplete blocks whose red part the engine has not told the end of, and all others.
     under_way: Queue,
     waiting: Queue,
-    /// Sessions whose blocks are over.
-    closed: VecDeque<SessionId>,
+    /// Sessions whose blocks are over, and since when.
+    closed: VecDeque<(Instant, SessionId)>,
     /// The file that was written last, so that few are open.
     open: Option<(SessionId, File)>,
 }
@@ -146,6 +148,10 @@ impl Block {
         self.is_ended && !self.is_under_way() && self.have.len() == self.have.end()
     }
 
+    const fn has_red(&self) -> bool {
+        self.red.is_some() || self.in_runs > 0
+    }
+
     /// Whether the session goes on until the engine tells its end.
     const fn is_under_way(&self) -> bool {
         self.in_runs > 0 && self.red.is_none()
@@ -175,6 +181,16 @@ impl BlockStore {
         }
     }
 
+    /// Synchronises no further files: of what is stored from here on, no acknowledgment tells. Returns the directory
+    /// whose names are to be synchronised at the end.
+    pub(super) fn end_acknowledgments(&mut self) -> Option<PathBuf> {
+        let was_durable = core::mem::take(&mut self.is_durable);
+        match &self.out {
+            Output::Directory(directory) if was_durable => Some(directory.clone()),
+            _ => None,
+        }
+    }
+
     /// Writes a fragment, and stores its block if that is complete.
     ///
     /// # Errors
@@ -186,7 +202,7 @@ impl BlockStore {
         now: Instant,
     ) -> Result<Option<StoredBlock>, StoreError> {
         let session = fragment.session;
-        if fragment.color == Color::Green && self.closed.contains(&session) {
+        if fragment.color == Color::Green && self.is_late(session, now) {
             return Ok(None);
         }
         let mut block = match self.take(session) {
@@ -208,6 +224,19 @@ impl BlockStore {
         queue.order.insert((now, session));
         self.blocks.insert(session, block);
         Ok(None)
+    }
+
+    /// Tells whether a green segment belongs to a block that is over. An originator that starts again can use the
+    /// number of that session once more.
+    fn is_late(&self, session: SessionId, now: Instant) -> bool {
+        let is_recent = |closed: Instant| {
+            now.saturating_duration_since(closed) < self.max_wait * MAX_ROUND_TRIPS
+        };
+        !self.blocks.contains_key(&session)
+            && self
+                .closed
+                .iter()
+                .any(|(at, closed)| *closed == session && is_recent(*at))
     }
 
     const fn queue(&mut self, block: &Block) -> &mut Queue {
@@ -238,7 +267,8 @@ impl BlockStore {
         let (last, session) = self.waiting.order.first()?;
         let waited = now.saturating_duration_since(*last);
         let is_red_there = imports == 0 || !self.awaits_red(*session);
-        let is_over = is_red_there && waited >= self.max_wait || waited >= self.max_wait * 16;
+        let is_over =
+            is_red_there && waited >= self.max_wait || waited >= self.max_wait * MAX_ROUND_TRIPS;
         let is_full = self.waiting.octets > self.limit || self.waiting.order.len() > MAX_BLOCKS;
         (is_over || is_full).then_some(*session)
     }
@@ -251,8 +281,7 @@ impl BlockStore {
     /// Tells whether the block is incomplete and all green, as its first octet is.
     pub(super) fn is_green(&self, session: SessionId) -> bool {
         let block = self.blocks.get(&session);
-        let is_red = |block: &Block| block.red.is_some() || block.in_runs > 0;
-        block.is_some_and(|block| !is_red(block) && block.have.run_from(0) > 0)
+        block.is_some_and(|block| !block.has_red() && block.have.run_from(0) > 0)
     }
 
     /// Tells whether octets of a red part are here whose end was not told.
@@ -346,6 +375,8 @@ impl BlockStore {
         if color == Color::RedRun {
             block.in_runs += fresh;
         }
+        // Of green octets no acknowledgment tells, and a flood of them is not to wait for the disk.
+        let is_durable = self.is_durable && block.has_red();
         match &mut block.body {
             Body::Nowhere => {}
             Body::Memory(fragments) => {
@@ -356,7 +387,7 @@ impl BlockStore {
             Body::File(part) => {
                 block.unsynced += fresh;
                 let is_due = block.unsynced >= SYNC_INTERVAL || color == Color::Red;
-                let syncs = self.is_durable && is_due;
+                let syncs = is_durable && is_due;
                 let act = |file: &mut File| {
                     if fresh > 0 {
                         part_file::write_at(file, offset, &data)?;
@@ -385,14 +416,15 @@ impl BlockStore {
         if self.closed.len() >= REMEMBERED {
             self.closed.pop_front();
         }
-        self.closed.push_back(session);
+        self.closed.push_back((Instant::now(), session));
         // The last octets are in the file before it gets its name.
         self.open.take_if(|(of, _)| *of == session);
     }
 
     fn finish(&mut self, session: SessionId, block: Block) -> Result<StoredBlock, StoreError> {
+        let syncs = self.is_durable && block.has_red();
         if let (Body::File(part), 1..) = (&block.body, block.unsynced)
-            && self.is_durable
+            && syncs
         {
             let synced = self.file(session, part).and_then(|file| file.sync_all());
             if let Err(error) = synced {
@@ -424,7 +456,7 @@ impl BlockStore {
                 let name = format!("{}{rest}", name(session, block.client));
                 let path = part.path().to_path_buf();
                 let named = part.rename(directory, &name).and_then(|named| {
-                    if self.is_durable {
+                    if syncs {
                         part_file::sync_directory(directory)?;
                     }
                     Ok(named)
@@ -487,254 +519,4 @@ impl fmt::Display for StoreError {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::path::Path;
-
-    use super::*;
-
-    const SESSION: SessionId = SessionId {
-        originator: 1,
-        number: 9,
-    };
-
-    fn store(name: &str, limit: u64) -> (BlockStore, PathBuf) {
-        let directory = std::env::temp_dir().join(format!("farlink-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&directory);
-        assert_eq!(part_file::check_directory(&directory).unwrap(), []);
-        let out = Output::Directory(directory.clone());
-        (
-            BlockStore::new(out, limit, Duration::from_secs(4), true),
-            directory,
-        )
-    }
-
-    fn red(data: &'static [u8]) -> Fragment {
-        Fragment {
-            color: Color::Red,
-            ..green(0, data)
-        }
-    }
-
-    fn green(offset: u64, data: &'static [u8]) -> Fragment {
-        Fragment {
-            session: SESSION,
-            client: 4,
-            color: Color::Green,
-            offset,
-            data: Bytes::from_static(data),
-            is_last: false,
-        }
-    }
-
-    fn last(fragment: Fragment) -> Fragment {
-        Fragment {
-            is_last: true,
-            ..fragment
-        }
-    }
-
-    fn files(directory: &Path) -> Vec<(String, Vec<u8>)> {
-        let entries = fs::read_dir(directory).unwrap();
-        let mut files: Vec<(String, Vec<u8>)> = entries
-            .map(|entry| entry.unwrap())
-            .map(|entry| {
-                let name = entry.file_name().into_string().unwrap();
-                (name, fs::read(entry.path()).unwrap())
-            })
-            .collect();
-        files.sort();
-        files
-    }
-
-    #[test]
-    fn a_block_is_a_file_when_it_is_complete() {
-        let (mut store, directory) = store("whole", 100);
-        let now = Instant::now();
-
-        let end = last(green(3, b"defg"));
-        assert!(store.insert(end, now).unwrap().is_none());
-        let unfinished = format!(".client4-engine1-session9.{}.part", std::process::id());
-        assert_eq!(files(&directory), [(unfinished, b"\0\0\0defg".to_vec())]);
-        let block = store.insert(red(b"abc"), now).unwrap().unwrap();
-
-        assert_eq!((block.red, block.green, block.is_ended), (3, 4, true));
-        assert!(block.missing.is_empty());
-        let name = String::from("client4-engine1-session9");
-        assert_eq!(files(&directory), [(name, b"abcdefg".to_vec())]);
-        fs::remove_dir_all(directory).unwrap();
-    }
-
-    #[test]
-    fn a_second_block_of_one_session_never_replaces_the_first() {
-        let (mut store, directory) = store("twice", 100);
-        for data in [b"one", b"two"] {
-            let whole = last(red(data));
-            store.insert(whole, Instant::now()).unwrap().unwrap();
-        }
-
-        let name = String::from("client4-engine1-session9");
-        let second = format!("{name}.2");
-        let expected = [(name, b"one".to_vec()), (second, b"two".to_vec())];
-        assert_eq!(files(&directory), expected);
-        fs::remove_dir_all(directory).unwrap();
-    }
-
-    #[test]
-    fn an_incomplete_block_waits_and_is_stored_as_incomplete() {
-        let (mut store, directory) = store("holes", 100);
-        let now = Instant::now();
-        let later = now + Duration::from_secs(4);
-        store.insert(red(b"ab"), now).unwrap();
-        store.insert(green(6, b"gh"), now).unwrap();
-        store.insert(green(7, b"hi"), now).unwrap();
-
-        assert_eq!(store.due(now, 0), None);
-        assert_eq!(store.due(later, 1), Some(SESSION));
-        let block = store.store(SESSION).unwrap().unwrap();
-        let late = store.insert(green(2, b"c"), later).unwrap();
-
-        assert_eq!((block.red, block.green), (2, 3));
-        assert!(block.missing.iter().eq([&(2..6)]) && !block.is_ended);
-        assert!(late.is_none() && store.first().is_none());
-        let name = String::from("client4-engine1-session9.incomplete");
-        assert_eq!(files(&directory), [(name, b"ab\0\0\0\0ghi".to_vec())]);
-        fs::remove_dir_all(directory).unwrap();
-    }
-
-    /// The sender decides how long the red part is repaired.
-    #[test]
-    fn green_segments_wait_for_the_red_part_of_a_session() {
-        let (mut store, directory) = store("waits", 100);
-        let now = Instant::now();
-        store.insert(green(6, b"gh"), now).unwrap();
-
-        let soon = now + Duration::from_secs(5);
-        assert_eq!(store.due(soon, 1), None);
-        assert_eq!(store.due(soon, 0), Some(SESSION));
-        assert_eq!(store.due(now + Duration::from_secs(64), 1), Some(SESSION));
-        fs::remove_dir_all(directory).unwrap();
-    }
-
-    #[test]
-    fn a_block_whose_first_octet_is_green_has_no_red_part() {
-        let (mut store, directory) = store("green", 100);
-        let now = Instant::now();
-
-        store.insert(green(3, b"def"), now).unwrap();
-        assert!(!store.is_green(SESSION));
-        store.insert(green(0, b"abc"), now).unwrap();
-        assert!(store.is_green(SESSION));
-        store.insert(red(b"abc"), now).unwrap();
-        assert!(!store.is_green(SESSION));
-        fs::remove_dir_all(directory).unwrap();
-    }
-
-    #[test]
-    fn a_block_beyond_the_limit_is_refused_with_the_limit_and_its_end() {
-        let (mut store, directory) = store("far", 100);
-        store.insert(green(0, b"ab"), Instant::now()).unwrap();
-        for (offset, end) in [(99, 101), (u64::MAX, u64::MAX)] {
-            let session = SessionId {
-                number: offset,
-                ..SESSION
-            };
-            let far = Fragment {
-                session,
-                ..green(offset, b"ab")
-            };
-
-            let error = store.insert(far, Instant::now()).unwrap_err();
-
-            let expected = format!("octets up to {end} exceed the limit of 100 (--limit)");
-            assert_eq!(error.to_string(), expected);
-        }
-        assert_eq!(store.first(), Some(SESSION), "the others go on");
-        assert_eq!(files(&directory).len(), 1, "nothing is left of them");
-        fs::remove_dir_all(directory).unwrap();
-    }
-
-    /// A header can name any offset.
-    #[cfg(unix)]
-    #[test]
-    fn a_hole_takes_no_room_on_the_disk() {
-        use std::os::unix::fs::MetadataExt as _;
-
-        let (mut store, directory) = store("sparse", 1 << 30);
-        let end = (1 << 30) - 1;
-        store.insert(green(end, b"x"), Instant::now()).unwrap();
-
-        let block = store.store(SESSION).unwrap().unwrap();
-
-        let file = fs::metadata(block.file.unwrap()).unwrap();
-        assert_eq!((file.len(), block.green), (1 << 30, 1));
-        assert!(file.blocks() * 512 <= 1 << 16, "{}", file.blocks());
-        fs::remove_dir_all(directory).unwrap();
-    }
-
-    #[test]
-    fn the_limit_of_all_blocks_counts_the_octets_that_arrived() {
-        let (mut store, directory) = store("held", 9000);
-        let now = Instant::now();
-        for number in 1..=4 {
-            assert_eq!(store.due(now, 1), None);
-            let session = SessionId { number, ..SESSION };
-            let far = Fragment {
-                session,
-                ..green(6000, &[7; 3000])
-            };
-            store.insert(far, now).unwrap();
-        }
-
-        let due = store.due(now, 1).unwrap();
-        store.store(due).unwrap();
-
-        assert_eq!(due.number, 1, "the one that has waited longest");
-        assert_eq!(store.due(now, 1), None);
-        drop(store);
-        assert_eq!(
-            files(&directory).len(),
-            1,
-            "a normal end leaves no unfinished files"
-        );
-        fs::remove_dir_all(directory).unwrap();
-    }
-
-    #[test]
-    fn a_block_whose_file_cannot_be_written_is_refused_and_the_others_go_on() {
-        let (mut store, directory) = store("gone", 100);
-        let now = Instant::now();
-        store.insert(green(0, b"ab"), now).unwrap();
-        let other = Fragment {
-            session: SessionId {
-                number: 10,
-                ..SESSION
-            },
-            ..green(0, b"ab")
-        };
-        store.insert(other, now).unwrap();
-        let (part, _) = files(&directory).pop().unwrap();
-        fs::remove_file(directory.join(&part)).unwrap();
-
-        let error = store.insert(green(2, b"cd"), now).unwrap_err();
-        let late = store.insert(green(4, b"ef"), now).unwrap();
-
-        assert!(error.to_string().contains(&part), "{error}");
-        assert!(late.is_none());
-        assert_eq!(store.first().map(|session| session.number), Some(10));
-        fs::remove_dir_all(directory).unwrap();
-    }
-
-    #[test]
-    fn files_of_a_process_that_was_killed_are_found_with_their_lengths() {
-        let (mut store, directory) = store("killed", 100);
-        store.insert(green(3, b"ab"), Instant::now()).unwrap();
-        core::mem::forget(store);
-
-        let left = part_file::check_directory(&directory).unwrap();
-
-        let name = format!(".client4-engine1-session9.{}.part", std::process::id());
-        assert_eq!(left, [(directory.join(name), 5)]);
-        fs::remove_dir_all(directory).unwrap();
-    }
-}
+mod tests;

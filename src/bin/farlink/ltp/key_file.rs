@@ -9,7 +9,7 @@ use crate::{Failure, hexdump, input};
 
 /// Reads a policy: the first key signs, and each of them is accepted (RFC 5327 section 2.1).
 pub(super) fn read(path: &Path) -> Result<Auth, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|error| Failure::file(path, error))?;
+    let text = input::read_text(path)?;
     parse(&text).map_err(|error| Failure::file(path, error))
 }
 

@@ -1,6 +1,6 @@
 //! The files of blocks: sparse while octets are missing, and named when they are complete.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -94,7 +94,8 @@ pub(super) fn check_directory(directory: &Path) -> io::Result<Vec<(PathBuf, u64)
         let name = name.to_string_lossy();
         if name.starts_with(PREFIX) && name.ends_with(SUFFIX) {
             // Another process may have finished it meanwhile.
-            left.extend(entry.metadata().ok().map(|file| (entry.path(), file.len())));
+            let file = entry.metadata().ok().filter(Metadata::is_file);
+            left.extend(file.map(|file| (entry.path(), file.len())));
         }
     }
     left.sort();

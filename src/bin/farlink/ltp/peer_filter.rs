@@ -25,6 +25,9 @@ pub(super) struct PeerFilter {
     format: OutputFormat,
     accepted: BTreeSet<(u64, SocketAddr)>,
     rejected: BTreeSet<(u64, SocketAddr)>,
+    /// Whether datagrams are dropped, as if the socket were not open. Without a client service and its peers, the
+    /// engine would cancel their blocks.
+    awaits_service: bool,
 }
 
 impl PeerFilter {
@@ -46,7 +49,16 @@ impl PeerFilter {
             format,
             accepted: BTreeSet::new(),
             rejected: BTreeSet::new(),
+            awaits_service: false,
         })
+    }
+
+    /// Drops datagrams until the first client service is open.
+    pub(super) fn awaiting_service(self) -> Self {
+        Self {
+            awaits_service: true,
+            ..self
+        }
     }
 
     fn inner(&self) -> &Engine<NetPath> {
@@ -112,6 +124,9 @@ impl Machine for PeerFilter {
     type Error = Error;
 
     fn receive(&mut self, now: Instant, from: NetPath, octets: &[u8]) {
+        if self.awaits_service {
+            return;
+        }
         let before = self.unknown();
         self.engine.receive(now, from, octets);
         if self.unknown() > before {
@@ -120,6 +135,9 @@ impl Machine for PeerFilter {
     }
 
     fn receive_batch(&mut self, now: Instant, from: NetPath, octets: &[u8], size: NonZeroUsize) {
+        if self.awaits_service {
+            return;
+        }
         let before = self.unknown();
         self.engine.receive_batch(now, from, octets, size);
         if self.unknown() > before {
@@ -133,7 +151,10 @@ impl Machine for PeerFilter {
     }
 
     fn command(&mut self, now: Instant, command: Command<NetPath>) -> Result<(), Error> {
-        self.engine.command(now, command)
+        let opens = matches!(command, Command::Open(..) | Command::OpenOnDemand(..));
+        self.engine.command(now, command)?;
+        self.awaits_service &= !opens;
+        Ok(())
     }
 
     fn poll(&mut self, now: Instant, tx: &mut Transmit<NetPath>) -> Output<NetPath, Event> {
@@ -167,5 +188,42 @@ impl AsMachine<Engine<NetPath>> for PeerFilter {
 
     fn finish(&mut self) {
         self.engine.finish();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use farlink::Seed;
+    use farlink::ltp::{Config, Service};
+
+    use super::*;
+
+    /// The sender of a block under way may not wait for the receiver to start.
+    #[test]
+    fn a_receiver_that_has_not_opened_its_service_cancels_no_block() {
+        let engine = Engine::new(Config::engine(2), Seed::from(1)).unwrap();
+        let local = SocketAddr::from(([127, 0, 0, 1], 1113));
+        let now = Instant::ZERO;
+        let format = OutputFormat::of(true);
+        let mut filter = PeerFilter::new(EngineMachine::new(engine), (now, local), None, format)
+            .unwrap()
+            .awaiting_service();
+        let from = NetPath::udp(local, local);
+        filter
+            .command(now, Command::AddPeer(1, Peer::at(from).into()))
+            .unwrap();
+        // Octet 0 of the red part of session 5 of engine 1, for client service 4.
+        let red = [0, 1, 5, 0, 4, 0, 1, 7];
+        let heard = |filter: &mut PeerFilter| {
+            filter.receive(now, from, &red);
+            filter.receive_batch(now, from, &red, NonZeroUsize::MIN.saturating_add(7));
+            filter.inner().stats().segments_received
+        };
+
+        assert_eq!(heard(&mut filter), 0);
+        filter
+            .command(now, Command::Open(4, Service::Whole))
+            .unwrap();
+        assert_eq!(heard(&mut filter), 2);
     }
 }

@@ -17,10 +17,10 @@ use tokio::time::{Instant, timeout};
 use super::block_store::{BlockStore, Color, Fragment, Output, StoreError, StoredBlock};
 use super::ending::{Cancelled, SHUTDOWN};
 use super::interrupt::Interrupt;
-use super::part_file::check_directory;
+use super::part_file::{check_directory, sync_directory};
 use super::peer_addr::{PeerAddr, local, peer_addr};
 use super::status::{Silence, StatusLine, span};
-use super::{DEFAULT_LIMIT, PeerOptions, block_limit, factory, id};
+use super::{DEFAULT_LIMIT, PeerOptions, Role, block_limit, factory, id};
 use crate::Failure;
 use crate::output::{self, OutputFormat};
 
@@ -49,7 +49,7 @@ pub(crate) struct Arguments {
     /// The ID of this engine
     #[arg(long, value_name = "N", value_parser = id)]
     engine: u64,
-    /// Receive from this engine at this address; may be repeated. Without it, from up to 1024 unknown
+    /// Receive from this engine at this host, and answer at this port; may be repeated. Without it, from up to 1024 unknown
     /// engines, which together take twice --limit and 1 MiB of memory at most. Blocks of an unknown engine
     /// are given up 30 s after they began, until it has acknowledged a report: beyond a light time of 10 s
     /// name the engines
@@ -118,6 +118,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         },
     );
     let ended = receiver.serve(&node, &access_point, &mut interrupt).await;
+    receiver.is_interrupted = interrupt.is_set();
     followed.abort_all();
     // The sender of the last block waits for its report.
     let close_timeout = if interrupt.is_set() || ended.is_err() {
@@ -192,7 +193,11 @@ async fn start(
         }
         found.push((peer.engine, peer.resolve(Some(arguments.bind)).await?));
     }
-    let factory = factory(arguments.record.as_deref(), template, format)?;
+    let factory = factory(
+        arguments.record.as_deref(),
+        Role::Receiver(template.map(Box::new)),
+        format,
+    )?;
     let node = super::bind(arguments.bind, config, factory)?;
     let mut followed = JoinSet::new();
     for (engine, address) in found {
@@ -226,6 +231,10 @@ struct BlockReceiver {
 
 impl BlockReceiver {
     fn new(arguments: &Arguments, format: OutputFormat, out: Output) -> Result<Self, Failure> {
+        if arguments.durable && matches!(out, Output::Stdout) {
+            let message = "--durable needs --out with a directory: standard output is no disk";
+            return Err(Failure::Usage(message.into()));
+        }
         if let Output::Directory(directory) = &out {
             let left = check_directory(directory)
                 .map_err(|error| Failure::Usage(format!("{}: {error}", directory.display())))?;
@@ -302,6 +311,7 @@ impl BlockReceiver {
     /// Stores the blocks that arrived while the node was shut down. Unless they are received into files, they were
     /// acknowledged, so their senders have released them.
     async fn take_rest(&mut self, access_point: &AccessPoint) -> Result<(), Failure> {
+        let directory = self.store.end_acknowledgments();
         while let Ok(Ok(received)) = timeout(Duration::ZERO, access_point.receive()).await {
             self.reports.0 = MAX_REPORTS;
             self.received(received, None)?;
@@ -309,6 +319,12 @@ impl BlockReceiver {
         while let Some(session) = self.store.first() {
             self.reports.0 = MAX_REPORTS;
             self.store_block(session)?;
+        }
+        if let Some(directory) = directory {
+            // Red parts that were acknowledged may have got their names here.
+            let name = directory.display();
+            sync_directory(&directory)
+                .map_err(|error| Failure::Protocol(format!("{name}: {error}")))?;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use farlink::ltp::{Config, Peer};
 use tokio::task::JoinSet;
 
 use super::peer_addr::{PeerAddr, local, peer_addr};
-use super::{DEFAULT_LIMIT, PeerOptions, at_rate, factory, id, segment_len};
+use super::{DEFAULT_LIMIT, PeerOptions, Role, at_rate, factory, id, segment_len};
 use crate::Failure;
 use crate::output::OutputFormat;
 
@@ -83,7 +83,7 @@ impl Target {
         let mut config = Config::engine(self.engine);
         config.limits.export_octets = DEFAULT_LIMIT;
         let mut light = peer.timers.owlt_out + peer.timers.owlt_in;
-        let factory = factory(self.record.as_deref(), None, format)?;
+        let factory = factory(self.record.as_deref(), Role::Sender, format)?;
         let bind = self.bind.unwrap_or_else(|| local_address_for(address));
         let node = super::bind(bind, config, factory)?;
         node.add_peer(self.to.engine, peer)
