@@ -159,7 +159,8 @@ pub enum Side {
 /// Each block accepted for sending ends with exactly one `Complete` or `Failed`. A session that is received has
 /// at most one `Received` or `RedPart` and at most one `Cancelled`, and nothing follows a `Cancelled`. A session with an
 /// event ends with `Received`, `RedPart` or `Green` with `ends_block`, or with `Cancelled`. Green segments overtake each
-/// other, so some may follow the one that ends the block.
+/// other, so some may follow the one that ends the block. All this holds while the session is remembered: one whose
+/// sender comes back later begins anew.
 #[derive(derive_more::Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
