@@ -127,6 +127,7 @@ impl Node {
     pub(super) fn write_data(&mut self, tx: &mut Transmit<Hop>) {
         let (now, address) = (self.now, self.config.csp.address);
         let count = self.transfers.len();
+        let sent = self.stats.data_sent;
         for turn in 0..count {
             let at = (self.next_to_send + turn) % count;
             let Some(transfer) = self.transfers.get_mut(at) else {
@@ -151,7 +152,10 @@ impl Node {
                 }
             }
         }
-        self.next_to_send = (self.next_to_send + 1) % count.max(1);
+        // A poll that sends nothing changes nothing.
+        if self.stats.data_sent != sent {
+            self.next_to_send = (self.next_to_send + 1) % count.max(1);
+        }
     }
 
     pub(super) fn next_serving(&mut self) -> Option<Event> {
