@@ -31,7 +31,7 @@ struct Flying {
 }
 
 /// What a line does to a packet, by its number.
-enum Fate {
+enum PacketOutcome {
     Delivered,
     Lost,
     Repeated,
@@ -44,7 +44,7 @@ struct Pair {
     delay: Duration,
     flying: Vec<Flying>,
     order: u64,
-    fate: Box<dyn FnMut(u64) -> Fate>,
+    outcome: Box<dyn FnMut(u64) -> PacketOutcome>,
     opened: [u32; 2],
     got: [Vec<Bytes>; 2],
     closed: [Option<CloseReason>; 2],
@@ -61,7 +61,11 @@ fn options() -> SynOptions {
 }
 
 impl Pair {
-    fn new(delay: Duration, options: SynOptions, fate: impl FnMut(u64) -> Fate + 'static) -> Self {
+    fn new(
+        delay: Duration,
+        options: SynOptions,
+        outcome: impl FnMut(u64) -> PacketOutcome + 'static,
+    ) -> Self {
         let end = || Connection::new(WINDOW, (40, WINDOW + 6), 200);
         let mut pair = Self {
             ends: [end(), end()],
@@ -69,7 +73,7 @@ impl Pair {
             delay,
             flying: Vec::new(),
             order: 0,
-            fate: Box::new(fate),
+            outcome: Box::new(outcome),
             opened: [0; 2],
             got: [Vec::new(), Vec::new()],
             closed: [None; 2],
@@ -82,7 +86,7 @@ impl Pair {
     }
 
     fn clean(delay: Duration) -> Self {
-        Self::new(delay, options(), |_| Fate::Delivered)
+        Self::new(delay, options(), |_| PacketOutcome::Delivered)
     }
 
     fn deliver(&mut self, flying: &Flying) {
@@ -124,14 +128,14 @@ impl Pair {
                 let Some((header, data)) = put else { break };
                 self.sent.push((from, header));
                 self.order += 1;
-                let fate = (self.fate)(self.order);
-                let copies = match fate {
-                    Fate::Lost => 0,
-                    Fate::Repeated => 2,
-                    Fate::Delivered | Fate::Late => 1,
+                let outcome = (self.outcome)(self.order);
+                let copies = match outcome {
+                    PacketOutcome::Lost => 0,
+                    PacketOutcome::Repeated => 2,
+                    PacketOutcome::Delivered | PacketOutcome::Late => 1,
                 };
-                let extra = match fate {
-                    Fate::Late => self.delay,
+                let extra = match outcome {
+                    PacketOutcome::Late => self.delay,
                     _ => Duration::ZERO,
                 };
                 for copy in 0..copies {
@@ -216,13 +220,13 @@ impl Pair {
     }
 }
 
-fn chances(seed: u64, loss: u64, repeated: u64, late: u64) -> impl FnMut(u64) -> Fate {
+fn chances(seed: u64, loss: u64, repeated: u64, late: u64) -> impl FnMut(u64) -> PacketOutcome {
     let mut rng: Rng = Seed::from(seed).rng();
     move |_| match rng.below(100) {
-        it if it < loss => Fate::Lost,
-        it if it < loss + repeated => Fate::Repeated,
-        it if it < loss + repeated + late => Fate::Late,
-        _ => Fate::Delivered,
+        it if it < loss => PacketOutcome::Lost,
+        it if it < loss + repeated => PacketOutcome::Repeated,
+        it if it < loss + repeated + late => PacketOutcome::Late,
+        _ => PacketOutcome::Delivered,
     }
 }
 
@@ -295,14 +299,14 @@ fn close_delivers_all_before_rst_over_any_line() {
 #[test]
 fn any_one_packet_may_be_lost() {
     for lost in 1..40 {
-        let fate = move |order| {
+        let outcome = move |order| {
             if order == lost {
-                Fate::Lost
+                PacketOutcome::Lost
             } else {
-                Fate::Delivered
+                PacketOutcome::Delivered
             }
         };
-        let mut pair = Pair::new(ms(5), options(), fate);
+        let mut pair = Pair::new(ms(5), options(), outcome);
         pair.run(ms(1500));
         assert_eq!(pair.opened, [1, 1], "without packet {lost}");
 
@@ -321,11 +325,11 @@ fn a_gap_is_repaired_within_a_round_trip_by_eack() {
     // Behind the three packets of the handshake and the keepalives.
     let mut pair = Pair::clean(ms(50)).open();
     let start = pair.order;
-    pair.fate = Box::new(move |order| {
+    pair.outcome = Box::new(move |order| {
         if order == start + 2 {
-            Fate::Lost
+            PacketOutcome::Lost
         } else {
-            Fate::Delivered
+            PacketOutcome::Delivered
         }
     });
 
@@ -351,11 +355,11 @@ fn the_timer_follows_the_round_trip() {
         }
         let (before, start) = (pair.repetitions, pair.order);
         assert!(before <= 3, "{before} repetitions at {delay:?}");
-        pair.fate = Box::new(move |order| {
+        pair.outcome = Box::new(move |order| {
             if order == start + 1 {
-                Fate::Lost
+                PacketOutcome::Lost
             } else {
-                Fate::Delivered
+                PacketOutcome::Delivered
             }
         });
 
@@ -370,7 +374,7 @@ fn the_timer_follows_the_round_trip() {
 #[test]
 fn the_sender_learns_that_the_peer_died_and_what_was_not_acknowledged() {
     let mut pair = Pair::clean(ms(5)).open();
-    pair.fate = Box::new(|_| Fate::Lost);
+    pair.outcome = Box::new(|_| PacketOutcome::Lost);
 
     pair.send(CLIENT, "a");
     pair.send(CLIENT, "b");
@@ -390,7 +394,7 @@ fn an_idle_connection_stays_open() {
             delayed_acks,
             ..options()
         };
-        let mut pair = Pair::new(ms(5), options, |_| Fate::Delivered).open();
+        let mut pair = Pair::new(ms(5), options, |_| PacketOutcome::Delivered).open();
         let before = pair.sent.len();
 
         pair.run(ms(100_000));
@@ -403,7 +407,7 @@ fn an_idle_connection_stays_open() {
 
 #[test]
 fn nobody_answers_a_syn() {
-    let mut pair = Pair::new(ms(5), options(), |_| Fate::Lost);
+    let mut pair = Pair::new(ms(5), options(), |_| PacketOutcome::Lost);
 
     pair.run(ms(9999));
     assert_eq!(pair.closed[CLIENT], None);
@@ -543,7 +547,7 @@ fn any_packets_are_survived() {
             while server.take().is_some() {}
         }
         assert!(answers <= 301, "seed {seed}: {answers}");
-        pair.fate = Box::new(|_| Fate::Lost);
+        pair.outcome = Box::new(|_| PacketOutcome::Lost);
         pair.run(ms(60_000));
         assert!(pair.ends[SERVER].closed().is_some(), "seed {seed}");
     }
@@ -556,7 +560,7 @@ fn the_window_of_a_peer_may_be_larger_than_that_of_this_end() {
         ..SynOptions::default()
     };
     assert_eq!(Parameters::new(&options, WINDOW).window, WINDOW);
-    let mut pair = Pair::new(ms(5), options, |_| Fate::Delivered).open();
+    let mut pair = Pair::new(ms(5), options, |_| PacketOutcome::Delivered).open();
 
     pair.transfer(CLIENT, 100, ms(10_000));
 
