@@ -15,7 +15,7 @@ use farlink::ltp::{
 };
 use farlink::{Cause, Hop, Link, Machine as _, Rng, Seed, Tag};
 
-use crate::line::{CLIENT, Fate, Line, block, hop, pattern};
+use crate::line::{CLIENT, Line, SegmentOutcome, block, hop, pattern};
 use crate::seeds::for_each_seed;
 
 /// Client services of blocks. The last one is never open.
@@ -45,16 +45,16 @@ impl Weather {
         }
     }
 
-    fn fate(&mut self) -> Fate {
+    fn outcome(&mut self) -> SegmentOutcome {
         let mut falls = |per_mille| self.rng.below(1000) < per_mille;
         if self.is_dark.get() || falls(self.loss) {
-            Fate::Drop
+            SegmentOutcome::Drop
         } else if falls(self.twice) {
-            Fate::Twice
+            SegmentOutcome::Twice
         } else if falls(self.late) {
-            Fate::Late(Duration::from_nanos(self.rng.below(self.span)))
+            SegmentOutcome::Late(Duration::from_nanos(self.rng.below(self.span)))
         } else {
-            Fate::Pass
+            SegmentOutcome::Pass
         }
     }
 }
@@ -191,7 +191,7 @@ impl Storm {
                 };
             },
         )
-        .judged(move |_| weather.fate());
+        .judged(move |_| weather.outcome());
         line.stores = true;
         Self {
             line,

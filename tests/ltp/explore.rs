@@ -1,6 +1,6 @@
-//! A small exhaustive model check: short blocks, and every fate of every segment up to a bound.
+//! A small exhaustive model check: short blocks, and every outcome of every segment up to a bound.
 //!
-//! A run is determined by the fates of its segments, so the fates name its state. They are counted through like the
+//! A run is determined by the outcomes of its segments, so the outcomes name its state. They are counted through like the
 //! digits of a number, the last one first. Each state is visited once as the end of a run.
 
 use core::cell::RefCell;
@@ -12,19 +12,19 @@ use std::thread;
 use farlink::Hop;
 use farlink::ltp::{Peer, Red, Redundancy};
 
-use crate::line::{Fate, Line, is_complete, pattern, received};
+use crate::line::{Line, SegmentOutcome, is_complete, pattern, received};
 
 /// Later than the next three light times, and earlier than any timer.
 const LATE: Duration = Duration::from_millis(1700);
 /// Later than several timers, and than the end of most sessions.
 const VERY_LATE: Duration = Duration::from_secs(20);
-const FATES: [Fate; 6] = [
-    Fate::Pass,
-    Fate::Drop,
-    Fate::Twice,
-    Fate::Late(LATE),
-    Fate::Late(VERY_LATE),
-    Fate::Again(VERY_LATE),
+const OUTCOMES: [SegmentOutcome; 6] = [
+    SegmentOutcome::Pass,
+    SegmentOutcome::Drop,
+    SegmentOutcome::Twice,
+    SegmentOutcome::Late(LATE),
+    SegmentOutcome::Late(VERY_LATE),
+    SegmentOutcome::Again(VERY_LATE),
 ];
 
 /// A block, and how it is sent.
@@ -36,10 +36,10 @@ struct Model {
     change: fn(&mut Peer<Hop>),
 }
 
-/// The bound of the fates.
+/// The bound of the outcomes.
 #[derive(Debug, Clone, Copy)]
 struct Bound {
-    /// Segments that may have any fate. The others pass.
+    /// Segments that may have any outcome. The others pass.
     depth: usize,
     /// The number of these that may do otherwise than pass.
     faults: usize,
@@ -75,7 +75,7 @@ const fn model(name: &'static str, len: usize, red: usize, change: fn(&mut Peer<
     }
 }
 
-/// The fates of a run: those given, then passes, up to the bound.
+/// The outcomes of a run: those given, then passes, up to the bound.
 #[derive(Debug, Clone, Default)]
 struct Plan(Vec<usize>);
 
@@ -84,8 +84,8 @@ impl Plan {
     fn next(mut self, bound: Bound) -> Option<Self> {
         loop {
             let last = self.0.pop()?;
-            let others = self.0.iter().filter(|fate| **fate > 0).count();
-            if last + 1 < FATES.len() && others < bound.faults {
+            let others = self.0.iter().filter(|outcome| **outcome > 0).count();
+            if last + 1 < OUTCOMES.len() && others < bound.faults {
                 self.0.push(last + 1);
                 return Some(self);
             }
@@ -93,7 +93,7 @@ impl Plan {
     }
 }
 
-/// Runs a block with the fates of a plan, and returns the plan with the fates of all segments.
+/// Runs a block with the outcomes of a plan, and returns the plan with the outcomes of all segments.
 fn run(model: Model, plan: &Plan, bound: Bound) -> Plan {
     let plan = Rc::new(RefCell::new(plan.clone()));
     let met = Rc::clone(&plan);
@@ -115,7 +115,9 @@ fn run(model: Model, plan: &Plan, bound: Bound) -> Plan {
         if passing.nth == met.0.len() && passing.nth < bound.depth {
             met.0.push(0);
         }
-        met.0.get(passing.nth).map_or(Fate::Pass, |at| FATES[*at])
+        met.0
+            .get(passing.nth)
+            .map_or(SegmentOutcome::Pass, |at| OUTCOMES[*at])
     });
     line.send(1, &pattern(model.len), Red::Octets(model.red as u64));
     line.run();
@@ -138,7 +140,7 @@ fn explore(model: Model, bound: Bound) -> (usize, usize) {
         let named = next.0.len();
         let met = run(model, &next, bound);
         runs += 1;
-        // The last named fate is where it parts from the plan before; the states from there on are new.
+        // The last named outcome is where it parts from the plan before; the states from there on are new.
         states += met.0.len() + 1 - named;
         plan = met.next(bound);
     }

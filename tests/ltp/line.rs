@@ -1,4 +1,4 @@
-//! Two engines, a line with a delay between them, and a fate for every segment. The laws are checked on the way.
+//! Two engines, a line with a delay between them, and a outcome for every segment. The laws are checked on the way.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ pub(crate) const CLIENT: u64 = 4;
 const ENDLESS: usize = 2_000_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum SegmentOutcome {
     Pass,
     Drop,
     Twice,
@@ -39,7 +39,7 @@ impl Passing<'_> {
     }
 }
 
-type Judge = Box<dyn FnMut(&Passing<'_>) -> Fate>;
+type Judge = Box<dyn FnMut(&Passing<'_>) -> SegmentOutcome>;
 
 pub(crate) struct Node {
     pub(crate) engine: Engine<Hop>,
@@ -104,19 +104,22 @@ impl Line {
             delay,
             log: Vec::new(),
             under_way: BTreeMap::new(),
-            judge: Box::new(|_| Fate::Pass),
+            judge: Box::new(|_| SegmentOutcome::Pass),
             tx: Transmit::new(limits),
             outputs: 0,
             stores: false,
         }
     }
 
-    pub(crate) fn judged(mut self, judge: impl FnMut(&Passing<'_>) -> Fate + 'static) -> Self {
+    pub(crate) fn judged(
+        mut self,
+        judge: impl FnMut(&Passing<'_>) -> SegmentOutcome + 'static,
+    ) -> Self {
         self.judge(judge);
         self
     }
 
-    pub(crate) fn judge(&mut self, judge: impl FnMut(&Passing<'_>) -> Fate + 'static) {
+    pub(crate) fn judge(&mut self, judge: impl FnMut(&Passing<'_>) -> SegmentOutcome + 'static) {
         self.judge = Box::new(judge);
     }
 
@@ -235,15 +238,15 @@ impl Line {
         assert_eq!(self.tx.to(), Some(hop(3 - from)));
         for octets in self.tx.datagrams() {
             let nth = self.log.len();
-            let fate = (self.judge)(&Passing { nth, from, octets });
+            let outcome = (self.judge)(&Passing { nth, from, octets });
             self.log.push((self.now, from, octets.to_vec()));
             let at = self.now + self.delay;
-            let arrivals: &[Instant] = match fate {
-                Fate::Pass => &[at],
-                Fate::Drop => &[],
-                Fate::Twice => &[at, at],
-                Fate::Late(span) => &[at + span],
-                Fate::Again(span) => &[at, at + span],
+            let arrivals: &[Instant] = match outcome {
+                SegmentOutcome::Pass => &[at],
+                SegmentOutcome::Drop => &[],
+                SegmentOutcome::Twice => &[at, at],
+                SegmentOutcome::Late(span) => &[at + span],
+                SegmentOutcome::Again(span) => &[at, at + span],
             };
             for (copy, at) in arrivals.iter().enumerate() {
                 let key = (*at, nth * 2 + copy);

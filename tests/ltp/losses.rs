@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use farlink::ltp::{Event, Red, Redundancy};
 
-use crate::line::{Fate, Line, is_complete, pattern, received};
+use crate::line::{Line, SegmentOutcome, is_complete, pattern, received};
 
 /// 14 red and 6 green segments of at most 96 octets.
 const RED: usize = 1100;
@@ -24,9 +24,9 @@ fn mixed(lost: &[usize], copies: u8) -> Line {
     )
     .judged(move |passing| {
         if lost.contains(&passing.nth) {
-            Fate::Drop
+            SegmentOutcome::Drop
         } else {
-            Fate::Pass
+            SegmentOutcome::Pass
         }
     });
     line.send(1, &pattern(LEN), Red::Octets(RED as u64));

@@ -15,7 +15,7 @@ fn segments_tile_the_block_within_the_limit_and_none_has_two_colors() {
     for len in 1..400_u64 {
         for red in [0, 1, len / 2, len.saturating_sub(1), len] {
             let mut line = Line::with(1, OWLT, |_| {}, |peer| peer.segment = 96);
-            line.judge(|_| Fate::Drop);
+            line.judge(|_| SegmentOutcome::Drop);
             line.send(1, &pattern(len as usize), Red::Octets(red));
             line.drain();
 
@@ -176,7 +176,7 @@ fn green_for_nobody_is_refused_too_and_the_refusal_repeated_until_it_is_acknowle
 fn reasons_that_nobody_assigned_are_passed_on() {
     let mut line = Line::new(1, OWLT);
     let session = line.send(1, &pattern(10), Red::All);
-    line.judge(|_| Fate::Drop);
+    line.judge(|_| SegmentOutcome::Drop);
     line.drain();
 
     line.give(1, session, Body::CancelByReceiver(Reason(99)));
@@ -223,7 +223,7 @@ fn a_closed_session_is_forgotten_only_when_nobody_can_ask_for_it_any_more() {
         config.limits.closed_sessions = 8;
     };
     let mut line = Line::with(1, OWLT, few, |_| {});
-    line.judge(|_| Fate::Drop);
+    line.judge(|_| SegmentOutcome::Drop);
     let all = checkpoint(5, 0, Mark::Block, 0, &[1; 10]);
     let end = |line: &mut Line, number| {
         let session = SessionId {
@@ -277,7 +277,7 @@ fn a_peer_that_is_added_again_has_no_block_delivered_twice() {
 fn octets_behind_a_segment_make_it_malformed_but_for_those_that_ion_leaves_behind_a_report() {
     let mut line = Line::new(1, OWLT);
     let session = line.send(1, &pattern(10), Red::All);
-    line.judge(|_| Fate::Drop);
+    line.judge(|_| SegmentOutcome::Drop);
     line.drain();
     let mut data = encoded(FOREIGN, checkpoint(5, 0, Mark::Block, 0, &[1; 10]));
     data.push(0);

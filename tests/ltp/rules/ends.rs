@@ -173,9 +173,9 @@ fn a_cancel_after_delivery_says_so() {
     let mut line = Line::new(1, OWLT);
     line.judge(|passing| {
         if passing.from == 2 {
-            Fate::Drop
+            SegmentOutcome::Drop
         } else {
-            Fate::Pass
+            SegmentOutcome::Pass
         }
     });
 
@@ -398,8 +398,10 @@ fn a_green_block_whose_end_is_lost_is_told_to_be_over_and_its_sender_hears_nothi
 #[test]
 fn a_mixed_block_whose_end_is_lost_is_told_to_be_over_behind_its_red_part() {
     let mut line = Line::new(1, OWLT).judged(|passing| match passing.segment().body {
-        Body::Data(data) if data.color == (Color::Green { ends_block: true }) => Fate::Drop,
-        _ => Fate::Pass,
+        Body::Data(data) if data.color == (Color::Green { ends_block: true }) => {
+            SegmentOutcome::Drop
+        }
+        _ => SegmentOutcome::Pass,
     });
     line.send(1, &pattern(5000), Red::Octets(2000));
 

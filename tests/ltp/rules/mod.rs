@@ -9,7 +9,7 @@ use farlink::ltp::{
 };
 use farlink::{Cause, Instant, Link, Machine as _, Tag};
 
-use crate::line::{CLIENT, Fate, Line, Passing, block, is_complete, pattern, received};
+use crate::line::{CLIENT, Line, Passing, SegmentOutcome, block, is_complete, pattern, received};
 
 mod edge_cases;
 mod ends;
@@ -30,14 +30,14 @@ const FOREIGN: SessionId = SessionId {
 };
 
 /// Loses the first `count` segments of one type.
-fn lose(code: u8, count: usize) -> impl FnMut(&Passing<'_>) -> Fate {
+fn lose(code: u8, count: usize) -> impl FnMut(&Passing<'_>) -> SegmentOutcome {
     let mut left = count;
     move |passing| {
         if passing.segment().body.code() == code && left > 0 {
             left -= 1;
-            return Fate::Drop;
+            return SegmentOutcome::Drop;
         }
-        Fate::Pass
+        SegmentOutcome::Pass
     }
 }
 
@@ -207,7 +207,7 @@ fn a_timer_whose_answer_is_on_its_way_runs_on() {
 #[test]
 fn a_checkpoint_is_sent_six_times_and_then_the_session_is_cancelled_with_rlexc() {
     let mut line = Line::new(1, Duration::ZERO);
-    line.judge(|_| Fate::Drop);
+    line.judge(|_| SegmentOutcome::Drop);
 
     line.send(1, &pattern(100), Red::All);
     for _ in 0..24 {
@@ -237,7 +237,7 @@ fn a_checkpoint_is_sent_six_times_and_then_the_session_is_cancelled_with_rlexc()
 #[test]
 fn a_peer_that_was_never_heard_is_asked_three_times_within_12_s_and_told_once() {
     let mut line = Line::new(1, Duration::ZERO);
-    line.judge(|_| Fate::Drop);
+    line.judge(|_| SegmentOutcome::Drop);
 
     line.send(1, &pattern(100), Red::All);
     line.run();
@@ -265,9 +265,9 @@ fn an_overtaken_discretionary_checkpoint_is_not_repeated() {
         let is_first = matches!(passing.segment().body, Body::Data(data)
             if data.offset == 1391 && matches!(data.color, Color::Red(Some(_))));
         if is_first && passing.nth < 10 {
-            Fate::Drop
+            SegmentOutcome::Drop
         } else {
-            Fate::Pass
+            SegmentOutcome::Pass
         }
     });
 
@@ -302,7 +302,7 @@ fn the_red_part_is_delivered_on_whichever_segment_completes_it() {
 #[test]
 fn a_block_is_delivered_once_whatever_comes_twice() {
     let mut line = Line::new(1, OWLT);
-    line.judge(|_| Fate::Twice);
+    line.judge(|_| SegmentOutcome::Twice);
 
     line.send(1, &pattern(5000), Red::All);
     line.run();
@@ -536,8 +536,8 @@ fn every_report_is_acknowledged_also_for_an_unknown_session_and_a_repeat() {
 fn exactly_the_missing_octets_are_sent_again_and_only_the_last_segment_is_a_checkpoint() {
     let mut line = Line::with(1, OWLT, |_| {}, |peer| peer.segment = 200);
     line.judge(|passing| match passing.nth {
-        2 | 3 | 7 => Fate::Drop,
-        _ => Fate::Pass,
+        2 | 3 | 7 => SegmentOutcome::Drop,
+        _ => SegmentOutcome::Pass,
     });
 
     line.send(1, &pattern(2000), Red::All);
@@ -640,9 +640,9 @@ fn a_lost_piece_of_a_split_report_hangs_nothing() {
 
     line.judge(|passing| {
         if passing.from == 1 {
-            Fate::Pass
+            SegmentOutcome::Pass
         } else {
-            Fate::Drop
+            SegmentOutcome::Drop
         }
     });
     line.give(1, session, body);

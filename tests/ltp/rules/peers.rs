@@ -23,7 +23,7 @@ fn a_ping_is_answered_by_any_engine_after_the_light_time_there_and_back() {
 #[test]
 fn a_ping_without_an_answer_is_repeated_as_often_as_a_cancel_and_then_told() {
     let mut line = Line::new(1, OWLT);
-    line.judge(|_| Fate::Drop);
+    line.judge(|_| SegmentOutcome::Drop);
 
     line.near().ping(Instant::ZERO, 2).unwrap();
     let again = line.near().ping(Instant::ZERO, 2);

@@ -82,8 +82,8 @@ fn the_loss_is_learned_from_what_reports_leave_unclaimed() {
     let mut line = Line::with(1, OWLT, |_| {}, |peer| peer.segment = 200);
     line.judge(|passing| match passing.segment().body {
         // Every fifth of the first pass.
-        Body::Data(_) if passing.nth < 100 && passing.nth % 5 == 0 => Fate::Drop,
-        _ => Fate::Pass,
+        Body::Data(_) if passing.nth < 100 && passing.nth % 5 == 0 => SegmentOutcome::Drop,
+        _ => SegmentOutcome::Pass,
     });
     assert_eq!(line.near().line(2).unwrap().loss_out, 0);
 
@@ -104,9 +104,9 @@ fn repairs_are_sent_once_more_while_nothing_else_waits() {
         let mut line = adaptive(300_000, repairs);
         line.judge(move |passing| {
             if lost(passing) {
-                Fate::Drop
+                SegmentOutcome::Drop
             } else {
-                Fate::Pass
+                SegmentOutcome::Pass
             }
         });
         line.send(1, &pattern(3000), Red::All);
@@ -304,8 +304,8 @@ fn a_report_that_waits_lets_overtaken_segments_in_and_nothing_is_sent_again() {
             },
         );
         line.judge(move |passing| match passing.nth % 5 {
-            2 => Fate::Late(late),
-            _ => Fate::Pass,
+            2 => SegmentOutcome::Late(late),
+            _ => SegmentOutcome::Pass,
         });
 
         line.send(1, &pattern(400_000), Red::All);

@@ -481,7 +481,7 @@ fn a_cancelled_block_is_followed_by_nothing_and_leaves_nothing() {
         }
         let now = line.now;
         line.near().cancel(now, Tag(1)).unwrap();
-        line.judge(|_| Fate::Pass);
+        line.judge(|_| SegmentOutcome::Pass);
         line.run();
 
         let events = line.events(2);

@@ -29,14 +29,14 @@ fn near_only(change: impl Fn(&mut Peer<Hop>)) -> impl Fn(&mut Peer<Hop>) {
 }
 
 /// Loses red segments at one offset.
-fn lose_at(offset: u64, count: usize) -> impl FnMut(&Passing<'_>) -> Fate {
+fn lose_at(offset: u64, count: usize) -> impl FnMut(&Passing<'_>) -> SegmentOutcome {
     let mut left = count;
     move |passing| match passing.segment().body {
         Body::Data(data) if data.offset == offset && left > 0 => {
             left -= 1;
-            Fate::Drop
+            SegmentOutcome::Drop
         }
-        _ => Fate::Pass,
+        _ => SegmentOutcome::Pass,
     }
 }
 
@@ -49,7 +49,7 @@ fn count(line: &Line, code: u8) -> usize {
 #[test]
 fn a_repeated_checkpoint_repeats_its_report_but_not_while_that_may_be_under_way() {
     let mut line = Line::new(1, OWLT);
-    line.judge(|_| Fate::Drop);
+    line.judge(|_| SegmentOutcome::Drop);
     let asks = checkpoint(5, 0, Mark::None, 10, &[1; 10]);
     line.give(2, FOREIGN, asks);
     for _ in 0..50 {
@@ -69,7 +69,7 @@ fn a_repeated_checkpoint_repeats_its_report_but_not_while_that_may_be_under_way(
 #[test]
 fn an_acknowledged_report_is_not_repeated() {
     let mut line = Line::new(1, OWLT);
-    line.judge(|_| Fate::Drop);
+    line.judge(|_| SegmentOutcome::Drop);
     let asks = checkpoint(5, 0, Mark::None, 10, &[1; 10]);
     line.give(2, FOREIGN, asks);
     line.drain();
@@ -90,7 +90,7 @@ fn an_acknowledged_report_is_not_repeated() {
 #[test]
 fn a_report_never_acknowledged_cancels_an_incomplete_reception_with_rlexc() {
     let mut line = Line::new(1, OWLT);
-    line.judge(|_| Fate::Drop);
+    line.judge(|_| SegmentOutcome::Drop);
 
     line.give(2, FOREIGN, checkpoint(5, 0, Mark::None, 10, &[1; 10]));
     // The sender is heard all the time.
@@ -120,7 +120,7 @@ fn a_report_never_acknowledged_cancels_an_incomplete_reception_with_rlexc() {
 #[test]
 fn the_pieces_of_a_split_report_have_serial_numbers_in_a_row_and_timers_of_their_own() {
     let mut line = Line::with(1, OWLT, |_| {}, |peer| peer.segment = 96);
-    line.judge(|_| Fate::Drop);
+    line.judge(|_| SegmentOutcome::Drop);
     for start in (0..1000).step_by(20) {
         line.give(2, FOREIGN, red(start, &[0; 10]));
     }
@@ -153,11 +153,11 @@ fn the_acknowledgment_of_a_report_that_claims_all_ends_the_others() {
     line.judge(move |passing| match passing.segment().body {
         Body::Report(report) => {
             first.get_or_insert(report.serial);
-            Fate::Pass
+            SegmentOutcome::Pass
         }
-        Body::ReportAck(serial) if first == Some(serial) => Fate::Drop,
-        Body::Data(data) if passing.nth < 5 && data.offset == 0 => Fate::Drop,
-        _ => Fate::Pass,
+        Body::ReportAck(serial) if first == Some(serial) => SegmentOutcome::Drop,
+        Body::Data(data) if passing.nth < 5 && data.offset == 0 => SegmentOutcome::Drop,
+        _ => SegmentOutcome::Pass,
     });
 
     line.send(1, &pattern(5000), Red::All);
@@ -292,7 +292,7 @@ fn a_report_that_completes_drops_what_is_queued() {
 #[test]
 fn a_run_that_reaches_the_end_is_marked_as_the_end_was_and_cites_its_report() {
     let mut line = Line::new(1, OWLT);
-    line.judge(|_| Fate::Drop);
+    line.judge(|_| SegmentOutcome::Drop);
     let session = line.send(1, &pattern(1000), Red::Octets(900));
     line.drain();
 
@@ -312,7 +312,7 @@ fn a_run_that_reaches_the_end_is_marked_as_the_end_was_and_cites_its_report() {
 #[test]
 fn a_report_without_claims_says_that_all_of_its_scope_is_missing() {
     let mut line = Line::new(1, OWLT);
-    line.judge(|_| Fate::Drop);
+    line.judge(|_| SegmentOutcome::Drop);
     let session = line.send(1, &pattern(1000), Red::All);
     line.drain();
     let nothing = Body::Report(Report {
@@ -354,7 +354,7 @@ fn acknowledgments_of_what_is_not_known_are_ignored() {
 #[test]
 fn control_leaves_before_repairs_and_those_before_first_passes() {
     let mut line = Line::new(1, OWLT);
-    line.judge(|_| Fate::Drop);
+    line.judge(|_| SegmentOutcome::Drop);
     let session = line.send(1, &pattern(1000), Red::All);
     line.drain();
     line.near()

@@ -140,7 +140,7 @@ fn green_segments_and_cancellations_wait_to_be_taken_too() {
     line.drain();
     line.near().cancel(now, Tag(2)).unwrap();
     arrive(&mut line);
-    line.judge(|_| Fate::Pass);
+    line.judge(|_| SegmentOutcome::Pass);
     assert_eq!(line.events(2), []);
 
     for _ in 0..3 {

@@ -80,7 +80,7 @@ fn reports_stand_still_while_the_peer_is_silent() {
 #[test]
 fn cancellations_stand_still_while_the_peer_is_silent() {
     let mut line = Line::new(1, OWLT);
-    line.judge(|_| Fate::Drop);
+    line.judge(|_| SegmentOutcome::Drop);
     line.send(1, &pattern(100), Red::All);
     line.drain();
     line.near().cancel(Instant::ZERO, Tag(1)).unwrap();
@@ -185,7 +185,7 @@ fn a_session_that_nobody_answers_asks_again_with_its_last_missing_octet() {
         scope: (100..400).into(),
         claims: Claims::new(&claims),
     });
-    line.judge(|_| Fate::Drop);
+    line.judge(|_| SegmentOutcome::Drop);
 
     line.give(1, session, piece);
     // The rest of the report is awaited for up to a second.

@@ -155,10 +155,10 @@ fn losses_of_any_kind_neither_stall_nor_exceed_the_window() {
         let window = 1 + rng.below(30_000);
         let mut line = windowed(window);
         line.judge(move |_| match rng.below(10) {
-            0 | 1 => Fate::Drop,
-            2 => Fate::Twice,
-            3 => Fate::Late(Duration::from_millis(rng.below(9000))),
-            _ => Fate::Pass,
+            0 | 1 => SegmentOutcome::Drop,
+            2 => SegmentOutcome::Twice,
+            3 => SegmentOutcome::Late(Duration::from_millis(rng.below(9000))),
+            _ => SegmentOutcome::Pass,
         });
 
         line.send(1, &pattern(40_000), Red::All);
