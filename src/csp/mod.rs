@@ -89,6 +89,7 @@
 //! * Replies on a connection are taken only from its peer.
 
 mod api;
+pub mod carriers;
 mod config;
 #[cfg(feature = "arbitrary")]
 mod generate;
@@ -100,6 +101,7 @@ mod ring;
 mod wire;
 
 pub use api::{Command, ConnectionId, Endpoint, Error, Event, SendOptions, SocketOptions, Stats};
+pub use carriers::{Encapsulation, InterfaceCodec};
 pub use config::{Config, ConfigError, PingService, Route};
 #[cfg(any(test, feature = "laws"))]
 pub use laws::{PacketV1Codec, PacketV2Codec};
