@@ -17,6 +17,8 @@ mod cotp_captures;
 mod csp_bodies;
 #[path = "support/csp_captures.rs"]
 mod csp_captures;
+#[path = "support/bodies/csp_carriers.rs"]
+mod csp_carrier_bodies;
 #[path = "support/bodies/dtp.rs"]
 mod dtp_bodies;
 #[path = "support/ethernet.rs"]
@@ -73,6 +75,11 @@ fn a_responder_keeps_the_laws_under_the_seeds() {
 #[test]
 fn the_seeds_decode_as_csp_packets() {
     runs("csp_wire", csp_bodies::wire);
+}
+
+#[test]
+fn the_seeds_are_carried_over_all_carriers() {
+    runs("csp_carriers", csp_carrier_bodies::carriers);
 }
 
 #[test]
@@ -217,7 +224,7 @@ fn seeds() -> BTreeMap<&'static str, BTreeMap<String, Vec<u8>>> {
         add("record_read", &name, recording);
     }
     for number in 0..WORLDS {
-        for target in ["csp_node", "dtp_node", "sim_cotp"] {
+        for target in ["csp_carriers", "csp_node", "dtp_node", "sim_cotp"] {
             add(target, &format!("{number:02}"), any_octets(number));
         }
     }

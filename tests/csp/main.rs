@@ -9,6 +9,9 @@
 )]
 
 mod alloc;
+#[path = "../support/bodies/csp_carriers.rs"]
+mod carrier_bodies;
+mod carriers;
 #[path = "../support/bodies/csp.rs"]
 mod csp_bodies;
 #[path = "../support/csp_captures.rs"]

@@ -76,7 +76,11 @@ impl CanFrame {
         }
         let Some(data) = data.get(..need) else {
             let left = data.len();
-            return Err(DecodeError::new("data", HEADER, Fault::Short { need, left }));
+            return Err(DecodeError::new(
+                "data",
+                HEADER,
+                Fault::Short { need, left },
+            ));
         };
         Ok(Self::new(word, &[data]))
     }

@@ -78,6 +78,7 @@ const fn following(data: usize) -> usize {
 #[derive(Debug)]
 pub struct Cfp1Reassembler {
     partials: Partials<State>,
+    max_data: usize,
     /// Frames that may follow the first one.
     most: usize,
     /// A packet of one frame.
@@ -136,6 +137,7 @@ impl Cfp1Reassembler {
         let most = most(max_data);
         Self {
             partials: Partials::new(octets(most)),
+            max_data,
             most,
             single: [0; FIRST],
             stats: FrameStats::default(),
@@ -176,16 +178,16 @@ impl Cfp1Reassembler {
             self.stats.malformed += 1;
             return None;
         };
+        if first.data > self.max_data {
+            self.stats.too_long += 1;
+            return None;
+        }
         if remaining == 0 {
             let packet = self.single.get_mut(..HEADER + data.len())?;
             let (head, tail) = packet.split_at_mut(HEADER);
             head.copy_from_slice(header);
             tail.copy_from_slice(data);
             return Some(packet);
-        }
-        if usize::from(remaining) > self.most {
-            self.stats.too_long += 1;
-            return None;
         }
         let at = self.receive_first(now, key, (first, header, data))?;
         self.finish(at)
@@ -305,7 +307,8 @@ fn split_first(octets: &[u8], remaining: u8) -> Option<(First, &[u8], &[u8])> {
     let (header, rest) = octets.split_at_checked(HEADER)?;
     let (length, data) = rest.split_first_chunk::<2>()?;
     let length = usize::from(u16::from_be_bytes(*length));
-    let agrees = following(length) == usize::from(remaining) && data.len() == length.min(FIRST_DATA);
+    let agrees =
+        following(length) == usize::from(remaining) && data.len() == length.min(FIRST_DATA);
     let first = First {
         remaining,
         data: length,

@@ -162,7 +162,10 @@ impl Cfp2Reassembler {
             return self.late_or_lost(at, ahead);
         }
         let place = state.next + ahead;
-        let (start, end) = (COMMON + place * MAX_DATA, COMMON + place * MAX_DATA + data.len());
+        let (start, end) = (
+            COMMON + place * MAX_DATA,
+            COMMON + place * MAX_DATA + data.len(),
+        );
         if state.end.is_some_and(|(last, _)| place >= last) {
             self.stats.malformed += 1;
             return None;
@@ -205,7 +208,9 @@ impl Cfp2Reassembler {
     /// Returns where the packet of a frame is put together. A first frame always begins a packet.
     fn place(&mut self, key: u32, begins: bool, number: usize) -> Option<usize> {
         let known = self.partials.find(key);
-        let has_begun = known.and_then(|at| self.partials.state(at)).is_some_and(|it| it.has_begun);
+        let has_begun = known
+            .and_then(|at| self.partials.state(at))
+            .is_some_and(|it| it.has_begun);
         if begins && has_begun {
             self.stats.superseded += 1;
             self.partials.take(known?);

@@ -26,7 +26,8 @@ const DATA: u8 = 0;
 pub struct Kiss {
     version: Version,
     has_crc32: bool,
-    max_packet: usize,
+    /// Octets of the longest frame without its ends and escapes.
+    limit: usize,
     /// The received part of a frame, without escapes.
     frame: Vec<u8>,
     state: State,
@@ -50,7 +51,7 @@ impl Kiss {
         Self {
             version,
             has_crc32,
-            max_packet,
+            limit: Self::footprint(max_packet) - if has_crc32 { 0 } else { CRC32_LEN },
             frame: Vec::with_capacity(Self::footprint(max_packet)),
             state: State::Skip,
             is_returned: false,
@@ -102,7 +103,7 @@ impl Kiss {
     /// Takes a frame that is whole in `chunk` and has no escapes.
     fn whole<'c>(&self, chunk: &mut &'c [u8]) -> Option<&'c [u8]> {
         let octets = *chunk;
-        let limit = octets.len().min(Self::footprint(self.max_packet) + 1);
+        let limit = octets.len().min(self.limit + 1);
         let mut start = octets.get(..limit)?.iter();
         let end = start.position(|octet| matches!(*octet, FEND | FESC))?;
         let (frame, rest) = octets.split_at_checked(end)?;
@@ -133,7 +134,7 @@ impl Kiss {
                     continue;
                 }
             };
-            if self.frame.len() >= Self::footprint(self.max_packet) {
+            if self.frame.len() >= self.limit {
                 self.stats.too_long += 1;
                 self.state = State::Skip;
                 continue;
