@@ -316,7 +316,7 @@ impl InterfaceCodec {
                 let longest = EthernetFrame::longest_segment(*mtu);
                 let (header, _) = Header::decode(self.version, octets).ok()?;
                 Some(Frame::Ethernet(EthernetFrame {
-                    to: frames.station(to.via),
+                    to: frames.address_of(to.via),
                     from: *from,
                     // libcsp begins with 1.
                     number: number.wrapping_add(1),

@@ -33,8 +33,11 @@ impl EtherAddress {
 
 impl fmt::Display for EtherAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+        for (place, octet) in self.0.iter().enumerate() {
+            let separator = if place == 0 { "" } else { ":" };
+            write!(f, "{separator}{octet:02x}")?;
+        }
+        Ok(())
     }
 }
 
@@ -168,7 +171,7 @@ impl EthernetReassembler {
 
     /// Returns the station that a node was last heard from, else that of all.
     #[must_use]
-    pub fn station(&self, node: u16) -> EtherAddress {
+    pub fn address_of(&self, node: u16) -> EtherAddress {
         let mut known = self.stations.iter().flatten();
         let known = known.find(|(address, _)| *address == node);
         known.map_or(EtherAddress::BROADCAST, |(_, station)| *station)

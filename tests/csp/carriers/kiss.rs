@@ -1,6 +1,6 @@
 //! Frames on a serial line with noise.
 
-use farlink::csp::carriers::{Kiss, encode_kiss};
+use farlink::csp::carriers::{FrameStats, Kiss, encode_kiss};
 use farlink::csp::{Encapsulation, InterfaceCodec, Version, crc32};
 use farlink::{Framing as _, Instant, Limits};
 
@@ -32,7 +32,7 @@ fn two_frames_that_share_a_fend_are_two_packets() {
         let came = received(&mut codec, &chunks, Instant::ZERO);
 
         assert_eq!(came, [&one[..], &other], "chunks of {size}");
-        assert_eq!(codec.stats(), Default::default());
+        assert_eq!(codec.stats(), FrameStats::default());
     }
 }
 
