@@ -13,6 +13,16 @@ pub mod blocking;
 mod clock;
 #[cfg(all(feature = "cotp", any(feature = "blocking", feature = "tokio")))]
 pub mod cotp;
+#[cfg(all(
+    feature = "csp-can",
+    target_os = "linux",
+    any(feature = "blocking", feature = "tokio")
+))]
+mod csp_can;
+#[cfg(all(feature = "csp-serial", any(feature = "blocking", feature = "tokio")))]
+mod csp_serial;
+#[cfg(all(feature = "csp-zmq", any(feature = "blocking", feature = "tokio")))]
+pub mod csp_zmq;
 #[cfg(all(feature = "dtp", any(feature = "blocking", feature = "tokio")))]
 pub mod dtp;
 #[cfg(feature = "entropy")]

@@ -24,9 +24,12 @@ pub mod dtp;
 #[cfg(feature = "ltp")]
 pub mod ltp;
 pub mod raw;
-
+mod threaded_io;
 pub(super) mod threads;
 
+#[cfg(feature = "csp-serial")]
+pub use super::csp_serial::threaded_serial as serial;
+pub use threaded_io::ThreadedIo;
 pub use threads::runtime;
 
 /// A handle with methods that block the calling thread: those that are `async` on the handle inside.

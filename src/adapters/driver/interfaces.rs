@@ -14,7 +14,7 @@ use core::task::{Context, Poll, ready};
 use std::io;
 use std::net::{TcpStream, UdpSocket};
 
-use super::runtime::{ByteStream, TcpIo};
+use super::runtime::{ByteStream, Runtime, TcpIo};
 use super::scratch::with_buffer;
 use super::socket::{DatagramIo, Socket};
 use super::sockets::{Means, SocketSet};
@@ -134,11 +134,20 @@ impl Interfaces {
     ///
     /// As [`add_udp`](Self::add_udp).
     pub fn add_device(&mut self, interface: u8, device: Box<dyn PacketDevice>) -> io::Result<()> {
+        self.add_device_on(interface, |_| Ok(device))
+    }
+
+    /// Makes `interface` a packet device that `make` makes with the runtime.
+    pub(in crate::adapters) fn add_device_on(
+        &mut self,
+        interface: u8,
+        make: impl FnOnce(&Arc<dyn Runtime>) -> io::Result<Box<dyn PacketDevice>> + Send + 'static,
+    ) -> io::Result<()> {
         let counters = self.counters();
         self.add_interface(Hop { interface, via: 0 }, move |means| {
             Ok(means.datagrams(PacketIo {
                 interface,
-                device,
+                device: make(&means.runtime)?,
                 counters,
             }))
         })

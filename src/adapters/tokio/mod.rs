@@ -26,4 +26,6 @@ pub mod dtp;
 pub mod ltp;
 mod runtime;
 
+#[cfg(feature = "csp-serial")]
+pub use super::csp_serial::tokio_serial as serial;
 pub use runtime::{TokioIo, runtime};

@@ -1,0 +1,191 @@
+//! Hubs of ZMQ as interfaces: a proxy to which nodes publish their packets, and from which they get those of others.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+use core::time::Duration;
+use std::io;
+use std::thread;
+
+use bytes::Bytes;
+use futures_lite::StreamExt as _;
+use tokio::sync::mpsc::error::{SendError, TrySendError};
+use tokio::sync::mpsc::{OwnedPermit, Receiver, Sender, channel};
+use tokio::time::{sleep, timeout};
+use zeromq::{
+    Socket as _, SocketEvent, SocketRecv as _, SocketSend as _, XPubSocket, XSubSocket, ZmqError,
+    ZmqMessage,
+};
+
+use super::interfaces::{Interfaces, PacketDevice};
+#[cfg(doc)]
+use crate::csp::{Encapsulation, carriers::subscriptions};
+
+/// Messages that wait in each direction at most.
+const QUEUE: usize = 64;
+/// The time between attempts to reach a hub.
+const RETRY: Duration = Duration::from_millis(500);
+/// How long a publisher waits for the hub to tell of this node's own subscription.
+const JOIN: Duration = Duration::from_secs(1);
+
+/// A hub, and what this node takes from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "two ends of a proxy and a filter")]
+pub struct ZmqHub {
+    /// Where nodes publish, such as `tcp://127.0.0.1:6000`.
+    pub publish: String,
+    /// Where they subscribe, such as `tcp://127.0.0.1:7000`.
+    pub subscribe: String,
+    /// The first octets of the messages that this node takes, as [`subscriptions`] gives them. An empty one takes all.
+    pub subscriptions: Vec<Vec<u8>>,
+}
+
+impl ZmqHub {
+    /// The hub of a host at the ports that libcsp has: 6000 and 7000.
+    #[must_use]
+    pub fn new(host: &str, subscriptions: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        Self {
+            publish: format!("tcp://{host}:6000"),
+            subscribe: format!("tcp://{host}:7000"),
+            subscriptions: subscriptions.into_iter().collect(),
+        }
+    }
+}
+
+impl Interfaces {
+    /// Makes `interface` a hub of ZMQ, which is connected to in a thread of its own, again and again while it is not
+    /// there. Its encapsulation is [`Encapsulation::Packet`] in version 2, and in version 1 what the other nodes have.
+    ///
+    /// # Errors
+    ///
+    /// The system starts no thread, or as [`add_udp`](Self::add_udp).
+    pub fn add_zmq(&mut self, interface: u8, hub: ZmqHub) -> io::Result<()> {
+        let (outgoing, to_send) = channel(QUEUE);
+        let (received, incoming) = channel(QUEUE);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let run = move || runtime.block_on(run(&hub, to_send, received));
+        thread::Builder::new().name("farlink zmq".into()).spawn(run)?;
+        self.add_device(
+            interface,
+            Box::new(ZmqIo {
+                outgoing,
+                incoming,
+                permit: None,
+            }),
+        )
+    }
+}
+
+type Reserve = dyn Future<Output = Result<OwnedPermit<Bytes>, SendError<()>>> + Send;
+
+struct ZmqIo {
+    outgoing: Sender<Bytes>,
+    incoming: Receiver<Bytes>,
+    /// Set while the queue is full.
+    permit: Option<Pin<Box<Reserve>>>,
+}
+
+impl PacketDevice for ZmqIo {
+    fn poll_send(&mut self, cx: &mut Context<'_>, _: u16, packet: &[u8]) -> Poll<io::Result<()>> {
+        let packet = Bytes::copy_from_slice(packet);
+        let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+        let Some(permit) = &mut self.permit else {
+            return match self.outgoing.try_send(packet) {
+                Ok(()) => Poll::Ready(Ok(())),
+                Err(TrySendError::Closed(_)) => Poll::Ready(Err(gone(SendError(())))),
+                Err(TrySendError::Full(packet)) => {
+                    let outgoing = self.outgoing.clone();
+                    self.permit = Some(Box::pin(outgoing.reserve_owned()));
+                    self.poll_send(cx, 0, &packet)
+                }
+            };
+        };
+        let permit = ready!(permit.as_mut().poll(cx));
+        self.permit = None;
+        permit.map_err(gone)?.send(packet);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<(usize, u16)>> {
+        let Some(message) = ready!(self.incoming.poll_recv(cx)) else {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        };
+        let place = buffer.get_mut(..message.len());
+        place
+            .ok_or(io::ErrorKind::InvalidData)?
+            .copy_from_slice(&message);
+        Poll::Ready(Ok((message.len(), 0)))
+    }
+}
+
+/// Carries messages until the interface is dropped.
+async fn run(hub: &ZmqHub, mut to_send: Receiver<Bytes>, received: Sender<Bytes>) {
+    while !received.is_closed() {
+        if let Ok(()) = carry(hub, &mut to_send, &received).await {
+            return;
+        }
+        report!(debug, ?hub, "no hub, or it has gone");
+        tokio::select! {
+            () = received.closed() => return,
+            () = sleep(RETRY) => {}
+        }
+    }
+}
+
+/// Connects to a hub and carries messages. `Ok` once the interface is dropped.
+async fn carry(
+    hub: &ZmqHub,
+    to_send: &mut Receiver<Bytes>,
+    received: &Sender<Bytes>,
+) -> Result<(), ZmqError> {
+    let (mut publisher, mut subscriber) = (XPubSocket::new(), XSubSocket::new());
+    let mut events = subscriber.monitor();
+    for prefix in &hub.subscriptions {
+        // As text it could not have all prefixes.
+        let subscription = [&[1][..], prefix].concat();
+        subscriber.send(subscription.into()).await?;
+    }
+    tokio::select! {
+        connected = publisher.connect(&hub.publish) => connected?,
+        () = received.closed() => return Ok(()),
+    }
+    tokio::select! {
+        connected = subscriber.connect(&hub.subscribe) => connected?,
+        () = received.closed() => return Ok(()),
+    }
+    // Once the hub passes on what this node subscribes to, it does so to all nodes: none misses the first packet or
+    // its answer.
+    let joined = timeout(JOIN, publisher.recv()).await;
+    joined.unwrap_or_else(|_| Ok(Vec::new().into()))?;
+    loop {
+        tokio::select! {
+            packet = to_send.recv() => match packet {
+                Some(packet) => publisher.send(packet.into()).await?,
+                None => return Ok(()),
+            },
+            message = subscriber.recv() => {
+                let mut frames = ZmqMessage::into_vec(message?).into_iter();
+                if let (Some(packet), None) = (frames.next(), frames.next())
+                    && received.send(packet).await.is_err()
+                {
+                    return Ok(());
+                }
+            }
+            // Subscriptions of others, by which it knows what to send.
+            subscription = publisher.recv() => drop(subscription?),
+            event = events.next() => if let Some(SocketEvent::Disconnected(_)) = event {
+                return Err(ZmqError::Other("the hub has gone"));
+            },
+        }
+    }
+}
