@@ -118,6 +118,8 @@ fn from_system(frame: &mut [u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString as _;
+    use alloc::vec::Vec;
     use std::os::unix::net::UnixDatagram;
 
     use bytes::Bytes;
@@ -160,7 +162,8 @@ mod tests {
         let mut interfaces = Interfaces::new();
         interfaces.add_can_socket(3, near.into()).unwrap();
         let options = crate::adapters::raw::DriverOptions::default();
-        let driven = crate::adapters::raw::interfaces(runtime, Mirror(Vec::new()), interfaces, options);
+        let driven =
+            crate::adapters::raw::interfaces(runtime, Mirror(Vec::new()), interfaces, options);
         let _driven = driven.unwrap();
         let mut frame = [0; FRAME];
         frame[..4].copy_from_slice(&0x9234_5678_u32.to_ne_bytes());

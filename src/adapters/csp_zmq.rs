@@ -34,7 +34,10 @@ const JOIN: Duration = Duration::from_secs(1);
 
 /// A hub, and what this node takes from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "two ends of a proxy and a filter")]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "two ends of a proxy and a filter"
+)]
 pub struct ZmqHub {
     /// Where nodes publish, such as `tcp://127.0.0.1:6000`.
     pub publish: String,
@@ -70,7 +73,9 @@ impl Interfaces {
             .enable_all()
             .build()?;
         let run = move || runtime.block_on(run(&hub, to_send, received));
-        thread::Builder::new().name("farlink zmq".into()).spawn(run)?;
+        thread::Builder::new()
+            .name("farlink zmq".into())
+            .spawn(run)?;
         self.add_device(
             interface,
             Box::new(ZmqIo {

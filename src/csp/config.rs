@@ -5,9 +5,12 @@ use alloc::vec::Vec;
 use core::error::Error as StdError;
 use core::fmt;
 
+use super::carriers::{Encapsulation, InterfaceCodec};
 use super::rdp::Connection;
 use super::wire::{CRC32_LEN, Flags, RdpHeader, SynOptions, Version};
 
+/// Interfaces that a number of 8 bits tells apart.
+const MAX_INTERFACES: usize = 256;
 /// The largest window and queue.
 const MAX_PACKETS: u16 = 1024;
 /// The shortest limit of data: a SYN with CRC32.
@@ -30,6 +33,9 @@ pub struct Config {
     /// Where packets go. Of those routes that contain an address the longest one holds, of equal ones the last.
     /// Default one route, by which all packets leave by interface 0.
     pub routes: Vec<Route>,
+    /// How the packets of each interface are encapsulated, by its number. Further ones carry a packet in each
+    /// datagram. Default none.
+    pub encapsulations: Vec<Encapsulation>,
     /// Whether pings are answered. Default those with CRC32, as libcsp 2.x does.
     pub ping: PingService,
     /// Connections at a time, of both roles. Default 8.
@@ -56,6 +62,7 @@ impl Default for Config {
             address: 1,
             version: Version::V2,
             routes: vec![Route::default()],
+            encapsulations: Vec::new(),
             ping: PingService::RequireCrc32,
             connections: 8,
             rdp: SynOptions {
@@ -129,6 +136,18 @@ pub enum ConfigError {
         /// The bits of an address.
         limit: u8,
     },
+    /// A route over a CAN bus has a next node, of which the frames of version 2 say nothing.
+    ViaOnCfp2 {
+        /// The number of the interface.
+        interface: u8,
+        /// The next node.
+        via: u16,
+    },
+    /// An interface sends the next hop before packets, which nodes of version 2 do not.
+    NextHopInV2 {
+        /// The number of the interface.
+        interface: u8,
+    },
     /// A value is out of its range.
     Range {
         /// The field.
@@ -154,6 +173,18 @@ impl fmt::Display for ConfigError {
                     "prefix of {prefix} bits exceeds the {limit} bits of an address"
                 )
             }
+            Self::ViaOnCfp2 { interface, via } => {
+                write!(
+                    f,
+                    "a route via {via} over the CAN bus of interface {interface}: CFP2 has no next hop"
+                )
+            }
+            Self::NextHopInV2 { interface } => {
+                write!(
+                    f,
+                    "a next hop before the packets of interface {interface}, which version 2 does not have"
+                )
+            }
             Self::Range {
                 field,
                 value,
@@ -173,6 +204,23 @@ impl Config {
         super::node::footprint(self)
     }
 
+    pub(super) fn codecs(&self) -> Vec<InterfaceCodec> {
+        let (version, address) = (self.version, self.address);
+        let codec = |it: &Encapsulation| {
+            InterfaceCodec::new(*it, version, address, usize::from(self.max_data))
+        };
+        self.encapsulations.iter().map(codec).collect()
+    }
+
+    pub(super) fn codecs_footprint(&self) -> usize {
+        let octets = |it: &Encapsulation| {
+            let buffers = InterfaceCodec::footprint(*it, self.version, self.max_data.into());
+            size_of::<InterfaceCodec>() + buffers
+        };
+        self.encapsulations.iter().map(octets).sum::<usize>()
+            + self.encapsulations.capacity() * size_of::<Encapsulation>()
+    }
+
     /// Packets that a connection holds, to be sent and received.
     pub(super) const fn queues(&self) -> (u16, u16) {
         (self.send_queue, self.receive_queue)
@@ -189,6 +237,34 @@ impl Config {
         usize::from(self.max_data).saturating_sub(trailers)
     }
 
+    fn check_encapsulations(&self) -> Result<(), ConfigError> {
+        if self.encapsulations.len() > MAX_INTERFACES {
+            let count = self.encapsulations.len();
+            return range(
+                "encapsulations",
+                u32::try_from(count).unwrap_or(u32::MAX),
+                0,
+                256,
+            );
+        }
+        for (interface, encapsulation) in (0..=u8::MAX).zip(&self.encapsulations) {
+            match *encapsulation {
+                Encapsulation::NextHop(_) if self.version == Version::V2 => {
+                    return Err(ConfigError::NextHopInV2 { interface });
+                }
+                Encapsulation::Ethernet { mtu, .. } => range("mtu", mtu.into(), 23, u16::MAX)?,
+                _ => {}
+            }
+            let is_cfp2 =
+                self.version == Version::V2 && matches!(encapsulation, Encapsulation::Can { .. });
+            let mut routes = self.routes.iter().filter(|it| it.interface == interface);
+            if is_cfp2 && let Some(via) = routes.find_map(|route| route.via) {
+                return Err(ConfigError::ViaOnCfp2 { interface, via });
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let limit = self.version.broadcast() - 1;
         let routed = self.routes.iter().flat_map(|it| [Some(it.address), it.via]);
@@ -203,6 +279,7 @@ impl Config {
                 limit: bits,
             });
         }
+        self.check_encapsulations()?;
         let packets = |field, value: u16, least| range(field, value.into(), least, MAX_PACKETS);
         packets("max_window", self.max_window, 1)?;
         packets("send_queue", self.send_queue, 1)?;
@@ -231,6 +308,7 @@ mod tests {
     use alloc::string::ToString as _;
 
     use super::*;
+    use crate::csp::carriers::{ByteOrder, EtherAddress};
 
     fn refused(config: &Config) -> alloc::string::String {
         config.check().unwrap_err().to_string()
@@ -275,6 +353,43 @@ mod tests {
             }),
             "max_data of 32 is not within 33 to 65000"
         );
+    }
+
+    #[test]
+    fn an_encapsulation_that_a_version_does_not_have_is_refused() {
+        let can = vec![Encapsulation::Can { promiscuous: true }];
+        let via = Route {
+            via: Some(7),
+            ..Route::default()
+        };
+        let config = Config {
+            encapsulations: can,
+            routes: vec![via],
+            ..Config::default()
+        };
+        assert_eq!(
+            refused(&config),
+            "a route via 7 over the CAN bus of interface 0: CFP2 has no next hop"
+        );
+        let version = Version::V1;
+        assert_eq!(Config { version, ..config }.check(), Ok(()));
+        let of_v1 = Config {
+            encapsulations: vec![Encapsulation::NextHop(ByteOrder::BigEndian)],
+            ..Config::default()
+        };
+        assert_eq!(
+            refused(&of_v1),
+            "a next hop before the packets of interface 0, which version 2 does not have"
+        );
+        let ethernet = Encapsulation::Ethernet {
+            address: EtherAddress([2; 6]),
+            mtu: 22,
+        };
+        let short = Config {
+            encapsulations: vec![ethernet],
+            ..Config::default()
+        };
+        assert_eq!(refused(&short), "mtu of 22 is not within 23 to 65535");
     }
 
     #[test]

@@ -8,11 +8,12 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use bytes::Bytes;
 
 use super::api::{Command, ConnectionId, Endpoint, SendOptions, SocketOptions};
+use super::carriers::{Encapsulation, InterfaceCodec};
 use super::config::{Config, Route};
 use super::wire::{
     Flags, Header, Packet, RdpFlags, RdpHeader, SequenceNumber, SynOptions, Version, crc32,
 };
-use crate::Tag;
+use crate::{Hop, Limits, Tag, Transmit};
 
 impl<'a> Arbitrary<'a> for Config {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
@@ -27,6 +28,7 @@ impl<'a> Arbitrary<'a> for Config {
             address: u.int_in_range(1..=2)?,
             version: u.arbitrary()?,
             routes: vec![Route::default(), other],
+            encapsulations: encapsulations(u)?,
             ping: u.arbitrary()?,
             connections: u.int_in_range(0..=3)?,
             rdp: options(u, max_window)?,
@@ -37,6 +39,14 @@ impl<'a> Arbitrary<'a> for Config {
             max_data: u.int_in_range(33..=300)?,
         })
     }
+}
+
+/// Often none: a packet in each datagram.
+fn encapsulations(u: &mut Unstructured<'_>) -> Result<Vec<Encapsulation>> {
+    if u.ratio(2, 3)? {
+        return Ok(Vec::new());
+    }
+    Ok(vec![u.arbitrary()?, u.arbitrary()?])
 }
 
 /// Mostly options that a configuration may have.
@@ -184,7 +194,24 @@ pub(super) fn octets(config: &Config, u: &mut Unstructured<'_>) -> Result<Vec<u8
         data: &data,
     }
     .encode(version, &mut octets);
-    Ok(octets)
+    if config.encapsulations.is_empty() || u.ratio(1, 8)? {
+        return Ok(octets);
+    }
+    let encapsulation = *u.choose(&config.encapsulations)?;
+    Ok(encapsulated(encapsulation, version, &octets))
+}
+
+/// Returns the first datagram, or the octets of a stream, in which an interface sends a packet.
+fn encapsulated(encapsulation: Encapsulation, version: Version, packet: &[u8]) -> Vec<u8> {
+    let mut codec = InterfaceCodec::new(encapsulation, version, 1, packet.len());
+    let mut tx = Transmit::new(Limits::new(1 << 16, 1, 1 << 16));
+    let to = Hop {
+        interface: 0,
+        via: 1,
+    };
+    let (header, data) = packet.split_at(version.header_len().min(packet.len()));
+    codec.push(&mut tx, to, header, &[data]);
+    tx.octets().to_vec()
 }
 
 /// A bound port, the port of pings, or one of connections.

@@ -27,8 +27,10 @@ impl LawSubject for Node {
         Self::memory_used(self)
     }
 
-    fn is_stream(_: &Config, _: Hop) -> bool {
-        false
+    /// The stream of an interface with KISS is at the interface itself.
+    fn is_stream(config: &Config, at: Hop) -> bool {
+        let encapsulation = config.encapsulations.get(usize::from(at.interface));
+        at.via == 0 && encapsulation.is_some_and(|it| it.is_stream())
     }
 
     /// Two neighbours on each of two interfaces, and the interfaces themselves.

@@ -14,12 +14,13 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::InterfaceCodec;
 use super::api::{Command, ConnectionId, Endpoint, Error, Event, SocketOptions, Stats};
 use super::config::{Config, ConfigError};
 use super::rdp::Connection;
 use super::ring::PacketRing;
 use super::wire::{Header, Packet, SequenceNumber};
-use crate::{Hop, Instant, Link, Machine, Output, Rng, Seed, Transmit};
+use crate::{Addr as _, Hop, Instant, Link, Machine, Output, Rng, Seed, Transmit};
 use carrier::Links;
 #[cfg(feature = "dtp")]
 pub(crate) use carrier::Put;
@@ -54,6 +55,8 @@ pub struct Node {
     loopback: PacketRing<()>,
     pings: Pings,
     links: Links,
+    /// Of the interfaces with an encapsulation.
+    codecs: Vec<InterfaceCodec>,
     /// Control packets of RDP sent, modulo 16.
     control_packets: u8,
     stats: Stats,
@@ -99,6 +102,7 @@ impl Node {
             loopback: PacketRing::new(MAX_LOOPBACK, max_loopback(&config)),
             pings: Pings::new(),
             links: Links::new(),
+            codecs: config.codecs(),
             control_packets: 0,
             stats: Stats::default(),
             config,
@@ -164,13 +168,18 @@ impl Machine for Node {
     type Event = Event;
     type Error = Error;
 
-    fn receive(&mut self, now: Instant, _: Hop, octets: &[u8]) {
-        self.now = self.now.max(now);
-        self.receive_packet(octets, &mut |_| false);
+    fn receive(&mut self, now: Instant, from: Hop, octets: &[u8]) {
+        self.receive_octets(now, from, octets, &mut |_| false);
     }
 
     fn link(&mut self, now: Instant, at: Hop, state: Link) {
         self.now = self.now.max(now);
+        if matches!(state, Link::Up | Link::Down(_))
+            && at == at.carrier()
+            && let Some(codec) = self.codecs.get_mut(usize::from(at.interface))
+        {
+            codec.clear();
+        }
         self.links.on_cue(at, state);
     }
 
@@ -232,5 +241,6 @@ pub(super) fn footprint(config: &Config) -> usize {
         + PacketRing::<()>::footprint(MAX_LOOPBACK, max_loopback(config))
         + Pings::footprint()
         + Links::footprint()
+        + config.codecs_footprint()
         + config.routes.capacity() * size_of::<super::Route>()
 }

@@ -28,8 +28,8 @@ impl LawSubject for Node {
         Self::memory_used(self)
     }
 
-    fn is_stream(_: &Config, _: Hop) -> bool {
-        false
+    fn is_stream(config: &Config, at: Hop) -> bool {
+        csp::Node::is_stream(&config.csp, at)
     }
 
     fn route(at: Hop, opened: &[Hop]) -> Hop {

@@ -203,7 +203,9 @@ impl ByteStream for ThreadedIo {
             let broken = io::ErrorKind::BrokenPipe.into();
             return Poll::Ready(Err(end.err().unwrap_or(broken)));
         }
-        let count = octets.len().min(LIMIT.saturating_sub(outgoing.octets.len()));
+        let count = octets
+            .len()
+            .min(LIMIT.saturating_sub(outgoing.octets.len()));
         if count == 0 {
             return outgoing.wait(cx);
         }

@@ -219,9 +219,7 @@ impl InterfaceCodec {
         let [_, via] = to.via.to_be_bytes();
         match &self.kind {
             _ if self.pending().is_some() => return Pushed::Later,
-            Kind::Packet => {
-                return push(tx, to, octets, |out| extend(out, header, data));
-            }
+            Kind::Packet => return push_packet(tx, to, header, data),
             Kind::NextHop(order, _) => {
                 let (order, version) = (*order, self.version);
                 return push(tx, to, 1 + octets, |out| {
@@ -375,6 +373,17 @@ const fn outgoing(encapsulation: Encapsulation, max_packet: usize) -> usize {
         Encapsulation::Kiss { .. } => longest_frame(max_packet),
         Encapsulation::Can { .. } | Encapsulation::Ethernet { .. } => max_packet,
     }
+}
+
+/// Writes a packet as a datagram.
+pub(in crate::csp) fn push_packet(
+    tx: &mut Transmit<Hop>,
+    to: Hop,
+    header: &[u8],
+    data: &[&[u8]],
+) -> Pushed {
+    let octets = header.len() + data.iter().map(|piece| piece.len()).sum::<usize>();
+    push(tx, to, octets, |out| extend(out, header, data))
 }
 
 fn push(

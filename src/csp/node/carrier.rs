@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::csp::api::Stats;
+use crate::csp::carriers::{InterfaceCodec, Pushed, push_packet};
 use crate::csp::config::Config;
 use crate::csp::ring::PacketRing;
 use crate::csp::wire::{Flags, Header, crc32, tail};
@@ -112,6 +113,7 @@ pub(crate) enum Put {
 pub(super) struct Carrier<'a, 'b> {
     pub(super) config: &'a Config,
     pub(super) links: &'a Links,
+    pub(super) codecs: &'a mut [InterfaceCodec],
     pub(super) loopback: &'a mut PacketRing<()>,
     pub(super) stats: &'a mut Stats,
     pub(super) tx: &'b mut Transmit<Hop>,
@@ -156,21 +158,31 @@ impl Carrier<'_, '_> {
         if !self.links.takes(hop) {
             return Put::Blocked;
         }
-        let len = version.header_len() + first.len() + second.len() + sum.len();
-        let write = |out: &mut Vec<u8>| {
-            header.encode(version, out);
-            for piece in [first, second, sum] {
-                out.extend_from_slice(piece);
-            }
+        let word = header.word(version);
+        let (header, data) = (tail(&word, version), [first, second, sum]);
+        let pushed = match self.codecs.get_mut(usize::from(hop.interface)) {
+            Some(codec) => codec.push(self.tx, hop, header, &data),
+            None => push_packet(self.tx, hop, header, &data),
         };
-        if self.tx.push(hop, len, write) {
-            self.stats.sent += 1;
-            return Put::Done;
+        match pushed {
+            Pushed::Done => self.stats.sent += 1,
+            Pushed::TooLong => self.stats.too_long += 1,
+            Pushed::Later => return Put::Later,
         }
-        if self.tx.is_empty() {
-            self.stats.too_long += 1;
-            return Put::Done;
+        Put::Done
+    }
+
+    /// Writes what is left of packets that were written in part. Returns false if the rest goes into the next transmit.
+    pub(super) fn flush(&mut self) -> bool {
+        for codec in &mut *self.codecs {
+            if codec.pending().is_some_and(|hop| self.links.takes(hop)) {
+                match codec.flush(self.tx) {
+                    Pushed::Done => {}
+                    Pushed::TooLong => self.stats.too_long += 1,
+                    Pushed::Later => return false,
+                }
+            }
         }
-        Put::Later
+        true
     }
 }

@@ -8,6 +8,7 @@ use crate::csp::api::{Endpoint, SendOptions, SocketOptions};
 use crate::csp::config::PingService;
 use crate::csp::rdp::Received;
 use crate::csp::wire::{Flags, Header, Packet, RdpFlags, RdpHeader, SequenceNumber, SynOptions};
+use crate::{Addr as _, Hop, Instant};
 
 /// The port of the ping service.
 pub(super) const PING_PORT: u8 = 1;
@@ -22,12 +23,32 @@ impl Node {
         }
     }
 
-    /// Takes a packet. One without connection is first lent: `lend` tells whether it has taken it.
-    pub(crate) fn receive_packet(
+    /// Takes what came on an interface. Packets without connection are first lent, as by
+    /// [`receive_packet`](Self::receive_packet).
+    pub(crate) fn receive_octets(
         &mut self,
-        octets: &[u8],
+        now: Instant,
+        from: Hop,
+        mut octets: &[u8],
         lend: &mut dyn FnMut(&Packet<'_>) -> bool,
     ) {
+        self.now = self.now.max(now);
+        let mut codecs = mem::take(&mut self.codecs);
+        match codecs.get_mut(usize::from(from.interface)) {
+            None => self.receive_packet(octets, lend),
+            // The stream of an interface is at the interface itself.
+            Some(codec) if codec.is_stream() && from != from.carrier() => {}
+            Some(codec) => {
+                while let Some(packet) = codec.next_packet(self.now, &mut octets) {
+                    self.receive_packet(packet, lend);
+                }
+            }
+        }
+        self.codecs = codecs;
+    }
+
+    /// Takes a packet. One without connection is first lent: `lend` tells whether it has taken it.
+    fn receive_packet(&mut self, octets: &[u8], lend: &mut dyn FnMut(&Packet<'_>) -> bool) {
         let version = self.config.version;
         self.stats.received += 1;
         let Ok(mut packet) = Packet::decode(version, octets) else {

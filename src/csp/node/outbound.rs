@@ -14,10 +14,14 @@ impl Node {
         let mut carrier = Carrier {
             config: &self.config,
             links: &self.links,
+            codecs: &mut self.codecs,
             loopback: &mut self.loopback,
             stats: &mut self.stats,
             tx,
         };
+        if !carrier.flush() {
+            return;
+        }
         while let Some((header, data)) = self.answers.front() {
             match carrier.put(header, [data, &[]]) {
                 Put::Done => {}
@@ -64,6 +68,7 @@ impl Node {
         let mut carrier = Carrier {
             config: &self.config,
             links: &self.links,
+            codecs: &mut self.codecs,
             loopback: &mut self.loopback,
             stats: &mut self.stats,
             tx,

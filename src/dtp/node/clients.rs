@@ -7,7 +7,7 @@ use crate::dtp::api::{Error, Event, FailReason, GetOptions, Stats};
 use crate::dtp::client::{Download, Stage};
 use crate::dtp::server::DATA_PORT;
 use crate::dtp::wire::{DATA_HEADER_LEN, DataPacket, Response};
-use crate::{Instant, csp::PacketRing};
+use crate::{Hop, Instant, csp::PacketRing};
 
 impl Node {
     pub(super) fn get(
@@ -59,8 +59,8 @@ impl Node {
         Ok(())
     }
 
-    /// Takes a packet; those of payloads go straight to their transfer.
-    pub(super) fn receive_packet(&mut self, octets: &[u8]) {
+    /// Takes what came on an interface; packets of payloads go straight to their transfer.
+    pub(super) fn receive_octets(&mut self, from: Hop, octets: &[u8]) {
         let Self {
             csp,
             downloads,
@@ -69,7 +69,7 @@ impl Node {
             now,
             ..
         } = self;
-        csp.receive_packet(octets, &mut |packet| {
+        csp.receive_octets(*now, from, octets, &mut |packet| {
             take_data(*now, packet, downloads, runs, stats)
         });
     }

@@ -3,6 +3,7 @@
 mod can;
 mod captures;
 mod kiss;
+mod node;
 mod others;
 
 use core::time::Duration;
