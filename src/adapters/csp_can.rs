@@ -105,9 +105,8 @@ fn to_system(packet: &[u8]) -> Option<[u8; FRAME]> {
 
 /// Makes a frame of the system one in the form of `LINKTYPE_CAN_SOCKETCAN`, and returns its length.
 fn from_system(frame: &mut [u8]) -> Option<usize> {
-    let [i0, i1, i2, i3, len, unused @ .., _, _, _, _, _, _, _, _] = frame else {
-        return None;
-    };
+    let frame: &mut [u8; FRAME] = frame.try_into().ok()?;
+    let [i0, i1, i2, i3, len, unused @ .., _, _, _, _, _, _, _, _] = frame;
     let len = usize::from(*len);
     let identifier = u32::from_ne_bytes([*i0, *i1, *i2, *i3]);
     [*i0, *i1, *i2, *i3] = identifier.to_be_bytes();

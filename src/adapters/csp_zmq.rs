@@ -67,24 +67,26 @@ impl Interfaces {
     ///
     /// The system starts no thread, or as [`add_udp`](Self::add_udp).
     pub fn add_zmq(&mut self, interface: u8, hub: ZmqHub) -> io::Result<()> {
-        let (outgoing, to_send) = channel(QUEUE);
-        let (received, incoming) = channel(QUEUE);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let run = move || runtime.block_on(run(&hub, to_send, received));
-        thread::Builder::new()
-            .name("farlink zmq".into())
-            .spawn(run)?;
-        self.add_device(
-            interface,
-            Box::new(ZmqIo {
-                outgoing,
-                incoming,
-                permit: None,
-            }),
-        )
+        self.add_device(interface, Box::new(start(hub)?))
     }
+}
+
+/// Starts the thread of a hub.
+fn start(hub: ZmqHub) -> io::Result<ZmqIo> {
+    let (outgoing, to_send) = channel(QUEUE);
+    let (received, incoming) = channel(QUEUE);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let run = move || runtime.block_on(run(&hub, to_send, received));
+    thread::Builder::new()
+        .name("farlink zmq".into())
+        .spawn(run)?;
+    Ok(ZmqIo {
+        outgoing,
+        incoming,
+        permit: None,
+    })
 }
 
 type Reserve = dyn Future<Output = Result<OwnedPermit<Bytes>, SendError<()>>> + Send;
@@ -192,5 +194,68 @@ async fn carry(
                 return Err(ZmqError::Other("the hub has gone"));
             },
         }
+    }
+}
+
+#[cfg(all(test, feature = "tokio"))]
+mod tests {
+    use alloc::string::ToString as _;
+    use alloc::vec;
+    use core::future::poll_fn;
+
+    use zeromq::proxy;
+
+    use super::*;
+
+    async fn send(device: &mut ZmqIo, packet: &[u8]) {
+        let sent = poll_fn(|cx| device.poll_send(cx, 0, packet)).await;
+        sent.unwrap();
+    }
+
+    async fn receive(device: &mut ZmqIo) -> Vec<u8> {
+        let mut buffer = vec![0; 1 << 16];
+        let received = poll_fn(|cx| device.poll_receive(cx, &mut buffer)).await;
+        let (count, _) = received.unwrap();
+        buffer[..count].to_vec()
+    }
+
+    #[test]
+    fn a_hub_that_comes_late_carries_what_was_subscribed_to_by_octets() {
+        let runtime = ::tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let (mut front, mut back) = (XSubSocket::new(), XPubSocket::new());
+            let publish = front.bind("tcp://127.0.0.1:0").await.unwrap().to_string();
+            let subscribe = back.bind("tcp://127.0.0.1:0").await.unwrap().to_string();
+            let hub = |subscriptions| ZmqHub {
+                publish: publish.clone(),
+                subscribe: subscribe.clone(),
+                subscriptions,
+            };
+            // No text begins with 0xC0.
+            let mut node = start(hub(vec![vec![0xC0, 5]])).unwrap();
+            let mut all = start(hub(vec![vec![]])).unwrap();
+            // What is published before the other node has joined is lost, as on any hub.
+            let passed = async {
+                loop {
+                    for packet in [&[0x40, 5, 1][..], &[0xC0, 6, 2], &[0xC0, 5, 3]] {
+                        send(&mut all, packet).await;
+                    }
+                    let received = receive(&mut node);
+                    if let Ok(packet) = timeout(Duration::from_millis(100), received).await {
+                        break packet;
+                    }
+                }
+            };
+
+            let received = ::tokio::select! {
+                _ = proxy(front, back, None) => panic!("the hub ended"),
+                received = passed => received,
+            };
+
+            assert_eq!(received, [0xC0, 5, 3]);
+        });
     }
 }

@@ -233,3 +233,58 @@ impl ByteStream for ThreadedIo {
         self
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use alloc::vec;
+    use core::future::poll_fn;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::adapters::blocking::threads::block_on;
+
+    fn read(io: &mut ThreadedIo) -> io::Result<Vec<u8>> {
+        let mut buffer = [0; 100];
+        let count = block_on(poll_fn(|cx| io.poll_read(cx, &mut buffer)))?;
+        Ok(buffer[..count].to_vec())
+    }
+
+    #[test]
+    fn octets_pass_both_ways_and_the_end_is_told_behind_them() {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        let mut io = ThreadedIo::new(near.try_clone().unwrap(), near).unwrap();
+
+        far.write_all(b"serial").unwrap();
+        assert_eq!(read(&mut io).unwrap(), b"serial");
+        // More than waits at a time: the writer goes on while the other end reads.
+        let long = vec![7; 5 * LIMIT];
+        let reader = thread::spawn(move || {
+            let mut all = vec![0; 5 * LIMIT];
+            far.read_exact(&mut all).map(|()| all)
+        });
+        let mut rest = &long[..];
+        while !rest.is_empty() {
+            let count = block_on(poll_fn(|cx| io.poll_write(cx, rest))).unwrap();
+            rest = &rest[count..];
+        }
+        block_on(poll_fn(|cx| io.poll_flush(cx))).unwrap();
+        assert!(reader.join().unwrap().unwrap() == long);
+        assert_eq!(read(&mut io).unwrap(), b"", "the other end is gone");
+    }
+
+    #[test]
+    fn a_reader_that_times_out_goes_on_and_one_that_fails_is_told() {
+        struct Failing(Vec<io::ErrorKind>);
+        impl Read for Failing {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(self.0.pop().unwrap_or(io::ErrorKind::Other).into())
+            }
+        }
+        let errors = vec![io::ErrorKind::ConnectionReset, io::ErrorKind::TimedOut];
+        let mut io = ThreadedIo::new(Failing(errors), io::sink()).unwrap();
+
+        let error = read(&mut io).unwrap_err();
+
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+}
