@@ -8,7 +8,8 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use bytes::Bytes;
 
 use super::api::{Command, ConnectionId, Endpoint, SendOptions, SocketOptions};
-use super::config::{Config, Route};
+use super::config::Config;
+use super::routing::{InterfaceConfig, Route};
 use super::wire::{
     Flags, Header, Packet, RdpFlags, RdpHeader, SequenceNumber, SynOptions, Version, crc32,
 };
@@ -26,6 +27,7 @@ impl<'a> Arbitrary<'a> for Config {
         Ok(Self {
             address: u.int_in_range(1..=2)?,
             version: u.arbitrary()?,
+            interfaces: vec![InterfaceConfig::default(), InterfaceConfig::default()],
             routes: vec![Route::default(), other],
             ping: u.arbitrary()?,
             connections: u.int_in_range(0..=3)?,
@@ -35,6 +37,7 @@ impl<'a> Arbitrary<'a> for Config {
             receive_queue: max_window + u.int_in_range(0..=3)?,
             datagram_queue: u.int_in_range(1..=4)?,
             max_data: u.int_in_range(33..=300)?,
+            ..Self::default()
         })
     }
 }

@@ -229,9 +229,9 @@ impl Machine for Node {
     type Event = Event;
     type Error = Error;
 
-    fn receive(&mut self, now: Instant, _: Hop, octets: &[u8]) {
+    fn receive(&mut self, now: Instant, hop: Hop, octets: &[u8]) {
         self.now = self.now.max(now);
-        self.receive_packet(octets);
+        self.receive_packet(hop, octets);
     }
 
     fn link(&mut self, now: Instant, at: Hop, state: Link) {

@@ -6,12 +6,11 @@ use core::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use super::Node;
-use super::carrier::PacketHead;
 use crate::Instant;
 use crate::csp::api::{Endpoint, Error, Event, RequestId};
 use crate::csp::config::{Config, PingService};
 use crate::csp::ring::{buffer, buffer_footprint, fill};
-use crate::csp::services::{Question, ServiceAnswer, ServiceRequest, ServiceSet, port};
+use crate::csp::services::{Question, ServiceAnswer, ServiceRequest, port};
 use crate::csp::wire::{Flags, Header, Packet};
 
 /// Requests that may wait for the application, and how long.
@@ -286,16 +285,8 @@ impl Node {
     pub(super) fn answer(&mut self, header: Header, data: &[u8]) {
         let can_go = self.is_own(header.destination) || self.leads_to(header.destination);
         let limit = self.config.data_limit(header.flags);
-        let head = PacketHead::new(header);
-        if !can_go || data.len() > limit || !self.answers.push(Some(head), &[data]) {
+        if !can_go || data.len() > limit || !self.answers.push(header, &[data]) {
             self.stats.answers_full += 1;
         }
-    }
-}
-
-impl ServiceSet {
-    /// Tells whether services are at a port, for those that may be bound.
-    pub(super) fn is_at(self, port: u8) -> bool {
-        self.has_port(port)
     }
 }

@@ -137,6 +137,32 @@ impl ServiceRequest {
         }
     }
 
+    /// Returns the data of a poke.
+    pub(in crate::csp) fn data(&self) -> &[u8] {
+        match self {
+            Self::Poke { data, .. } => data,
+            _ => &[],
+        }
+    }
+
+    /// Returns the octets of the encoded request.
+    pub(in crate::csp) fn len(&self, version: Version) -> usize {
+        match self {
+            Self::Ident => len::IDENT,
+            Self::InterfaceStats(_) => len::INTERFACE_STATS,
+            Self::Clock | Self::SetClock(_) => len::CLOCK,
+            Self::SetRoute { .. } if version == Version::V1 => len::ROUTE_SET,
+            Self::SetRoute { .. } => len::ROUTE_SET_V2,
+            Self::Peek { address, .. } | Self::Poke { address, .. } => {
+                let rest = if is_wide(*address) { len::PEEK_WIDE } else { len::PEEK };
+                rest + self.data_and_limit().0
+            }
+            Self::Processes => 1,
+            Self::Reboot | Self::Shutdown => 4,
+            Self::FreeMemory | Self::FreeBuffers | Self::Uptime => 0,
+        }
+    }
+
     /// Returns the octets of data in it, and the largest number.
     pub(in crate::csp) fn data_and_limit(&self) -> (usize, usize) {
         match self {
@@ -373,6 +399,7 @@ mod tests {
         let mut out = Vec::with_capacity(MAX_REQUEST);
         request.encode(version, &mut out);
         assert_eq!(out.capacity(), MAX_REQUEST, "nothing is allocated");
+        assert_eq!(out.len(), request.len(version));
         out
     }
 

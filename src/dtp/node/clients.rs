@@ -7,7 +7,7 @@ use crate::dtp::api::{Error, Event, FailReason, GetOptions, Stats};
 use crate::dtp::client::{Download, Stage};
 use crate::dtp::server::DATA_PORT;
 use crate::dtp::wire::{DATA_HEADER_LEN, DataPacket, Response};
-use crate::{Instant, csp::PacketRing};
+use crate::{Hop, Instant, csp::PacketRing};
 
 impl Node {
     pub(super) fn get(
@@ -60,7 +60,7 @@ impl Node {
     }
 
     /// Takes a packet; those of payloads go straight to their transfer.
-    pub(super) fn receive_packet(&mut self, octets: &[u8]) {
+    pub(super) fn receive_packet(&mut self, hop: Hop, octets: &[u8]) {
         let Self {
             csp,
             downloads,
@@ -69,7 +69,8 @@ impl Node {
             now,
             ..
         } = self;
-        csp.receive_packet(octets, &mut |packet| {
+        csp.observe(*now);
+        csp.receive_packet(hop, octets, &mut |packet| {
             take_data(*now, packet, downloads, runs, stats)
         });
     }
