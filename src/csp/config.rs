@@ -3,14 +3,17 @@
 use alloc::vec;
 use alloc::vec::Vec;
 use core::error::Error as StdError;
-use core::fmt;
 
+use super::api::SendOptions;
 use super::carriers::{Encapsulation, InterfaceCodec};
 use super::rdp::Connection;
-use super::wire::{CRC32_LEN, Flags, RdpHeader, SynOptions, Version};
+use super::routing::{InterfaceConfig, Route};
+use super::security::SharedKey;
+use super::services::{ServiceSet, Services};
+use super::wire::{CRC32_LEN, Flags, HMAC_LEN, RdpHeader, SFP_LEN, SynOptions, Version};
 
-/// Interfaces that a number of 8 bits tells apart.
-const MAX_INTERFACES: usize = 256;
+/// The most interfaces: their numbers have 8 bits.
+const MAX_INTERFACES: u16 = 256;
 /// The largest window and queue.
 const MAX_PACKETS: u16 = 1024;
 /// The shortest limit of data: a SYN with CRC32.
@@ -26,16 +29,39 @@ const MAX_DATA: u16 = 65_000;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Config {
-    /// The address of the node on all its interfaces. Default 1.
+    /// The address of the node, on all interfaces that have none of their own. Default 1.
     pub address: u16,
+    /// Other addresses of the node. Default none.
+    pub aliases: Vec<u16>,
     /// The version of headers in its network. Default 2.
     pub version: Version,
-    /// Where packets go. Of those routes that contain an address the longest one holds, of equal ones the last.
-    /// Default one route, by which all packets leave by interface 0.
+    /// The interfaces of the node, 1 to 256. Default one, without a name and a subnet.
+    pub interfaces: Vec<InterfaceConfig>,
+    /// Where packets go that no subnet of an interface contains. Of those routes that contain an address the longest
+    /// one holds; if several are equal, a copy leaves by each. Default one route, by which all packets leave by
+    /// interface 0.
     pub routes: Vec<Route>,
-    /// How the packets of each interface are encapsulated, by its number. Further ones carry a packet in each
-    /// datagram. Default none.
-    pub encapsulations: Vec<Encapsulation>,
+    /// Routes that there may be in all, those of the start included. Default 16.
+    pub max_routes: u16,
+    /// Whether packets for other nodes are passed on, never to the interface that they came from or to one of the same
+    /// subnet. Default yes, as libcsp does.
+    pub forward: bool,
+    /// Packets that may wait for each interface: those passed on, and copies that leave by several. Default 16.
+    pub interface_queue: u16,
+    /// Two interfaces between which all packets are passed, without a look at their addresses and without repetitions
+    /// within 0.1 s. The node itself takes none of them. Default none.
+    pub bridge: Option<(u8, u8)>,
+    /// Packets received and sent that may wait for the application in copy, which is told all of them. Default 0: none
+    /// is told.
+    pub promiscuous: u16,
+    /// The key of HMAC. Default none.
+    pub hmac_key: Option<SharedKey>,
+    /// The key of XTEA, by which a node of version 1 reads encrypted packets; it sends none. Default none.
+    pub xtea_key: Option<SharedKey>,
+    /// The services of the node, apart from ping. Default none.
+    pub services: Services,
+    /// How pings and requests to services are sent. Default with CRC32.
+    pub requests: SendOptions,
     /// Whether pings are answered. Default those with CRC32, as libcsp 2.x does.
     pub ping: PingService,
     /// Connections at a time, of both roles. Default 8.
@@ -54,15 +80,32 @@ pub struct Config {
     pub datagram_queue: u16,
     /// Octets of data in a packet with all trailers, 33 to 65,000. Default 256, as libcsp has it by default.
     pub max_data: u16,
+    /// Octets of the longest whole that is sent or received in fragments. Default 1 MiB.
+    pub max_sfp: u32,
+    /// Senders whose fragments without connection are taken at a time. Default 4.
+    pub sfp_senders: u8,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             address: 1,
+            aliases: Vec::new(),
             version: Version::V2,
+            interfaces: vec![InterfaceConfig::default()],
             routes: vec![Route::default()],
-            encapsulations: Vec::new(),
+            max_routes: 16,
+            forward: true,
+            interface_queue: 16,
+            bridge: None,
+            promiscuous: 0,
+            hmac_key: None,
+            xtea_key: None,
+            services: Services::default(),
+            requests: SendOptions {
+                crc32: true,
+                ..SendOptions::default()
+            },
             ping: PingService::RequireCrc32,
             connections: 8,
             rdp: SynOptions {
@@ -74,6 +117,8 @@ impl Default for Config {
             receive_queue: 32,
             datagram_queue: 16,
             max_data: 256,
+            max_sfp: 1 << 20,
+            sfp_senders: 4,
         }
     }
 }
@@ -93,50 +138,36 @@ pub enum PingService {
     Any,
 }
 
-/// Where the packets to some addresses go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
-pub struct Route {
-    /// An address.
-    pub address: u16,
-    /// How many of its first bits an address needs to have in common with it: 0 for all addresses, 5 or 14 for it
-    /// alone.
-    pub prefix: u8,
-    /// The number of the interface.
-    pub interface: u8,
-    /// The next node; `None` sends to the destination itself.
-    pub via: Option<u16>,
-}
-
-impl Route {
-    /// Tells whether it is for `address`.
-    pub(super) fn contains(self, address: u16, version: Version) -> bool {
-        let rest = version.address_bits().saturating_sub(self.prefix);
-        (self.address ^ address) >> rest == 0
-    }
-}
-
 /// Why a configuration is invalid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, derive_more::Display)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// An address exceeds the bits of the header, or is that of all nodes.
+    #[display("address {address} exceeds the limit of {limit}")]
     Address {
         /// The address.
         address: u16,
         /// The largest one.
         limit: u16,
     },
-    /// The prefix of a route exceeds the bits of an address.
+    /// The prefix of a route or an interface exceeds the bits of an address.
+    #[display("prefix of {prefix} bits exceeds the {limit} bits of an address")]
     Prefix {
         /// The prefix.
         prefix: u8,
         /// The bits of an address.
         limit: u8,
     },
+    /// A route or the bridge names an interface that there is not.
+    #[display("interface {interface} is none of {interfaces}")]
+    Interface {
+        /// The number of the interface.
+        interface: u8,
+        /// How many there are.
+        interfaces: usize,
+    },
     /// A route over a CAN bus has a next node, of which the frames of version 2 say nothing.
+    #[display("a route via {via} over the CAN bus of interface {interface}: CFP2 has no next hop")]
     ViaOnCfp2 {
         /// The number of the interface.
         interface: u8,
@@ -144,11 +175,27 @@ pub enum ConfigError {
         via: u16,
     },
     /// An interface sends the next hop before packets, which nodes of version 2 do not.
+    #[display(
+        "a next hop before the packets of interface {interface}, which version 2 does not have"
+    )]
     NextHopInV2 {
         /// The number of the interface.
         interface: u8,
     },
+    /// HMAC is to be sent or required, and there is no key for it.
+    #[display("{field}: HMAC without a key")]
+    NoHmacKey {
+        /// The field.
+        field: &'static str,
+    },
+    /// A key for XTEA, which version 2 does not have.
+    #[display("xtea_key: there is no XTEA in version 2")]
+    XteaInV2,
+    /// Services that a node cannot answer by itself, or that the application answers too.
+    #[display("by_node: services {:#06x} are not for the node alone", _0.bits())]
+    ServicesByNode(ServiceSet),
     /// A value is out of its range.
+    #[display("{field} of {value} is not within {least} to {most}")]
     Range {
         /// The field.
         field: &'static str,
@@ -161,40 +208,6 @@ pub enum ConfigError {
     },
 }
 
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Address { address, limit } => {
-                write!(f, "address {address} exceeds the limit of {limit}")
-            }
-            Self::Prefix { prefix, limit } => {
-                write!(
-                    f,
-                    "prefix of {prefix} bits exceeds the {limit} bits of an address"
-                )
-            }
-            Self::ViaOnCfp2 { interface, via } => {
-                write!(
-                    f,
-                    "a route via {via} over the CAN bus of interface {interface}: CFP2 has no next hop"
-                )
-            }
-            Self::NextHopInV2 { interface } => {
-                write!(
-                    f,
-                    "a next hop before the packets of interface {interface}, which version 2 does not have"
-                )
-            }
-            Self::Range {
-                field,
-                value,
-                least,
-                most,
-            } => write!(f, "{field} of {value} is not within {least} to {most}"),
-        }
-    }
-}
-
 impl StdError for ConfigError {}
 
 impl Config {
@@ -202,23 +215,6 @@ impl Config {
     #[must_use]
     pub fn footprint(&self) -> usize {
         super::node::footprint(self)
-    }
-
-    pub(super) fn codecs(&self) -> Vec<InterfaceCodec> {
-        let (version, address) = (self.version, self.address);
-        let codec = |it: &Encapsulation| {
-            InterfaceCodec::new(*it, version, address, usize::from(self.max_data))
-        };
-        self.encapsulations.iter().map(codec).collect()
-    }
-
-    pub(super) fn codecs_footprint(&self) -> usize {
-        let octets = |it: &Encapsulation| {
-            let buffers = InterfaceCodec::footprint(*it, self.version, self.max_data.into());
-            size_of::<InterfaceCodec>() + buffers
-        };
-        self.encapsulations.iter().map(octets).sum::<usize>()
-            + self.encapsulations.capacity() * size_of::<Encapsulation>()
     }
 
     /// Packets that a connection holds, to be sent and received.
@@ -230,63 +226,147 @@ impl Config {
         Connection::new(self.max_window, self.queues(), usize::from(self.max_data))
     }
 
+    /// Tells whether an address is that of the node or another that it has, apart from those of its interfaces.
+    pub(super) fn has_address(&self, address: u16) -> bool {
+        self.address == address || self.aliases.contains(&address)
+    }
+
+    /// Octets of the longest packet with its header.
+    pub(super) fn max_packet(&self) -> usize {
+        self.version.header_len() + usize::from(self.max_data)
+    }
+
+    /// Routes that there may be: those of the start, if these are more.
+    pub(super) fn max_routes(&self) -> u16 {
+        let routes = u16::try_from(self.routes.len()).unwrap_or(u16::MAX);
+        self.max_routes.max(routes)
+    }
+
     /// Octets of data that fit into a packet beside its trailers.
     pub(super) fn data_limit(&self, flags: Flags) -> usize {
         let length = |flag, octets| if flags.contains(flag) { octets } else { 0 };
-        let trailers = length(Flags::RDP, RdpHeader::LEN) + length(Flags::CRC32, CRC32_LEN);
+        let trailers = length(Flags::FRAG, SFP_LEN)
+            + length(Flags::RDP, RdpHeader::LEN)
+            + length(Flags::HMAC, HMAC_LEN)
+            + length(Flags::CRC32, CRC32_LEN);
         usize::from(self.max_data).saturating_sub(trailers)
     }
 
-    fn check_encapsulations(&self) -> Result<(), ConfigError> {
-        if self.encapsulations.len() > MAX_INTERFACES {
-            let count = self.encapsulations.len();
-            return range(
-                "encapsulations",
-                u32::try_from(count).unwrap_or(u32::MAX),
-                0,
-                256,
-            );
-        }
-        for (interface, encapsulation) in (0..=u8::MAX).zip(&self.encapsulations) {
-            match *encapsulation {
-                Encapsulation::NextHop(_) if self.version == Version::V2 => {
-                    return Err(ConfigError::NextHopInV2 { interface });
-                }
-                Encapsulation::Ethernet { mtu, .. } => range("mtu", mtu.into(), 23, u16::MAX)?,
-                _ => {}
-            }
-            let is_cfp2 =
-                self.version == Version::V2 && matches!(encapsulation, Encapsulation::Can { .. });
-            let mut routes = self.routes.iter().filter(|it| it.interface == interface);
-            if is_cfp2 && let Some(via) = routes.find_map(|route| route.via) {
-                return Err(ConfigError::ViaOnCfp2 { interface, via });
-            }
-        }
-        Ok(())
+    pub(super) fn codecs(&self) -> Vec<InterfaceCodec> {
+        let codec = |it: &InterfaceConfig| {
+            let address = it.address.unwrap_or(self.address);
+            let max_data = usize::from(self.max_data);
+            InterfaceCodec::new(it.encapsulation, self.version, address, max_data)
+        };
+        self.interfaces.iter().map(codec).collect()
+    }
+
+    pub(super) fn codecs_footprint(&self) -> usize {
+        let octets = |it: &InterfaceConfig| {
+            let max_data = usize::from(self.max_data);
+            let buffers = InterfaceCodec::footprint(it.encapsulation, self.version, max_data);
+            size_of::<InterfaceCodec>() + buffers
+        };
+        self.interfaces.iter().map(octets).sum()
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let limit = self.version.broadcast() - 1;
-        let routed = self.routes.iter().flat_map(|it| [Some(it.address), it.via]);
-        let mut addresses = routed.flatten().chain([self.address]);
-        if let Some(address) = addresses.find(|address| *address > limit) {
-            return Err(ConfigError::Address { address, limit });
-        }
-        let bits = self.version.address_bits();
-        if let Some(route) = self.routes.iter().find(|route| route.prefix > bits) {
-            return Err(ConfigError::Prefix {
-                prefix: route.prefix,
-                limit: bits,
-            });
-        }
+        self.check_addresses()?;
+        self.check_interfaces()?;
         self.check_encapsulations()?;
+        self.check_security()?;
         let packets = |field, value: u16, least| range(field, value.into(), least, MAX_PACKETS);
         packets("max_window", self.max_window, 1)?;
         packets("send_queue", self.send_queue, 1)?;
         packets("receive_queue", self.receive_queue, self.max_window)?;
         packets("datagram_queue", self.datagram_queue, 1)?;
+        packets("interface_queue", self.interface_queue, 1)?;
+        packets("promiscuous", self.promiscuous, 0)?;
+        packets("max_routes", self.max_routes(), 0)?;
         range("window", self.rdp.window, 1, self.max_window)?;
         range("max_data", self.max_data.into(), MIN_DATA, MAX_DATA)
+    }
+
+    fn check_addresses(&self) -> Result<(), ConfigError> {
+        let limit = self.version.broadcast() - 1;
+        let routed = self.routes.iter().flat_map(|it| [Some(it.address), it.via]);
+        let of_interfaces = self.interfaces.iter().map(|it| it.address);
+        let own = self.aliases.iter().chain([&self.address]).copied();
+        let mut addresses = routed.chain(of_interfaces).flatten().chain(own);
+        if let Some(address) = addresses.find(|address| *address > limit) {
+            return Err(ConfigError::Address { address, limit });
+        }
+        let limit = self.version.address_bits();
+        let of_routes = self.routes.iter().map(|it| it.prefix);
+        let mut prefixes = of_routes.chain(self.interfaces.iter().map(|it| it.prefix));
+        if let Some(prefix) = prefixes.find(|prefix| *prefix > limit) {
+            return Err(ConfigError::Prefix { prefix, limit });
+        }
+        Ok(())
+    }
+
+    fn check_interfaces(&self) -> Result<(), ConfigError> {
+        let interfaces = self.interfaces.len();
+        let count = u32::try_from(interfaces).unwrap_or(u32::MAX);
+        range("interfaces", count, 1, MAX_INTERFACES)?;
+        let bridged = self
+            .bridge
+            .into_iter()
+            .flat_map(|(one, other)| [one, other]);
+        let routed = self.routes.iter().map(|it| it.interface);
+        let mut named = routed.chain(bridged);
+        match named.find(|it| usize::from(*it) >= interfaces) {
+            Some(interface) => Err(ConfigError::Interface {
+                interface,
+                interfaces,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn check_encapsulations(&self) -> Result<(), ConfigError> {
+        let is_v2 = self.version == Version::V2;
+        for (interface, it) in (0..=u8::MAX).zip(&self.interfaces) {
+            match it.encapsulation {
+                Encapsulation::NextHop(_) if is_v2 => {
+                    return Err(ConfigError::NextHopInV2 { interface });
+                }
+                Encapsulation::Ethernet { mtu, .. } => range("mtu", mtu.into(), 23, u16::MAX)?,
+                Encapsulation::Can { .. } if is_v2 => {
+                    let mut routes = self.routes.iter().filter(|it| it.interface == interface);
+                    if let Some(via) = routes.find_map(|route| route.via) {
+                        return Err(ConfigError::ViaOnCfp2 { interface, via });
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn check_security(&self) -> Result<(), ConfigError> {
+        let without_key = [
+            ("requests", self.requests.hmac),
+            ("require_hmac", self.services.require_hmac),
+        ];
+        let mut without_key = without_key.into_iter().filter(|(_, needs_key)| *needs_key);
+        if let Some((field, _)) = without_key.next().filter(|_| self.hmac_key.is_none()) {
+            return Err(ConfigError::NoHmacKey { field });
+        }
+        if self.xtea_key.is_some() && self.version == Version::V2 {
+            return Err(ConfigError::XteaInV2);
+        }
+        let Services {
+            by_node,
+            by_application,
+            ..
+        } = self.services;
+        let wrong = by_node.difference(ServiceSet::OF_NODE.difference(by_application));
+        if wrong.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigError::ServicesByNode(wrong))
+        }
     }
 }
 
@@ -312,6 +392,48 @@ mod tests {
 
     fn refused(config: &Config) -> alloc::string::String {
         config.check().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_encapsulation_that_a_version_does_not_have_is_refused() {
+        let interface = |encapsulation| {
+            vec![InterfaceConfig {
+                encapsulation,
+                ..InterfaceConfig::default()
+            }]
+        };
+        let via = Route {
+            via: Some(7),
+            ..Route::default()
+        };
+        let config = Config {
+            interfaces: interface(Encapsulation::Can { promiscuous: true }),
+            routes: vec![via],
+            ..Config::default()
+        };
+        assert_eq!(
+            refused(&config),
+            "a route via 7 over the CAN bus of interface 0: CFP2 has no next hop"
+        );
+        let version = Version::V1;
+        assert_eq!(Config { version, ..config }.check(), Ok(()));
+        let of_v1 = Config {
+            interfaces: interface(Encapsulation::NextHop(ByteOrder::BigEndian)),
+            ..Config::default()
+        };
+        assert_eq!(
+            refused(&of_v1),
+            "a next hop before the packets of interface 0, which version 2 does not have"
+        );
+        let ethernet = Encapsulation::Ethernet {
+            address: EtherAddress([2; 6]),
+            mtu: 22,
+        };
+        let short = Config {
+            interfaces: interface(ethernet),
+            ..Config::default()
+        };
+        assert_eq!(refused(&short), "mtu of 22 is not within 23 to 65535");
     }
 
     #[test]
@@ -356,55 +478,65 @@ mod tests {
     }
 
     #[test]
-    fn an_encapsulation_that_a_version_does_not_have_is_refused() {
-        let can = vec![Encapsulation::Can { promiscuous: true }];
-        let via = Route {
-            via: Some(7),
-            ..Route::default()
+    fn hmac_without_a_key_is_refused() {
+        let hmac = SendOptions {
+            hmac: true,
+            ..SendOptions::default()
         };
-        let config = Config {
-            encapsulations: can,
-            routes: vec![via],
+        let mut config = Config {
+            requests: hmac,
             ..Config::default()
         };
-        assert_eq!(
-            refused(&config),
-            "a route via 7 over the CAN bus of interface 0: CFP2 has no next hop"
-        );
-        let version = Version::V1;
-        assert_eq!(Config { version, ..config }.check(), Ok(()));
-        let of_v1 = Config {
-            encapsulations: vec![Encapsulation::NextHop(ByteOrder::BigEndian)],
-            ..Config::default()
-        };
-        assert_eq!(
-            refused(&of_v1),
-            "a next hop before the packets of interface 0, which version 2 does not have"
-        );
-        let ethernet = Encapsulation::Ethernet {
-            address: EtherAddress([2; 6]),
-            mtu: 22,
-        };
-        let short = Config {
-            encapsulations: vec![ethernet],
-            ..Config::default()
-        };
-        assert_eq!(refused(&short), "mtu of 22 is not within 23 to 65535");
+        assert_eq!(refused(&config), "requests: HMAC without a key");
+        config.services.require_hmac = true;
+        config.requests.hmac = false;
+        assert_eq!(refused(&config), "require_hmac: HMAC without a key");
+
+        config.hmac_key = Some(SharedKey::from_passphrase(b"key"));
+        assert_eq!(config.check(), Ok(()));
+        config.xtea_key = config.hmac_key.clone();
+        assert_eq!(refused(&config), "xtea_key: there is no XTEA in version 2");
     }
 
     #[test]
-    fn a_route_contains_the_addresses_with_its_first_bits() {
-        let contains = |prefix, address| {
-            let route = Route {
-                address: 8,
-                prefix,
-                ..Route::default()
-            };
-            route.contains(address, Version::V2)
+    fn interfaces_that_there_are_not_are_refused() {
+        let route = Route {
+            interface: 1,
+            ..Route::default()
         };
+        let mut config = Config {
+            routes: vec![route],
+            ..Config::default()
+        };
+        assert_eq!(refused(&config), "interface 1 is none of 1");
+        config.routes = Vec::new();
+        config.bridge = Some((0, 2));
+        assert_eq!(refused(&config), "interface 2 is none of 1");
+        config.interfaces = Vec::new();
+        assert_eq!(refused(&config), "interfaces of 0 is not within 1 to 256");
+    }
 
-        assert!(contains(14, 8) && !contains(14, 9));
-        assert!(contains(11, 15) && !contains(11, 16));
-        assert!(contains(0, 16_382));
+    #[test]
+    fn services_that_need_the_application_are_not_for_the_node() {
+        let mut config = Config::default();
+        config.services.by_node = ServiceSet::IDENT | ServiceSet::REBOOT;
+        assert_eq!(
+            refused(&config),
+            "by_node: services 0x0100 are not for the node alone"
+        );
+        config.services.by_node = ServiceSet::IDENT;
+        config.services.by_application = ServiceSet::IDENT;
+        assert_eq!(
+            refused(&config),
+            "by_node: services 0x0001 are not for the node alone"
+        );
+    }
+
+    #[test]
+    fn trailers_leave_less_room_for_data() {
+        let config = Config::default();
+        assert_eq!(config.data_limit(Flags::empty()), 256);
+        let all = Flags::FRAG | Flags::RDP | Flags::HMAC | Flags::CRC32;
+        assert_eq!(config.data_limit(all), 256 - 8 - 5 - 4 - 4);
     }
 }

@@ -9,7 +9,8 @@ use bytes::Bytes;
 
 use super::api::{Command, ConnectionId, Endpoint, SendOptions, SocketOptions};
 use super::carriers::{Encapsulation, InterfaceCodec};
-use super::config::{Config, Route};
+use super::config::Config;
+use super::routing::{InterfaceConfig, Route};
 use super::wire::{
     Flags, Header, Packet, RdpFlags, RdpHeader, SequenceNumber, SynOptions, Version, crc32,
 };
@@ -27,8 +28,8 @@ impl<'a> Arbitrary<'a> for Config {
         Ok(Self {
             address: u.int_in_range(1..=2)?,
             version: u.arbitrary()?,
+            interfaces: vec![interface(u)?, interface(u)?],
             routes: vec![Route::default(), other],
-            encapsulations: encapsulations(u)?,
             ping: u.arbitrary()?,
             connections: u.int_in_range(0..=3)?,
             rdp: options(u, max_window)?,
@@ -37,16 +38,22 @@ impl<'a> Arbitrary<'a> for Config {
             receive_queue: max_window + u.int_in_range(0..=3)?,
             datagram_queue: u.int_in_range(1..=4)?,
             max_data: u.int_in_range(33..=300)?,
+            ..Self::default()
         })
     }
 }
 
-/// Often none: a packet in each datagram.
-fn encapsulations(u: &mut Unstructured<'_>) -> Result<Vec<Encapsulation>> {
-    if u.ratio(2, 3)? {
-        return Ok(Vec::new());
-    }
-    Ok(vec![u.arbitrary()?, u.arbitrary()?])
+/// Mostly one that carries a packet in each datagram.
+fn interface(u: &mut Unstructured<'_>) -> Result<InterfaceConfig> {
+    let encapsulation = if u.ratio(3, 4)? {
+        Encapsulation::Packet
+    } else {
+        u.arbitrary()?
+    };
+    Ok(InterfaceConfig {
+        encapsulation,
+        ..InterfaceConfig::default()
+    })
 }
 
 /// Mostly options that a configuration may have.
@@ -194,11 +201,8 @@ pub(super) fn octets(config: &Config, u: &mut Unstructured<'_>) -> Result<Vec<u8
         data: &data,
     }
     .encode(version, &mut octets);
-    if config.encapsulations.is_empty() || u.ratio(1, 8)? {
-        return Ok(octets);
-    }
-    let encapsulation = *u.choose(&config.encapsulations)?;
-    Ok(encapsulated(encapsulation, version, &octets))
+    let interface = u.choose(&config.interfaces)?;
+    Ok(encapsulated(interface.encapsulation, version, &octets))
 }
 
 /// Returns the first datagram, or the octets of a stream, in which an interface sends a packet.

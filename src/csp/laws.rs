@@ -29,8 +29,8 @@ impl LawSubject for Node {
 
     /// The stream of an interface with KISS is at the interface itself.
     fn is_stream(config: &Config, at: Hop) -> bool {
-        let encapsulation = config.encapsulations.get(usize::from(at.interface));
-        at.via == 0 && encapsulation.is_some_and(|it| it.is_stream())
+        let interface = config.interfaces.get(usize::from(at.interface));
+        at.via == 0 && interface.is_some_and(|it| it.encapsulation.is_stream())
     }
 
     /// Two neighbours on each of two interfaces, and the interfaces themselves.

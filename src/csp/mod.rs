@@ -98,11 +98,18 @@ mod laws;
 mod node;
 mod rdp;
 mod ring;
+mod routing;
+mod security;
+mod services;
+mod sfp;
 mod wire;
 
-pub use api::{Command, ConnectionId, Endpoint, Error, Event, SendOptions, SocketOptions, Stats};
+pub use api::{
+    Command, ConnectionId, Endpoint, Error, Event, InterfaceStats, RequestId, SendOptions,
+    SfpFault, SocketOptions, Stats,
+};
 pub use carriers::{Encapsulation, InterfaceCodec};
-pub use config::{Config, ConfigError, PingService, Route};
+pub use config::{Config, ConfigError, PingService};
 #[cfg(any(test, feature = "laws"))]
 pub use laws::{PacketV1Codec, PacketV2Codec};
 pub use node::Node;
@@ -111,7 +118,12 @@ pub(crate) use node::Put;
 pub use rdp::CloseReason;
 #[cfg(feature = "dtp")]
 pub(crate) use ring::{PacketRing, buffer, buffer_footprint, fill};
+pub use routing::{Deduplication, InterfaceConfig, Route, RouteError, RouteFault, RoutesText};
+pub use security::SharedKey;
+pub use services::{
+    Ident, InterfaceName, ServiceAnswer, ServiceRequest, ServiceSet, Services, Text, Timestamp,
+};
 pub use wire::{
-    CRC32_LEN, Flags, Header, MAX_PORT, Packet, Priority, RdpFlags, RdpHeader, SFP_LEN,
-    SequenceNumber, SfpTrailer, SynOptions, Version, crc32, eack_numbers,
+    CRC32_LEN, Flags, HMAC_LEN, Header, MAX_PORT, Packet, Priority, RdpFlags, RdpHeader, SFP_LEN,
+    SequenceNumber, SfpTrailer, SynOptions, Version, XTEA_LEN, crc32, eack_numbers,
 };

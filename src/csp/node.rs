@@ -1,11 +1,14 @@
-//! The node: ports, connections, packets without connection, pings and routes.
+//! The node: ports, connections, packets without connection, services and routes.
 
 mod carrier;
 mod commands;
 mod events;
+mod fragments;
 mod inbound;
+mod links;
 mod outbound;
-mod pings;
+mod requests;
+mod services;
 mod slot;
 mod source_ports;
 
@@ -15,16 +18,25 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::InterfaceCodec;
-use super::api::{Command, ConnectionId, Endpoint, Error, Event, SocketOptions, Stats};
+use super::api::{
+    Command, ConnectionId, Endpoint, Error, Event, InterfaceStats, SocketOptions, Stats,
+};
+use super::carriers::FrameStats;
 use super::config::{Config, ConfigError};
-use super::rdp::Connection;
+use super::rdp::{Connection, DataKind};
 use super::ring::PacketRing;
+use super::routing::{Route, Router};
+use super::security::Security;
+use super::sfp::Fragments;
 use super::wire::{Header, Packet, SequenceNumber};
 use crate::{Addr as _, Hop, Instant, Link, Machine, Output, Rng, Seed, Transmit};
-use carrier::Links;
+use carrier::PacketHead;
 #[cfg(feature = "dtp")]
 pub(crate) use carrier::Put;
-use pings::Pings;
+use fragments::FragmentSenders;
+use links::Links;
+use requests::Requests;
+use services::PendingRequests;
 use slot::Slot;
 use source_ports::SourcePorts;
 
@@ -42,6 +54,8 @@ const PORTS: usize = 64;
 pub struct Node {
     config: Config,
     now: Instant,
+    /// When the node was first driven.
+    started: Option<Instant>,
     rng: Rng,
     ports: [Option<SocketOptions>; PORTS],
     source_ports: SourcePorts,
@@ -53,26 +67,59 @@ pub struct Node {
     outgoing: VecDeque<OutgoingDatagram>,
     answers: PacketRing<Header>,
     loopback: PacketRing<()>,
-    pings: Pings,
+    fragments: FragmentSenders,
+    requests: Requests,
+    pending: PendingRequests,
     links: Links,
-    /// Of the interfaces with an encapsulation.
+    router: Router,
+    /// Of each interface.
     codecs: Vec<InterfaceCodec>,
+    security: Security,
+    /// The data of the packet that was decrypted last.
+    decrypted: Vec<u8>,
     /// Control packets of RDP sent, modulo 16.
     control_packets: u8,
     stats: Stats,
 }
 
 /// Where a packet without connection came from, and the port it came to.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct DatagramAddress {
     port: u8,
     from: Endpoint,
+    kind: DataKind,
+}
+
+impl Default for DatagramAddress {
+    fn default() -> Self {
+        Self {
+            port: 0,
+            from: Endpoint::default(),
+            kind: DataKind::Packet,
+        }
+    }
 }
 
 #[derive(Debug)]
 struct OutgoingDatagram {
-    header: Header,
-    data: Bytes,
+    head: PacketHead,
+    data: OutgoingData,
+}
+
+#[derive(Debug)]
+enum OutgoingData {
+    Packet(Bytes),
+    Fragments(Fragments),
+}
+
+impl OutgoingDatagram {
+    /// Returns the octets that the application allocated.
+    fn octets(&self) -> usize {
+        match &self.data {
+            OutgoingData::Packet(data) => data.len(),
+            OutgoingData::Fragments(fragments) => fragments.octets(),
+        }
+    }
 }
 
 impl Node {
@@ -88,6 +135,7 @@ impl Node {
         let queue = usize::from(config.datagram_queue);
         Ok(Self {
             now: Instant::ZERO,
+            started: None,
             ports: [None; PORTS],
             source_ports: SourcePorts::new(&mut rng),
             rng,
@@ -99,10 +147,15 @@ impl Node {
             datagrams: PacketRing::new(queue, max_data),
             outgoing: VecDeque::with_capacity(queue),
             answers: PacketRing::new(MAX_ANSWERS, max_data),
-            loopback: PacketRing::new(MAX_LOOPBACK, max_loopback(&config)),
-            pings: Pings::new(),
+            loopback: PacketRing::new(MAX_LOOPBACK, config.max_packet()),
+            fragments: FragmentSenders::new(&config),
+            requests: Requests::new(&config),
+            pending: PendingRequests::new(&config),
             links: Links::new(),
+            router: Router::new(&config),
             codecs: config.codecs(),
+            security: Security::new(&config),
+            decrypted: Vec::with_capacity(max_decrypted(&config)),
             control_packets: 0,
             stats: Stats::default(),
             config,
@@ -121,23 +174,59 @@ impl Node {
         self.stats
     }
 
+    /// Returns the counters of an interface, if there is one of this number.
+    #[must_use]
+    pub fn interface_stats(&self, interface: u8) -> Option<InterfaceStats> {
+        self.router.stats(interface)
+    }
+
+    /// Returns what was counted of frames on an interface that gave no packet, if there is one of this number.
+    #[must_use]
+    pub fn frame_stats(&self, interface: u8) -> Option<FrameStats> {
+        let codec = self.codecs.get(usize::from(interface))?;
+        Some(codec.stats())
+    }
+
+    /// Returns the routes, in the order in which they were set.
+    #[must_use]
+    pub const fn routes(&self) -> &[Route] {
+        self.router.routes()
+    }
+
     /// Returns the bytes of memory that the node holds: what it has allocated, and the packets that came with
     /// commands.
     #[must_use]
     pub fn memory_used(&self) -> usize {
-        let packets = self.slots.iter().map(|slot| slot.rdp.octets());
-        let outgoing = self.outgoing.iter().map(|packet| packet.data.len());
-        self.config.footprint() + packets.chain(outgoing).sum::<usize>()
+        let packets = self.slots.iter().map(Slot::octets);
+        let outgoing = self.outgoing.iter().map(OutgoingDatagram::octets);
+        let commands = packets.chain(outgoing).sum::<usize>() + self.requests.octets();
+        self.config.footprint() + commands
     }
 
     /// Takes packets that the node sent to itself, and fires due timers.
     pub(crate) fn advance(&mut self, now: Instant, lend: &mut dyn FnMut(&Packet<'_>) -> bool) {
-        self.now = self.now.max(now);
+        self.observe(now);
         self.receive_loopback(lend);
         for slot in &mut self.slots {
             slot.on_time(self.now);
         }
-        self.pings.on_time(self.now);
+        self.requests.on_time(self.now);
+        self.pending.on_time(self.now);
+    }
+
+    pub(crate) fn observe(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        self.started.get_or_insert(now);
+    }
+
+    /// Tells whether an address is one of this node.
+    fn is_own(&self, address: u16) -> bool {
+        self.config.has_address(address) || self.router.has_address(address)
+    }
+
+    /// Tells whether packets to an address leave by any interface.
+    fn leads_to(&self, address: u16) -> bool {
+        self.router.exits(address, None).next().is_some()
     }
 
     /// Tells whether packets to the node itself wait.
@@ -158,7 +247,14 @@ impl Node {
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let connections = self.slots.iter().filter_map(Slot::deadline);
-        connections.chain(self.pings.deadline()).min()
+        let requests = self.requests.deadline().into_iter();
+        let pending = self.pending.deadline().into_iter();
+        let fragments = self.fragments.deadline().into_iter();
+        connections
+            .chain(requests)
+            .chain(pending)
+            .chain(fragments)
+            .min()
     }
 }
 
@@ -168,12 +264,13 @@ impl Machine for Node {
     type Event = Event;
     type Error = Error;
 
-    fn receive(&mut self, now: Instant, from: Hop, octets: &[u8]) {
-        self.receive_octets(now, from, octets, &mut |_| false);
+    fn receive(&mut self, now: Instant, hop: Hop, octets: &[u8]) {
+        self.observe(now);
+        self.receive_octets(hop, octets, &mut |_| false);
     }
 
     fn link(&mut self, now: Instant, at: Hop, state: Link) {
-        self.now = self.now.max(now);
+        self.observe(now);
         if matches!(state, Link::Up | Link::Down(_))
             && at == at.carrier()
             && let Some(codec) = self.codecs.get_mut(usize::from(at.interface))
@@ -184,7 +281,7 @@ impl Machine for Node {
     }
 
     fn command(&mut self, now: Instant, command: Command) -> Result<(), Error> {
-        self.now = self.now.max(now);
+        self.observe(now);
         match command {
             Command::Bind { port, options } => self.bind(port, options),
             Command::Unbind(port) => self.unbind(port),
@@ -205,6 +302,27 @@ impl Machine for Node {
                 octets,
                 timeout,
             } => self.ping(tag, destination, octets, timeout),
+            Command::Request {
+                tag,
+                destination,
+                request,
+                timeout,
+            } => self.request(tag, destination, request, timeout),
+            Command::Answer { request, answer } => self.answer_request(request, answer.as_ref()),
+            Command::SendFragments {
+                connection,
+                mtu,
+                data,
+            } => self.send_fragments(connection, mtu, data),
+            Command::SendFragmentsTo {
+                from,
+                to,
+                options,
+                mtu,
+                data,
+            } => self.send_fragments_to(from, to, options, mtu, data),
+            Command::SetRoute(route) => self.set_route(route),
+            Command::RemoveRoute { address, prefix } => self.router.remove_route(address, prefix),
         }
     }
 
@@ -225,8 +343,12 @@ impl Machine for Node {
     }
 }
 
-fn max_loopback(config: &Config) -> usize {
-    config.version.header_len() + usize::from(config.max_data)
+/// Octets of decrypted data, if there is a key.
+fn max_decrypted(config: &Config) -> usize {
+    match config.xtea_key {
+        Some(_) => config.max_data.into(),
+        None => 0,
+    }
 }
 
 pub(super) fn footprint(config: &Config) -> usize {
@@ -238,9 +360,15 @@ pub(super) fn footprint(config: &Config) -> usize {
         + PacketRing::<DatagramAddress>::footprint(queue, max_data)
         + queue * size_of::<OutgoingDatagram>()
         + PacketRing::<Header>::footprint(MAX_ANSWERS, max_data)
-        + PacketRing::<()>::footprint(MAX_LOOPBACK, max_loopback(config))
-        + Pings::footprint()
+        + PacketRing::<()>::footprint(MAX_LOOPBACK, config.max_packet())
+        + FragmentSenders::footprint(config)
+        + Requests::footprint(config)
+        + PendingRequests::footprint(config)
         + Links::footprint()
+        + Router::footprint(config)
         + config.codecs_footprint()
-        + config.routes.capacity() * size_of::<super::Route>()
+        + max_decrypted(config)
+        + config.routes.capacity() * size_of::<Route>()
+        + config.aliases.capacity() * size_of::<u16>()
+        + config.interfaces.capacity() * size_of::<super::InterfaceConfig>()
 }

@@ -79,6 +79,20 @@ impl<T: Copy + Default> PacketRing<T> {
         true
     }
 
+    /// Returns the most packets that it holds.
+    pub(super) const fn capacity(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Removes the next packet.
+    pub(super) fn discard(&mut self) {
+        if self.is_empty() {
+            return;
+        }
+        self.len -= 1;
+        self.head = (self.head + 1) % self.slots.len();
+    }
+
     /// Lends the next packet.
     pub(super) fn front(&self) -> Option<(T, &[u8])> {
         if self.is_empty() {

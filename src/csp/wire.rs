@@ -12,6 +12,10 @@ use crate::wire::{DecodeError, Fault};
 
 /// Octets of a CRC32 trailer.
 pub const CRC32_LEN: usize = 4;
+/// Octets of an HMAC trailer.
+pub const HMAC_LEN: usize = 4;
+/// Octets of an XTEA trailer.
+pub const XTEA_LEN: usize = 4;
 /// Octets of an SFP trailer.
 pub const SFP_LEN: usize = 8;
 /// The largest port number.
@@ -529,6 +533,7 @@ pub fn eack_numbers(data: &[u8]) -> impl Iterator<Item = SequenceNumber> {
 
 /// An SFP trailer: where a fragment belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SfpTrailer {
     /// Octets before the fragment.
     pub offset: u32,

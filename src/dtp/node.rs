@@ -229,9 +229,9 @@ impl Machine for Node {
     type Event = Event;
     type Error = Error;
 
-    fn receive(&mut self, now: Instant, from: Hop, octets: &[u8]) {
+    fn receive(&mut self, now: Instant, hop: Hop, octets: &[u8]) {
         self.now = self.now.max(now);
-        self.receive_octets(from, octets);
+        self.receive_octets(hop, octets);
     }
 
     fn link(&mut self, now: Instant, at: Hop, state: Link) {

@@ -376,12 +376,7 @@ const fn outgoing(encapsulation: Encapsulation, max_packet: usize) -> usize {
 }
 
 /// Writes a packet as a datagram.
-pub(in crate::csp) fn push_packet(
-    tx: &mut Transmit<Hop>,
-    to: Hop,
-    header: &[u8],
-    data: &[&[u8]],
-) -> Pushed {
+fn push_packet(tx: &mut Transmit<Hop>, to: Hop, header: &[u8], data: &[&[u8]]) -> Pushed {
     let octets = header.len() + data.iter().map(|piece| piece.len()).sum::<usize>();
     push(tx, to, octets, |out| extend(out, header, data))
 }

@@ -28,7 +28,6 @@ mod zmq;
 pub use can::CanFrame;
 pub use cfp1::{Cfp1Packet, Cfp1Reassembler};
 pub use cfp2::{Cfp2Packet, Cfp2Reassembler};
-pub(super) use codec::push_packet;
 pub use codec::{InterfaceCodec, Pushed};
 pub use ethernet::{EtherAddress, EthernetFrame, EthernetReassembler};
 pub use kiss::{Kiss, encode_kiss};

@@ -1,102 +1,14 @@
-//! How packets leave: by an interface, or back to the node itself.
+//! How packets leave: by interfaces, or back to the node itself.
 
-use alloc::vec::Vec;
-
-use crate::csp::api::Stats;
-use crate::csp::carriers::{InterfaceCodec, Pushed, push_packet};
+use super::links::Links;
+use crate::csp::api::{SendOptions, Stats};
+use crate::csp::carriers::{InterfaceCodec, Pushed};
 use crate::csp::config::Config;
 use crate::csp::ring::PacketRing;
-use crate::csp::wire::{Flags, Header, crc32, tail};
-use crate::{Addr as _, Hop, Link, Transmit};
-
-/// Hops that a set names beside their interfaces. Beyond it the whole interface is named.
-const MAX_HOPS: usize = 64;
-
-/// Which interfaces and hops take packets.
-#[derive(Debug)]
-pub(super) struct Links {
-    full: HopSet,
-    down: HopSet,
-}
-
-/// Interfaces, and hops over others.
-#[derive(Debug)]
-struct HopSet {
-    /// A bit for each interface.
-    interfaces: [u64; 4],
-    hops: Vec<Hop>,
-}
-
-impl HopSet {
-    fn new() -> Self {
-        Self {
-            interfaces: [0; 4],
-            hops: Vec::with_capacity(MAX_HOPS),
-        }
-    }
-
-    fn word(&mut self, interface: u8) -> Option<&mut u64> {
-        self.interfaces.get_mut(usize::from(interface / 64))
-    }
-
-    fn insert(&mut self, at: Hop) {
-        if self.hops.contains(&at) {
-            return;
-        }
-        if at != at.carrier() && self.hops.len() < MAX_HOPS {
-            return self.hops.push(at);
-        }
-        if let Some(word) = self.word(at.interface) {
-            *word |= 1 << (at.interface % 64);
-        }
-    }
-
-    fn remove(&mut self, at: Hop) {
-        self.hops.retain(|hop| *hop != at);
-        if at != at.carrier() {
-            return;
-        }
-        if let Some(word) = self.word(at.interface) {
-            *word &= !(1 << (at.interface % 64));
-        }
-    }
-
-    fn contains(&self, hop: Hop) -> bool {
-        let word = self.interfaces.get(usize::from(hop.interface / 64));
-        let is_named = word.is_some_and(|word| word & 1 << (hop.interface % 64) != 0);
-        is_named || self.hops.contains(&hop)
-    }
-}
-
-impl Links {
-    pub(super) fn new() -> Self {
-        Self {
-            full: HopSet::new(),
-            down: HopSet::new(),
-        }
-    }
-
-    pub(super) const fn footprint() -> usize {
-        2 * MAX_HOPS * size_of::<Hop>()
-    }
-
-    pub(super) fn on_cue(&mut self, at: Hop, state: Link) {
-        match state {
-            Link::Full => self.full.insert(at),
-            Link::Free => self.full.remove(at),
-            Link::Up | Link::Opened(_) => self.down.remove(at),
-            Link::Down(_) => {
-                self.down.insert(at);
-                self.full.remove(at);
-            }
-            Link::Ended | Link::Failed(..) => {}
-        }
-    }
-
-    fn takes(&self, hop: Hop) -> bool {
-        !self.full.contains(hop) && !self.down.contains(hop)
-    }
-}
+use crate::csp::routing::{Exit, Queued, Router};
+use crate::csp::security::Security;
+use crate::csp::wire::{CRC32_LEN, Flags, HMAC_LEN, Header, crc32, tail};
+use crate::{Hop, Transmit};
 
 /// What became of a packet to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,71 +21,190 @@ pub(crate) enum Put {
     Blocked,
 }
 
+/// The header of a packet of this node, and how it is sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PacketHead {
+    pub(super) header: Header,
+    source: Source,
+    crc32_covers_header: bool,
+}
+
+/// The source of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// That of the header.
+    Header,
+    /// The address of the node on the interface that the packet leaves by.
+    Interface,
+}
+
+impl PacketHead {
+    /// A packet whose source is in the header.
+    pub(super) const fn new(header: Header) -> Self {
+        Self {
+            header,
+            source: Source::Header,
+            crc32_covers_header: false,
+        }
+    }
+
+    /// A packet from the address of the node on each interface that it leaves by.
+    pub(super) const fn from_interface(header: Header) -> Self {
+        Self {
+            source: Source::Interface,
+            ..Self::new(header)
+        }
+    }
+
+    /// Takes what of the options is not in the header.
+    pub(super) const fn with(self, options: SendOptions) -> Self {
+        Self {
+            crc32_covers_header: options.crc32_covers_header,
+            ..self
+        }
+    }
+
+    const fn leaving_by(self, exit: &Exit) -> Self {
+        let source = match self.source {
+            Source::Header => self.header.source,
+            Source::Interface => exit.source,
+        };
+        let header = Header {
+            source,
+            destination: exit.destination,
+            ..self.header
+        };
+        Self { header, ..self }
+    }
+}
+
+/// What stands before the data of a packet and behind them.
+struct Sealed {
+    header: [u8; 8],
+    hmac: Option<[u8; HMAC_LEN]>,
+    crc32: Option<[u8; CRC32_LEN]>,
+}
+
 /// Writes packets to where they go.
 pub(super) struct Carrier<'a, 'b> {
     pub(super) config: &'a Config,
     pub(super) links: &'a Links,
+    pub(super) security: &'a Security,
+    pub(super) router: &'a mut Router,
     pub(super) codecs: &'a mut [InterfaceCodec],
     pub(super) loopback: &'a mut PacketRing<()>,
     pub(super) stats: &'a mut Stats,
     pub(super) tx: &'b mut Transmit<Hop>,
 }
 
-/// Returns where packets to `address` go: the last of those routes that have most bits in common with it.
-pub(super) fn route(config: &Config, address: u16) -> Option<Hop> {
-    let routes = config.routes.iter();
-    let routes = routes.filter(|route| route.contains(address, config.version));
-    let route = routes.max_by_key(|route| route.prefix)?;
-    Some(Hop {
-        interface: route.interface,
-        via: route.via.unwrap_or(address),
-    })
-}
-
 impl Carrier<'_, '_> {
-    /// Writes a packet with data in two pieces, and CRC32 if the header says so.
-    pub(super) fn put(&mut self, header: Header, data: [&[u8]; 2]) -> Put {
-        let version = self.config.version;
-        let [first, second] = data;
-        let sum = crc32(&[first, second]).to_be_bytes();
-        let sum = if header.flags.contains(Flags::CRC32) {
-            &sum[..]
-        } else {
-            &[]
-        };
-        if header.destination == self.config.address {
-            let word = header.word(version);
-            let pieces = [tail(&word, version), first, second, sum];
-            return if self.loopback.push((), &pieces) {
-                self.stats.sent += 1;
-                Put::Done
-            } else {
-                Put::Blocked
-            };
+    /// Writes a packet with data in pieces, and the trailers that the header asks for.
+    pub(super) fn put(&mut self, head: PacketHead, data: [&[u8]; 3]) -> Put {
+        let destination = head.header.destination;
+        if self.config.has_address(destination) || self.router.has_address(destination) {
+            return self.put_loopback(head, data);
         }
-        let Some(hop) = route(self.config, header.destination) else {
+        let mut exits = self.router.exits(destination, None);
+        let Some(first) = exits.next() else {
             // Every command was checked, and answers go only where a route leads.
             return Put::Done;
         };
-        if !self.links.takes(hop) {
+        let is_only = exits.next().is_none();
+        drop(exits);
+        if !is_only {
+            return self.put_copies(head, data);
+        }
+        if !self.links.takes(first.hop) {
             return Put::Blocked;
         }
-        let word = header.word(version);
-        let (header, data) = (tail(&word, version), [first, second, sum]);
-        let pushed = match self.codecs.get_mut(usize::from(hop.interface)) {
-            Some(codec) => codec.push(self.tx, hop, header, &data),
-            None => push_packet(self.tx, hop, header, &data),
-        };
-        match pushed {
-            Pushed::Done => self.stats.sent += 1,
-            Pushed::TooLong => self.stats.too_long += 1,
-            Pushed::Later => return Put::Later,
+        let sealed = self.seal(head.leaving_by(&first), data);
+        let pieces = sealed.pieces(self.config, data);
+        let put = self.send(first.hop, &pieces);
+        if put == Put::Done {
+            self.capture(&pieces);
         }
+        put
+    }
+
+    fn put_loopback(&mut self, head: PacketHead, data: [&[u8]; 3]) -> Put {
+        let sealed = self.seal(head, data);
+        let pieces = sealed.pieces(self.config, data);
+        if !self.loopback.push((), &pieces) {
+            return Put::Blocked;
+        }
+        self.stats.sent += 1;
+        self.capture(&pieces);
         Put::Done
     }
 
+    /// Lets a copy wait for each interface that the packet leaves by.
+    fn put_copies(&mut self, head: PacketHead, data: [&[u8]; 3]) -> Put {
+        let destination = head.header.destination;
+        let mut exits = self.router.exits(destination, None);
+        if !exits.any(|exit| self.router.has_room(exit.hop)) {
+            return Put::Blocked;
+        }
+        drop(exits);
+        for place in 0.. {
+            let Some(exit) = self.router.exits(destination, None).nth(place) else {
+                break;
+            };
+            let sealed = self.seal(head.leaving_by(&exit), data);
+            let pieces = sealed.pieces(self.config, data);
+            if place == 0 {
+                self.capture(&pieces);
+            }
+            if self.router.enqueue(exit.hop, &pieces) == Queued::Full {
+                self.stats.interface_full += 1;
+                self.router.on_dropped(exit.hop.interface);
+            }
+        }
+        self.write_queues();
+        Put::Done
+    }
+
+    fn seal(&self, head: PacketHead, data: [&[u8]; 3]) -> Sealed {
+        let [first, second, third] = data;
+        let flags = head.header.flags;
+        let header = head.header.word(self.config.version);
+        let hmac = flags
+            .contains(Flags::HMAC)
+            .then(|| self.security.hmac(&data));
+        // Without a key, no command asks for HMAC.
+        let hmac = hmac.flatten();
+        let hmac_octets = hmac.as_ref().map_or(&[][..], |it| it);
+        let covered = if head.crc32_covers_header {
+            tail(&header, self.config.version)
+        } else {
+            &[]
+        };
+        let crc32 = flags
+            .contains(Flags::CRC32)
+            .then(|| crc32(&[covered, first, second, third, hmac_octets]).to_be_bytes());
+        Sealed {
+            header,
+            hmac,
+            crc32,
+        }
+    }
+
+    /// Writes packets that wait for their interfaces, as many as fit.
+    pub(super) fn write_queues(&mut self) {
+        if !self.flush() {
+            return;
+        }
+        let count = self.router.interfaces();
+        let start = self.router.first_queue();
+        for turn in 0..count {
+            let interface = (start + turn) % count;
+            if !self.write_queue(interface) {
+                return;
+            }
+        }
+    }
+
     /// Writes what is left of packets that were written in part. Returns false if the rest goes into the next transmit.
-    pub(super) fn flush(&mut self) -> bool {
+    fn flush(&mut self) -> bool {
         for codec in &mut *self.codecs {
             if codec.pending().is_some_and(|hop| self.links.takes(hop)) {
                 match codec.flush(self.tx) {
@@ -184,5 +215,113 @@ impl Carrier<'_, '_> {
             }
         }
         true
+    }
+
+    /// Writes packets that wait for an interface. Returns false if the rest goes into the next transmit.
+    fn write_queue(&mut self, interface: usize) -> bool {
+        while let Some((hop, octets)) = self.router.front_queued(interface) {
+            if self.links.is_down(hop) {
+                self.stats.interface_full += 1;
+                self.router.on_dropped(hop.interface);
+                self.router.discard_queued(interface);
+                continue;
+            }
+            if !self.links.takes(hop) {
+                return true;
+            }
+            let (header, data) =
+                octets.split_at(self.config.version.header_len().min(octets.len()));
+            let put = write(self.codecs, self.tx, hop, &[header, data]);
+            if put == Written::Later {
+                return false;
+            }
+            self.router.discard_queued(interface);
+            self.count(hop, put);
+        }
+        true
+    }
+
+    /// Writes a packet to an interface.
+    fn send(&mut self, hop: Hop, pieces: &[&[u8]]) -> Put {
+        let written = write(self.codecs, self.tx, hop, pieces);
+        self.count(hop, written);
+        match written {
+            Written::Later => Put::Later,
+            Written::Octets(_) | Written::TooLong => Put::Done,
+        }
+    }
+
+    fn count(&mut self, hop: Hop, written: Written) {
+        let header = self.config.version.header_len();
+        let interface = self.router.stats_mut(hop.interface);
+        match written {
+            Written::Octets(octets) => {
+                self.stats.sent += 1;
+                if let Some(interface) = interface {
+                    interface.sent += 1;
+                    interface.octets_sent += octets.saturating_sub(header) as u64;
+                }
+            }
+            Written::TooLong => {
+                self.stats.too_long += 1;
+                if let Some(interface) = interface {
+                    interface.send_errors += 1;
+                }
+            }
+            Written::Later => {}
+        }
+    }
+
+    fn capture(&mut self, pieces: &[&[u8]]) {
+        if !self.router.capture(None, pieces) {
+            self.stats.promiscuous_full += 1;
+        }
+    }
+}
+
+impl Sealed {
+    /// Returns the pieces of the packet in order.
+    fn pieces<'a>(&'a self, config: &Config, data: [&'a [u8]; 3]) -> [&'a [u8]; 6] {
+        let [first, second, third] = data;
+        [
+            tail(&self.header, config.version),
+            first,
+            second,
+            third,
+            self.hmac.as_ref().map_or(&[], |it| it),
+            self.crc32.as_ref().map_or(&[], |it| it),
+        ]
+    }
+}
+
+/// What became of a packet written to an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Written {
+    /// So many octets.
+    Octets(usize),
+    /// It is longer than a datagram of the driver may be.
+    TooLong,
+    /// It fits into the next transmit.
+    Later,
+}
+
+/// Writes a packet for an interface: its header, and its data in pieces. No packet leaves by another way.
+fn write(
+    codecs: &mut [InterfaceCodec],
+    tx: &mut Transmit<Hop>,
+    hop: Hop,
+    pieces: &[&[u8]],
+) -> Written {
+    let Some((codec, (header, data))) = codecs
+        .get_mut(usize::from(hop.interface))
+        .zip(pieces.split_first())
+    else {
+        // Routes lead to interfaces alone.
+        return Written::TooLong;
+    };
+    match codec.push(tx, hop, header, data) {
+        Pushed::Done => Written::Octets(pieces.iter().map(|piece| piece.len()).sum()),
+        Pushed::Later => Written::Later,
+        Pushed::TooLong => Written::TooLong,
     }
 }

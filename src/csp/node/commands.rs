@@ -4,16 +4,21 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::pings::MAX_PING;
+use super::carrier::PacketHead;
+use super::requests::{Kind, MAX_PING};
 use super::slot::{Role, Slot};
-use super::{Node, OutgoingDatagram, carrier};
+use super::{Node, OutgoingData, OutgoingDatagram};
 use crate::Tag;
 use crate::csp::api::{ConnectionId, Endpoint, Error, SendOptions, SocketOptions};
+use crate::csp::routing::Route;
+use crate::csp::services::{ServiceRequest, port};
+use crate::csp::sfp::Fragments;
 use crate::csp::wire::{Flags, Header, MAX_PORT, SynOptions};
 
 impl Node {
     pub(crate) fn bind(&mut self, port: u8, options: SocketOptions) -> Result<(), Error> {
-        let is_service = self.answers_pings_at(port);
+        self.check_key(options.required())?;
+        let is_service = self.serves(port);
         let is_used = self.is_source_port(port);
         let place = self.ports.get_mut(usize::from(port));
         let place = place.ok_or(Error::PortTooLarge(port))?;
@@ -38,6 +43,12 @@ impl Node {
         syn: SynOptions,
     ) -> Result<(), Error> {
         self.check_endpoint(to, self.config.version.broadcast() - 1)?;
+        self.check_key(options.flags())?;
+        let exit = self.router.exits(to.address, None).next();
+        let local = match exit {
+            Some(exit) if !self.is_own(to.address) => exit.source,
+            _ => self.config.address,
+        };
         let limit = self.config.connections;
         let is_free = |slot: &Slot| slot.is_free();
         let at = self.slots.iter().position(is_free);
@@ -46,7 +57,7 @@ impl Node {
         let (initial, now) = (self.draw_initial(), self.now);
         if let Some(slot) = self.slots.get_mut(at) {
             let role = Role::Connecting { tag, retries: 0 };
-            slot.take(role, port, to, options);
+            slot.take(role, (local, port), to, options);
             slot.rdp.connect(now, syn, initial);
         }
         Ok(())
@@ -63,7 +74,7 @@ impl Node {
         if !slot.rdp.is_open() {
             return Err(Error::NotOpen(connection));
         }
-        if !slot.rdp.send(data) {
+        if slot.has_fragments() || !slot.rdp.send(data) {
             slot.awaits_room = true;
             return Err(Error::Full { limit });
         }
@@ -72,7 +83,7 @@ impl Node {
 
     pub(crate) fn close(&mut self, connection: ConnectionId) -> Result<(), Error> {
         let now = self.now;
-        self.slot_mut(connection)?.rdp.close(now);
+        self.slot_mut(connection)?.close(now);
         Ok(())
     }
 
@@ -83,25 +94,111 @@ impl Node {
         options: SendOptions,
         data: Bytes,
     ) -> Result<(), Error> {
+        check_length(data.len(), self.config.data_limit(options.flags()))?;
+        self.push_outgoing(from, to, options, OutgoingData::Packet(data))
+    }
+
+    fn push_outgoing(
+        &mut self,
+        from: u8,
+        to: Endpoint,
+        options: SendOptions,
+        data: OutgoingData,
+    ) -> Result<(), Error> {
         if from > MAX_PORT {
             return Err(Error::PortTooLarge(from));
         }
         self.check_endpoint(to, self.config.version.broadcast())?;
-        check_length(data.len(), self.config.data_limit(options.flags()))?;
+        self.check_key(options.flags())?;
         let limit = self.config.datagram_queue;
         if self.outgoing.len() >= usize::from(limit) {
             return Err(Error::Full { limit });
         }
+        let fragment = match data {
+            OutgoingData::Packet(_) => Flags::empty(),
+            OutgoingData::Fragments(_) => Flags::FRAG,
+        };
         let header = Header {
             priority: options.priority,
             source: self.config.address,
             destination: to.address,
             destination_port: to.port,
             source_port: from,
-            flags: options.flags(),
+            flags: options.flags() | fragment,
         };
-        self.outgoing.push_back(OutgoingDatagram { header, data });
+        let head = PacketHead::from_interface(header).with(options);
+        self.outgoing.push_back(OutgoingDatagram { head, data });
         Ok(())
+    }
+
+    pub(super) fn send_fragments(
+        &mut self,
+        connection: ConnectionId,
+        mtu: u16,
+        data: Bytes,
+    ) -> Result<(), Error> {
+        let flags = Flags::RDP | self.slot_mut(connection)?.options.flags();
+        self.check_fragments(mtu, &data, flags)?;
+        let limit = self.config.send_queue;
+        let slot = self.slot_mut(connection)?;
+        if !slot.rdp.is_open() || slot.is_closing() {
+            return Err(Error::NotOpen(connection));
+        }
+        if slot.has_fragments() || !slot.rdp.has_room() {
+            slot.awaits_room = true;
+            return Err(Error::Full { limit });
+        }
+        slot.send_fragments(Fragments::new(data, mtu));
+        Ok(())
+    }
+
+    pub(super) fn send_fragments_to(
+        &mut self,
+        from: u8,
+        to: Endpoint,
+        options: SendOptions,
+        mtu: u16,
+        data: Bytes,
+    ) -> Result<(), Error> {
+        self.check_fragments(mtu, &data, options.flags())?;
+        let data = OutgoingData::Fragments(Fragments::new(data, mtu));
+        self.push_outgoing(from, to, options, data)
+    }
+
+    fn check_fragments(&self, mtu: u16, data: &Bytes, flags: Flags) -> Result<(), Error> {
+        let limit = self.config.data_limit(flags | Flags::FRAG);
+        if mtu == 0 || usize::from(mtu) > limit {
+            return Err(Error::Mtu { mtu, limit });
+        }
+        let octets = data.len();
+        let limit = usize::try_from(self.config.max_sfp).unwrap_or(usize::MAX);
+        if octets == 0 {
+            return Err(Error::Empty);
+        }
+        if octets > limit {
+            return Err(Error::TooMuchData { octets, limit });
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_route(&mut self, route: Route) -> Result<(), Error> {
+        let limit = self.config.version.broadcast() - 1;
+        let addresses = [Some(route.address), route.via];
+        if let Some(&address) = addresses.iter().flatten().find(|it| **it > limit) {
+            return Err(Error::AddressTooLarge { address, limit });
+        }
+        let (prefix, limit) = (route.prefix, self.config.version.address_bits());
+        if prefix > limit {
+            return Err(Error::PrefixTooLarge { prefix, limit });
+        }
+        let (interface, interfaces) = (route.interface, self.router.interfaces());
+        if usize::from(interface) >= interfaces {
+            return Err(Error::NoInterface {
+                interface,
+                interfaces,
+            });
+        }
+        self.router.set_route(route)
     }
 
     pub(super) fn ping(
@@ -111,18 +208,51 @@ impl Node {
         octets: u16,
         timeout: Duration,
     ) -> Result<(), Error> {
+        let limit = self.config.data_limit(self.config.requests.flags());
+        check_length(usize::from(octets), limit.min(MAX_PING))?;
+        self.start_request(tag, destination, Kind::Ping(octets), timeout)
+    }
+
+    pub(super) fn request(
+        &mut self,
+        tag: Tag,
+        destination: u16,
+        request: ServiceRequest,
+        timeout: Duration,
+    ) -> Result<(), Error> {
+        let (octets, limit) = request.data_and_limit();
+        if octets > limit {
+            return Err(Error::TooMuchData { octets, limit });
+        }
+        let limit = self.config.data_limit(self.config.requests.flags());
+        check_length(request.len(self.config.version), limit)?;
+        self.start_request(tag, destination, Kind::Service(request), timeout)
+    }
+
+    fn start_request(
+        &mut self,
+        tag: Tag,
+        destination: u16,
+        kind: Kind,
+        timeout: Duration,
+    ) -> Result<(), Error> {
         let to = Endpoint {
             address: destination,
-            port: super::inbound::PING_PORT,
+            port: port::PING,
         };
         self.check_endpoint(to, self.config.version.broadcast())?;
-        let limit = self.config.data_limit(Flags::CRC32).min(MAX_PING);
-        check_length(usize::from(octets), limit)?;
-        self.pings.check_room()?;
+        self.requests.check_room()?;
         let port = self.take_source_port().ok_or(Error::NoSourcePort)?;
         self.source_ports.rest(port, self.now, timeout);
         let deadline = self.now + timeout;
-        self.pings.start(tag, port, destination, octets, deadline);
+        self.requests.start(tag, port, destination, kind, deadline);
+        Ok(())
+    }
+
+    fn check_key(&self, flags: Flags) -> Result<(), Error> {
+        if flags.contains(Flags::HMAC) && self.config.hmac_key.is_none() {
+            return Err(Error::NoHmacKey);
+        }
         Ok(())
     }
 
@@ -140,23 +270,23 @@ impl Node {
         if address > limit {
             return Err(Error::AddressTooLarge { address, limit });
         }
-        if address != self.config.address && carrier::route(&self.config, address).is_none() {
+        if !self.is_own(address) && !self.leads_to(address) {
             return Err(Error::NoRoute(address));
         }
         Ok(())
     }
 
     pub(super) fn take_source_port(&mut self) -> Option<u8> {
-        let (ports, slots, pings) = (&self.ports, &self.slots, &self.pings);
+        let (ports, slots, requests) = (&self.ports, &self.slots, &self.requests);
         self.source_ports.take(self.now, |port| {
             let is_bound = ports.get(usize::from(port)).is_some_and(Option::is_some);
-            is_bound || pings.has_port(port) || slots.iter().any(|slot| slot.has_port(port))
+            is_bound || requests.has_port(port) || slots.iter().any(|slot| slot.has_port(port))
         })
     }
 
-    /// Tells whether a connection or a ping comes from this port.
+    /// Tells whether a connection or a request comes from this port.
     fn is_source_port(&self, port: u8) -> bool {
-        self.pings.has_port(port) || self.slots.iter().any(|slot| slot.has_port(port))
+        self.requests.has_port(port) || self.slots.iter().any(|slot| slot.has_port(port))
     }
 }
 

@@ -1,12 +1,18 @@
 //! What the node tells the application.
 
 use super::Node;
+use super::fragments::SenderStep;
 use crate::csp::api::Event;
+use crate::csp::rdp::DataKind;
+use crate::csp::sfp::{Step, without_trailer};
 
 impl Node {
     /// Returns the next event. Connections take turns.
     pub(crate) fn next_event(&mut self) -> Option<Event> {
-        if let Some(event) = self.pings.next_event() {
+        if let Some(event) = self.requests.next_event() {
+            return Some(event);
+        }
+        if let Some(event) = self.next_requested() {
             return Some(event);
         }
         let count = self.slots.len();
@@ -17,12 +23,50 @@ impl Node {
                 return Some(event);
             }
         }
-        let (about, data) = self.datagrams.pop()?;
-        Some(Event::Datagram {
-            port: about.port,
-            from: about.from,
-            data,
-        })
+        if let Some(event) = self.next_datagram() {
+            return Some(event);
+        }
+        let (from, octets) = self.router.next_captured()?;
+        Some(Event::Promiscuous { from, octets })
+    }
+
+    fn next_datagram(&mut self) -> Option<Event> {
+        let limit = self.config.max_sfp;
+        if let Some(event) = self.fragments.next_timed_out(self.now) {
+            return Some(event);
+        }
+        while let Some((about, octets)) = self.datagrams.front() {
+            let (port, from) = (about.port, about.from);
+            if about.kind == DataKind::Packet {
+                let (_, data) = self.datagrams.pop()?;
+                return Some(Event::Datagram { port, from, data });
+            }
+            let step = self.fragments.step(self.now, (port, from), octets, limit);
+            match step {
+                SenderStep::Step(Step::Next(place)) => {
+                    let (_, octets) = self.datagrams.pop()?;
+                    let data = without_trailer(octets);
+                    return Some(Event::FragmentDatagram {
+                        port,
+                        from,
+                        place,
+                        data,
+                    });
+                }
+                SenderStep::Step(Step::FailedBefore(fault)) => {
+                    return Some(Event::FragmentDatagramsFailed { port, from, fault });
+                }
+                SenderStep::Step(Step::Failed(fault)) => {
+                    self.stats.bad_fragment += 1;
+                    self.datagrams.discard();
+                    return Some(Event::FragmentDatagramsFailed { port, from, fault });
+                }
+                SenderStep::Step(Step::Dropped) => self.stats.bad_fragment += 1,
+                SenderStep::Full => self.stats.fragments_full += 1,
+            }
+            self.datagrams.discard();
+        }
+        None
     }
 
     fn event_of(&mut self, at: usize) -> Option<Event> {
@@ -31,7 +75,8 @@ impl Node {
             return None;
         }
         // Bound: there are at most 255 slots.
-        let event = slot.next_event(u8::try_from(at).unwrap_or(u8::MAX));
+        let number = u8::try_from(at).unwrap_or(u8::MAX);
+        let event = slot.next_event(number, self.config.max_sfp, &mut self.stats);
         if slot.is_free() {
             self.source_ports.rest(slot.port, self.now, slot.rest());
         }

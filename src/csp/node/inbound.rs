@@ -3,22 +3,26 @@
 use core::mem;
 
 use super::slot::{Role, Slot};
-use super::{DatagramAddress, Node, carrier};
+use super::{DatagramAddress, Node};
 use crate::csp::api::{Endpoint, SendOptions, SocketOptions};
-use crate::csp::config::PingService;
-use crate::csp::rdp::Received;
-use crate::csp::wire::{Flags, Header, Packet, RdpFlags, RdpHeader, SequenceNumber, SynOptions};
-use crate::{Addr as _, Hop, Instant};
-
-/// The port of the ping service.
-pub(super) const PING_PORT: u8 = 1;
+use crate::csp::rdp::{DataKind, Received};
+use crate::csp::routing::Queued;
+use crate::csp::security::HmacFault;
+use crate::csp::wire::{
+    Flags, Header, Packet, RdpFlags, RdpHeader, SequenceNumber, SynOptions, Version, tail,
+};
+use crate::{Addr as _, Hop};
 
 impl Node {
     /// Takes the packets that the node has sent to itself.
     pub(super) fn receive_loopback(&mut self, lend: &mut dyn FnMut(&Packet<'_>) -> bool) {
         for _ in 0..self.loopback.len() {
-            if let Some(((), octets)) = self.loopback.pop() {
-                self.receive_packet(&octets, lend);
+            let Some(((), octets)) = self.loopback.pop() else {
+                return;
+            };
+            self.stats.received += 1;
+            if let Ok(packet) = Packet::decode(self.config.version, &octets) {
+                self.receive_own(None, packet, lend);
             }
         }
     }
@@ -27,71 +31,247 @@ impl Node {
     /// [`receive_packet`](Self::receive_packet).
     pub(crate) fn receive_octets(
         &mut self,
-        now: Instant,
         from: Hop,
         mut octets: &[u8],
         lend: &mut dyn FnMut(&Packet<'_>) -> bool,
     ) {
-        self.now = self.now.max(now);
         let mut codecs = mem::take(&mut self.codecs);
         match codecs.get_mut(usize::from(from.interface)) {
-            None => self.receive_packet(octets, lend),
+            None => self.stats.unknown_interface += 1,
             // The stream of an interface is at the interface itself.
             Some(codec) if codec.is_stream() && from != from.carrier() => {}
+            // A packet without a header, which is counted.
+            Some(codec) if octets.is_empty() && !codec.is_stream() => {
+                self.receive_packet(from, octets, lend);
+            }
             Some(codec) => {
                 while let Some(packet) = codec.next_packet(self.now, &mut octets) {
-                    self.receive_packet(packet, lend);
+                    self.receive_packet(from, packet, lend);
                 }
             }
         }
         self.codecs = codecs;
     }
 
-    /// Takes a packet. One without connection is first lent: `lend` tells whether it has taken it.
-    fn receive_packet(&mut self, octets: &[u8], lend: &mut dyn FnMut(&Packet<'_>) -> bool) {
-        let version = self.config.version;
+    /// Takes a packet. One for this node without connection is first lent: `lend` tells whether it has taken it.
+    fn receive_packet(
+        &mut self,
+        hop: Hop,
+        octets: &[u8],
+        lend: &mut dyn FnMut(&Packet<'_>) -> bool,
+    ) {
+        let (version, interface) = (self.config.version, hop.interface);
         self.stats.received += 1;
-        let Ok(mut packet) = Packet::decode(version, octets) else {
+        let Some(counters) = self.router.stats_mut(interface) else {
+            self.stats.unknown_interface += 1;
+            return;
+        };
+        let Ok(packet) = Packet::decode(version, octets) else {
+            counters.frame_errors += 1;
             self.stats.short_header += 1;
             return;
         };
-        let header = packet.header;
-        if header.destination != self.config.address && header.destination != version.broadcast() {
-            self.stats.other_address += 1;
-            return;
+        counters.received += 1;
+        counters.octets_received += packet.data.len() as u64;
+        if !self.router.capture(Some(hop), &[octets]) {
+            self.stats.promiscuous_full += 1;
         }
-        if header.source == version.broadcast() {
+        if let Some(other) = self.bridged(interface) {
+            return self.pass_bridge(hop, other, packet.header, octets);
+        }
+        if packet.header.source == version.broadcast() {
             self.stats.bad_source += 1;
             return;
         }
-        if header
-            .flags
-            .intersects(Flags::HMAC | Flags::XTEA | Flags::FRAG)
-        {
-            self.stats.unsupported_flags += 1;
-            return;
-        }
-        if header.flags.contains(Flags::CRC32) {
-            let Ok(rest) = packet.split_crc32(version) else {
-                self.stats.bad_crc32 += 1;
-                return;
-            };
-            packet = rest;
-        }
-        if self.answers_pings_at(header.destination_port) {
-            self.receive_ping(packet);
-        } else if header.source_port == PING_PORT && self.pings.has_port(header.destination_port) {
-            let broadcast = version.broadcast();
-            self.pings.on_answer(self.now, packet, broadcast);
-        } else if header.flags.contains(Flags::RDP) {
-            self.receive_rdp(packet);
-        } else if !lend(&packet) {
-            self.receive_datagram(packet);
+        let destination = packet.header.destination;
+        let is_for_node =
+            self.is_own(destination) || self.router.is_broadcast_on(Some(interface), destination);
+        let now = self.now;
+        if self.router.is_repeated(now, interface, is_for_node, octets) {
+            self.stats.repeated += 1;
+            self.router.on_dropped(interface);
+        } else if is_for_node {
+            self.receive_own(Some(interface), packet, lend);
+        } else {
+            self.forward(interface, packet);
         }
     }
 
+    /// Returns the interface that all packets of this one are passed to.
+    fn bridged(&self, interface: u8) -> Option<u8> {
+        let (one, other) = self.config.bridge?;
+        if interface == one {
+            Some(other)
+        } else {
+            (interface == other).then_some(one)
+        }
+    }
+
+    fn pass_bridge(&mut self, from: Hop, to: u8, header: Header, octets: &[u8]) {
+        if self.router.is_repeated_on_bridge(self.now, octets) {
+            self.stats.repeated += 1;
+            self.router.on_dropped(from.interface);
+            return;
+        }
+        let hop = Hop {
+            interface: to,
+            via: header.destination,
+        };
+        self.pass_on(hop, &[octets]);
+    }
+
+    /// Passes a packet for another node on. Nothing of it is changed but a broadcast to a subnet that it reaches.
+    fn forward(&mut self, interface: u8, packet: Packet<'_>) {
+        let destination = packet.header.destination;
+        let mut exits = 0;
+        for place in 0..usize::from(u16::from(self.config.forward) * u16::MAX) {
+            let mut all = self.router.exits(destination, Some(interface));
+            let Some(exit) = all.nth(place) else {
+                break;
+            };
+            drop(all);
+            exits += 1;
+            let header = Header {
+                destination: exit.destination,
+                ..packet.header
+            };
+            let word = header.word(self.config.version);
+            self.pass_on(exit.hop, &[tail(&word, self.config.version), packet.data]);
+        }
+        if exits == 0 {
+            self.stats.other_address += 1;
+            self.router.on_dropped(interface);
+        }
+    }
+
+    fn pass_on(&mut self, hop: Hop, pieces: &[&[u8]]) {
+        match self.router.enqueue(hop, pieces) {
+            Queued::Yes => self.stats.forwarded += 1,
+            Queued::Full => {
+                self.stats.interface_full += 1;
+                self.router.on_dropped(hop.interface);
+            }
+        }
+    }
+
+    /// Takes a packet for this node, by an interface or from the node itself.
+    fn receive_own(
+        &mut self,
+        interface: Option<u8>,
+        packet: Packet<'_>,
+        lend: &mut dyn FnMut(&Packet<'_>) -> bool,
+    ) {
+        let is_v1 = self.config.version == Version::V1;
+        // Version 2 has no XTEA and ignores its flag.
+        if !is_v1 || !packet.header.flags.contains(Flags::XTEA) {
+            return self.receive_decrypted(interface, packet, lend);
+        }
+        if !self.security.has_xtea() {
+            self.stats.unsupported_flags += 1;
+            return self.count_authentication(interface);
+        }
+        let mut octets = mem::take(&mut self.decrypted);
+        let fits = packet.data.len() <= usize::from(self.config.max_data);
+        if fits && self.security.decrypt(packet.data, &mut octets) {
+            let data = &octets;
+            self.receive_decrypted(interface, Packet { data, ..packet }, lend);
+        } else {
+            self.stats.short_xtea += 1;
+            self.count_authentication(interface);
+        }
+        self.decrypted = octets;
+    }
+
+    fn receive_decrypted(
+        &mut self,
+        interface: Option<u8>,
+        packet: Packet<'_>,
+        lend: &mut dyn FnMut(&Packet<'_>) -> bool,
+    ) {
+        let Some(packet) = self.without_trailers(interface, packet) else {
+            return;
+        };
+        let header = packet.header;
+        if self.serves(header.destination_port) {
+            self.receive_request(interface, packet);
+        } else if self.requests.awaits(header) {
+            self.receive_answer(interface, packet);
+        } else if header.flags.contains(Flags::RDP) {
+            self.receive_rdp(interface, packet);
+        } else if header.flags.contains(Flags::FRAG) || !lend(&packet) {
+            self.receive_datagram(interface, packet);
+        }
+    }
+
+    /// Removes CRC32 and HMAC, if they are right.
+    fn without_trailers<'a>(
+        &mut self,
+        interface: Option<u8>,
+        packet: Packet<'a>,
+    ) -> Option<Packet<'a>> {
+        let mut packet = packet;
+        let flags = packet.header.flags;
+        if flags.contains(Flags::CRC32) {
+            let Ok(rest) = packet.split_crc32(self.config.version) else {
+                self.stats.bad_crc32 += 1;
+                if let Some(counters) = interface.and_then(|it| self.router.stats_mut(it)) {
+                    counters.receive_errors += 1;
+                }
+                return None;
+            };
+            packet = rest;
+        }
+        if !flags.contains(Flags::HMAC) {
+            return Some(packet);
+        }
+        match self.security.split_hmac(packet) {
+            Ok(packet) => return Some(packet),
+            Err(HmacFault::NoKey) => self.stats.unsupported_flags += 1,
+            Err(HmacFault::Wrong) => self.stats.bad_hmac += 1,
+        }
+        self.count_authentication(interface);
+        None
+    }
+
+    fn count_authentication(&mut self, interface: Option<u8>) {
+        if let Some(counters) = interface.and_then(|it| self.router.stats_mut(it)) {
+            counters.authentication_errors += 1;
+        }
+    }
+
+    /// Tells whether a packet has the trailers that it needs, and counts it if not.
+    pub(super) fn has_required(
+        &mut self,
+        interface: Option<u8>,
+        header: Header,
+        required: Flags,
+    ) -> bool {
+        let missing = required.difference(header.flags);
+        if missing.is_empty() {
+            return true;
+        }
+        self.stats.forbidden += 1;
+        if missing.contains(Flags::HMAC) {
+            self.count_authentication(interface);
+        }
+        false
+    }
+
+    fn receive_answer(&mut self, interface: Option<u8>, packet: Packet<'_>) {
+        let required = super::requests::required(&self.config);
+        if !self.has_required(interface, packet.header, required) {
+            return;
+        }
+        let router = &self.router;
+        let is_broadcast = |address| {
+            let mut interfaces = (0..=u8::MAX).take(router.interfaces());
+            interfaces.any(|it| router.is_broadcast_on(Some(it), address))
+        };
+        self.requests.on_answer(self.now, packet, is_broadcast);
+    }
+
     /// Returns what the socket bound to the port of a packet says, if it takes the packet.
-    fn socket_of(&mut self, header: Header) -> Option<SocketOptions> {
+    fn socket_of(&mut self, interface: Option<u8>, header: Header) -> Option<SocketOptions> {
         let port = usize::from(header.destination_port);
         let Some(options) = self.ports.get(port).copied().flatten() else {
             self.stats.closed_port += 1;
@@ -102,79 +282,54 @@ impl Node {
         } else {
             options.contains(SocketOptions::RDP_REQUIRED)
         };
-        let lacks_crc32 =
-            options.contains(SocketOptions::CRC32_REQUIRED) && !header.flags.contains(Flags::CRC32);
-        if wrong || lacks_crc32 {
+        if wrong {
             self.stats.forbidden += 1;
             return None;
         }
-        Some(options)
+        let has_required = self.has_required(interface, header, options.required());
+        has_required.then_some(options)
     }
 
-    fn receive_datagram(&mut self, packet: Packet<'_>) {
+    fn receive_datagram(&mut self, interface: Option<u8>, packet: Packet<'_>) {
         let Packet { header, data } = packet;
-        if self.socket_of(header).is_none() {
+        if self.socket_of(interface, header).is_none() {
             return;
         }
         let about = DatagramAddress {
             port: header.destination_port,
             from: source(header),
+            kind: kind_of(header),
         };
         if !self.datagrams.push(about, &[data]) {
             self.stats.queue_full += 1;
         }
     }
 
-    pub(super) fn answers_pings_at(&self, port: u8) -> bool {
-        port == PING_PORT && self.config.ping != PingService::Off
-    }
-
-    fn receive_ping(&mut self, packet: Packet<'_>) {
-        let Packet { header, data } = packet;
-        let requires_crc32 = self.config.ping == PingService::RequireCrc32;
-        let lacks_crc32 = requires_crc32 && !header.flags.contains(Flags::CRC32);
-        // Two services would answer each other for ever.
-        let is_from_service = header.source_port == PING_PORT;
-        if lacks_crc32 || is_from_service || header.flags.contains(Flags::RDP) {
-            self.stats.forbidden += 1;
-            return;
-        }
-        let answer = Header {
-            source: self.config.address,
-            ..header.reversed()
-        };
-        self.answer(answer, data);
-    }
-
-    /// Sends a packet of the node itself, as soon as it can.
-    fn answer(&mut self, header: Header, data: &[u8]) {
-        let can_go = header.destination == self.config.address
-            || carrier::route(&self.config, header.destination).is_some();
-        if !can_go || !self.answers.push(header, &[data]) {
-            self.stats.answers_full += 1;
-        }
-    }
-
-    fn receive_rdp(&mut self, packet: Packet<'_>) {
+    fn receive_rdp(&mut self, interface: Option<u8>, packet: Packet<'_>) {
         let header = packet.header;
         let Ok((rdp, packet)) = packet.split_rdp() else {
             self.stats.short_rdp += 1;
             return;
         };
-        if header.destination != self.config.address {
+        if !self.is_own(header.destination) {
             self.stats.forbidden += 1;
             return;
         }
         let (port, peer) = (header.destination_port, source(header));
         let mut slots = self.slots.iter_mut();
         let Some(at) = slots.position(|slot| slot.connects(port, peer)) else {
-            return self.receive_without_connection(header, rdp, packet.data);
+            return self.receive_without_connection(interface, header, rdp, packet.data);
         };
+        let options = self.slots.get(at).map(|slot| slot.options);
+        let required = options.unwrap_or_default().flags();
+        if !self.has_required(interface, header, required) {
+            return;
+        }
         let now = self.now;
         let Some(slot) = self.slots.get_mut(at) else {
             return;
         };
-        match slot.rdp.receive(now, rdp, packet.data) {
+        match slot.rdp.receive(now, rdp, packet.data, kind_of(header)) {
             Received::Accepted => {}
             Received::Duplicate => self.stats.duplicates += 1,
             Received::BadSequence => self.stats.bad_sequence += 1,
@@ -205,8 +360,14 @@ impl Node {
         }
     }
 
-    fn receive_without_connection(&mut self, header: Header, rdp: RdpHeader, data: &[u8]) {
-        if self.socket_of(header).is_none() {
+    fn receive_without_connection(
+        &mut self,
+        interface: Option<u8>,
+        header: Header,
+        rdp: RdpHeader,
+        data: &[u8],
+    ) {
+        if self.socket_of(interface, header).is_none() {
             return;
         }
         if rdp.flags != RdpFlags::SYN {
@@ -229,9 +390,11 @@ impl Node {
         let send_options = SendOptions {
             priority: header.priority,
             crc32: header.flags.contains(Flags::CRC32),
+            hmac: header.flags.contains(Flags::HMAC),
+            ..SendOptions::default()
         };
-        let port = header.destination_port;
-        slot.take(Role::Accepting, port, source(header), send_options);
+        let local = (header.destination, header.destination_port);
+        slot.take(Role::Accepting, local, source(header), send_options);
         slot.rdp.accept(now, (rdp, options), initial);
     }
 
@@ -245,6 +408,15 @@ impl Node {
         };
         self.control_packets = (self.control_packets + 1) & 0x0F;
         self.answer(header.reversed(), &trailer.encode());
+    }
+}
+
+/// Returns what the data of a packet are.
+const fn kind_of(header: Header) -> DataKind {
+    if header.flags.contains(Flags::FRAG) {
+        DataKind::Fragment
+    } else {
+        DataKind::Packet
     }
 }
 

@@ -1,10 +1,10 @@
 //! Packets that the node sends.
 
-use super::Node;
-use super::carrier::{Carrier, Put};
+use super::carrier::{Carrier, PacketHead, Put};
 use super::slot::Slot;
+use super::{Node, OutgoingData, OutgoingDatagram};
 use crate::csp::rdp::{Segment, Written};
-use crate::csp::wire::{Flags, Header, Priority, RdpHeader};
+use crate::csp::wire::{Flags, Header, Priority, RdpHeader, SfpTrailer};
 use crate::{Hop, Instant, Transmit};
 
 impl Node {
@@ -14,29 +14,29 @@ impl Node {
         let mut carrier = Carrier {
             config: &self.config,
             links: &self.links,
+            security: &self.security,
+            router: &mut self.router,
             codecs: &mut self.codecs,
             loopback: &mut self.loopback,
             stats: &mut self.stats,
             tx,
         };
-        if !carrier.flush() {
-            return;
-        }
+        carrier.write_queues();
         while let Some((header, data)) = self.answers.front() {
-            match carrier.put(header, [data, &[]]) {
+            match carrier.put(PacketHead::new(header), [data, &[], &[]]) {
                 Put::Done => {}
                 Put::Later => return,
                 // Nobody waits for an answer so long.
                 Put::Blocked => carrier.stats.answers_full += 1,
             }
-            self.answers.pop();
+            self.answers.discard();
         }
-        if !self.pings.write(now, &mut carrier) {
+        if !self.requests.write(now, &mut carrier) {
             return;
         }
         let mut place = 0;
-        while let Some(packet) = self.outgoing.get(place) {
-            match carrier.put(packet.header, [&packet.data, &[]]) {
+        while let Some(packet) = self.outgoing.get_mut(place) {
+            match packet.write(&mut carrier) {
                 Put::Done => drop(self.outgoing.remove(place)),
                 Put::Later => return,
                 Put::Blocked => place += 1,
@@ -68,12 +68,15 @@ impl Node {
         let mut carrier = Carrier {
             config: &self.config,
             links: &self.links,
+            security: &self.security,
+            router: &mut self.router,
             codecs: &mut self.codecs,
             loopback: &mut self.loopback,
             stats: &mut self.stats,
             tx,
         };
-        carrier.put(header, data)
+        let [first, second] = data;
+        carrier.put(PacketHead::new(header), [first, second, &[]])
     }
 }
 
@@ -87,11 +90,11 @@ fn write_connection(
     if slot.is_free() {
         return true;
     }
-    let header = slot.header(carrier.config.address);
+    let head = slot.head();
     let mut outcome = Put::Done;
     loop {
         let written = slot.rdp.write(now, |segment| {
-            outcome = put_segment(header, &segment, control_packets, carrier);
+            outcome = put_segment(head, &segment, control_packets, carrier);
             outcome == Put::Done
         });
         match written {
@@ -103,40 +106,65 @@ fn write_connection(
 }
 
 fn put_segment(
-    header: Header,
+    head: PacketHead,
     segment: &Segment<'_>,
     control_packets: &mut u8,
     carrier: &mut Carrier<'_, '_>,
 ) -> Put {
-    let (count, priority) = if segment.is_data {
-        (0, header.priority)
+    let mut head = head;
+    let count = if segment.is_data {
+        0
     } else {
-        (*control_packets, header.priority.min(Priority::High))
+        head.header.priority = head.header.priority.min(Priority::High);
+        *control_packets
     };
+    let fragment = segment.fragment.map(SfpTrailer::encode);
+    head.header.flags.set(Flags::FRAG, fragment.is_some());
+    let fragment = fragment.as_ref().map_or(&[][..], |it| it);
     let trailer = RdpHeader {
         flags: segment.flags,
         count,
         sequence: segment.sequence,
         acknowledgement: segment.acknowledgement,
     };
-    let header = Header { priority, ..header };
-    let put = carrier.put(header, [segment.data, &trailer.encode()]);
+    let put = carrier.put(head, [segment.data, fragment, &trailer.encode()]);
     if put == Put::Done && !segment.is_data {
         *control_packets = (*control_packets + 1) & 0x0F;
     }
     put
 }
 
+impl OutgoingDatagram {
+    /// Writes the packet, or all its fragments.
+    fn write(&mut self, carrier: &mut Carrier<'_, '_>) -> Put {
+        let head = self.head;
+        match &mut self.data {
+            OutgoingData::Packet(data) => carrier.put(head, [data, &[], &[]]),
+            OutgoingData::Fragments(fragments) => {
+                while let Some((place, data)) = fragments.front() {
+                    let put = carrier.put(head, [data, &place.encode(), &[]]);
+                    if put != Put::Done {
+                        return put;
+                    }
+                    fragments.pass();
+                }
+                Put::Done
+            }
+        }
+    }
+}
+
 impl Slot {
     /// Returns the header of its packets.
-    fn header(&self, address: u16) -> Header {
-        Header {
+    const fn head(&self) -> PacketHead {
+        let header = Header {
             priority: self.options.priority,
-            source: address,
+            source: self.local,
             destination: self.peer.address,
             destination_port: self.peer.port,
             source_port: self.port,
-            flags: Flags::RDP | self.options.flags(),
-        }
+            flags: Flags::RDP.union(self.options.flags()),
+        };
+        PacketHead::new(header).with(self.options)
     }
 }

@@ -2,8 +2,11 @@
 
 use core::time::Duration;
 
-use crate::csp::api::{ConnectionId, Endpoint, Event, SendOptions};
-use crate::csp::rdp::Connection;
+use bytes::Bytes;
+
+use crate::csp::api::{ConnectionId, Endpoint, Event, SendOptions, Stats};
+use crate::csp::rdp::{Connection, DataKind};
+use crate::csp::sfp::{Fragments, Reassembly, Step, without_trailer};
 use crate::{Instant, Tag};
 
 /// Attempts to open a connection from another port, after a peer that knows an earlier one from the first.
@@ -14,11 +17,20 @@ pub(super) struct Slot {
     pub(super) rdp: Connection,
     pub(super) role: Role,
     generation: u32,
+    /// The address of this end.
+    pub(super) local: u16,
     pub(super) port: u8,
     pub(super) peer: Endpoint,
     pub(super) options: SendOptions,
     /// Whether a packet was refused for lack of room.
     pub(super) awaits_room: bool,
+    /// What is sent by SFP.
+    fragments: Option<Fragments>,
+    /// Whether the connection is to be closed behind it.
+    closes_after: bool,
+    reassembly: Reassembly,
+    /// A fragment that ended those before it.
+    held: Option<Bytes>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +53,7 @@ impl Slot {
             rdp,
             role: Role::Free,
             generation: 0,
+            local: 0,
             port: 0,
             peer: Endpoint {
                 address: 0,
@@ -49,25 +62,36 @@ impl Slot {
             options: SendOptions {
                 priority: crate::csp::wire::Priority::Normal,
                 crc32: false,
+                crc32_covers_header: false,
+                hmac: false,
             },
             awaits_room: false,
+            fragments: None,
+            closes_after: false,
+            reassembly: Reassembly::Idle,
+            held: None,
         }
     }
 
     /// Takes the slot for a connection between two ports.
-    pub(super) const fn take(
+    pub(super) fn take(
         &mut self,
         role: Role,
-        port: u8,
+        (local, port): (u16, u8),
         peer: Endpoint,
         options: SendOptions,
     ) {
         self.role = role;
         self.generation = self.generation.wrapping_add(1);
+        self.local = local;
         self.port = port;
         self.peer = peer;
         self.options = options;
         self.awaits_room = false;
+        self.fragments = None;
+        self.closes_after = false;
+        self.reassembly = Reassembly::Idle;
+        self.held = None;
     }
 
     pub(super) fn is_free(&self) -> bool {
@@ -97,7 +121,56 @@ impl Slot {
     pub(super) fn on_time(&mut self, now: Instant) {
         if !self.is_free() {
             self.rdp.on_time(now);
+            self.feed(now);
         }
+    }
+
+    pub(super) fn send_fragments(&mut self, fragments: Fragments) {
+        self.fragments = Some(fragments);
+    }
+
+    pub(super) const fn has_fragments(&self) -> bool {
+        self.fragments.is_some()
+    }
+
+    /// Tells whether it is closed behind the fragments that are sent.
+    pub(super) const fn is_closing(&self) -> bool {
+        self.closes_after
+    }
+
+    /// Closes the connection behind all that is sent on it.
+    pub(super) fn close(&mut self, now: Instant) {
+        if self.has_fragments() && self.rdp.is_open() {
+            self.closes_after = true;
+        } else {
+            self.rdp.close(now);
+        }
+    }
+
+    /// Gives the connection as many fragments as it has room for.
+    fn feed(&mut self, now: Instant) {
+        if !self.rdp.is_open() {
+            return;
+        }
+        let Some(fragments) = &mut self.fragments else {
+            return;
+        };
+        while self.rdp.has_room() {
+            let Some((place, data)) = fragments.take() else {
+                self.fragments = None;
+                if self.closes_after {
+                    self.rdp.close(now);
+                }
+                return;
+            };
+            self.rdp.send_fragment(place, data);
+        }
+    }
+
+    /// Returns the octets of what is sent, which the application allocated.
+    pub(super) fn octets(&self) -> usize {
+        let fragments = self.fragments.as_ref().map_or(0, Fragments::octets);
+        self.rdp.octets() + fragments
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -113,7 +186,12 @@ impl Slot {
     }
 
     /// Returns the next event. A slot is free again once its last one is taken.
-    pub(super) fn next_event(&mut self, slot: u8) -> Option<Event> {
+    pub(super) fn next_event(
+        &mut self,
+        slot: u8,
+        max_sfp: u32,
+        stats: &mut Stats,
+    ) -> Option<Event> {
         let connection = ConnectionId {
             slot,
             generation: self.generation,
@@ -143,13 +221,18 @@ impl Slot {
                 }
                 None
             }
-            Role::Open => self.next_of_open(connection),
+            Role::Open => self.next_of_open(connection, max_sfp, stats),
         }
     }
 
-    fn next_of_open(&mut self, connection: ConnectionId) -> Option<Event> {
-        if let Some(data) = self.rdp.take() {
-            return Some(Event::Received { connection, data });
+    fn next_of_open(
+        &mut self,
+        connection: ConnectionId,
+        max_sfp: u32,
+        stats: &mut Stats,
+    ) -> Option<Event> {
+        if let Some(event) = self.next_received(connection, max_sfp, stats) {
+            return Some(event);
         }
         let packets = self.rdp.take_acknowledged();
         if packets > 0 {
@@ -160,18 +243,55 @@ impl Slot {
         }
         if let Some(reason) = self.rdp.closed() {
             self.role = Role::Free;
-            // Bound: a queue has at most 1024 packets.
-            let unacknowledged = u32::try_from(self.rdp.unacknowledged()).unwrap_or(u32::MAX);
+            // Bound: a queue has at most 1024 packets, and fragments have 32 bits.
+            let fragments = self.fragments.take().map_or(0, |it| it.count());
+            let unacknowledged = self.rdp.unacknowledged() + fragments;
+            let unacknowledged = u32::try_from(unacknowledged).unwrap_or(u32::MAX);
             return Some(Event::Closed {
                 connection,
                 reason,
                 unacknowledged,
             });
         }
-        if self.awaits_room && self.rdp.is_open() && self.rdp.has_room() {
+        let has_room = self.rdp.has_room() && !self.has_fragments();
+        if self.awaits_room && self.rdp.is_open() && has_room {
             self.awaits_room = false;
             return Some(Event::Room(connection));
         }
         None
+    }
+
+    fn next_received(
+        &mut self,
+        connection: ConnectionId,
+        max_sfp: u32,
+        stats: &mut Stats,
+    ) -> Option<Event> {
+        loop {
+            let held = self.held.take().map(|octets| (octets, DataKind::Fragment));
+            let (data, kind) = held.or_else(|| self.rdp.take())?;
+            if kind == DataKind::Packet {
+                return Some(Event::Received { connection, data });
+            }
+            match self.reassembly.step(&data, max_sfp) {
+                Step::Next(place) => {
+                    let data = without_trailer(data);
+                    return Some(Event::Fragment {
+                        connection,
+                        place,
+                        data,
+                    });
+                }
+                Step::Dropped => stats.bad_fragment += 1,
+                Step::Failed(fault) => {
+                    stats.bad_fragment += 1;
+                    return Some(Event::FragmentsFailed { connection, fault });
+                }
+                Step::FailedBefore(fault) => {
+                    self.held = Some(data);
+                    return Some(Event::FragmentsFailed { connection, fault });
+                }
+            }
+        }
     }
 }

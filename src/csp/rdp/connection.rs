@@ -9,10 +9,10 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::parameters::Parameters;
-use super::receive::ReceiveQueue;
+use super::receive::{DataKind, ReceiveQueue};
 use super::send::SendQueue;
 use crate::Instant;
-use crate::csp::wire::{RdpFlags, RdpHeader, SequenceNumber, SynOptions};
+use crate::csp::wire::{RdpFlags, RdpHeader, SequenceNumber, SfpTrailer, SynOptions};
 use crate::kit::Rtt;
 
 /// The least time that an acknowledgement is waited for beyond the round trip.
@@ -111,6 +111,8 @@ pub(in crate::csp) struct Segment<'a> {
     pub(in crate::csp) sequence: SequenceNumber,
     pub(in crate::csp) acknowledgement: SequenceNumber,
     pub(in crate::csp) data: &'a [u8],
+    /// Where the data belong, if they are a fragment of SFP.
+    pub(in crate::csp) fragment: Option<SfpTrailer>,
     /// Whether the data are those of the application.
     pub(in crate::csp) is_data: bool,
 }
@@ -246,7 +248,12 @@ impl Connection {
 
     /// Sends a packet once the window lets it. Returns whether there was room for it.
     pub(in crate::csp) fn send(&mut self, data: Bytes) -> bool {
-        self.send.push(data)
+        self.send.push(data, None)
+    }
+
+    /// Sends a fragment of SFP as a packet.
+    pub(in crate::csp) fn send_fragment(&mut self, place: SfpTrailer, data: Bytes) -> bool {
+        self.send.push(data, Some(place))
     }
 
     pub(in crate::csp) fn has_room(&self) -> bool {
@@ -285,7 +292,7 @@ impl Connection {
     }
 
     /// Takes the next packet in order.
-    pub(in crate::csp) fn take(&mut self) -> Option<Bytes> {
+    pub(in crate::csp) fn take(&mut self) -> Option<(Bytes, DataKind)> {
         self.receive.take()
     }
 

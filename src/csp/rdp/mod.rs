@@ -12,3 +12,4 @@ mod tests;
 
 pub use connection::CloseReason;
 pub(super) use connection::{Connection, Received, Segment, Written};
+pub(super) use receive::DataKind;

@@ -7,6 +7,15 @@ use bytes::{Bytes, BytesMut};
 use crate::csp::ring::{buffer, buffer_footprint, fill};
 use crate::csp::wire::SequenceNumber;
 
+/// What a packet is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::csp) enum DataKind {
+    /// Whole.
+    Packet,
+    /// A fragment of SFP, with its trailer.
+    Fragment,
+}
+
 /// What became of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Inserted {
@@ -42,6 +51,7 @@ pub(super) struct ReceiveQueue {
 #[derive(Debug)]
 struct Slot {
     octets: BytesMut,
+    kind: DataKind,
     is_filled: bool,
 }
 
@@ -49,6 +59,7 @@ impl ReceiveQueue {
     pub(super) fn new(packets: u16, max_data: usize) -> Self {
         let slot = |_| Slot {
             octets: buffer(max_data),
+            kind: DataKind::Packet,
             is_filled: false,
         };
         Self {
@@ -85,7 +96,7 @@ impl ReceiveQueue {
     }
 
     /// Takes a packet that is `RCV.CUR + 1 + distance`.
-    pub(super) fn insert(&mut self, distance: u16, data: &[u8]) -> Inserted {
+    pub(super) fn insert(&mut self, distance: u16, data: &[u8], kind: DataKind) -> Inserted {
         let place = usize::from(self.ready) + usize::from(distance);
         let max_data = self.max_data;
         let Some(slot) = self.slot(place) else {
@@ -95,6 +106,7 @@ impl ReceiveQueue {
             return Inserted::Duplicate;
         }
         fill(&mut slot.octets, max_data, &[data]);
+        slot.kind = kind;
         slot.is_filled = true;
         self.ahead += 1;
         if distance > 0 {
@@ -112,13 +124,13 @@ impl ReceiveQueue {
     }
 
     /// Takes the next packet in order.
-    pub(super) fn take(&mut self) -> Option<Bytes> {
+    pub(super) fn take(&mut self) -> Option<(Bytes, DataKind)> {
         self.ready = self.ready.checked_sub(1)?;
         let slot = self.slot(0)?;
         slot.is_filled = false;
-        let data = slot.octets.split().freeze();
+        let taken = (slot.octets.split().freeze(), slot.kind);
         self.head = (self.head + 1) % self.slots.len();
-        Some(data)
+        Some(taken)
     }
 
     /// Returns the numbers that were received out of order.
@@ -158,53 +170,61 @@ mod tests {
         queue
     }
 
+    fn insert(queue: &mut ReceiveQueue, distance: u16, data: &[u8]) -> Inserted {
+        queue.insert(distance, data, DataKind::Packet)
+    }
+
+    fn take(queue: &mut ReceiveQueue) -> Option<Bytes> {
+        queue.take().map(|(data, _)| data)
+    }
+
     #[test]
     fn packets_are_taken_in_order_whatever_order_they_came_in() {
         let mut queue = queue(3);
 
-        assert_eq!(queue.insert(2, b"c"), Inserted::Ahead);
-        assert_eq!(queue.insert(1, b"b"), Inserted::Ahead);
-        assert_eq!(queue.take(), None);
+        assert_eq!(insert(&mut queue, 2, b"c"), Inserted::Ahead);
+        assert_eq!(insert(&mut queue, 1, b"b"), Inserted::Ahead);
+        assert_eq!(take(&mut queue), None);
         let ahead: Vec<_> = queue.numbers_ahead().map(|number| number.0).collect();
         assert_eq!(ahead, [1, 2]);
-        assert_eq!(queue.insert(2, b"c"), Inserted::Duplicate);
-        assert_eq!(queue.insert(0, b"a"), Inserted::InOrder);
+        assert_eq!(insert(&mut queue, 2, b"c"), Inserted::Duplicate);
+        assert_eq!(insert(&mut queue, 0, b"a"), Inserted::InOrder);
 
         assert_eq!(queue.current(), SequenceNumber(2));
         assert!(!queue.has_gap());
         for data in ["a", "b", "c"] {
-            assert_eq!(queue.take(), Some(Bytes::from(data)));
+            assert_eq!(take(&mut queue), Some(Bytes::from(data)));
         }
-        assert_eq!(queue.take(), None);
+        assert_eq!(take(&mut queue), None);
     }
 
     #[test]
     fn packets_that_are_not_taken_leave_no_room() {
         let mut queue = queue(2);
-        assert_eq!(queue.insert(2, b"c"), Inserted::NoRoom);
-        assert_eq!(queue.insert(0, b"a"), Inserted::InOrder);
-        assert_eq!(queue.insert(0, b"b"), Inserted::InOrder);
-        assert_eq!(queue.insert(0, b"c"), Inserted::NoRoom);
+        assert_eq!(insert(&mut queue, 2, b"c"), Inserted::NoRoom);
+        assert_eq!(insert(&mut queue, 0, b"a"), Inserted::InOrder);
+        assert_eq!(insert(&mut queue, 0, b"b"), Inserted::InOrder);
+        assert_eq!(insert(&mut queue, 0, b"c"), Inserted::NoRoom);
 
-        assert_eq!(queue.take(), Some(Bytes::from("a")));
+        assert_eq!(take(&mut queue), Some(Bytes::from("a")));
 
-        assert_eq!(queue.insert(0, b"c"), Inserted::InOrder);
-        assert_eq!(queue.insert(0, b"d"), Inserted::NoRoom);
-        assert_eq!(queue.take(), Some(Bytes::from("b")));
-        assert_eq!(queue.take(), Some(Bytes::from("c")));
+        assert_eq!(insert(&mut queue, 0, b"c"), Inserted::InOrder);
+        assert_eq!(insert(&mut queue, 0, b"d"), Inserted::NoRoom);
+        assert_eq!(take(&mut queue), Some(Bytes::from("b")));
+        assert_eq!(take(&mut queue), Some(Bytes::from("c")));
     }
 
     #[test]
     fn a_queue_of_another_connection_begins_empty() {
         let mut queue = queue(2);
-        queue.insert(0, b"a");
-        queue.insert(1, b"c");
+        insert(&mut queue, 0, b"a");
+        insert(&mut queue, 1, b"c");
 
         queue.reset(SequenceNumber(7));
 
-        assert_eq!((queue.take(), queue.has_gap()), (None, false));
-        assert_eq!(queue.insert(0, b"x"), Inserted::InOrder);
+        assert_eq!((take(&mut queue), queue.has_gap()), (None, false));
+        assert_eq!(insert(&mut queue, 0, b"x"), Inserted::InOrder);
         assert_eq!(queue.current(), SequenceNumber(8));
-        assert_eq!(queue.take(), Some(Bytes::from("x")));
+        assert_eq!(take(&mut queue), Some(Bytes::from("x")));
     }
 }

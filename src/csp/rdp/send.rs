@@ -6,7 +6,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use crate::Instant;
-use crate::csp::wire::SequenceNumber;
+use crate::csp::wire::{SequenceNumber, SfpTrailer};
 
 /// Packets of the application, from the first one that is not acknowledged on.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub(super) struct SendQueue {
 #[derive(Debug)]
 struct Outgoing {
     data: Bytes,
+    /// Where the data belong, if they are a fragment.
+    fragment: Option<SfpTrailer>,
     /// The time and the number of the last transmission.
     sent_at: Instant,
     transmission: u64,
@@ -58,6 +60,7 @@ pub(super) struct NextPacket<'a> {
     place: u16,
     pub(super) sequence: SequenceNumber,
     pub(super) data: &'a Bytes,
+    pub(super) fragment: Option<SfpTrailer>,
 }
 
 impl SendQueue {
@@ -104,12 +107,13 @@ impl SendQueue {
     }
 
     /// Adds a packet, if there is room.
-    pub(super) fn push(&mut self, data: Bytes) -> bool {
+    pub(super) fn push(&mut self, data: Bytes, fragment: Option<SfpTrailer>) -> bool {
         if self.is_full() {
             return false;
         }
         self.packets.push_back(Outgoing {
             data,
+            fragment,
             sent_at: Instant::ZERO,
             transmission: 0,
             status: Status::Queued,
@@ -220,6 +224,7 @@ impl SendQueue {
             place,
             sequence: self.unacknowledged.plus(place),
             data: &packet.data,
+            fragment: packet.fragment,
         })
     }
 
@@ -273,7 +278,7 @@ mod tests {
         let mut queue = SendQueue::new(5);
         queue.reset(INITIAL);
         for data in ["a", "b", "c", "d", "e"] {
-            assert!(queue.push(data.into()));
+            assert!(queue.push(data.into(), None));
         }
         for at in 0..sent {
             let place = queue.next(5).unwrap().place();
@@ -303,7 +308,7 @@ mod tests {
 
         assert!(queue.next(2).is_none());
         assert_eq!(queue.next_number(), SequenceNumber(2));
-        assert!(!queue.push("f".into()), "five are the limit");
+        assert!(!queue.push("f".into(), None), "five are the limit");
         let told = queue.acknowledge(ms(10), SequenceNumber(0));
 
         assert_eq!(told.packets, 1);

@@ -10,7 +10,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::parameters::Parameters;
-use super::{CloseReason, Connection, Received, Written};
+use super::{CloseReason, Connection, DataKind, Received, Written};
 use crate::csp::wire::{RdpFlags, RdpHeader, SequenceNumber, SynOptions};
 use crate::{Instant, Rng, Seed};
 
@@ -36,6 +36,12 @@ enum PacketOutcome {
     Lost,
     Repeated,
     Late,
+}
+
+impl Connection {
+    fn receive_packet(&mut self, now: Instant, header: RdpHeader, data: &[u8]) -> Received {
+        self.receive(now, header, data, DataKind::Packet)
+    }
 }
 
 struct Pair {
@@ -100,7 +106,7 @@ impl Pair {
                 return end.accept(self.now, (*header, options), SequenceNumber(7));
             }
         }
-        self.ends[*to].receive(self.now, *header, data);
+        self.ends[*to].receive_packet(self.now, *header, data);
     }
 
     fn drain(&mut self) {
@@ -108,7 +114,7 @@ impl Pair {
             let end = &mut self.ends[from];
             end.on_time(self.now);
             self.opened[from] += u32::from(end.take_opened());
-            while let Some(data) = end.take() {
+            while let Some((data, _)) = end.take() {
                 self.got[from].push(data);
             }
             self.acknowledged[from] += end.take_acknowledged();
@@ -433,11 +439,14 @@ fn an_rst_that_overtakes_data_closes_behind_them() {
     };
     let reset = header(RdpFlags::RST | RdpFlags::ACK, 3);
 
-    assert_eq!(server.receive(pair.now, reset, &[]), Received::Accepted);
+    assert_eq!(
+        server.receive_packet(pair.now, reset, &[]),
+        Received::Accepted
+    );
     assert_eq!(server.closed(), None);
     for sequence in [2, 1] {
         let data = header(RdpFlags::ACK, sequence);
-        server.receive(pair.now, data, &[b'0' + u8::try_from(sequence).unwrap()]);
+        server.receive_packet(pair.now, data, &[b'0' + u8::try_from(sequence).unwrap()]);
     }
     pair.drain();
     pair.drain();
@@ -460,17 +469,17 @@ fn a_close_waits_until_the_application_has_taken_what_came_before() {
     let syn = header(RdpFlags::SYN, 9);
     server.accept(now, (syn, SynOptions::default()), SequenceNumber(50));
     assert_eq!(write(&mut server), Written::Segment);
-    server.receive(now, header(RdpFlags::ACK, 10), b"a");
-    server.receive(now, header(RdpFlags::ACK, 11), b"b");
-    let full = server.receive(now, header(RdpFlags::ACK, 12), b"c");
+    server.receive_packet(now, header(RdpFlags::ACK, 10), b"a");
+    server.receive_packet(now, header(RdpFlags::ACK, 11), b"b");
+    let full = server.receive_packet(now, header(RdpFlags::ACK, 12), b"c");
     assert_eq!(full, Received::NoRoom);
 
-    server.receive(now, header(RdpFlags::ACK | RdpFlags::RST, 12), &[]);
+    server.receive_packet(now, header(RdpFlags::ACK | RdpFlags::RST, 12), &[]);
     while write(&mut server) == Written::Segment {}
 
     assert_eq!(server.closed(), None, "two packets wait");
     assert_eq!(
-        (server.take().unwrap(), server.take().unwrap()),
+        (server.take().unwrap().0, server.take().unwrap().0),
         ("a".into(), "b".into())
     );
     assert_eq!(server.closed(), Some(CloseReason::PeerClosed));
@@ -486,7 +495,7 @@ fn a_peer_that_restarted_is_told_and_its_connection_ends() {
         acknowledgement: SequenceNumber(0),
     };
 
-    pair.ends[SERVER].receive(pair.now, syn, &options().encode());
+    pair.ends[SERVER].receive_packet(pair.now, syn, &options().encode());
     pair.drain();
     pair.drain();
 
@@ -505,11 +514,11 @@ fn a_stale_acknowledgement_of_a_syn_is_reset_where_the_peer_expects_it() {
         acknowledgement: SequenceNumber(acknowledgement),
     };
 
-    let stale = client.receive(Instant::ZERO, header(RdpFlags::ACK, 300), &[]);
+    let stale = client.receive_packet(Instant::ZERO, header(RdpFlags::ACK, 300), &[]);
     let other = header(RdpFlags::RST | RdpFlags::ACK, 300);
-    let old = client.receive(Instant::ZERO, other, &[]);
+    let old = client.receive_packet(Instant::ZERO, other, &[]);
     let reset = header(RdpFlags::RST | RdpFlags::ACK, 5);
-    let refused = client.receive(Instant::ZERO, reset, &[]);
+    let refused = client.receive_packet(Instant::ZERO, reset, &[]);
 
     assert_eq!(stale, Received::HalfOpen(SequenceNumber(301)));
     assert_eq!(old, Received::Unexpected, "of an earlier connection");
@@ -537,7 +546,7 @@ fn any_packets_are_survived() {
             };
             let data = vec![1; usize::try_from(rng.below(30)).unwrap()];
             let server = &mut pair.ends[SERVER];
-            server.receive(pair.now, header, &data);
+            server.receive_packet(pair.now, header, &data);
             let mut written = 0;
             while server.write(pair.now, |_| true) != Written::Nothing {
                 written += 1;

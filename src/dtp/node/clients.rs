@@ -60,7 +60,7 @@ impl Node {
     }
 
     /// Takes what came on an interface; packets of payloads go straight to their transfer.
-    pub(super) fn receive_octets(&mut self, from: Hop, octets: &[u8]) {
+    pub(super) fn receive_octets(&mut self, hop: Hop, octets: &[u8]) {
         let Self {
             csp,
             downloads,
@@ -69,7 +69,8 @@ impl Node {
             now,
             ..
         } = self;
-        csp.receive_octets(*now, from, octets, &mut |packet| {
+        csp.observe(*now);
+        csp.receive_octets(hop, octets, &mut |packet| {
             take_data(*now, packet, downloads, runs, stats)
         });
     }

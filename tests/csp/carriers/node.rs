@@ -5,7 +5,8 @@ use core::time::Duration;
 use bytes::Bytes;
 use farlink::csp::carriers::{ByteOrder, EtherAddress};
 use farlink::csp::{
-    Command, Config, Encapsulation, Endpoint, Event, Node, SendOptions, SocketOptions, Version,
+    Command, Config, Encapsulation, Endpoint, Event, InterfaceConfig, Node, SendOptions,
+    SocketOptions, Version,
 };
 use farlink::{Hop, Instant, Limits, Link, Machine as _, Output, Seed, Tag, Transmit};
 
@@ -34,7 +35,10 @@ impl Line {
             let config = Config {
                 address,
                 version,
-                encapsulations: vec![encapsulation],
+                interfaces: vec![InterfaceConfig {
+                    encapsulation,
+                    ..InterfaceConfig::default()
+                }],
                 ..Config::default()
             };
             Node::new(config, &Seed::from(u64::from(address))).unwrap()

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::{Ack, CloseReason, Connection, Received, State};
 use crate::Instant;
-use crate::csp::rdp::receive::Inserted;
+use crate::csp::rdp::receive::{DataKind, Inserted};
 use crate::csp::wire::{RdpFlags, RdpHeader, SequenceNumber, SynOptions, eack_numbers};
 
 impl Connection {
@@ -14,12 +14,13 @@ impl Connection {
         now: Instant,
         header: RdpHeader,
         data: &[u8],
+        kind: DataKind,
     ) -> Received {
         match self.state {
             State::Closed(_) | State::Resetting(_) => Received::Unexpected,
             State::SynSent { .. } => self.receive_in_syn_sent(now, header),
-            State::SynReceived { .. } => self.receive_in_syn_received(now, header, data),
-            State::Open | State::Closing => self.receive_in_open(now, header, data),
+            State::SynReceived { .. } => self.receive_in_syn_received(now, header, data, kind),
+            State::Open | State::Closing => self.receive_in_open(now, header, data, kind),
             State::CloseWait { .. } => {
                 if header.flags == RdpFlags::SYN || header.flags.contains(RdpFlags::RST) {
                     self.state = State::Closed(CloseReason::Closed);
@@ -75,6 +76,7 @@ impl Connection {
         now: Instant,
         header: RdpHeader,
         data: &[u8],
+        kind: DataKind,
     ) -> Received {
         let flags = header.flags;
         if flags.contains(RdpFlags::RST) {
@@ -99,7 +101,7 @@ impl Connection {
             return Received::BadAcknowledgement;
         }
         self.open(now);
-        self.receive_in_open(now, header, data)
+        self.receive_in_open(now, header, data, kind)
     }
 
     /// Takes a SYN before the connection is open: the same again, or one of a peer that gave up the first.
@@ -116,7 +118,13 @@ impl Connection {
         Received::Duplicate
     }
 
-    fn receive_in_open(&mut self, now: Instant, header: RdpHeader, data: &[u8]) -> Received {
+    fn receive_in_open(
+        &mut self,
+        now: Instant,
+        header: RdpHeader,
+        data: &[u8],
+        kind: DataKind,
+    ) -> Received {
         let flags = header.flags;
         if flags.contains(RdpFlags::RST) {
             return self.receive_reset(now, header);
@@ -156,11 +164,11 @@ impl Connection {
             self.ack = Ack::Due;
             return Received::Duplicate;
         }
-        self.insert(now, distance, data)
+        self.insert(now, distance, data, kind)
     }
 
-    fn insert(&mut self, now: Instant, distance: u16, data: &[u8]) -> Received {
-        match self.receive.insert(distance, data) {
+    fn insert(&mut self, now: Instant, distance: u16, data: &[u8], kind: DataKind) -> Received {
+        match self.receive.insert(distance, data, kind) {
             Inserted::NoRoom => return Received::NoRoom,
             Inserted::Duplicate => {
                 self.ack = Ack::Due;

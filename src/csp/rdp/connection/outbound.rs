@@ -120,6 +120,7 @@ impl Connection {
             sequence,
             acknowledgement,
             data,
+            fragment: None,
             is_data: false,
         };
         let reset = RdpFlags::RST | RdpFlags::ACK;
@@ -165,6 +166,7 @@ impl Connection {
                 sequence: next.sequence,
                 acknowledgement,
                 data: next.data,
+                fragment: next.fragment,
                 is_data: true,
             };
             let place = next.place();
@@ -201,6 +203,7 @@ impl Connection {
             sequence: self.send.next_number(),
             acknowledgement,
             data,
+            fragment: None,
             is_data: false,
         };
         if !put(segment) {
