@@ -45,7 +45,7 @@ impl<'a> Arbitrary<'a> for Config {
 
 /// Mostly one that carries a packet in each datagram.
 fn interface(u: &mut Unstructured<'_>) -> Result<InterfaceConfig> {
-    let encapsulation = if u.ratio(3, 4)? {
+    let encapsulation = if u.ratio(7, 8)? {
         Encapsulation::Packet
     } else {
         u.arbitrary()?
