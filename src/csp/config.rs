@@ -273,7 +273,10 @@ impl Config {
         let interfaces = self.interfaces.len();
         let count = u32::try_from(interfaces).unwrap_or(u32::MAX);
         range("interfaces", count, 1, MAX_INTERFACES)?;
-        let bridged = self.bridge.into_iter().flat_map(|(one, other)| [one, other]);
+        let bridged = self
+            .bridge
+            .into_iter()
+            .flat_map(|(one, other)| [one, other]);
         let routed = self.routes.iter().map(|it| it.interface);
         let mut named = routed.chain(bridged);
         match named.find(|it| usize::from(*it) >= interfaces) {

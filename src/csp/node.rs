@@ -238,7 +238,11 @@ impl Node {
         let requests = self.requests.deadline().into_iter();
         let pending = self.pending.deadline().into_iter();
         let fragments = self.fragments.deadline().into_iter();
-        connections.chain(requests).chain(pending).chain(fragments).min()
+        connections
+            .chain(requests)
+            .chain(pending)
+            .chain(fragments)
+            .min()
     }
 }
 

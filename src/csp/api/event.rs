@@ -221,10 +221,16 @@ impl fmt::Display for SfpFault {
                 write!(f, "fragment at {offset}, expected was {expected}")
             }
             Self::Total { expected, total } => {
-                write!(f, "fragment of {total} octets in all, expected were {expected}")
+                write!(
+                    f,
+                    "fragment of {total} octets in all, expected were {expected}"
+                )
             }
             Self::BeyondTotal { end, total } => {
-                write!(f, "fragment ends at {end} beyond the total of {total} octets")
+                write!(
+                    f,
+                    "fragment ends at {end} beyond the total of {total} octets"
+                )
             }
             Self::TooLong { total, limit } => {
                 write!(f, "total of {total} octets exceeds the limit of {limit}")

@@ -165,7 +165,9 @@ impl Carrier<'_, '_> {
         let [first, second, third] = data;
         let flags = head.header.flags;
         let header = head.header.word(self.config.version);
-        let hmac = flags.contains(Flags::HMAC).then(|| self.security.hmac(&data));
+        let hmac = flags
+            .contains(Flags::HMAC)
+            .then(|| self.security.hmac(&data));
         // Without a key, no command asks for HMAC.
         let hmac = hmac.flatten();
         let hmac_octets = hmac.as_ref().map_or(&[][..], |it| it);
@@ -174,9 +176,9 @@ impl Carrier<'_, '_> {
         } else {
             &[]
         };
-        let crc32 = flags.contains(Flags::CRC32).then(|| {
-            crc32(&[covered, first, second, third, hmac_octets]).to_be_bytes()
-        });
+        let crc32 = flags
+            .contains(Flags::CRC32)
+            .then(|| crc32(&[covered, first, second, third, hmac_octets]).to_be_bytes());
         Sealed {
             header,
             hmac,

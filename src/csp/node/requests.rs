@@ -118,9 +118,8 @@ impl Requests {
     /// Tells whether a packet to this port may be an answer, by the port that it comes from.
     pub(super) fn awaits(&self, header: Header) -> bool {
         let mut requests = self.requests.iter();
-        requests.any(|it| {
-            it.port == header.destination_port && it.kind.port() == header.source_port
-        })
+        requests
+            .any(|it| it.port == header.destination_port && it.kind.port() == header.source_port)
     }
 
     /// Returns the octets of poked data, which the application allocated.

@@ -439,7 +439,10 @@ fn an_rst_that_overtakes_data_closes_behind_them() {
     };
     let reset = header(RdpFlags::RST | RdpFlags::ACK, 3);
 
-    assert_eq!(server.receive_packet(pair.now, reset, &[]), Received::Accepted);
+    assert_eq!(
+        server.receive_packet(pair.now, reset, &[]),
+        Received::Accepted
+    );
     assert_eq!(server.closed(), None);
     for sequence in [2, 1] {
         let data = header(RdpFlags::ACK, sequence);

@@ -78,7 +78,8 @@ impl Router {
 
     /// Returns the bytes that a router allocates.
     pub(in crate::csp) fn footprint(config: &Config) -> usize {
-        let queue = PacketRing::<u16>::footprint(config.interface_queue.into(), config.max_packet());
+        let queue =
+            PacketRing::<u16>::footprint(config.interface_queue.into(), config.max_packet());
         config.interfaces.len() * (size_of::<Interface>() + queue)
             + usize::from(config.max_routes()) * size_of::<Route>()
             + PacketRing::<Origin>::footprint(config.promiscuous.into(), config.max_packet())
@@ -157,7 +158,11 @@ impl Router {
     ) -> impl Iterator<Item = Exit> {
         let version = self.version;
         let is_local = self.interfaces.iter().any(|it| it.contains(destination));
-        let best = if is_local { None } else { self.best_route(destination) };
+        let best = if is_local {
+            None
+        } else {
+            self.best_route(destination)
+        };
         let is_default = !is_local && best.is_none();
         let direct = (0..=u8::MAX).zip(&self.interfaces).filter(move |(_, it)| {
             is_local && it.contains(destination) || is_default && it.is_default
@@ -170,7 +175,8 @@ impl Router {
         let origin = from.and_then(|number| self.interface(number));
         direct.chain(routed).filter_map(move |(number, via)| {
             let interface = self.interface(number)?;
-            let goes_back = from == Some(number) || origin.is_some_and(|it| it.is_beside(interface));
+            let goes_back =
+                from == Some(number) || origin.is_some_and(|it| it.is_beside(interface));
             (!goes_back).then(|| interface.exit(number, via, destination, version))
         })
     }

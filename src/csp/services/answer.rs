@@ -346,7 +346,10 @@ mod tests {
     fn numbers_are_big_endian_octets() {
         for (request, answer) in [
             (ServiceRequest::Uptime, ServiceAnswer::Uptime(0x634)),
-            (ServiceRequest::FreeBuffers, ServiceAnswer::FreeBuffers(0x634)),
+            (
+                ServiceRequest::FreeBuffers,
+                ServiceAnswer::FreeBuffers(0x634),
+            ),
             (ServiceRequest::FreeMemory, ServiceAnswer::FreeMemory(0x634)),
         ] {
             assert_eq!(exchange(&request, &answer).1, [0, 0, 6, 0x34]);

@@ -154,7 +154,11 @@ impl ServiceRequest {
             Self::SetRoute { .. } if version == Version::V1 => len::ROUTE_SET,
             Self::SetRoute { .. } => len::ROUTE_SET_V2,
             Self::Peek { address, .. } | Self::Poke { address, .. } => {
-                let rest = if is_wide(*address) { len::PEEK_WIDE } else { len::PEEK };
+                let rest = if is_wide(*address) {
+                    len::PEEK_WIDE
+                } else {
+                    len::PEEK
+                };
                 rest + self.data_and_limit().0
             }
             Self::Processes => 1,
@@ -456,7 +460,8 @@ mod tests {
     fn messages_of_cmp_have_the_lengths_of_libcsp() {
         let lengths = |version| {
             let cmp = all(version).into_iter().filter(|it| it.port() == port::CMP);
-            cmp.map(|it| encoded(&it, version).len()).collect::<Vec<_>>()
+            cmp.map(|it| encoded(&it, version).len())
+                .collect::<Vec<_>>()
         };
         assert_eq!(lengths(Version::V1), [93, 53, 10, 10, 15, 210, 210]);
         assert_eq!(lengths(Version::V2), [93, 53, 10, 10, 20, 210, 210]);
