@@ -68,11 +68,10 @@
 //! | CRC32 | yes, over the data; accepted over header and data too | `wire.rs`, [`crc32`] |
 //! | RDP, both roles | yes; EACK is sent and understood | `rdp/` |
 //! | ports, packets without connection, loop-back | yes | `node/` |
-//! | routes to interfaces | for packets of the node itself; none is forwarded | `node/carrier.rs`, [`Route`] |
-//! | ping, both roles | yes | `node/pings.rs` |
-//! | SFP | the trailer; fragments are dropped and counted | [`SfpTrailer`] |
-//! | HMAC, XTEA | no; such packets are dropped and counted | |
-//! | CMP and the other services | no | |
+//! | interfaces, subnets, routes, forwarding | yes | `routing/`, [`InterfaceConfig`], [`Route`] |
+//! | ping and the other services, both roles | yes | `services/`, `node/services.rs`, `node/requests.rs`, [`Services`] |
+//! | SFP, both ways | yes, with connection and without | `sfp.rs`, [`SfpTrailer`] |
+//! | HMAC, XTEA | yes; XTEA is read in version 1 and never sent | `security.rs`, [`SharedKey`] |
 //!
 //! # Deviations from libcsp
 //!

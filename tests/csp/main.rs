@@ -24,5 +24,6 @@ mod talk;
 mod tries;
 #[path = "../support/vector_octets.rs"]
 mod vector_octets;
+mod whole;
 mod wire;
 mod world;

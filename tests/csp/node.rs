@@ -4,9 +4,9 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use farlink::csp::{
-    CloseReason, Command, Config, Endpoint, Error, Event, Flags, Header, Packet, PingService,
-    Priority, RdpFlags, RdpHeader, Route, SendOptions, SequenceNumber, SocketOptions, SynOptions,
-    Version, crc32,
+    CloseReason, Command, Config, Endpoint, Error, Event, Flags, Header, InterfaceConfig, Packet,
+    PingService, Priority, RdpFlags, RdpHeader, Route, SendOptions, SequenceNumber, SocketOptions,
+    SynOptions, Version, crc32,
 };
 use farlink::{Cause, Hop, Link, Machine as _, Tag};
 
@@ -117,7 +117,7 @@ fn a_packet_to_all_nodes_is_delivered() {
 }
 
 #[test]
-fn packets_leave_by_the_route_with_most_bits_and_the_last_of_equal_ones() {
+fn packets_leave_by_the_routes_with_most_bits_and_by_the_last_of_equal_ones() {
     let route = |address, prefix, interface, via| Route {
         address,
         prefix,
@@ -125,6 +125,7 @@ fn packets_leave_by_the_route_with_most_bits_and_the_last_of_equal_ones() {
         via,
     };
     let mut talk = Talk::new(Config {
+        interfaces: vec![InterfaceConfig::default(); 5],
         routes: vec![
             route(8, 11, 1, None),
             route(8, 14, 2, Some(5)),
@@ -607,10 +608,36 @@ mod hostile {
     }
 
     #[test]
-    fn flags_that_the_node_does_not_take_are_dropped() {
-        let flags = [Flags::HMAC, Flags::XTEA, Flags::FRAG];
-        let packets = flags.map(|flags| packet(header(10, flags), b"12345678"));
-        all(&packets, |talk| talk.node.stats().unsupported_flags);
+    fn hmac_without_a_key_is_dropped() {
+        let hmac = packet(header(10, Flags::HMAC), b"12345678");
+        all(&[hmac], |talk| talk.node.stats().unsupported_flags);
+    }
+
+    #[test]
+    fn xtea_without_a_key_is_dropped_in_version_1_and_its_flag_ignored_in_version_2() {
+        let mut talk = Talk::new(Config {
+            version: Version::V1,
+            ..Config::default()
+        });
+        bind(&mut talk, 10);
+        let mut octets = Vec::new();
+        header(10, Flags::XTEA).encode(Version::V1, &mut octets);
+        talk.receive(&octets);
+        assert_eq!(talk.node.stats().unsupported_flags, 1);
+        assert!(talk.events.is_empty());
+
+        let mut talk = super::talk();
+        bind(&mut talk, 10);
+        talk.receive(&packet(header(10, Flags::XTEA), b"data"));
+        assert!(matches!(talk.take_events()[..], [Event::Datagram { .. }]));
+    }
+
+    #[test]
+    fn fragments_that_follow_on_nothing_are_dropped() {
+        let stray = [&b"data"[..], &[0, 0, 0, 4, 0, 0, 0, 9]].concat();
+        let packets =
+            [&stray[..], b"1234567", b"12345678"].map(|data| packet(header(10, Flags::FRAG), data));
+        all(&packets, |talk| talk.node.stats().bad_fragment);
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl PacketHead {
         }
     }
 
-    const fn leaving_by(self, exit: &Exit) -> Self {
+    const fn leaving_by(self, exit: Exit) -> Self {
         let source = match self.source {
             Source::Header => self.header.source,
             Source::Interface => exit.source,
@@ -117,7 +117,7 @@ impl Carrier<'_, '_> {
         if !self.links.takes(first.hop) {
             return Put::Blocked;
         }
-        let sealed = self.seal(head.leaving_by(&first), data);
+        let sealed = self.seal(head.leaving_by(first), data);
         let pieces = sealed.pieces(self.config, data);
         let put = self.send(first.hop, &pieces);
         if put == Put::Done {
@@ -149,7 +149,7 @@ impl Carrier<'_, '_> {
             let Some(exit) = self.router.exits(destination, None).nth(place) else {
                 break;
             };
-            let sealed = self.seal(head.leaving_by(&exit), data);
+            let sealed = self.seal(head.leaving_by(exit), data);
             let pieces = sealed.pieces(self.config, data);
             if place == 0 {
                 self.capture(&pieces);

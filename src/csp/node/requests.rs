@@ -33,7 +33,7 @@ static DATA: [u8; MAX_PING] = {
 
 #[derive(Debug)]
 pub(super) struct Requests {
-    requests: Vec<Outstanding>,
+    outstanding: Vec<Outstanding>,
     answers: PacketRing<Answer>,
     /// The octets of the request that is written.
     scratch: Vec<u8>,
@@ -71,7 +71,7 @@ struct Answer {
 impl Requests {
     pub(super) fn new(config: &Config) -> Self {
         Self {
-            requests: Vec::with_capacity(MAX_REQUESTS),
+            outstanding: Vec::with_capacity(MAX_REQUESTS),
             answers: PacketRing::new(MAX_ANSWERS, config.max_data.into()),
             scratch: Vec::with_capacity(MAX_REQUEST),
         }
@@ -85,7 +85,7 @@ impl Requests {
 
     pub(super) fn check_room(&self) -> Result<(), Error> {
         let limit = MAX_REQUESTS;
-        if self.requests.len() >= limit {
+        if self.outstanding.len() >= limit {
             return Err(Error::TooManyRequests { limit });
         }
         Ok(())
@@ -99,7 +99,7 @@ impl Requests {
         kind: Kind,
         deadline: Instant,
     ) {
-        self.requests.push(Outstanding {
+        self.outstanding.push(Outstanding {
             tag,
             port,
             destination,
@@ -112,19 +112,19 @@ impl Requests {
     }
 
     pub(super) fn has_port(&self, port: u8) -> bool {
-        self.requests.iter().any(|it| it.port == port)
+        self.outstanding.iter().any(|it| it.port == port)
     }
 
     /// Tells whether a packet to this port may be an answer, by the port that it comes from.
     pub(super) fn awaits(&self, header: Header) -> bool {
-        let mut requests = self.requests.iter();
+        let mut requests = self.outstanding.iter();
         requests
             .any(|it| it.port == header.destination_port && it.kind.port() == header.source_port)
     }
 
     /// Returns the octets of poked data, which the application allocated.
     pub(super) fn octets(&self) -> usize {
-        let data = self.requests.iter().map(|it| match &it.kind {
+        let data = self.outstanding.iter().map(|it| match &it.kind {
             Kind::Service(request) => request.data().len(),
             Kind::Ping(_) => 0,
         });
@@ -134,7 +134,7 @@ impl Requests {
     /// Writes the requests that were not sent. Returns false if the rest goes into the next transmit.
     pub(super) fn write(&mut self, now: Instant, carrier: &mut Carrier<'_, '_>) -> bool {
         let options = carrier.config.requests;
-        for request in &mut self.requests {
+        for request in &mut self.outstanding {
             if request.sent.is_some() || request.has_ended {
                 continue;
             }
@@ -169,7 +169,7 @@ impl Requests {
             header,
             data: received,
         } = packet;
-        let mut requests = self.requests.iter_mut();
+        let mut requests = self.outstanding.iter_mut();
         let Some(request) = requests.find(|it| it.port == header.destination_port) else {
             return false;
         };
@@ -199,27 +199,27 @@ impl Requests {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.requests.iter().map(|it| it.deadline).min()
+        self.outstanding.iter().map(|it| it.deadline).min()
     }
 
     pub(super) fn on_time(&mut self, now: Instant) {
-        for request in &mut self.requests {
+        for request in &mut self.outstanding {
             request.has_ended |= request.deadline <= now;
         }
     }
 
     pub(super) fn next_event(&mut self) -> Option<Event> {
         while let Some((answer, data)) = self.answers.pop() {
-            let mut requests = self.requests.iter();
+            let mut requests = self.outstanding.iter();
             let request = requests.find(|it| it.port == answer.port);
             if let Some(event) = request.and_then(|it| it.answered(answer, &data)) {
                 return Some(event);
             }
         }
-        let at = self.requests.iter().position(|it| it.has_ended)?;
+        let at = self.outstanding.iter().position(|it| it.has_ended)?;
         let Outstanding {
             tag, answers, kind, ..
-        } = self.requests.swap_remove(at);
+        } = self.outstanding.swap_remove(at);
         Some(match kind {
             Kind::Ping(_) => Event::PingEnded { tag, answers },
             Kind::Service(_) => Event::RequestEnded { tag, answers },

@@ -22,16 +22,16 @@ const MAX_LIST: usize = 8;
 /// Requests that the application is to answer.
 #[derive(Debug)]
 pub(super) struct PendingRequests {
-    places: Vec<Place>,
+    places: Vec<RequestSlot>,
     next_id: u32,
     max_data: usize,
     /// The octets of the reply that is written.
     reply: Vec<u8>,
 }
 
-/// A place for a request.
+/// A slot for a request.
 #[derive(Debug)]
-struct Place {
+struct RequestSlot {
     buffer: BytesMut,
     request: Option<Pending>,
 }
@@ -49,7 +49,7 @@ struct Pending {
 impl PendingRequests {
     pub(super) fn new(config: &Config) -> Self {
         let max_data = usize::from(config.max_data);
-        let places = (0..places(config)).map(|_| Place {
+        let places = (0..places(config)).map(|_| RequestSlot {
             buffer: buffer(max_data),
             request: None,
         });
@@ -62,7 +62,7 @@ impl PendingRequests {
     }
 
     pub(super) fn footprint(config: &Config) -> usize {
-        let place = size_of::<Place>() + buffer_footprint(config.max_data.into());
+        let place = size_of::<RequestSlot>() + buffer_footprint(config.max_data.into());
         places(config) * place + max_reply(config)
     }
 
@@ -95,7 +95,8 @@ impl PendingRequests {
     }
 
     fn remove(&mut self, id: RequestId) {
-        let is_named = |place: &&mut Place| place.request.as_ref().is_some_and(|it| it.id == id);
+        let is_named =
+            |place: &&mut RequestSlot| place.request.as_ref().is_some_and(|it| it.id == id);
         if let Some(place) = self.places.iter_mut().find(is_named) {
             place.request = None;
         }
@@ -228,20 +229,18 @@ impl Node {
         let empty = |_: &[u8]| Bytes::new();
         let question = Question::decode(reply.source_port, &octets, version, &empty);
         let question = question.ok_or(Error::NoRequest(id))?;
-        match (answer, &question.request) {
-            (ServiceAnswer::Processes(text), ServiceRequest::Processes) => {
-                self.answer_in_parts(reply, text)?;
+        let list = (answer, &question.request);
+        if let (ServiceAnswer::Processes(text), ServiceRequest::Processes) = list {
+            self.answer_in_parts(reply, text)?;
+        } else {
+            let mut octets = core::mem::take(&mut self.pending.reply);
+            let is_answer = answer.encode(&question, &mut octets);
+            if is_answer {
+                self.answer(reply, &octets);
             }
-            _ => {
-                let mut octets = core::mem::take(&mut self.pending.reply);
-                let is_answer = answer.encode(&question, &mut octets);
-                if is_answer {
-                    self.answer(reply, &octets);
-                }
-                self.pending.reply = octets;
-                if !is_answer {
-                    return Err(Error::WrongAnswer(id));
-                }
+            self.pending.reply = octets;
+            if !is_answer {
+                return Err(Error::WrongAnswer(id));
             }
         }
         self.pending.remove(id);

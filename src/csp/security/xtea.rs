@@ -53,10 +53,8 @@ impl Key {
             u32::from_le_bytes(nonce),
             u32::from_le_bytes(counter.to_be_bytes()),
         ];
-        let [low, high] = self.encrypt(words).map(u32::to_le_bytes);
-        let [a, b, c, d] = low;
-        let [e, f, g, h] = high;
-        [a, b, c, d, e, f, g, h]
+        let [low, high] = self.encrypt(words).map(u64::from);
+        (high << 32 | low).to_le_bytes()
     }
 
     fn encrypt(&self, [mut low, mut high]: [u32; 2]) -> [u32; 2] {

@@ -70,10 +70,10 @@ impl Timestamp {
     }
 
     pub(super) fn decode(octets: &[u8]) -> Option<Self> {
-        let &[a, b, c, d, e, f, g, h] = octets.first_chunk()?;
+        let (seconds, rest) = octets.split_first_chunk()?;
         Some(Self {
-            seconds: u32::from_be_bytes([a, b, c, d]),
-            nanoseconds: u32::from_be_bytes([e, f, g, h]),
+            seconds: u32::from_be_bytes(*seconds),
+            nanoseconds: u32::from_be_bytes(*rest.first_chunk()?),
         })
     }
 }

@@ -346,8 +346,10 @@ fn decode_cmp(
             })
         }
         code::ROUTE_SET_V2 => {
-            let (&[a, b, c, d, e, f], name) = body.split_first_chunk::<6>()?;
-            let [address, via, prefix] = [[a, b], [c, d], [e, f]].map(u16::from_be_bytes);
+            let (fields, name) = body.split_first_chunk::<6>()?;
+            let (fields, _) = fields.as_chunks::<2>();
+            let &[address, via, prefix] = fields.first_chunk()?;
+            let [address, via, prefix] = [address, via, prefix].map(u16::from_be_bytes);
             Some(ServiceRequest::SetRoute {
                 address,
                 prefix: u8::try_from(prefix).ok()?,
