@@ -16,6 +16,7 @@ mod csp_captures;
 mod laws;
 #[path = "../support/libcsp/mod.rs"]
 mod libcsp;
+mod libcsp_chaos;
 mod libcsp_replays;
 mod node;
 mod replays;

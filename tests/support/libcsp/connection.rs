@@ -25,6 +25,13 @@ pub(crate) enum State {
     CloseWait,
 }
 
+/// Who is at the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Thread {
+    Router,
+    Program,
+}
+
 /// A packet that is kept to be sent again.
 #[derive(Debug, Clone)]
 struct Kept {
@@ -421,6 +428,10 @@ impl<A: App> Libcsp<A> {
 
     /// Acknowledges, if it is time and there is room for a window.
     fn check_ack(&mut self, at: usize) {
+        self.check_ack_by(at, Thread::Router);
+    }
+
+    fn check_ack_by(&mut self, at: usize, thread: Thread) {
         let millis = self.millis();
         let slot = &self.slots[at];
         let room = self.build.queue.saturating_sub(slot.queue.len());
@@ -438,7 +449,8 @@ impl<A: App> Libcsp<A> {
         }
         let (next, current) = (slot.snd_nxt, slot.rcv_cur);
         self.send_control(at, RdpFlags::ACK, next, current, &[]);
-        if options.delayed_acks != 0 && !self.slots[at].queue.is_empty() && self.races.is_now() {
+        let can_race = thread == Thread::Router && !self.slots[at].queue.is_empty();
+        if options.delayed_acks != 0 && can_race && self.races.is_now() {
             // The program reads before the router has noted that it has acknowledged, and acknowledges too.
             self.run_reader(at);
         }
@@ -460,7 +472,7 @@ impl<A: App> Libcsp<A> {
             };
             let is_open = self.slots[at].state == State::Open;
             if is_open && self.slots[at].options.delayed_acks != 0 {
-                self.check_ack(at);
+                self.check_ack_by(at, Thread::Program);
             }
             self.tell(Told::Read { handle, data });
         }

@@ -27,7 +27,7 @@ use farlink::{Instant, Rng, Seed};
 pub(crate) use connection::{Connection, State};
 pub(crate) use machine::{Command, Machine};
 use packet::Trailers;
-pub(crate) use programs::{Passive, PassiveCommand, Sender, Sink};
+pub(crate) use programs::{Passive, Sender, Sink};
 
 /// How a libcsp is built and run.
 #[derive(Debug, Clone)]

@@ -13,8 +13,6 @@ pub(crate) struct Passive {
     told: VecDeque<Told>,
 }
 
-pub(crate) type PassiveCommand = Call;
-
 impl App for Passive {
     type Command = Call;
     type Event = Told;
