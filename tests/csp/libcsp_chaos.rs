@@ -18,7 +18,7 @@ const OURS: u16 = 1;
 const THEIRS: u16 = 2;
 const PORT: u8 = 10;
 /// In the default run; `FARLINK_TRIES` multiplies it.
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 800;
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)

@@ -446,6 +446,29 @@ fn an_rst_that_overtakes_data_closes_behind_them() {
     assert_eq!(pair.closed[SERVER], Some(CloseReason::PeerClosed));
 }
 
+/// libcsp answers each packet with an RST while it closes.
+#[test]
+fn copies_of_an_rst_that_overtook_data_are_not_answered() {
+    let mut pair = Pair::clean(ms(5)).open();
+    let server = &mut pair.ends[SERVER];
+    let reset = RdpHeader {
+        flags: RdpFlags::RST | RdpFlags::ACK,
+        count: 0,
+        sequence: SequenceNumber(u16::MAX - 3).plus(3),
+        acknowledgement: SequenceNumber(7),
+    };
+    let mut answers = 0;
+    for _ in 0..5 {
+        server.receive(pair.now, reset, &[]);
+        while server.write(pair.now, |_| true) != Written::Nothing {
+            answers += 1;
+        }
+    }
+
+    assert_eq!(answers, 1);
+    assert_eq!(server.closed(), None);
+}
+
 #[test]
 fn a_close_waits_until_the_application_has_taken_what_came_before() {
     let mut server = Connection::new(2, (2, 2), 10);
