@@ -94,22 +94,22 @@ fn what_ours_sends_to_libcsp_arrives_once_and_in_order_before_the_close() {
             };
             world.command(ours, connect).unwrap();
             let packets = packets(&mut rng);
-            let (mut seen, mut seen_theirs, mut read) = (0, 0, Vec::new());
+            let (mut looked, mut told_before, mut read) = (0, 0, Vec::new());
             let mut end = None;
             while end.is_none() && world.now() - farlink::Instant::ZERO < ms(300_000) {
                 world.run_for(ms(10));
                 let events: Vec<Event> = world
                     .events(ours)
-                    .skip(seen)
+                    .skip(looked)
                     .map(|(_, it)| it.clone())
                     .collect();
-                seen += events.len();
+                looked += events.len();
                 for event in events {
                     match event {
                         Event::Connected { connection, .. } => {
                             for data in packets.clone() {
-                                let send = Command::Send { connection, data };
-                                world.command(ours, send).unwrap();
+                                let packet = Command::Send { connection, data };
+                                world.command(ours, packet).unwrap();
                             }
                             world.command(ours, Command::Close(connection)).unwrap();
                         }
@@ -126,10 +126,10 @@ fn what_ours_sends_to_libcsp_arrives_once_and_in_order_before_the_close() {
                 }
                 let told: Vec<Told> = world
                     .events(theirs)
-                    .skip(seen_theirs)
+                    .skip(told_before)
                     .map(|(_, it)| it.clone())
                     .collect();
-                seen_theirs += told.len();
+                told_before += told.len();
                 for told in told {
                     match told {
                         Told::Read { data, .. } => read.push(data),
@@ -174,21 +174,21 @@ fn what_libcsp_sends_to_ours_arrives_once_and_in_order() {
                 .command(theirs, libcsp::Command::App(connect))
                 .unwrap();
             let packets = packets(&mut rng);
-            let mut seen_theirs = 0;
+            let mut told_before = 0;
             let mut has_closed = false;
             while !has_closed && world.now() - farlink::Instant::ZERO < ms(300_000) {
                 world.run_for(ms(10));
                 let told: Vec<Told> = world
                     .events(theirs)
-                    .skip(seen_theirs)
+                    .skip(told_before)
                     .map(|(_, it)| it.clone())
                     .collect();
-                seen_theirs += told.len();
+                told_before += told.len();
                 for told in told {
                     if let Told::Connected { handle, .. } = told {
                         for data in packets.clone() {
-                            let send = libcsp::Command::App(Call::Send { handle, data });
-                            world.command(theirs, send).unwrap();
+                            let packet = libcsp::Command::App(Call::Send { handle, data });
+                            world.command(theirs, packet).unwrap();
                         }
                         let close = libcsp::Command::App(Call::Close(handle));
                         world.command(theirs, close).unwrap();

@@ -3,8 +3,8 @@
 //! A capture does not say when the router looked at its timers, nor how its program and the router took turns. So the
 //! model runs with all phases of the timer and all turns until one gives the captured octets, in order and in time.
 
+use core::time::Duration;
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use bytes::Bytes;
 use farlink::Instant;
@@ -132,26 +132,26 @@ impl End<'_> {
         }
         false
     }
+}
 
-    /// Tries all phases and turns until `play` gives what the capture has.
-    fn is_reproduced(&self, play: impl Fn(Phase, Vec<bool>) -> (bool, Vec<bool>)) -> bool {
-        phases().any(|phase| {
-            let mut races = Vec::new();
-            (0..MOST_RACES).any(|tried| {
-                if tried > 0 && races.is_empty() {
-                    return false;
-                }
-                let (is_equal, asked) = play(phase, races.clone());
-                // The next of all sequences: the last turn that was not taken is.
-                races = asked;
-                while races.pop_if(|it| *it).is_some() {}
-                if let Some(last) = races.last_mut() {
-                    *last = true;
-                }
-                is_equal
-            })
+/// Tries all phases and turns until `play` gives what the capture has.
+fn is_reproduced(play: impl Fn(Phase, Vec<bool>) -> (bool, Vec<bool>)) -> bool {
+    phases().any(|phase| {
+        let mut races = Vec::new();
+        (0..MOST_RACES).any(|tried| {
+            if tried > 0 && races.is_empty() {
+                return false;
+            }
+            let (is_equal, asked) = play(phase, races.clone());
+            // The next of all sequences: the last turn that was not taken is.
+            races = asked;
+            while races.pop_if(|it| *it).is_some() {}
+            if let Some(last) = races.last_mut() {
+                *last = true;
+            }
+            is_equal
         })
-    }
+    })
 }
 
 fn is_server_reproduced(capture: &Capture) -> bool {
@@ -160,7 +160,7 @@ fn is_server_reproduced(capture: &Capture) -> bool {
         frames: &capture.phases[0].frames,
         side: Side::Server,
     };
-    end.is_reproduced(|phase, races| {
+    is_reproduced(|phase, races| {
         let sink = Sink {
             echoes: capture.name == "rdp_echo",
             ..Sink::default()
@@ -202,7 +202,7 @@ fn is_client_reproduced(capture: &Capture) -> bool {
         .collect();
     packets.sort();
     packets.dedup();
-    end.is_reproduced(|phase, races| {
+    is_reproduced(|phase, races| {
         let sender = Sender {
             packets: packets.iter().map(|(_, data)| data.clone()).collect(),
             is_lockstep: capture.name == "rdp_echo",

@@ -158,10 +158,10 @@ fn csp_py_answers_our_pings() {
             };
             pair.command(ping).await;
 
-            let pong = pair.next().await;
+            let event = pair.next().await;
 
-            let Event::Pong { tag: of, from, .. } = pong else {
-                panic!("{pong:?}");
+            let Event::Pong { tag: of, from, .. } = event else {
+                panic!("{event:?}");
             };
             assert_eq!((of, from), (tag, THEIRS));
             let ended = Event::PingEnded { tag, answers: 1 };

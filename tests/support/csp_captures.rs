@@ -2,9 +2,9 @@
 #![allow(dead_code, reason = "each test program uses some of it")]
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
+use core::time::Duration;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use farlink::csp::Version;
 use serde::Deserialize;

@@ -44,6 +44,7 @@ struct Kept {
 
 /// One slot of the pool, with what its last connection left in it.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "libcsp has as many flags")]
 pub(crate) struct Connection {
     pub(crate) is_taken: bool,
     pub(super) serial: u64,

@@ -17,8 +17,8 @@ mod machine;
 mod packet;
 mod programs;
 
+use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
 
 use bytes::Bytes;
 use farlink::csp::{Header, Priority, RdpFlags, SynOptions, Version};
@@ -61,7 +61,7 @@ impl Build {
 /// Whether the program gets the processor in the middle of what the router does.
 #[derive(Debug)]
 pub(crate) enum Races {
-    Random(Rng),
+    Random(Box<Rng>),
     /// These answers, and then never. What was answered is noted.
     Scripted {
         answers: Vec<bool>,
@@ -219,7 +219,7 @@ impl<A: App> Libcsp<A> {
             now: Instant::ZERO,
             sockets: BTreeMap::new(),
             reads: true,
-            races: Races::Random(seed.child("races").rng()),
+            races: Races::Random(Box::new(seed.child("races").rng())),
             initials: VecDeque::new(),
             rng: seed.child("initials").rng(),
             control_packets: 0,
@@ -346,7 +346,7 @@ impl<A: App> Libcsp<A> {
                 Call::Unbind(port) => {
                     self.sockets.remove(&port);
                 }
-                Call::Connect(connect) => self.connect(connect),
+                Call::Connect(connect) => self.connect(&connect),
                 Call::Send { handle, data } => {
                     if let Some(at) = self.find(handle) {
                         self.slots[at].outbox.push_back(data);
@@ -472,7 +472,7 @@ impl<A: App> Libcsp<A> {
         Some(at)
     }
 
-    fn connect(&mut self, connect: Connect) {
+    fn connect(&mut self, connect: &Connect) {
         let tag = connect.tag;
         let Some(at) = self.take_slot() else {
             return self.tell(Told::ConnectFailed { tag });
