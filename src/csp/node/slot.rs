@@ -167,6 +167,7 @@ impl Slot {
             self.role = Role::Free;
             // Bound: a queue has at most 1024 packets.
             let unacknowledged = u32::try_from(self.rdp.unacknowledged()).unwrap_or(u32::MAX);
+            self.rdp.forget();
             return Some(Event::Closed {
                 connection,
                 reason,
