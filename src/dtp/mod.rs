@@ -87,6 +87,8 @@
 mod api;
 mod client;
 mod config;
+mod digest;
+mod extension;
 #[cfg(feature = "arbitrary")]
 mod generate;
 mod holes;
@@ -95,13 +97,17 @@ mod laws;
 mod message;
 mod node;
 mod server;
+mod session;
 mod wire;
 
-pub use api::{Command, Error, Event, FailReason, GetOptions, Stats};
+pub use api::{Command, Error, Event, FailReason, GetOptions, NeedId, Stats};
 pub use config::{Config, ConfigError};
+pub use digest::PayloadDigest;
+pub use extension::PayloadIdentity;
 #[cfg(any(test, feature = "laws"))]
 pub use laws::DataPacketCodec;
 pub use node::Node;
+pub use session::{Session, SessionError};
 pub use wire::{
     DATA_HEADER_LEN, DataPacket, Interval, Intervals, LONG_REQUEST_LEN, MAX_INTERVALS, REQUEST_LEN,
     Request, Response, TO_THE_END,
