@@ -63,6 +63,7 @@ pub(super) struct Download {
     pub(super) rounds: u32,
     is_next_round: bool,
     fruitless: u8,
+    lost_rounds: u8,
     pub(super) is_announced: bool,
     pub(super) message: Message,
 }
@@ -119,6 +120,7 @@ impl Download {
             rounds: 0,
             is_next_round: false,
             fruitless: 0,
+            lost_rounds: 0,
             is_announced: true,
             message: Message::new(),
         }
@@ -155,6 +157,7 @@ impl Download {
         self.requests = 0;
         self.rounds = 0;
         self.fruitless = 0;
+        self.lost_rounds = 0;
         self.is_announced = true;
     }
 

@@ -125,6 +125,11 @@ impl Node {
         own + fed.sum::<usize>() + self.csp.memory_used()
     }
 
+    fn set_now(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        self.csp.set_now(now);
+    }
+
     fn csp_command(&mut self, command: csp::Command) -> Result<(), Error> {
         match &command {
             csp::Command::Bind { port, .. } | csp::Command::Unbind(port)
@@ -162,8 +167,11 @@ impl Node {
     }
 
     fn on_acknowledged(&mut self, connection: ConnectionId, packets: u32) {
-        if let Some(transfer) = self.transfer_at(connection) {
-            transfer.on_acknowledged(packets);
+        if let Some(place) = self.transfer_place(connection) {
+            if let Some(transfer) = self.transfers.get_mut(place) {
+                transfer.on_acknowledged(packets);
+            }
+            self.send_done(place);
         }
         if let Some(download) = self.download_at(connection) {
             download.on_acknowledged(packets);
@@ -258,7 +266,7 @@ impl Machine for Node {
     type Error = Error;
 
     fn receive(&mut self, now: Instant, _: Hop, octets: &[u8]) {
-        self.now = self.now.max(now);
+        self.set_now(now);
         self.receive_packet(octets);
     }
 
@@ -268,7 +276,7 @@ impl Machine for Node {
     }
 
     fn command(&mut self, now: Instant, command: Command) -> Result<(), Error> {
-        self.now = self.now.max(now);
+        self.set_now(now);
         match command {
             Command::Get {
                 tag,

@@ -12,6 +12,7 @@
 mod alloc;
 #[path = "../support/csp_captures.rs"]
 mod csp_captures;
+mod delivery;
 #[path = "../support/bodies/dtp.rs"]
 mod dtp_bodies;
 mod hostile;

@@ -15,6 +15,8 @@ use crate::dtp::wire::Interval;
 const MAX_UNACKNOWLEDGED: u32 = 8;
 /// Asks that a server has not answered, at most.
 const MAX_OUTSTANDING: usize = 32;
+/// Rounds in a row of which all was lost before they count as a request that brought nothing.
+const MAX_LOST_ROUNDS: u8 = 8;
 /// Octets of the shortest limit of an ask.
 const MIN_LEN: usize = AskHeader::LEN + MAX_INTERVAL_LEN;
 
@@ -183,12 +185,19 @@ impl Download {
         }
     }
 
-    /// Begins another round on the same connection, if the last one was of use.
+    /// Begins another round on the same connection.
+    ///
+    /// One that the server has answered, and of which all was lost, is no reason to leave it alone.
     pub(in crate::dtp) fn next_round(&mut self, now: Instant) {
-        if self.holes.missing() >= self.missing_before {
+        if self.holes.missing() < self.missing_before {
+            self.fruitless = 0;
+            self.lost_rounds = 0;
+        } else if self.lost_rounds >= MAX_LOST_ROUNDS {
+            self.lost_rounds = 0;
             return self.fail_request(now, FailReason::Fruitless);
+        } else {
+            self.lost_rounds += 1;
         }
-        self.fruitless = 0;
         self.missing_before = self.holes.missing();
         self.highest = 0;
         self.next = 0;

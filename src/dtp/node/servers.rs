@@ -24,7 +24,6 @@ impl Node {
             size,
             identity,
             octets: Some(data),
-            address: None,
         });
         Ok(())
     }
@@ -43,7 +42,6 @@ impl Node {
             size,
             identity,
             octets: None,
-            address: None,
         });
         Ok(())
     }
@@ -150,9 +148,14 @@ impl Node {
         }
     }
 
-    pub(super) fn transfer_at(&mut self, connection: ConnectionId) -> Option<&mut Transfer> {
-        let mut transfers = self.transfers.iter_mut();
-        transfers.find(|transfer| transfer.connection == Some(connection))
+    pub(super) fn transfer_place(&self, connection: ConnectionId) -> Option<usize> {
+        let mut transfers = self.transfers.iter();
+        transfers.position(|transfer| transfer.connection == Some(connection))
+    }
+
+    fn transfer_at(&mut self, connection: ConnectionId) -> Option<&mut Transfer> {
+        let place = self.transfer_place(connection)?;
+        self.transfers.get_mut(place)
     }
 
     /// Takes a packet of a client: its request, or an ask for more behind it.
@@ -257,7 +260,7 @@ impl Node {
     }
 
     /// Tells a client that all packets of a round were sent.
-    fn send_done(&mut self, place: usize) {
+    pub(super) fn send_done(&mut self, place: usize) {
         let Some(transfer) = self.transfers.get_mut(place) else {
             return;
         };

@@ -18,8 +18,6 @@ pub(in crate::dtp) struct Payload {
     pub(in crate::dtp) identity: PayloadIdentity,
     /// `None` if the application feeds it.
     pub(in crate::dtp) octets: Option<Bytes>,
-    /// Where it is in the memory that is served by the VMEM dialect.
-    pub(in crate::dtp) address: Option<u64>,
 }
 
 /// A block that is there, or was asked for.
