@@ -51,7 +51,7 @@ impl PayloadIdentity {
 ///
 /// | offset | field |
 /// |---|---|
-/// | 8 | "FDtp" |
+/// | 8 | `"FDtp"` |
 /// | 12 | version, 1 |
 /// | 13 | 1 if the CRC-32C is known |
 /// | 14 | asks that may wait on the connection |
@@ -124,7 +124,7 @@ fn check(response: &[u8], session: u32) -> u32 {
 ///
 /// | offset | field |
 /// |---|---|
-/// | 0 | "FDta" |
+/// | 0 | `"FDta"` |
 /// | 4 | session id |
 /// | 8 | throughput from here on, 0 for no change |
 /// | 12 | number of the round |
@@ -246,7 +246,7 @@ impl IntervalReader {
     pub(super) fn is_valid(octets: &[u8], packets: u32) -> bool {
         let mut reader = Self::default();
         while reader.offset < octets.len() {
-            if !reader.next(octets).is_some_and(|it| it.end < packets) {
+            if reader.next(octets).is_none_or(|it| it.end >= packets) {
                 return false;
             }
         }

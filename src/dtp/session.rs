@@ -163,7 +163,7 @@ impl Session {
     /// Returns the ranges of octets that are missing, ascending.
     pub fn missing(&self) -> impl Iterator<Item = Range<u64>> {
         let size = u64::from(self.size);
-        let ends = self.ranges().chain([size..size]);
+        let ends = self.ranges().chain(core::iter::once(size..size));
         let gaps = ends.scan(0, |behind, range| {
             let gap = *behind..range.start;
             *behind = range.end;

@@ -14,7 +14,7 @@ use farlink::{Hop, Instant, Limits, Machine as _, Output, Rng, Seed, Tag, Transm
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/dtp/delivery.md");
 /// Octets per second.
-const RATE: u64 = 1_000_000;
+const RATE: u32 = 1_000_000;
 const MTU: u16 = 1032;
 const CHUNK: u32 = MTU as u32 - 8;
 /// Octets of a packet of CSP version 2 with the header of DTP.
@@ -46,7 +46,7 @@ struct Pair {
 struct Outcome {
     time: Duration,
     rounds: u32,
-    asked_again: u64,
+    asked_again: u32,
 }
 
 impl Pair {
@@ -80,7 +80,7 @@ impl Pair {
         let data = Bytes::from(vec![7; usize::try_from(size).unwrap()]);
         let serve = Command::Serve { payload: 3, data };
         self.nodes[0].command(self.now, serve).unwrap();
-        let throughput = RATE * u64::from(CHUNK) / WIRE;
+        let throughput = u64::from(RATE) * u64::from(CHUNK) / WIRE;
         let get = Command::Get {
             tag: Tag(1),
             server: 1,
@@ -110,7 +110,7 @@ impl Pair {
         Outcome {
             time: self.now - Instant::ZERO,
             rounds,
-            asked_again,
+            asked_again: u32::try_from(asked_again).unwrap(),
         }
     }
 
@@ -125,8 +125,8 @@ impl Pair {
                 via: 0,
             };
             let mut is_due = self.deadlines[to].is_some_and(|at| at <= self.now);
-            let is_here = |(at, _): &&(Instant, Vec<u8>)| *at <= self.now;
-            while self.under_way[to].front().filter(is_here).is_some() {
+            let is_here = |(at, _): &(Instant, Vec<u8>)| *at <= self.now;
+            while self.under_way[to].front().is_some_and(is_here) {
                 let (_, octets) = self.under_way[to].pop_front().unwrap();
                 self.nodes[to].receive(self.now, from, &octets);
                 is_due = true;
@@ -144,7 +144,8 @@ impl Pair {
                     for octets in self.tx.datagrams() {
                         let len = u64::try_from(octets.len()).unwrap();
                         let start = self.free[from].max(self.now);
-                        let end = start + Duration::from_nanos(len * 1_000_000_000 / RATE);
+                        let end =
+                            start + Duration::from_nanos(len * 1_000_000_000 / u64::from(RATE));
                         self.free[from] = end;
                         if self.rng.below(100) >= u64::from(self.loss) {
                             self.under_way[1 - from].push_back((end + self.delay, octets.to_vec()));
@@ -191,7 +192,7 @@ impl Row {
     fn bound(&self, rounds: u32) -> Duration {
         let octets = f64::from(self.size.div_ceil(CHUNK)) * 14.0 + f64::from(self.size);
         let part = 1.0 - f64::from(self.loss) / 100.0;
-        let sent = Duration::from_secs_f64(1.05 * octets / (RATE as f64 * part));
+        let sent = Duration::from_secs_f64(1.05 * octets / (f64::from(RATE) * part));
         sent + self.round_trip * (rounds + 2) + Duration::from_secs(1)
     }
 
@@ -200,9 +201,15 @@ impl Row {
             return 1;
         }
         let packets = f64::from(self.size.div_ceil(CHUNK));
-        let rounds = packets.ln() / (100.0 / f64::from(self.loss)).ln();
-        // Bound: a few.
-        rounds.ceil() as u32 + 2
+        let part = f64::from(self.loss) / 100.0;
+        // The first round that leaves less than one packet missing.
+        let mut rounds = 0;
+        let mut missing = packets;
+        while missing > 1.0 {
+            missing *= part;
+            rounds += 1;
+        }
+        rounds + 2
     }
 
     fn check(&self) {
@@ -234,7 +241,7 @@ impl Row {
             secs(longest.time),
             secs(self.bound(median.rounds)),
             median.rounds,
-            median.asked_again as f64 * 100.0 / packets,
+            f64::from(median.asked_again) * 100.0 / packets,
         )
     }
 }

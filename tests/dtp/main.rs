@@ -17,9 +17,11 @@ mod delivery;
 mod dtp_bodies;
 mod hostile;
 mod laws;
+mod on_demand;
 #[cfg(feature = "record")]
 mod recorded;
 mod replays;
+mod sessions;
 #[cfg(feature = "record")]
 #[path = "../support/sink.rs"]
 mod sink;
