@@ -171,6 +171,9 @@ impl Node {
             if let Some(transfer) = self.transfers.get_mut(place) {
                 transfer.on_acknowledged(packets);
             }
+            if self.transfers.get(place).is_some_and(Transfer::is_over) {
+                self.stop(place);
+            }
             self.send_done(place);
         }
         if let Some(download) = self.download_at(connection) {

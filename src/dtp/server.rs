@@ -217,7 +217,8 @@ impl Transfer {
             self.done = Some(self.ask.round);
         }
         self.ask.is_pending = false;
-        if !self.ask.was_sent {
+        // A client of this crate asks with its acknowledgement of the response at the earliest.
+        if !self.ask.was_sent && self.unacknowledged == 0 {
             self.stop();
             return Then::Close;
         }
@@ -226,6 +227,12 @@ impl Transfer {
             other => other,
         };
         Then::Await
+    }
+
+    /// Tells whether a client has all that it asked for, and the response, and asks for no more.
+    pub(super) const fn is_over(&self) -> bool {
+        let is_sent = matches!(self.stage, Stage::AwaitingAsk { .. });
+        is_sent && !self.ask.was_sent && self.unacknowledged == 0
     }
 
     /// Returns the end of a round that the client is to be told, once it has what it was told before.

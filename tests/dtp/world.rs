@@ -5,7 +5,7 @@ use core::time::Duration;
 use bytes::Bytes;
 use farlink::csp;
 use farlink::dtp::{Command, Config, Error, Event, FailReason, GetOptions, Node};
-use farlink::sim::{Host, Line, Reorder, World};
+use farlink::sim::{FaultRule, Host, Line, Reorder, World};
 use farlink::{Instant, Machine as _, Seed, Tag};
 
 const SERVER: u16 = 1;
@@ -450,6 +450,23 @@ fn a_transfer_goes_on_with_the_payload_it_began_with() {
     site.run(1);
 
     site.got(1).assert_is(&data, "as it was");
+}
+
+/// Its data leave before the client can have acknowledged the response.
+#[test]
+fn a_short_payload_on_a_long_way_is_asked_for_again_on_the_same_connection() {
+    let is_data = FaultRule::nth(1).matching(|packet| packet.octets.len() > 150);
+    let mut site = Site::new(1, Line::delayed(ms(300)).with_rule(is_data.lost()));
+    let data = payload(200);
+    site.serve(3, &data);
+    site.get(1, 3, options(20_000));
+
+    let time = site.run(1);
+
+    let got = site.got(1);
+    got.assert_is(&data, "one packet");
+    assert_eq!(got.requests(), 1);
+    assert!(time < ms(600 * 4 + 100), "{time:?}");
 }
 
 #[test]

@@ -99,7 +99,7 @@ impl Node {
     }
 
     /// Sends nothing more to a client, and tells it so.
-    fn stop(&mut self, place: usize) {
+    pub(super) fn stop(&mut self, place: usize) {
         let transfer = self.transfers.get_mut(place);
         let connection = transfer.and_then(|transfer| {
             transfer.stop();
