@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use super::api::{Command, Error, Event, NeedId, Stats};
 use super::client::Download;
 use super::config::{Config, ConfigError};
-use super::server::{Blocks, DATA_PORT, Payload, Transfer};
+use super::server::{DATA_PORT, Payload, Transfer};
 use crate::csp::{self, ConnectionId, PacketRing, RdpHeader, SocketOptions};
 use crate::{Hop, Instant, Link, Machine, Output, Rng, Seed, Tag, Transmit};
 
@@ -348,7 +348,7 @@ fn max_ask(config: &Config) -> usize {
 /// Returns the octets of payloads on demand that a node holds at most.
 #[cfg(any(test, feature = "laws"))]
 pub(super) fn max_fed(config: &Config) -> usize {
-    usize::from(config.servers) * Blocks::MAX_OCTETS
+    usize::from(config.servers) * super::server::Blocks::MAX_OCTETS
 }
 
 pub(super) fn footprint(config: &Config) -> usize {
