@@ -622,7 +622,7 @@ impl<A: Addr> Engine<A> {
         let export = ExportSession::new(slot, block, red, has_hello, node);
         exports.insert(number, export, peer);
         node.budget.exports += octets;
-        peer.is_named = true;
+        peer.name(node);
         peer.fresh.push_back(number);
         peer.mark_ready(node);
         Ok(node.own_session(number))

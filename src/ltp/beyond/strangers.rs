@@ -7,6 +7,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::accepted::AcceptedPeers;
 use crate::{Addr, Instant};
 
 /// Octets that may leave for each octet that came (RFC 9000 section 8.1).
@@ -29,6 +30,8 @@ pub(in crate::ltp) const MAX_WAITING: usize = 16;
 pub(in crate::ltp) struct Accounts {
     accounts: Vec<Account>,
     free: Vec<u32>,
+    /// The peers on them.
+    pub(in crate::ltp) peers: AcceptedPeers,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -92,9 +95,12 @@ impl Accounts {
     }
 
     /// Notes an acknowledgment of a report under way.
-    pub(in crate::ltp) fn prove(&mut self, account: u32) {
-        if let Some(account) = self.get_mut(account) {
+    pub(in crate::ltp) fn prove(&mut self, number: u32) {
+        if let Some(account) = self.get_mut(number) {
             account.is_proved |= account.wrong < MAX_WRONG;
+            if account.is_proved {
+                self.peers.prove(number);
+            }
         }
     }
 
@@ -105,8 +111,10 @@ impl Accounts {
         }
     }
 
-    pub(in crate::ltp) const fn memory_used(&self) -> usize {
-        self.accounts.capacity() * size_of::<Account>() + self.free.capacity() * size_of::<u32>()
+    pub(in crate::ltp) fn memory_used(&self) -> usize {
+        self.accounts.capacity() * size_of::<Account>()
+            + self.free.capacity() * size_of::<u32>()
+            + self.peers.memory_used()
     }
 }
 
@@ -116,6 +124,11 @@ impl<A: Addr> Hosts<A> {
             by_prefix: BTreeMap::new(),
             left: BTreeSet::new(),
         }
+    }
+
+    /// Returns the account of a host on which peers are, or were.
+    pub(in crate::ltp) fn account_of(&self, at: A) -> Option<u32> {
+        self.by_prefix.get(&at.prefix()).copied()
     }
 
     /// Returns the account of the host of a new peer.
