@@ -87,7 +87,7 @@ struct Rank {
 }
 
 /// What is at the front of a group.
-enum Front {
+enum Candidate {
     /// A peer that may give way.
     Peer(u32),
     /// A peer whose entry had to be corrected.
@@ -291,10 +291,10 @@ impl AcceptedPeers {
         let mut behind = None;
         loop {
             let rank = self.ranks(standing, false, behind).next()?;
-            match self.front((standing, rank.host), false, but, peers) {
-                Front::Peer(slot) => return Some(slot),
-                Front::Corrected => {}
-                Front::Nobody => behind = Some(rank),
+            match self.candidate((standing, rank.host), false, but, peers) {
+                Candidate::Peer(slot) => return Some(slot),
+                Candidate::Corrected => {}
+                Candidate::Nobody => behind = Some(rank),
             }
         }
     }
@@ -304,28 +304,28 @@ impl AcceptedPeers {
         let group = (Standing::Proved, host);
         loop {
             let has_idle = !self.groups.get(&group)?.idle.is_empty();
-            match self.front(group, !has_idle && also_busy, None, peers) {
-                Front::Peer(slot) => return Some(slot),
-                Front::Corrected => {}
-                Front::Nobody => return None,
+            match self.candidate(group, !has_idle && also_busy, None, peers) {
+                Candidate::Peer(slot) => return Some(slot),
+                Candidate::Corrected => {}
+                Candidate::Nobody => return None,
             }
         }
     }
 
     /// Looks at the peer that is first in a group, of those with or without sessions.
-    fn front(
+    fn candidate(
         &mut self,
         group: (Standing, u32),
         is_busy: bool,
         but: Option<u32>,
         peers: &mut Peers,
-    ) -> Front {
+    ) -> Candidate {
         #[cfg(test)]
         {
             self.looked_at += 1;
         }
         let Some(members) = self.groups.get(&group) else {
-            return Front::Nobody;
+            return Candidate::Nobody;
         };
         let mut members = if is_busy {
             &members.busy
@@ -334,15 +334,15 @@ impl AcceptedPeers {
         }
         .iter();
         let Some(&(noted, _, slot)) = members.find(|(_, _, slot)| Some(*slot) != but) else {
-            return Front::Nobody;
+            return Candidate::Nobody;
         };
         let Some(peer) = peers.get_mut(slot) else {
             self.remove(slot);
-            return Front::Corrected;
+            return Candidate::Corrected;
         };
         let has_sessions = group.0 != Standing::Unproved && peer.exports + peer.imports > 0;
         if peer.heard == noted && has_sessions == is_busy {
-            return Front::Peer(slot);
+            return Candidate::Peer(slot);
         }
         let heard = peer.heard;
         peer.is_found_busy = has_sessions;
@@ -355,7 +355,7 @@ impl AcceptedPeers {
             is_busy: has_sessions,
         };
         self.insert(slot, entry);
-        Front::Corrected
+        Candidate::Corrected
     }
 
     pub(super) fn memory_used(&self) -> usize {
