@@ -328,6 +328,8 @@ impl<A: Addr> Addresses<A> {
         peer.cue(node, |peer| peer.carrier = carrier);
         node.push_event(Event::UnknownPeer { peer: peer.id }, 0);
         if peer.host.is_some() {
+            // A command named it where it was. Who is on another host has yet to prove that it hears.
+            peer.is_named &= old.same_host(address);
             self.hosts.leave(old, node.now, &mut node.strangers);
             self.enter_host(address, peer, node);
         }
