@@ -31,6 +31,8 @@ pub(super) struct Slot {
     reassembly: Reassembly,
     /// A fragment that ended those before it.
     held: Option<Bytes>,
+    /// Whether packets stay in the queue, as long as the connection is open.
+    pub(super) is_held: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +72,7 @@ impl Slot {
             closes_after: false,
             reassembly: Reassembly::Idle,
             held: None,
+            is_held: false,
         }
     }
 
@@ -92,6 +95,7 @@ impl Slot {
         self.closes_after = false;
         self.reassembly = Reassembly::Idle;
         self.held = None;
+        self.is_held = false;
     }
 
     pub(super) fn is_free(&self) -> bool {
@@ -231,7 +235,8 @@ impl Slot {
         max_sfp: u32,
         stats: &mut Stats,
     ) -> Option<Event> {
-        if let Some(event) = self.next_received(connection, max_sfp, stats) {
+        let is_held = self.is_held && self.rdp.is_open();
+        if !is_held && let Some(event) = self.next_received(connection, max_sfp, stats) {
             return Some(event);
         }
         let packets = self.rdp.take_acknowledged();
@@ -247,6 +252,7 @@ impl Slot {
             let fragments = self.fragments.take().map_or(0, |it| it.count());
             let unacknowledged = self.rdp.unacknowledged() + fragments;
             let unacknowledged = u32::try_from(unacknowledged).unwrap_or(u32::MAX);
+            self.rdp.forget();
             return Some(Event::Closed {
                 connection,
                 reason,
