@@ -203,12 +203,6 @@ impl Node {
         self.config.footprint() + commands
     }
 
-    /// Takes the time of what follows.
-    #[cfg(feature = "dtp")]
-    pub(crate) fn set_now(&mut self, now: Instant) {
-        self.now = self.now.max(now);
-    }
-
     /// Takes packets that the node sent to itself, and fires due timers.
     pub(crate) fn advance(&mut self, now: Instant, lend: &mut dyn FnMut(&Packet<'_>) -> bool) {
         self.observe(now);
@@ -220,6 +214,7 @@ impl Node {
         self.pending.on_time(self.now);
     }
 
+    /// Takes the time of what follows.
     pub(crate) fn observe(&mut self, now: Instant) {
         self.now = self.now.max(now);
         self.started.get_or_insert(now);

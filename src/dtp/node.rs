@@ -127,7 +127,7 @@ impl Node {
 
     fn set_now(&mut self, now: Instant) {
         self.now = self.now.max(now);
-        self.csp.set_now(now);
+        self.csp.observe(now);
     }
 
     fn csp_command(&mut self, command: csp::Command) -> Result<(), Error> {

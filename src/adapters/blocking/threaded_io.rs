@@ -246,7 +246,7 @@ mod tests {
     fn read(io: &mut ThreadedIo) -> io::Result<Vec<u8>> {
         let mut buffer = [0; 100];
         let count = block_on(poll_fn(|cx| io.poll_read(cx, &mut buffer)))?;
-        Ok(buffer[..count].to_vec())
+        Ok(buffer.get(..count).unwrap_or_default().to_vec())
     }
 
     #[test]

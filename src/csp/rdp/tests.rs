@@ -468,7 +468,7 @@ fn copies_of_an_rst_that_overtook_data_are_not_answered() {
     };
     let mut answers = 0;
     for _ in 0..5 {
-        server.receive(pair.now, reset, &[]);
+        server.receive(pair.now, reset, &[], DataKind::Packet);
         while server.write(pair.now, |_| true) != Written::Nothing {
             answers += 1;
         }

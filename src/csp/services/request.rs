@@ -490,8 +490,7 @@ mod tests {
                     ServiceRequest::Ident | ServiceRequest::InterfaceStats(_) => 2,
                     ServiceRequest::SetRoute { .. } if version == Version::V1 => 4,
                     ServiceRequest::SetRoute { .. } => 8,
-                    ServiceRequest::Peek { .. } => 207,
-                    ServiceRequest::Poke { .. } => 207,
+                    ServiceRequest::Peek { .. } | ServiceRequest::Poke { .. } => 207,
                     _ if [port::CMP, port::REBOOT].contains(&request.port()) => octets.len(),
                     _ => 0,
                 };

@@ -133,7 +133,6 @@ impl Node {
             now,
             ..
         } = self;
-        csp.observe(*now);
         csp.receive_octets(hop, octets, &mut |packet| {
             take_data(*now, packet, downloads, runs, stats)
         });
