@@ -43,6 +43,7 @@ impl Imports {
     }
 
     /// Adds a session.
+    #[inline]
     pub(in crate::ltp) fn insert(
         &mut self,
         session: SessionId,
