@@ -316,14 +316,19 @@ impl Sending {
 
     // Learning.
 
-    /// Learns from the report that claims everything.
+    /// Learns from the report on a checkpoint that claims everything.
     pub(super) fn learn_last_round(
         &mut self,
-        answered: Outstanding,
+        checkpoint: u64,
         report: &Report<'_>,
         cx: &mut Context<'_>,
     ) {
-        if self.repair.is_some() {
+        if self.repair.is_none() {
+            // There was one round, which tells the time alone.
+            if let Some(answered) = self.checkpoint_mut(checkpoint) {
+                answered.learn_answer(cx);
+            }
+        } else if let Some(answered) = self.answer_checkpoint(checkpoint, cx) {
             let reported_up_to = self.repair().reported_up_to;
             let told = (report.serial, report.scope.into());
             let round = Self::round_of(answered, reported_up_to, told, cx);
