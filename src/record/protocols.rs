@@ -1,90 +1,56 @@
 //! The machines of this crate that can be recorded.
 
+/// Implements [`Recorded`](super::Recorded) for a machine that has no snapshot.
+#[cfg(any(feature = "cotp", feature = "csp"))]
+macro_rules! recorded {
+    ($machine:ty, $config:ty, $error:ty, $kind:literal $(, $port:literal)?) => {
+        impl super::Recorded for $machine {
+            const KIND: &'static str = $kind;
+            $(const PORT: u16 = $port;)?
+            type Config = $config;
+            type ConfigError = $error;
+            type Snapshot = super::NoSnapshot;
+            type RestoreError = $error;
+
+            fn make(config: $config, seed: crate::Seed) -> Result<Self, $error> {
+                Self::new(config, &seed)
+            }
+
+            fn restore(
+                _: $config,
+                _: crate::Seed,
+                snapshot: super::NoSnapshot,
+                _: crate::Instant,
+            ) -> Result<Self, $error> {
+                match snapshot {}
+            }
+        }
+    };
+}
+
+// The port of TPKT (RFC 1006 section 4).
 #[cfg(feature = "cotp")]
-mod cotp {
-    use crate::cotp::{Config, ConfigError, Connection};
-    use crate::record::{NoSnapshot, Recorded};
-    use crate::{Instant, Seed};
-
-    impl Recorded for Connection {
-        const KIND: &'static str = "cotp";
-        /// The port of TPKT (RFC 1006 section 4).
-        const PORT: u16 = 102;
-        type Config = Config;
-        type ConfigError = ConfigError;
-        type Snapshot = NoSnapshot;
-        type RestoreError = ConfigError;
-
-        fn make(config: Config, seed: Seed) -> Result<Self, ConfigError> {
-            Self::new(config, &seed)
-        }
-
-        fn restore(
-            _: Config,
-            _: Seed,
-            snapshot: NoSnapshot,
-            _: Instant,
-        ) -> Result<Self, ConfigError> {
-            match snapshot {}
-        }
-    }
-}
-
+recorded!(
+    crate::cotp::Connection,
+    crate::cotp::Config,
+    crate::cotp::ConfigError,
+    "cotp",
+    102
+);
 #[cfg(feature = "csp")]
-mod csp {
-    use crate::csp::{Config, ConfigError, Node};
-    use crate::record::{NoSnapshot, Recorded};
-    use crate::{Instant, Seed};
-
-    impl Recorded for Node {
-        const KIND: &'static str = "csp";
-        type Config = Config;
-        type ConfigError = ConfigError;
-        type Snapshot = NoSnapshot;
-        type RestoreError = ConfigError;
-
-        fn make(config: Config, seed: Seed) -> Result<Self, ConfigError> {
-            Self::new(config, &seed)
-        }
-
-        fn restore(
-            _: Config,
-            _: Seed,
-            snapshot: NoSnapshot,
-            _: Instant,
-        ) -> Result<Self, ConfigError> {
-            match snapshot {}
-        }
-    }
-}
-
+recorded!(
+    crate::csp::Node,
+    crate::csp::Config,
+    crate::csp::ConfigError,
+    "csp"
+);
 #[cfg(feature = "dtp")]
-mod dtp {
-    use crate::dtp::{Config, ConfigError, Node};
-    use crate::record::{NoSnapshot, Recorded};
-    use crate::{Instant, Seed};
-
-    impl Recorded for Node {
-        const KIND: &'static str = "dtp";
-        type Config = Config;
-        type ConfigError = ConfigError;
-        type Snapshot = NoSnapshot;
-        type RestoreError = ConfigError;
-
-        fn make(config: Config, seed: Seed) -> Result<Self, ConfigError> {
-            Self::new(config, &seed)
-        }
-
-        fn restore(
-            _: Config,
-            _: Seed,
-            snapshot: NoSnapshot,
-            _: Instant,
-        ) -> Result<Self, ConfigError> {
-            match snapshot {}
-        }
-    }
-}
+recorded!(
+    crate::dtp::Node,
+    crate::dtp::Config,
+    crate::dtp::ConfigError,
+    "dtp"
+);
 
 #[cfg(feature = "ltp")]
 mod ltp {
