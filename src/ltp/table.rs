@@ -81,7 +81,7 @@ impl Index {
 
 /// A session, its peer, and the sessions of that peer before and after it.
 #[derive(Debug)]
-struct Place<K, V> {
+struct Linked<K, V> {
     session: (K, V),
     slot: u32,
     before: u32,
@@ -97,7 +97,7 @@ struct Place<K, V> {
 #[derive(Debug)]
 pub(super) struct Sessions<K, V> {
     index: Index,
-    entries: Slab<Place<K, V>>,
+    entries: Slab<Linked<K, V>>,
     /// The first and the last session of each peer, by slot.
     ends: Vec<(u32, u32)>,
     /// The position of the session looked up last.
@@ -179,7 +179,7 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
             Some(one) => one.after = position,
             None => ends.0 = position,
         }
-        self.entries.insert(Place {
+        self.entries.insert(Linked {
             session: (key, value),
             slot,
             before,
@@ -270,7 +270,7 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
 
 /// The bytes of a place in a slab, which may hold the number of the next free one.
 const fn bytes_per_entry<K, V>() -> usize {
-    size_of::<Place<K, V>>() + size_of::<usize>()
+    size_of::<Linked<K, V>>() + size_of::<usize>()
 }
 
 const fn index(position: u32) -> usize {
@@ -279,7 +279,7 @@ const fn index(position: u32) -> usize {
 }
 
 #[inline]
-fn key_at<K, V>(entries: &Slab<Place<K, V>>, position: u32) -> Option<&K> {
+fn key_at<K, V>(entries: &Slab<Linked<K, V>>, position: u32) -> Option<&K> {
     entries.get(index(position)).map(|entry| &entry.session.0)
 }
 
