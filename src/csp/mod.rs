@@ -81,7 +81,7 @@
 //! * A packet is sent again by the measured round trip, at the latest after the packet timeout or two round trips, and
 //!   at once where an EACK shows that it was lost. libcsp waits for the packet timeout.
 //! * A packet that came before, or is out of the window, is acknowledged again; libcsp is silent.
-//! * A connection on which nothing was sent for a third of the connection timeout sends an ACK.
+//! * A connection on which nothing was sent for a fifth of the connection timeout sends an ACK.
 //! * Close sends its RST once all packets are acknowledged, repeats it, and accepts one that overtook data.
 //! * An RST or an ACK out of place in answer to a SYN is no silence of 10 s: the first refuses, and after the second the
 //!   node tries another source port.

@@ -126,6 +126,12 @@ impl Node {
         self.config.footprint() + packets.chain(outgoing).sum::<usize>()
     }
 
+    /// Takes the time of what follows.
+    #[cfg(feature = "dtp")]
+    pub(crate) fn set_now(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
     /// Takes packets that the node sent to itself, and fires due timers.
     pub(crate) fn advance(&mut self, now: Instant, lend: &mut dyn FnMut(&Packet<'_>) -> bool) {
         self.now = self.now.max(now);

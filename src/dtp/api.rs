@@ -6,6 +6,8 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use super::extension::PayloadIdentity;
+use super::session::Session;
 use crate::preview::Preview;
 use crate::{Tag, csp};
 
@@ -23,6 +25,11 @@ pub struct GetOptions {
     /// How long a server may take to answer a request: libdtp answers none while it sends. Default 30 s.
     #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration"))]
     pub response_timeout: Duration,
+    /// Rounds that a transfer may take: how often each hole may be asked for. Default 1000.
+    pub max_rounds: u32,
+    /// How long the transfer may take. `None` is no limit. Default none.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration::option"))]
+    pub time_limit: Option<Duration>,
 }
 
 impl Default for GetOptions {
@@ -32,9 +39,18 @@ impl Default for GetOptions {
             mtu: 208,
             max_fruitless: 5,
             response_timeout: Duration::from_secs(30),
+            max_rounds: 1000,
+            time_limit: None,
         }
     }
 }
+
+/// Octets that a payload on demand needs, by a number that each such need of a node has of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
+pub struct NeedId(pub u64);
 
 /// A request of the application to a node.
 #[derive(Clone, PartialEq, Eq)]
@@ -52,9 +68,22 @@ pub enum Command {
         /// How.
         options: GetOptions,
     },
+    /// Get what a session lacks of its payload.
+    GetRest {
+        /// The tag of its events.
+        tag: Tag,
+        /// What the application has. Its MTU and its throughput are used.
+        session: Session,
+        /// How, apart from these.
+        options: GetOptions,
+    },
+    /// Pause the transfer that was begun with a tag: the server is told to stop.
+    Pause(Tag),
+    /// Go on with a transfer that is paused.
+    Resume(Tag),
     /// End the transfer that was begun with a tag.
     Cancel(Tag),
-    /// Serve a payload, in place of one of the same number. Transfers of that go on with it.
+    /// Serve a payload, in place of one of the same number. Transfers of that go on with it. Its CRC-32C is computed.
     Serve {
         /// The number of the payload.
         payload: u8,
@@ -62,8 +91,28 @@ pub enum Command {
         #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
         data: Bytes,
     },
-    /// Serve a payload no longer. Transfers of it go on.
+    /// Serve a payload whose octets are not in memory, in place of one of the same number: [`Event::Need`] tells which
+    /// are needed.
+    ServeOnDemand {
+        /// The number of the payload.
+        payload: u8,
+        /// Its octets, at most 4 GiB - 1.
+        size: u64,
+        /// What tells it from another of this size.
+        identity: PayloadIdentity,
+    },
+    /// The octets of [`Event::Need`]. Any other number of octets says that they cannot be had: the transfer ends.
+    Feed {
+        /// Its number.
+        need: NeedId,
+        /// The octets.
+        #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
+        data: Bytes,
+    },
+    /// Serve a payload no longer. Transfers of it go on, those of a payload on demand end.
     Withdraw(u8),
+    /// End all transfers, and tell clients and servers so. Connections to the port of requests are refused.
+    Shutdown,
     /// Do what has nothing to do with transfers.
     Csp(csp::Command),
 }
@@ -83,7 +132,35 @@ impl fmt::Debug for Command {
                 .field("payload", payload)
                 .field("options", options)
                 .finish(),
+            Self::GetRest {
+                tag,
+                session,
+                options,
+            } => f
+                .debug_struct("GetRest")
+                .field("tag", tag)
+                .field("session", session)
+                .field("options", options)
+                .finish(),
+            Self::Pause(tag) => f.debug_tuple("Pause").field(tag).finish(),
+            Self::Resume(tag) => f.debug_tuple("Resume").field(tag).finish(),
             Self::Cancel(tag) => f.debug_tuple("Cancel").field(tag).finish(),
+            Self::ServeOnDemand {
+                payload,
+                size,
+                identity,
+            } => f
+                .debug_struct("ServeOnDemand")
+                .field("payload", payload)
+                .field("size", size)
+                .field("identity", identity)
+                .finish(),
+            Self::Feed { need, data } => f
+                .debug_struct("Feed")
+                .field("need", need)
+                .field("data", &Preview(data))
+                .finish(),
+            Self::Shutdown => f.write_str("Shutdown"),
             Self::Serve { payload, data } => f
                 .debug_struct("Serve")
                 .field("payload", payload)
@@ -107,6 +184,10 @@ pub enum Event {
         tag: Tag,
         /// Octets of the payload.
         size: u32,
+        /// The session id in data packets.
+        session: u32,
+        /// What the server has told of the payload; `None` from one of libdtp.
+        identity: Option<PayloadIdentity>,
     },
     /// Octets of the payload have come, in any order. Some may come twice.
     Data {
@@ -124,8 +205,14 @@ pub enum Event {
         tag: Tag,
         /// Octets of the payload.
         size: u32,
-        /// Requests that were sent.
+        /// Requests that were sent, each on a connection of its own.
         requests: u32,
+        /// How often all holes were asked for.
+        rounds: u32,
+        /// Packets that were asked for again.
+        asked_again: u64,
+        /// Whether all octets are known to be right, by the CRC-32C that the server has told.
+        is_checked: bool,
     },
     /// The transfer has ended before all of the payload has come.
     Failed {
@@ -145,6 +232,17 @@ pub enum Event {
         /// Octets that will be sent.
         octets: u64,
     },
+    /// Octets of a payload on demand are needed, for [`Command::Feed`].
+    Need {
+        /// Its number.
+        need: NeedId,
+        /// The payload.
+        payload: u8,
+        /// Octets of the payload before those that are needed.
+        offset: u32,
+        /// How many are needed, at most 65,536.
+        len: u32,
+    },
     /// What has nothing to do with transfers.
     Csp(csp::Event),
 }
@@ -152,10 +250,17 @@ pub enum Event {
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Started { tag, size } => f
+            Self::Started {
+                tag,
+                size,
+                session,
+                identity,
+            } => f
                 .debug_struct("Started")
                 .field("tag", tag)
                 .field("size", size)
+                .field("session", session)
+                .field("identity", identity)
                 .finish(),
             Self::Data { tag, offset, data } => f
                 .debug_struct("Data")
@@ -167,11 +272,29 @@ impl fmt::Debug for Event {
                 tag,
                 size,
                 requests,
+                rounds,
+                asked_again,
+                is_checked,
             } => f
                 .debug_struct("Complete")
                 .field("tag", tag)
                 .field("size", size)
                 .field("requests", requests)
+                .field("rounds", rounds)
+                .field("asked_again", asked_again)
+                .field("is_checked", is_checked)
+                .finish(),
+            Self::Need {
+                need,
+                payload,
+                offset,
+                len,
+            } => f
+                .debug_struct("Need")
+                .field("need", need)
+                .field("payload", payload)
+                .field("offset", offset)
+                .field("len", len)
                 .finish(),
             Self::Failed {
                 tag,
@@ -212,8 +335,14 @@ pub enum FailReason {
     NoAnswer,
     /// So many requests in a row brought nothing.
     Fruitless,
-    /// The payload has another size than before.
+    /// The payload is another than before.
     PayloadChanged,
+    /// All has come, and its CRC-32C is not that of the payload.
+    Damaged,
+    /// There were as many rounds as may be.
+    TooManyRounds,
+    /// The transfer took as long as it may.
+    OutOfTime,
     /// The answer of the server is malformed.
     BadResponse,
 }
@@ -225,7 +354,10 @@ impl fmt::Display for FailReason {
             Self::Refused => "refused by the server: no such payload, or no room",
             Self::NoAnswer => "the server does not answer",
             Self::Fruitless => "requests bring no data",
-            Self::PayloadChanged => "the payload has changed its size",
+            Self::PayloadChanged => "the payload has changed",
+            Self::Damaged => "all octets have come, and their CRC-32C is not that of the payload",
+            Self::TooManyRounds => "the limit of rounds is reached",
+            Self::OutOfTime => "the limit of time is reached",
             Self::BadResponse => "the answer of the server is malformed",
         })
     }
@@ -257,6 +389,14 @@ pub enum Error {
     TagInUse(Tag),
     /// There is no transfer with this tag.
     NoTransfer(Tag),
+    /// The transfer is not paused.
+    NotPaused(Tag),
+    /// The transfer is paused already, or over.
+    NotUnderWay(Tag),
+    /// No octets of this number are needed.
+    NotNeeded(NeedId),
+    /// The node was shut down.
+    ShutDown,
     /// The payload exceeds the 4 GiB - 1 that an offset can tell.
     PayloadTooLarge(u64),
     /// So many payloads are served.
@@ -284,6 +424,12 @@ impl fmt::Display for Error {
             Self::NoSlot { limit } => write!(f, "limit of {limit} transfers reached"),
             Self::TagInUse(Tag(tag)) => write!(f, "a transfer has the tag {tag}"),
             Self::NoTransfer(Tag(tag)) => write!(f, "no transfer has the tag {tag}"),
+            Self::NotPaused(Tag(tag)) => write!(f, "the transfer with the tag {tag} is not paused"),
+            Self::NotUnderWay(Tag(tag)) => {
+                write!(f, "the transfer with the tag {tag} is paused or over")
+            }
+            Self::NotNeeded(NeedId(need)) => write!(f, "no octets are needed by the number {need}"),
+            Self::ShutDown => f.write_str("the node was shut down"),
             Self::PayloadTooLarge(octets) => {
                 write!(
                     f,
@@ -323,6 +469,8 @@ pub struct Stats {
     pub queue_full: u64,
     /// Requests refused: malformed, of an unknown payload, or past its end.
     pub requests_refused: u64,
+    /// Asks for more on the connection of a request.
+    pub asks_received: u64,
     /// Connections closed for lack of a slot.
     pub no_slot: u64,
     /// Connections closed since no request came.

@@ -1,14 +1,20 @@
 //! A transfer from a server.
 
+mod asks;
+
 use core::ops::Range;
 use core::time::Duration;
 
 use super::api::{FailReason, GetOptions};
+use super::digest::PayloadDigest;
+use super::extension::{Extension, PayloadIdentity};
 use super::holes::Holes;
 use super::message::Message;
-use super::wire::{DataPacket, Interval, Intervals, MAX_INTERVALS, Request};
+use super::session::Session;
+use super::wire::{DataPacket, Interval, Intervals, MAX_INTERVALS, Request, Response};
 use crate::csp::ConnectionId;
 use crate::{Instant, Tag};
+use asks::Asks;
 
 /// How long a packet may be late: after the last one that was asked for, or after the server has closed. Half the time
 /// that it took until a response came, within these bounds.
@@ -31,17 +37,33 @@ pub(super) struct Download {
     pub(super) stage: Stage,
     /// Octets of the payload, once the server has told.
     pub(super) size: Option<u32>,
+    /// What the server has told of the payload.
+    pub(super) identity: Option<PayloadIdentity>,
+    /// The CRC-32C of what has come; `None` if some octets came twice.
+    digest: Option<PayloadDigest>,
     pub(super) holes: Holes,
     /// What the present request asks for.
     asked: Intervals,
+    /// Packets that were asked for, again or not, and those that were missing at first.
+    asked_packets: u64,
+    first_missing: u32,
+    asks: Asks,
+    begun_at: Instant,
     /// When a connection was last opened, and how long it took until a response came.
     connected_at: Instant,
     setup: Duration,
-    /// Where the holes of the next request begin.
+    /// Where the holes of the next request begin, and the last packet that was asked for.
     next: u32,
+    last_asked: u32,
+    /// The last packet that has come of this round, and whether any came behind a later one.
+    highest: u32,
+    is_reordered: bool,
     missing_before: u32,
     pub(super) requests: u32,
+    pub(super) rounds: u32,
+    is_next_round: bool,
     fruitless: u8,
+    lost_rounds: u8,
     pub(super) is_announced: bool,
     pub(super) message: Message,
 }
@@ -50,9 +72,11 @@ pub(super) struct Download {
 pub(super) enum Stage {
     Free,
     /// A connection is to be opened.
-    Paused {
+    Waiting {
         until: Instant,
     },
+    /// The application has paused it.
+    Paused,
     Connecting,
     AwaitingResponse {
         connection: ConnectionId,
@@ -68,7 +92,7 @@ pub(super) enum Stage {
 }
 
 impl Download {
-    pub(super) fn free(max_holes: usize) -> Self {
+    pub(super) fn free(max_holes: usize, max_ask: usize) -> Self {
         Self {
             tag: Tag(0),
             server: 0,
@@ -77,17 +101,34 @@ impl Download {
             session: 0,
             stage: Stage::Free,
             size: None,
+            identity: None,
+            digest: None,
             holes: Holes::new(max_holes),
             asked: Intervals::ALL,
+            asked_packets: 0,
+            first_missing: 0,
+            asks: Asks::new(max_ask),
+            begun_at: Instant::ZERO,
             connected_at: Instant::ZERO,
             setup: Duration::ZERO,
             next: 0,
+            last_asked: 0,
+            highest: 0,
+            is_reordered: false,
             missing_before: 0,
             requests: 0,
+            rounds: 0,
+            is_next_round: false,
             fruitless: 0,
+            lost_rounds: 0,
             is_announced: true,
             message: Message::new(),
         }
+    }
+
+    /// Returns the bytes that a slot allocates.
+    pub(super) fn footprint(max_holes: usize, max_ask: usize) -> usize {
+        Holes::footprint(max_holes) + Asks::footprint(max_ask) + Message::footprint()
     }
 
     pub(super) fn begin(
@@ -103,13 +144,39 @@ impl Download {
         self.payload = payload;
         self.options = options;
         self.session = session;
-        self.stage = Stage::Paused { until: now };
+        self.stage = Stage::Waiting { until: now };
         self.size = None;
+        self.identity = None;
+        self.digest = None;
         self.holes.reset(0);
+        self.asked_packets = 0;
+        self.first_missing = 0;
+        self.begun_at = now;
         self.next = 0;
+        self.is_reordered = false;
         self.requests = 0;
+        self.rounds = 0;
         self.fruitless = 0;
+        self.lost_rounds = 0;
         self.is_announced = true;
+    }
+
+    /// Goes on with what a session tells: only what it lacks is asked for.
+    pub(super) fn restore(&mut self, session: &Session) {
+        self.size = Some(session.size);
+        self.identity = session.identity;
+        self.holes.reset(session.packets());
+        self.digest = session.sum.map(|sum| PayloadDigest::of(session.size, sum));
+        for range in &session.received {
+            self.holes
+                .remove_range(range.start..range.end.saturating_add(1));
+        }
+        self.first_missing = self.holes.missing();
+        self.missing_before = self.holes.missing();
+        self.is_announced = false;
+        if self.holes.is_empty() {
+            self.complete();
+        }
     }
 
     pub(super) fn is_free(&self) -> bool {
@@ -137,6 +204,11 @@ impl Download {
         Duration::from_nanos(nanos)
     }
 
+    /// Returns the packets that were asked for more than once.
+    pub(super) fn asked_again(&self) -> u64 {
+        self.asked_packets.saturating_sub(self.first_missing.into())
+    }
+
     /// A connection is being opened.
     pub(super) fn connect(&mut self, now: Instant) {
         self.stage = Stage::Connecting;
@@ -148,6 +220,8 @@ impl Download {
         self.asked = self.next_intervals();
         self.missing_before = self.holes.missing();
         self.requests = self.requests.saturating_add(1);
+        self.highest = 0;
+        self.asks.begin();
         self.stage = Stage::AwaitingResponse {
             connection,
             deadline: now + self.options.response_timeout,
@@ -165,20 +239,23 @@ impl Download {
     /// Returns the first holes behind those that were asked for last, or the first of all.
     fn next_intervals(&mut self) -> Intervals {
         if self.size.is_none() {
+            self.is_next_round = true;
             return Intervals::ALL;
         }
-        let has_more = self.holes.from(self.next).next().is_some();
+        let has_more = self.next > 0 && self.holes.from(self.next).next().is_some();
         let start = if has_more { self.next } else { 0 };
+        self.is_next_round = !has_more;
         // Packets between two holes are asked for with them where that takes less than half of what a request more
         // costs for each of its intervals.
         let near = self.setup.as_nanos() / 16 / self.packet_time().as_nanos().max(1);
         let near = u32::try_from(near).unwrap_or(u32::MAX);
         let is_many = self.holes.from(start).nth(MAX_INTERVALS).is_some();
+        let may_join = is_many && !self.asks.is_of_this_crate();
         let mut intervals = [Interval::default(); MAX_INTERVALS];
         let mut count: usize = 0;
         for Range { start, end } in self.holes.from(start) {
             let last = count.checked_sub(1).and_then(|at| intervals.get_mut(at));
-            if let Some(last) = last.filter(|it| is_many && start - it.end <= near) {
+            if let Some(last) = last.filter(|it| may_join && start - it.end <= near) {
                 last.end = end - 1;
                 continue;
             }
@@ -198,28 +275,69 @@ impl Download {
         intervals
     }
 
-    /// Takes the size of the payload from the server.
-    pub(super) fn on_response(&mut self, now: Instant, connection: ConnectionId, size: u32) {
+    /// Takes the answer of the server.
+    pub(super) fn on_response(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        response: Response,
+        extension: Option<Extension>,
+    ) {
+        let size = response.payload_size;
         self.setup = now - self.connected_at;
-        if self.size.is_some_and(|known| known != size) {
+        let identity = extension.map(|it| it.identity);
+        let is_other = self
+            .identity
+            .zip(identity)
+            .is_some_and(|(one, other)| !one.is_same(other));
+        if is_other || self.size.is_some_and(|known| known != size) {
             self.stage = Stage::Failed(FailReason::PayloadChanged);
             return;
         }
+        self.identity = identity.or(self.identity);
         if self.size.is_none() {
             self.size = Some(size);
+            self.digest = Some(PayloadDigest::new(size));
             self.holes.reset(size.div_ceil(self.chunk()));
+            self.first_missing = self.holes.missing();
             self.missing_before = self.holes.missing();
+            self.next = self.holes.missing();
             self.is_announced = false;
         }
         self.stage = Stage::Receiving {
             connection,
             deadline: now + self.silence(),
         };
+        self.asks.set_server(extension);
+        let last = self.packets().saturating_sub(1);
+        let asked = self.asked;
+        for interval in asked.as_slice() {
+            self.last_asked = interval.end.min(last);
+            let packets = self.last_asked.saturating_sub(interval.start) + 1;
+            self.asked_packets += u64::from(packets.min(self.packets()));
+        }
+        if self.is_next_round {
+            self.count_round();
+        }
+    }
+
+    /// Counts a round. Returns false if there were as many as may be, and the transfer has failed.
+    fn count_round(&mut self) -> bool {
+        if self.rounds >= self.options.max_rounds {
+            self.stage = Stage::Failed(FailReason::TooManyRounds);
+            return false;
+        }
+        self.rounds += 1;
+        true
+    }
+
+    fn packets(&self) -> u32 {
+        self.size.unwrap_or_default().div_ceil(self.chunk())
     }
 
     /// How long nothing may come. A server of libdtp sends in rounds of up to a second, and waits one first.
     fn silence(&self) -> Duration {
-        SILENCE + Duration::from_secs(1) + self.packet_time() * 4
+        SILENCE + Duration::from_secs(1) + self.packet_time() * 4 + self.setup * 2
     }
 
     fn grace(&self) -> Duration {
@@ -240,47 +358,100 @@ impl Download {
         self.connection().is_some() && self.server == source && self.session == session
     }
 
+    /// Takes a packet of the payload as received. Returns whether it was missing.
+    pub(super) fn take(&mut self, place: u32) -> bool {
+        let was_missing = self.holes.remove(place);
+        if self.holes.are_joined() {
+            // Some octets will come again.
+            self.digest = None;
+        }
+        was_missing
+    }
+
+    /// Octets of the payload are given to the application.
+    pub(super) fn on_data(&mut self, offset: u32, octets: &[u8]) {
+        if let Some(digest) = &mut self.digest {
+            digest.add(offset, octets);
+        }
+    }
+
     /// A packet of the payload has come.
-    pub(super) fn on_packet(&mut self, now: Instant, place: u32) {
+    pub(super) fn on_packet(&mut self, now: Instant, place: u32, was_missing: bool) {
         let (silence, grace) = (self.silence(), self.grace());
-        let intervals = self.asked.as_slice();
-        let packets = self.size.unwrap_or_default().div_ceil(self.chunk());
-        let last = intervals
-            .last()
-            .map_or(0, |it| it.end.min(packets.saturating_sub(1)));
-        if let Stage::Receiving { deadline, .. } = &mut self.stage {
-            *deadline = now + if place == last { grace } else { silence };
+        self.is_reordered |= was_missing && place < self.highest;
+        self.highest = self.highest.max(place);
+        let is_last = place == self.last_asked && !self.asks.is_of_this_crate();
+        if let Stage::Receiving { deadline, .. } = &mut self.stage
+            && !self.asks.is_over()
+        {
+            *deadline = now + if is_last { grace } else { silence };
+        }
+        if was_missing && self.asks.is_of_this_crate() {
+            self.on_packet_of_round(now, place);
         }
     }
 
     /// Tells whether all that was asked for has come.
-    pub(super) fn is_answered(&self) -> bool {
+    fn is_answered(&self) -> bool {
+        if self.holes.is_empty() || self.asks.is_of_this_crate() {
+            return self.holes.is_empty();
+        }
         let asked = self.asked.as_slice().iter();
         let mut asked = asked.map(|it| it.start..it.end.saturating_add(1));
-        matches!(self.stage, Stage::Receiving { .. })
-            && !asked.any(|range| self.holes.intersects(&range))
+        !asked.any(|range| self.holes.intersects(&range))
+    }
+
+    /// Goes on while data come, at a deadline or before it.
+    pub(super) fn receive_on_time(&mut self, now: Instant) {
+        let Stage::Receiving { deadline, .. } = self.stage else {
+            return;
+        };
+        if self.is_answered() {
+            self.end_request(now);
+        } else if deadline <= now {
+            if self.asks.is_over() {
+                self.next_round(now);
+            } else {
+                self.end_request(now);
+            }
+        }
     }
 
     /// The server has closed the connection: what is on its way still comes.
     pub(super) fn on_closed(&mut self, now: Instant) {
         let grace = self.grace();
         match &mut self.stage {
-            Stage::Receiving { deadline, .. } => *deadline = (*deadline).min(now + grace),
+            Stage::Receiving { deadline, .. } => {
+                *deadline = (*deadline).min(now + grace);
+                // There is none to ask on.
+                self.asks.set_server(None);
+            }
             Stage::AwaitingResponse { .. } => self.fail_request(now, FailReason::Refused),
             _ => {}
         }
     }
 
     /// The request is over: another follows, or the transfer is.
-    pub(super) fn end_request(&mut self, now: Instant) {
+    fn end_request(&mut self, now: Instant) {
         if self.holes.is_empty() {
-            self.stage = Stage::Complete;
+            self.complete();
         } else if self.holes.missing() < self.missing_before {
             self.fruitless = 0;
-            self.stage = Stage::Paused { until: now };
+            self.stage = Stage::Waiting { until: now };
         } else {
             self.fail_request(now, FailReason::Fruitless);
         }
+    }
+
+    fn complete(&mut self) {
+        self.stage = Stage::Complete;
+    }
+
+    /// Tells whether all octets are those of the server's payload, if its CRC-32C is known; to be called once they are
+    /// given to the application.
+    pub(super) fn check(&self) -> Option<bool> {
+        let crc32c = self.identity?.crc32c?;
+        Some(self.digest?.crc32c() == crc32c)
     }
 
     /// The request has brought nothing.
@@ -293,19 +464,38 @@ impl Download {
         self.stage = if self.fruitless >= limit {
             Stage::Failed(reason)
         } else {
-            Stage::Paused {
+            Stage::Waiting {
                 until: now + PAUSE * u32::from(self.fruitless),
             }
         };
     }
 
+    /// Fails if the transfer takes longer than it may. Returns whether it has.
+    pub(super) fn is_out_of_time(&mut self, now: Instant) -> bool {
+        let is_over = self.time_limit().is_some_and(|limit| limit <= now);
+        if is_over {
+            self.stage = Stage::Failed(FailReason::OutOfTime);
+        }
+        is_over
+    }
+
+    fn time_limit(&self) -> Option<Instant> {
+        let is_under_way = !matches!(
+            self.stage,
+            Stage::Free | Stage::Paused | Stage::Complete | Stage::Failed(_)
+        );
+        let limit = self.options.time_limit.filter(|_| is_under_way)?;
+        Some(self.begun_at + limit)
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
-        match self.stage {
-            Stage::Paused { until } => Some(until),
+        let deadline = match self.stage {
+            Stage::Waiting { until } => Some(until),
             Stage::AwaitingResponse { deadline, .. } | Stage::Receiving { deadline, .. } => {
                 Some(deadline)
             }
             _ => None,
-        }
+        };
+        deadline.into_iter().chain(self.time_limit()).min()
     }
 }

@@ -7,8 +7,9 @@ use core::time::Duration;
 use arbitrary::{Arbitrary, Result, Unstructured};
 use bytes::Bytes;
 
-use super::api::{Command, GetOptions};
+use super::api::{Command, GetOptions, NeedId};
 use super::config::Config;
+use super::session::Session;
 use super::wire::{Interval, Intervals, Request};
 use crate::laws::LawSubject;
 use crate::{Tag, csp};
@@ -35,19 +36,31 @@ impl<'a> Arbitrary<'a> for Command {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         let tag = Tag(u.int_in_range(0..=2)?);
         let payload = u.int_in_range(0..=2)?;
-        Ok(match u.int_in_range(0..=7)? {
-            0..=2 => Self::Get {
+        Ok(match u.int_in_range(0..=16)? {
+            0..=2 | 14..=16 => Self::Get {
                 tag,
                 // Often the node itself, which serves what it asks for.
                 server: u.int_in_range(1..=2)?,
                 payload,
-                options: GetOptions {
-                    throughput: u.int_in_range(0..=100_000)?,
-                    mtu: u.int_in_range(8..=84)?,
-                    max_fruitless: u.int_in_range(0..=3)?,
-                    response_timeout: Duration::from_millis(u.int_in_range(0..=3000)?),
-                },
+                options: get_options(u)?,
             },
+            8 => Self::GetRest {
+                tag,
+                session: session(payload, u)?,
+                options: get_options(u)?,
+            },
+            9 => Self::Pause(tag),
+            10 => Self::Resume(tag),
+            11 => Self::ServeOnDemand {
+                payload,
+                size: u.int_in_range(0..=1000)?,
+                identity: u.arbitrary()?,
+            },
+            12 => Self::Feed {
+                need: NeedId(u.int_in_range(0..=9)?),
+                data: Bytes::from(vec![payload; u.int_in_range(0..=1000)?]),
+            },
+            13 if u.ratio(1, 8)? => Self::Shutdown,
             3 => Self::Cancel(tag),
             4 | 5 => Self::Serve {
                 payload,
@@ -57,6 +70,34 @@ impl<'a> Arbitrary<'a> for Command {
             _ => Self::Csp(u.arbitrary()?),
         })
     }
+}
+
+fn get_options(u: &mut Unstructured<'_>) -> Result<GetOptions> {
+    Ok(GetOptions {
+        throughput: u.int_in_range(0..=100_000)?,
+        mtu: u.int_in_range(8..=84)?,
+        max_fruitless: u.int_in_range(0..=3)?,
+        response_timeout: Duration::from_millis(u.int_in_range(0..=3000)?),
+        max_rounds: u.int_in_range(0..=5)?,
+        time_limit: u
+            .arbitrary::<bool>()?
+            .then_some(Duration::from_secs(u.int_in_range(0..=20)?)),
+    })
+}
+
+fn session(payload: u8, u: &mut Unstructured<'_>) -> Result<Session> {
+    let mut session = Session::new(
+        (u.int_in_range(1..=2)?, payload),
+        get_options(u)?,
+        u.arbitrary()?,
+        u.int_in_range(0..=1000)?,
+    );
+    session.identity = u.arbitrary()?;
+    let chunk = session.chunk();
+    for _ in 0..u.int_in_range(0..=3)? {
+        session.add(u.int_in_range(0..=9)? * chunk, &[payload; 84]);
+    }
+    Ok(session)
 }
 
 /// Returns the octets of a packet: one of CSP, or a request or data in one.

@@ -11,6 +11,7 @@ pub(super) struct Holes {
     ranges: Vec<Range<u32>>,
     limit: usize,
     missing: u32,
+    are_joined: bool,
 }
 
 impl Holes {
@@ -20,6 +21,7 @@ impl Holes {
             ranges: Vec::with_capacity(limit.saturating_add(1)),
             limit: limit.max(1),
             missing: 0,
+            are_joined: false,
         }
     }
 
@@ -32,9 +34,15 @@ impl Holes {
     pub(super) fn reset(&mut self, packets: u32) {
         self.ranges.clear();
         self.missing = packets;
+        self.are_joined = false;
         if packets > 0 {
             self.ranges.push(0..packets);
         }
+    }
+
+    /// Tells whether packets that were received have ever counted as missing again.
+    pub(super) const fn are_joined(&self) -> bool {
+        self.are_joined
     }
 
     pub(super) const fn missing(&self) -> u32 {
@@ -89,6 +97,35 @@ impl Holes {
         true
     }
 
+    /// Counts a range of packets as received.
+    pub(super) fn remove_range(&mut self, range: Range<u32>) {
+        let mut first = self.ranges.partition_point(|it| it.end <= range.start);
+        if range.is_empty() {
+            return;
+        }
+        if let Some(hole) = self.ranges.get_mut(first)
+            && hole.start < range.start
+        {
+            let rest = range.end..hole.end;
+            self.missing -= hole.end.min(range.end) - range.start;
+            hole.end = range.start;
+            first += 1;
+            if !rest.is_empty() {
+                self.ranges.insert(first, rest);
+                return self.join_nearest();
+            }
+        }
+        let behind = self.ranges.partition_point(|it| it.end <= range.end);
+        let whole = self.ranges.drain(first..behind.max(first));
+        self.missing -= whole.map(|it| it.end - it.start).sum::<u32>();
+        if let Some(hole) = self.ranges.get_mut(first)
+            && hole.start < range.end
+        {
+            self.missing -= range.end - hole.start;
+            hole.start = range.end;
+        }
+    }
+
     /// Joins the two nearest ranges if there are too many.
     fn join_nearest(&mut self) {
         if self.ranges.len() <= self.limit {
@@ -106,6 +143,7 @@ impl Holes {
         if let Some(one) = self.ranges.get_mut(at) {
             one.end = next.end;
             self.missing += packets;
+            self.are_joined = true;
         }
     }
 }
@@ -136,6 +174,28 @@ mod tests {
         }
         assert!(holes.is_empty());
         assert!(!holes.remove(9));
+    }
+
+    #[test]
+    fn a_range_is_removed_as_its_packets_are() {
+        for start in 0..12 {
+            for end in start..=12 {
+                let (mut one, mut other) = (Holes::new(10), Holes::new(10));
+                for holes in [&mut one, &mut other] {
+                    holes.reset(12);
+                    for packet in [2, 3, 6, 9] {
+                        holes.remove(packet);
+                    }
+                }
+                one.remove_range(start..end);
+                for packet in start..end {
+                    other.remove(packet);
+                }
+
+                assert_eq!(ranges(&one), ranges(&other), "{start}..{end}");
+                assert_eq!(one.missing(), other.missing(), "{start}..{end}");
+            }
+        }
     }
 
     #[test]

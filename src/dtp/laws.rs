@@ -16,12 +16,13 @@ impl LawSubject for Node {
         Self::new(config.clone(), &seed).ok()
     }
 
-    /// What is allocated at the start, and the packets that came with commands.
+    /// What is allocated at the start, the packets that came with commands, and the octets of payloads on demand.
     fn memory_limit(config: &Config) -> usize {
         let Ok(carrier) = config.carrier() else {
             return 0;
         };
-        config.footprint() + csp::Node::memory_limit(&carrier) - carrier.footprint()
+        let packets = csp::Node::memory_limit(&carrier) - carrier.footprint();
+        config.footprint() + packets + super::node::max_fed(config)
     }
 
     fn memory_used(&self) -> usize {

@@ -19,8 +19,8 @@ impl Message {
         buffer_footprint(REQUEST_LEN)
     }
 
-    /// Puts octets there, and lends them out.
-    pub(super) fn put(&mut self, octets: &[u8; REQUEST_LEN]) -> Bytes {
+    /// Puts at most [`REQUEST_LEN`] octets there, and lends them out.
+    pub(super) fn put(&mut self, octets: &[u8]) -> Bytes {
         let Self(buffer) = self;
         fill(buffer, REQUEST_LEN, &[octets]);
         buffer.split().freeze()

@@ -69,12 +69,17 @@
 //! |---|---|---|
 //! | classic dialect: request, response, data | yes, little-endian; requests of 80 octets, those of 84 are understood | `wire.rs` |
 //! | server | yes, several clients at a time | `server.rs`, `node/servers.rs` |
-//! | client | yes, several transfers at a time, in requests of up to 8 intervals until complete | `client.rs`, `node/clients.rs` |
-//! | session files of libdtp | no | |
+//! | client | yes, several transfers at a time, until complete: in requests of up to 8 intervals; to this crate all holes of a round at once | `client.rs`, `node/clients.rs` |
+//! | session files of libdtp, format version 2 | yes | `session/meta.rs`, [`Session`] |
+//! | payloads that the application reads as they are needed | yes | `server/source.rs`, [`Event::Need`] |
 //! | VMEM dialect, keep-alive | no | |
+//!
+#![doc = include_str!("delivery.md")]
 //!
 //! # Deviations from libdtp
 //!
+//! * Behind the fields of a response the server tells the CRC-32C and the generation of the payload, and that it takes
+//!   more intervals on the same connection. To libdtp this is the old memory that it sends there itself.
 //! * The client asks again by itself until nothing is missing; [`GetOptions::max_fruitless`] ends it. Holes that are near
 //!   each other are asked for as one where that is cheaper.
 //! * Each transfer has a random session id. Data of another source, session, offset or length are dropped.
@@ -87,6 +92,8 @@
 mod api;
 mod client;
 mod config;
+mod digest;
+mod extension;
 #[cfg(feature = "arbitrary")]
 mod generate;
 mod holes;
@@ -95,13 +102,17 @@ mod laws;
 mod message;
 mod node;
 mod server;
+mod session;
 mod wire;
 
-pub use api::{Command, Error, Event, FailReason, GetOptions, Stats};
+pub use api::{Command, Error, Event, FailReason, GetOptions, NeedId, Stats};
 pub use config::{Config, ConfigError};
+pub use digest::PayloadDigest;
+pub use extension::PayloadIdentity;
 #[cfg(any(test, feature = "laws"))]
 pub use laws::DataPacketCodec;
 pub use node::Node;
+pub use session::{Session, SessionError};
 pub use wire::{
     DATA_HEADER_LEN, DataPacket, Interval, Intervals, LONG_REQUEST_LEN, MAX_INTERVALS, REQUEST_LEN,
     Request, Response, TO_THE_END,

@@ -5,15 +5,11 @@ mod servers;
 
 use alloc::vec::Vec;
 
-use bytes::Bytes;
-
-use super::api::{Command, Error, Event, Stats};
+use super::api::{Command, Error, Event, NeedId, Stats};
 use super::client::Download;
 use super::config::{Config, ConfigError};
-use super::holes::Holes;
-use super::message::Message;
-use super::server::{DATA_PORT, Transfer};
-use crate::csp::{self, ConnectionId, PacketRing, SocketOptions};
+use super::server::{DATA_PORT, Payload, Transfer};
+use crate::csp::{self, ConnectionId, PacketRing, RdpHeader, SocketOptions};
 use crate::{Hop, Instant, Link, Machine, Output, Rng, Seed, Tag, Transmit};
 
 /// The port that requests come to.
@@ -34,10 +30,14 @@ pub struct Node {
     downloads: Vec<Download>,
     transfers: Vec<Transfer>,
     next_to_send: usize,
-    payloads: Vec<(u8, Bytes)>,
+    payloads: Vec<Payload>,
     /// The connection in each slot of CSP that belongs to a transfer, or did until it is closed.
     own: Vec<Option<ConnectionId>>,
     runs: PacketRing<Run>,
+    needs: NeedId,
+    /// Whether an ask was finished in this poll, so that the next one may be taken.
+    is_released: bool,
+    is_shut_down: bool,
     stats: Stats,
 }
 
@@ -73,7 +73,7 @@ impl Node {
             let options = SocketOptions::RDP_REQUIRED;
             let _: Result<(), csp::Error> = csp.bind(REQUEST_PORT, options);
         }
-        let max_holes = usize::from(config.max_holes);
+        let (max_holes, max_ask) = (usize::from(config.max_holes), max_ask(&config));
         // Bound: an address has at least 32 bits where there are 64 KiB of memory to lend.
         let run = usize::try_from(config.data_event_octets).unwrap_or(usize::MAX);
         Ok(Self {
@@ -81,13 +81,18 @@ impl Node {
             rng: seed.rng(),
             csp,
             downloads: (0..config.clients)
-                .map(|_| Download::free(max_holes))
+                .map(|_| Download::free(max_holes, max_ask))
                 .collect(),
-            transfers: (0..config.servers).map(|_| Transfer::free()).collect(),
+            transfers: (0..config.servers)
+                .map(|_| Transfer::free(max_ask))
+                .collect(),
             next_to_send: 0,
             payloads: Vec::with_capacity(usize::from(config.payloads)),
             own: (0..connections).map(|_| None).collect(),
             runs: PacketRing::new(usize::from(config.data_events), run),
+            needs: NeedId(0),
+            is_released: false,
+            is_shut_down: false,
             stats: Stats::default(),
             config,
         })
@@ -111,12 +116,18 @@ impl Node {
         &self.csp
     }
 
-    /// Returns the bytes of memory that the node holds: what it has allocated, and the packets that came with commands.
-    /// Payloads that it serves are the application's.
+    /// Returns the bytes of memory that the node holds: what it has allocated, the packets that came with commands, and
+    /// the octets of payloads on demand. Payloads that it serves are the application's.
     #[must_use]
     pub fn memory_used(&self) -> usize {
         let own = self.config.footprint() - self.csp.config().footprint();
-        own + self.csp.memory_used()
+        let fed = self.transfers.iter().map(|it| it.blocks.octets());
+        own + fed.sum::<usize>() + self.csp.memory_used()
+    }
+
+    fn set_now(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        self.csp.set_now(now);
     }
 
     fn csp_command(&mut self, command: csp::Command) -> Result<(), Error> {
@@ -155,6 +166,27 @@ impl Node {
         }
     }
 
+    fn on_acknowledged(&mut self, connection: ConnectionId, packets: u32) {
+        if let Some(place) = self.transfer_place(connection) {
+            if let Some(transfer) = self.transfers.get_mut(place) {
+                transfer.on_acknowledged(packets);
+            }
+            if self.transfers.get(place).is_some_and(Transfer::is_over) {
+                self.stop(place);
+            }
+            self.send_done(place);
+        }
+        if let Some(download) = self.download_at(connection) {
+            download.on_acknowledged(packets);
+        }
+    }
+
+    fn shut_down(&mut self) {
+        self.is_shut_down = true;
+        self.end_downloads();
+        self.end_transfers();
+    }
+
     fn close(&mut self, connection: ConnectionId) {
         // It may have closed by itself.
         let _: Result<(), csp::Error> = self.csp.close(connection);
@@ -182,12 +214,13 @@ impl Node {
                     connection,
                     ref data,
                 } if self.is_own(connection) => {
-                    self.on_request(connection, data);
-                    self.on_response(connection, data);
+                    self.on_packet_of_client(connection, data);
+                    self.on_packet_of_server(connection, data);
                 }
-                csp::Event::Acknowledged { connection, .. } if self.is_own(connection) => {
-                    self.on_response_acknowledged(connection);
-                }
+                csp::Event::Acknowledged {
+                    connection,
+                    packets,
+                } if self.is_own(connection) => self.on_acknowledged(connection, packets),
                 csp::Event::Room(connection) if self.is_own(connection) => {}
                 csp::Event::Closed { connection, .. } if self.is_own(connection) => {
                     self.set_own(connection, None);
@@ -204,13 +237,19 @@ impl Node {
             return Some(event);
         }
         if let Some((run, data)) = self.runs.pop() {
+            let mut downloads = self.downloads.iter_mut();
+            if let Some(download) = downloads.find(|it| !it.is_free() && it.tag == run.tag) {
+                download.on_data(run.offset, &data);
+            }
             return Some(Event::Data {
                 tag: run.tag,
                 offset: run.offset,
                 data,
             });
         }
-        self.next_ended().or_else(|| self.next_serving())
+        self.next_ended()
+            .or_else(|| self.next_serving())
+            .or_else(|| self.next_need())
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -230,7 +269,7 @@ impl Machine for Node {
     type Error = Error;
 
     fn receive(&mut self, now: Instant, _: Hop, octets: &[u8]) {
-        self.now = self.now.max(now);
+        self.set_now(now);
         self.receive_packet(octets);
     }
 
@@ -240,7 +279,7 @@ impl Machine for Node {
     }
 
     fn command(&mut self, now: Instant, command: Command) -> Result<(), Error> {
-        self.now = self.now.max(now);
+        self.set_now(now);
         match command {
             Command::Get {
                 tag,
@@ -248,8 +287,25 @@ impl Machine for Node {
                 payload,
                 options,
             } => self.get(tag, server, payload, options),
+            Command::GetRest {
+                tag,
+                session,
+                options,
+            } => self.get_rest(tag, &session, options),
+            Command::Pause(tag) => self.pause(tag),
+            Command::Resume(tag) => self.resume(tag),
             Command::Cancel(tag) => self.cancel(tag),
             Command::Serve { payload, data } => self.serve(payload, data),
+            Command::ServeOnDemand {
+                payload,
+                size,
+                identity,
+            } => self.serve_on_demand(payload, size, identity),
+            Command::Feed { need, data } => self.feed(need, &data),
+            Command::Shutdown => {
+                self.shut_down();
+                Ok(())
+            }
             Command::Withdraw(payload) => self.withdraw(payload),
             Command::Csp(command) => self.csp_command(command),
         }
@@ -273,29 +329,41 @@ impl Machine for Node {
         if tx.is_empty() {
             self.write_data(tx);
         }
+        let is_released = core::mem::take(&mut self.is_released);
         if !tx.is_empty() {
             return Output::Transmit;
         }
-        if self.csp.has_loopback() {
+        if is_released || self.csp.has_loopback() {
             return Output::Yield;
         }
         Output::Idle(self.deadline())
     }
 }
 
+/// Returns the octets of the longest ask that a node takes or sends.
+fn max_ask(config: &Config) -> usize {
+    usize::from(config.csp.max_data).saturating_sub(RdpHeader::LEN)
+}
+
+/// Returns the octets of payloads on demand that a node holds at most.
+#[cfg(any(test, feature = "laws"))]
+pub(super) fn max_fed(config: &Config) -> usize {
+    usize::from(config.servers) * super::server::Blocks::MAX_OCTETS
+}
+
 pub(super) fn footprint(config: &Config) -> usize {
     let carrier = config.carrier().unwrap_or_default();
     let run = usize::try_from(config.data_event_octets).unwrap_or(usize::MAX);
-    let holes = Holes::footprint(config.max_holes.into());
-    let download = size_of::<Download>() + holes + Message::footprint();
-    let transfer = size_of::<Transfer>() + Message::footprint();
+    let max_ask = max_ask(config);
+    let download = size_of::<Download>() + Download::footprint(config.max_holes.into(), max_ask);
+    let transfer = size_of::<Transfer>() + Transfer::footprint(max_ask);
     size_of::<Node>()
         + carrier.footprint()
         // That of the configuration is a copy.
         + config.csp.routes.capacity() * size_of::<csp::Route>()
         + usize::from(config.clients) * download
         + usize::from(config.servers) * transfer
-        + usize::from(config.payloads) * size_of::<(u8, Bytes)>()
+        + usize::from(config.payloads) * size_of::<Payload>()
         + usize::from(carrier.connections) * size_of::<Option<ConnectionId>>()
         + PacketRing::<Run>::footprint(config.data_events.into(), run)
 }

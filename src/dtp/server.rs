@@ -1,24 +1,27 @@
 //! A transfer to a client.
 
-use core::num::NonZeroU64;
+mod job;
+mod source;
+
 use core::time::Duration;
 
+use alloc::vec::Vec;
 use bytes::Bytes;
 
+use super::api::NeedId;
+use super::extension::{AskHeader, Done, IntervalReader};
 use super::message::Message;
-use super::wire::{DataPacket, Request};
+use super::wire::Interval;
 use crate::Instant;
 use crate::csp::{ConnectionId, Flags, Header, Priority, Put};
-use crate::kit::Pacer;
+
+pub(super) use job::{Job, Progress};
+pub(super) use source::{Blocks, Need, Payload};
 
 /// The port that a client receives data at.
 pub(super) const DATA_PORT: u8 = 8;
 /// How long the acknowledgement of a response is waited for. libdtp does not wait.
 const RESPONSE_DELAY: Duration = Duration::from_millis(400);
-/// Packets that may leave back to back: at least these, and at most those.
-const BURST: (u32, u32) = (4, 64);
-/// Timers of drivers fire so many times a second at least. What the rate allows in between leaves back to back.
-const TIMER_RATE: u32 = 250;
 
 /// A slot for a client.
 #[derive(Debug)]
@@ -28,7 +31,13 @@ pub(super) struct Transfer {
     pub(super) stage: Stage,
     /// Octets of a request that the application is to be told of, with its payload.
     pub(super) is_announced: bool,
-    pub(super) message: Message,
+    message: Message,
+    /// Packets to the client that it has not acknowledged.
+    unacknowledged: u32,
+    ask: Ask,
+    /// A round that the client is to be told the end of.
+    done: Option<u16>,
+    pub(super) blocks: Blocks,
 }
 
 #[derive(Debug)]
@@ -43,143 +52,72 @@ pub(super) enum Stage {
         job: Job,
     },
     Sending(Job),
+    /// All is sent to a client that may ask for more on the same connection.
+    AwaitingAsk {
+        deadline: Instant,
+        job: Job,
+    },
     /// All is sent, or the request was refused.
     Closing,
 }
 
-/// What a client has asked for.
+/// The ask of a client of this crate that is sent next. Those behind it wait in the connection.
 #[derive(Debug)]
-pub(super) struct Job {
-    pub(super) request: Request,
-    payload: Bytes,
-    pub(super) octets: u64,
-    pacer: Pacer,
-    /// The interval, and the next packet in it.
-    interval: usize,
-    next: u32,
+struct Ask {
+    /// Its intervals, in memory allocated once.
+    intervals: Vec<u8>,
+    reader: IntervalReader,
+    round: u16,
+    is_last: bool,
+    is_pending: bool,
+    /// Whether the client has ever sent one.
+    was_sent: bool,
 }
 
-/// What became of the packets of a transfer.
+/// What to do once all is sent that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Progress {
-    /// The rate or the interface allows no more.
-    Waits,
-    /// The rest goes into the next transmit.
-    Later,
-    /// All is sent.
-    Done,
+pub(super) enum Then {
+    Close,
+    /// Take the next ask of the connection.
+    Await,
 }
 
-impl Job {
-    /// Makes a job of a request; `None` if an interval starts past the end of the payload.
-    pub(super) fn new(
-        request: Request,
-        payload: Bytes,
-        max_throughput: Option<u32>,
-    ) -> Option<Self> {
-        let throughput = max_throughput.map_or(request.throughput, |it| it.min(request.throughput));
-        let [least, most] = [BURST.0, BURST.1].map(|it| request.chunk().saturating_mul(it));
-        let burst = (throughput / TIMER_RATE).clamp(least, most);
-        let mut job = Self {
-            request,
-            payload,
-            octets: 0,
-            pacer: Pacer::new(NonZeroU64::new(u64::from(throughput)), burst),
-            interval: 0,
-            next: 0,
-        };
-        let packets = job.packets();
-        let intervals = request.intervals.as_slice();
-        if packets > 0 && intervals.iter().any(|it| it.start >= packets) {
-            return None;
-        }
-        let chunk = u64::from(request.chunk());
-        let octets = intervals.iter().map(|interval| {
-            let start = u64::from(interval.start) * chunk;
-            let end = (u64::from(interval.end) + 1) * chunk;
-            end.min(job.payload.len() as u64).saturating_sub(start)
-        });
-        job.octets = octets.sum();
-        job.next = intervals.first().map_or(0, |interval| interval.start);
-        if packets == 0 {
-            job.interval = intervals.len();
-        }
-        Some(job)
-    }
-
-    pub(super) fn size(&self) -> u32 {
-        // Bound: no longer payload is served.
-        u32::try_from(self.payload.len()).unwrap_or(u32::MAX)
-    }
-
-    fn packets(&self) -> u32 {
-        self.size().div_ceil(self.request.chunk())
-    }
-
-    /// Returns the next packet, if there is one.
-    fn packet(&self) -> Option<DataPacket<'_>> {
-        self.request.intervals.as_slice().get(self.interval)?;
-        let offset = self.next.checked_mul(self.request.chunk())?;
-        let rest = self.payload.get(usize::try_from(offset).ok()?..)?;
-        let len = rest.len().min(usize::try_from(self.request.chunk()).ok()?);
-        Some(DataPacket {
-            offset,
-            session: self.request.session,
-            data: rest.get(..len)?,
+impl Ask {
+    /// Takes the next interval of the request, and behind them those of the ask.
+    fn next_interval(&mut self, job: &mut Job) -> Option<Interval> {
+        let of_request = job.next_interval();
+        of_request.or_else(|| {
+            let is_pending = self.is_pending;
+            is_pending.then(|| self.reader.next(&self.intervals))?
         })
-    }
-
-    fn advance(&mut self) {
-        let last = self.packets().saturating_sub(1);
-        let intervals = self.request.intervals.as_slice();
-        let end = intervals
-            .get(self.interval)
-            .map_or(0, |it| it.end.min(last));
-        if self.next < end {
-            self.next += 1;
-            return;
-        }
-        self.interval += 1;
-        self.next = intervals.get(self.interval).map_or(0, |it| it.start);
-    }
-
-    /// Writes packets by `put` as the rate allows it.
-    fn write(
-        &mut self,
-        now: Instant,
-        header: Header,
-        mut put: impl FnMut(Header, [&[u8]; 2]) -> Put,
-    ) -> (u64, Progress) {
-        let mut count = 0;
-        loop {
-            let Some(packet) = self.packet() else {
-                return (count, Progress::Done);
-            };
-            if self.pacer.blocked_until(now).is_some() {
-                return (count, Progress::Waits);
-            }
-            let len = packet.data.len();
-            match put(header, [&packet.header(), packet.data]) {
-                Put::Done => {}
-                Put::Later => return (count, Progress::Later),
-                Put::Blocked => return (count, Progress::Waits),
-            }
-            count += 1;
-            self.pacer.on_sent(now, len);
-            self.advance();
-        }
     }
 }
 
 impl Transfer {
-    pub(super) fn free() -> Self {
+    pub(super) fn free(max_ask: usize) -> Self {
         Self {
             connection: None,
             client: 0,
             stage: Stage::Closing,
             is_announced: true,
             message: Message::new(),
+            unacknowledged: 0,
+            ask: Ask {
+                intervals: Vec::with_capacity(max_ask),
+                reader: IntervalReader::default(),
+                round: 0,
+                is_last: false,
+                is_pending: false,
+                was_sent: false,
+            },
+            done: None,
+            blocks: Blocks::new(),
         }
+    }
+
+    /// Returns the bytes that a slot allocates.
+    pub(super) const fn footprint(max_ask: usize) -> usize {
+        Message::footprint() + max_ask
     }
 
     /// Makes the slot free.
@@ -187,6 +125,14 @@ impl Transfer {
         self.connection = None;
         self.stage = Stage::Closing;
         self.is_announced = true;
+        self.blocks.clear();
+    }
+
+    /// Sends nothing more.
+    pub(super) fn stop(&mut self) {
+        self.stage = Stage::Closing;
+        self.done = None;
+        self.blocks.clear();
     }
 
     pub(super) fn begin(&mut self, connection: ConnectionId, client: u16, deadline: Instant) {
@@ -194,6 +140,17 @@ impl Transfer {
         self.client = client;
         self.stage = Stage::AwaitingRequest { deadline };
         self.is_announced = true;
+        self.unacknowledged = 0;
+        self.ask.is_pending = false;
+        self.ask.was_sent = false;
+        self.done = None;
+        self.blocks.clear();
+    }
+
+    /// Puts a packet to the client into memory of the slot, and lends it out.
+    pub(super) fn put_message(&mut self, octets: &[u8]) -> Bytes {
+        self.unacknowledged += 1;
+        self.message.put(octets)
     }
 
     /// The response is on its way.
@@ -205,6 +162,12 @@ impl Transfer {
         };
     }
 
+    /// The client has acknowledged packets.
+    pub(super) fn on_acknowledged(&mut self, packets: u32) {
+        self.unacknowledged = self.unacknowledged.saturating_sub(packets);
+        self.start();
+    }
+
     /// The response has arrived, or its time is over.
     pub(super) fn start(&mut self) {
         self.stage = match core::mem::replace(&mut self.stage, Stage::Closing) {
@@ -213,11 +176,121 @@ impl Transfer {
         };
     }
 
-    pub(super) fn job(&self) -> Option<&Job> {
+    /// Takes an ask. Returns false if it is none.
+    pub(super) fn on_ask(&mut self, octets: &[u8]) -> bool {
+        let Some((head, intervals)) = AskHeader::decode(octets) else {
+            return false;
+        };
+        let Some(job) = self.job_mut() else {
+            return false;
+        };
+        if head.session != job.request.session
+            || !IntervalReader::is_valid(intervals, job.packets())
+        {
+            return false;
+        }
+        if head.throughput > 0 {
+            job.set_throughput(head.throughput);
+        }
+        // It waits in the connection while there is another, unless the connection has ended.
+        if self.ask.is_pending || intervals.len() > self.ask.intervals.capacity() {
+            return true;
+        }
+        self.ask.was_sent = true;
+        self.ask.is_pending = true;
+        self.ask.round = head.round;
+        self.ask.is_last = head.is_last;
+        self.ask.reader = IntervalReader::default();
+        self.ask.intervals.clear();
+        self.ask.intervals.extend_from_slice(intervals);
+        self.stage = match core::mem::replace(&mut self.stage, Stage::Closing) {
+            // The client has the response.
+            Stage::Responding { job, .. } | Stage::AwaitingAsk { job, .. } => Stage::Sending(job),
+            other => other,
+        };
+        true
+    }
+
+    /// All is sent that was asked for.
+    pub(super) fn on_sent(&mut self, deadline: Instant) -> Then {
+        if self.ask.is_pending && self.ask.is_last {
+            self.done = Some(self.ask.round);
+        }
+        self.ask.is_pending = false;
+        // A client of this crate asks with its acknowledgement of the response at the earliest.
+        if !self.ask.was_sent && self.unacknowledged == 0 {
+            self.stop();
+            return Then::Close;
+        }
+        self.stage = match core::mem::replace(&mut self.stage, Stage::Closing) {
+            Stage::Sending(job) => Stage::AwaitingAsk { deadline, job },
+            other => other,
+        };
+        Then::Await
+    }
+
+    /// Tells whether a client has all that it asked for, and the response, and asks for no more.
+    pub(super) const fn is_over(&self) -> bool {
+        let is_sent = matches!(self.stage, Stage::AwaitingAsk { .. });
+        is_sent && !self.ask.was_sent && self.unacknowledged == 0
+    }
+
+    /// Returns the end of a round that the client is to be told, once it has what it was told before.
+    pub(super) fn take_done(&mut self) -> Option<Bytes> {
+        let session = self.job()?.request.session;
+        if self.unacknowledged > 0 {
+            return None;
+        }
+        let round = self.done.take()?;
+        Some(self.put_message(&Done { session, round }.encode()))
+    }
+
+    pub(super) const fn job(&self) -> Option<&Job> {
         match &self.stage {
-            Stage::Responding { job, .. } | Stage::Sending(job) => Some(job),
+            Stage::Responding { job, .. }
+            | Stage::Sending(job)
+            | Stage::AwaitingAsk { job, .. } => Some(job),
             _ => None,
         }
+    }
+
+    const fn job_mut(&mut self) -> Option<&mut Job> {
+        match &mut self.stage {
+            Stage::Responding { job, .. }
+            | Stage::Sending(job)
+            | Stage::AwaitingAsk { job, .. } => Some(job),
+            _ => None,
+        }
+    }
+
+    /// Tells whether the transfer is of a payload that the application feeds.
+    pub(super) fn is_fed(&self, payload: u8) -> bool {
+        self.job()
+            .is_some_and(|job| job.payload.octets.is_none() && job.payload.number == payload)
+    }
+
+    /// Returns octets that the application is to feed.
+    pub(super) fn next_need(&mut self, id: NeedId) -> Option<(u8, Need)> {
+        let (Stage::Responding { job, .. } | Stage::Sending(job)) = &mut self.stage else {
+            return None;
+        };
+        if job.is_idle()
+            && let Some(next) = self.ask.next_interval(job)
+        {
+            job.begin(next);
+        }
+        job.want(&mut self.blocks);
+        let (chunk, size) = (job.request.chunk(), job.size());
+        let need = self.blocks.next_need(chunk, size, id)?;
+        Some((job.payload.number, need))
+    }
+
+    /// Takes octets that the application feeds. `None` if they are not needed; otherwise whether they are what was
+    /// needed.
+    pub(super) fn feed(&mut self, id: NeedId, octets: &Bytes) -> Option<bool> {
+        let job = self.job()?;
+        let about = (job.request.chunk(), job.size());
+        self.blocks.feed(about, id, octets)
     }
 
     /// Writes data packets by `put`, and returns how many.
@@ -225,7 +298,7 @@ impl Transfer {
         &mut self,
         now: Instant,
         address: u16,
-        put: impl FnMut(Header, [&[u8]; 2]) -> Put,
+        mut put: impl FnMut(Header, [&[u8]; 2]) -> Put,
     ) -> (u64, Progress) {
         let header = Header {
             priority: Priority::Low,
@@ -235,19 +308,31 @@ impl Transfer {
             source_port: 0,
             flags: Flags::empty(),
         };
-        match &mut self.stage {
-            Stage::Sending(job) => job.write(now, header, put),
-            _ => (0, Progress::Waits),
+        let Stage::Sending(job) = &mut self.stage else {
+            return (0, Progress::Waits);
+        };
+        let mut count = 0;
+        loop {
+            let (packets, progress) = job.write(now, header, &self.blocks, &mut put);
+            count += packets;
+            if progress != Progress::Done {
+                return (count, progress);
+            }
+            let Some(next) = self.ask.next_interval(job) else {
+                return (count, Progress::Done);
+            };
+            job.begin(next);
         }
     }
 
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         self.connection?;
         match &self.stage {
-            Stage::AwaitingRequest { deadline } | Stage::Responding { deadline, .. } => {
-                Some(*deadline)
-            }
-            Stage::Sending(job) => job.pacer.blocked_until(now),
+            Stage::AwaitingRequest { deadline }
+            | Stage::Responding { deadline, .. }
+            | Stage::AwaitingAsk { deadline, .. } => Some(*deadline),
+            Stage::Sending(job) if job.is_starved(&self.blocks) => None,
+            Stage::Sending(job) => job.blocked_until(now),
             Stage::Closing => None,
         }
     }

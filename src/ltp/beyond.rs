@@ -1,6 +1,7 @@
 //! What no RFC asks: measurements of the line and what follows from them, flows, windows, pings, unknown peers, and
 //! header prediction.
 
+mod accepted;
 mod block_flow;
 mod control;
 mod delivery_rate;
@@ -19,6 +20,7 @@ mod strangers;
 mod unknown_peers;
 mod window;
 
+pub(super) use accepted::{Newcomer, Standing};
 pub(super) use block_flow::BlockFlow;
 pub(super) use control::{FlowControl, HELLO_INTERVAL, Repairs};
 pub(super) use duplicates::DuplicateRepairs;

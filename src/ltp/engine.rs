@@ -7,7 +7,7 @@ use core::num::NonZeroUsize;
 
 use super::api::{Command, Error, Event, Stats, Usage};
 use super::auth::{self, Verification};
-use super::beyond::Hello;
+use super::beyond::{Hello, Newcomer};
 use super::closed::End;
 use super::config::{Config, ConfigError};
 use super::context::{Core, Node, SessionTimer, Step, TimerKind};
@@ -16,7 +16,7 @@ use super::import::Imports;
 use super::import::SESSION;
 use super::output::KEEPALIVE;
 use super::peer::{Control, LinkState, Origin, PeerState, Role};
-use super::peers::{Addresses, Newcomer, Peers};
+use super::peers::{Addresses, Peers};
 use super::table::Keyed;
 use super::wire::{Body, Segment};
 use crate::{Addr, Instant, Link, Machine, Output, Seed, Transmit};
@@ -215,7 +215,7 @@ impl<A: Addr> Engine<A> {
             let is_over = u32::try_from(engine.imports.table.len()).is_ok_and(|len| len >= limit);
             engine.core.node.budget.free_for_strangers() < needed || (place.is_none() && is_over)
         };
-        while is_full(self) && self.make_way(Newcomer::Unnamed, Some(slot)) {
+        while is_full(self) && self.make_way(Newcomer::Segment(slot)) {
             self.core.node.stats.no_room += 1;
         }
         // The oldest session of a stranger gives way to its newest.

@@ -96,7 +96,9 @@ pub(super) struct RepairState {
     is_queued: bool,
     problems: u32,
     guard: Option<TimerId>,
-    guard_tries: u8,
+    /// How often a checkpoint was sent since a report last claimed anything. Whoever answers without that answers as if
+    /// not at all.
+    tries: u8,
     /// Repairs to send once more while nothing else waits.
     pub(super) duplicates: DuplicateRepairs,
     /// The offset up to which losses of the first pass were counted.
@@ -118,7 +120,7 @@ impl RepairState {
         is_queued: false,
         problems: 0,
         guard: None,
-        guard_tries: 0,
+        tries: 0,
         duplicates: DuplicateRepairs::NONE,
         reported_up_to: 0,
         flow: BlockFlow::NONE,
@@ -153,6 +155,8 @@ pub(super) struct Outstanding {
     lower: u64,
     /// When what was sent ahead of it began to leave. `None` if losses of it cannot be told.
     since: Option<Instant>,
+    /// The octets that were claimed when it was sent first.
+    claimed: u64,
     /// Whether it asks once more what the checkpoint before it has asked.
     asks_again: bool,
     /// Whether a checkpoint before it was not answered, so that its report does not tell when octets arrived.
@@ -451,14 +455,20 @@ impl Sending {
             cx.stop_all(checkpoints.iter().flat_map(Outstanding::timers));
             return Outcome::Continues;
         }
-        if let Some(repair) = &mut self.repair {
-            cx.stop(repair.guard.take());
-        }
         cx.peer.release_first_passes(cx.node);
-        if !self.is_going_on() {
+        let is_going_on = self.is_going_on();
+        if is_going_on {
+            self.stop_guard(cx);
+        } else if self.repair().guard.is_none() {
             self.repair_mut().guard = cx.await_answer(ExportTimer::Guard);
         }
         Outcome::Continues
+    }
+
+    fn stop_guard(&mut self, cx: &mut Context<'_>) {
+        if let Some(repair) = &mut self.repair {
+            cx.stop(repair.guard.take());
+        }
     }
 
     /// Whether it is open if the report with a serial number, and others that together claim everything, are of one
@@ -474,9 +484,9 @@ impl Sending {
         let (is_claimed, counts) = (self.is_claimed(), self.counts_in_flight());
         let repair = self.repair_mut();
         repair.guard = None;
-        let tries = cx.late.tries(repair.guard_tries);
-        repair.guard_tries = tries.saturating_add(1);
-        if tries >= cx.peer.config.limits.checkpoint_retries {
+        // Whether its checkpoint counts in a silence is decided when that is late.
+        if cx.late == Lateness::IsFinal || repair.tries >= cx.peer.config.limits.checkpoint_retries
+        {
             return Outcome::Failed(cx.unanswered(Limit::CheckpointRetries));
         }
         if is_claimed {
@@ -541,11 +551,14 @@ impl Sending {
             late => late,
         };
         checkpoint.tries = late.tries(checkpoint.tries);
-        if checkpoint.tries > cx.peer.config.limits.checkpoint_retries {
+        let tries = checkpoint.tries;
+        if tries > cx.peer.config.limits.checkpoint_retries {
             return Outcome::Failed(cx.unanswered(Limit::CheckpointRetries));
         }
         cx.peer.line.exchanged(false);
         cx.peer.back_off(cx.node.now);
+        let repair = self.repair_mut();
+        repair.tries = repair.tries.max(tries);
         self.push_repair(
             Repair::Checkpoint {
                 serial,
@@ -622,7 +635,7 @@ impl<A: Addr> Engine<A> {
         let export = ExportSession::new(slot, block, red, has_hello, node);
         exports.insert(number, export, peer);
         node.budget.exports += octets;
-        peer.is_named = true;
+        peer.name(node);
         peer.fresh.push_back(number);
         peer.mark_ready(node);
         Ok(node.own_session(number))

@@ -82,7 +82,9 @@ pub(super) struct PeerState {
     /// When the contact is announced to end.
     pub(super) ends: Option<Instant>,
     pub(super) origin: Origin,
-    /// The account of the host of a peer that was accepted without authentication.
+    /// The account of the host of a peer that was accepted.
+    pub(super) host: Option<u32>,
+    /// The same, of one that was accepted without authentication.
     pub(super) account: Option<u32>,
     /// Whether a command has named the peer.
     pub(super) is_named: bool,
@@ -90,8 +92,8 @@ pub(super) struct PeerState {
     pub(super) is_over_budget: bool,
     /// When a segment last came from the peer, as far as it is one that was accepted.
     pub(super) heard: Instant,
-    /// Its entry in the order in which accepted peers give way.
-    pub(super) entry: (bool, Instant, u32),
+    /// Whether it was found to have sessions when it would have given way.
+    pub(super) is_found_busy: bool,
     pub(super) silence: Silence,
     /// How often a learned margin is doubled, and until when it is not doubled again (RFC 6298 section 5).
     backoff: u32,
@@ -230,7 +232,6 @@ impl PeerState {
             home_heard: now,
             last_sent: now,
             heard: now,
-            entry: (false, now, slot),
             ..Self::default()
         };
         peer.apply_flow();
@@ -316,6 +317,22 @@ impl PeerState {
     pub(super) fn unproved(&self, node: &Node) -> Option<u32> {
         let account = self.account.filter(|_| !self.is_named)?;
         (!node.strangers.is_proved(account)).then_some(account)
+    }
+
+    /// Notes that a session is over.
+    #[inline]
+    pub(super) fn on_session_over(&mut self, node: &mut Node) {
+        if self.is_found_busy && self.exports + self.imports == 0 {
+            self.is_found_busy = false;
+            node.strangers.peers.is_idle_again(self.slot, self.heard);
+        }
+    }
+
+    /// Notes that a command names the peer.
+    pub(super) fn name(&mut self, node: &mut Node) {
+        if !core::mem::replace(&mut self.is_named, true) {
+            node.strangers.peers.name(self.slot);
+        }
     }
 
     /// Whether a segment of `len` octets may leave. One that may not waits until more has come from the host.

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use super::api::{Cue, Error, Event};
 use super::auth::Keys;
-use super::beyond::{Hosts, UnknownPeerPolicy};
+use super::beyond::{Hosts, Newcomer, Standing, UnknownPeerPolicy};
 use super::closed::End;
 use super::config::{Direction, Peer};
 use super::context::{Core, Node, Step};
@@ -38,20 +38,8 @@ pub(super) struct Peers {
     pub(super) blocked: VecDeque<u32>,
     /// Number of peers accepted by the policy for unknown peers.
     pub(super) accepted: u32,
-    /// These, with whether they have proved that they hear and when they were heard last, as far as that was noted: the
-    /// order in which they give way.
-    order: BTreeSet<(bool, Instant, u32)>,
     /// Slots of removed peers in the queue of those with something to send.
     still_ready: BTreeSet<u32>,
-}
-
-/// Who may take the place of a peer that was accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Newcomer {
-    /// Another one: only that of one that has proved nothing, or that has no session.
-    Unnamed,
-    /// A peer that a command names: that of any of them.
-    Named,
 }
 
 /// Where the peers are reached.
@@ -110,7 +98,6 @@ impl Peers {
         }
         if state.origin == Origin::Accepted {
             self.accepted -= 1;
-            self.order.remove(&state.entry);
         }
     }
 
@@ -124,45 +111,9 @@ impl Peers {
         self.still_ready.remove(&slot);
     }
 
-    /// Returns the accepted peer that gives way to a newcomer, other than the one in `but`: first those that have
-    /// proved nothing, longest idle first, then the others without a session.
-    pub(super) fn next_victim(
-        &mut self,
-        newcomer: Newcomer,
-        but: Option<u32>,
-        node: &Node,
-    ) -> Option<u32> {
-        let mut from = (false, Instant::ZERO, 0);
-        loop {
-            let &entry = self.order.range(from..).next()?;
-            let (_, _, slot) = entry;
-            let current = self.get(slot).map(|peer| {
-                let is_proved = peer.unproved(node).is_none();
-                (is_proved, peer.heard, slot)
-            });
-            if current != Some(entry) {
-                // It was heard since, or has proved itself.
-                self.order.remove(&entry);
-                if let (Some(current), Some(peer)) = (current, self.get_mut(slot)) {
-                    peer.entry = current;
-                    self.order.insert(current);
-                }
-                continue;
-            }
-            let is_idle = self
-                .get(slot)
-                .is_some_and(|peer| peer.exports + peer.imports == 0);
-            if Some(slot) != but && (!entry.0 || is_idle || newcomer == Newcomer::Named) {
-                return Some(slot);
-            }
-            from = (entry.0, entry.1, slot + 1);
-        }
-    }
-
     /// Returns the bytes of memory held.
     pub(super) fn memory_used(&self) -> usize {
-        let slots = self.order.len() + self.still_ready.len();
-        slots * (size_of::<(bool, Instant, u32)>() + 32)
+        self.still_ready.len() * (size_of::<u32>() + 32)
             + self.slots.capacity() * 2 * size_of::<Box<PeerState>>()
             + self.blocked.capacity() * size_of::<u32>()
             + (self.by_id.len() + self.pings.len()) * (size_of::<(u64, u32)>() + 64)
@@ -185,19 +136,37 @@ impl<A: Addr> Addresses<A> {
     /// Counts a peer as accepted by the policy for unknown peers.
     pub(super) fn count_accepted(&mut self, slot: u32, core: &mut Core) {
         let Core { node, peers } = core;
-        let (Some(address), Some(peer)) = (self.of(slot), peers.get_mut(slot)) else {
+        let Some(address) = self.of(slot) else {
+            return;
+        };
+        peers.accepted += 1;
+        let Some(peer) = peers.get_mut(slot) else {
             return;
         };
         peer.origin = Origin::Accepted;
         peer.heard = node.now;
-        if peer.keys.accepts_all() {
-            peer.account = self.hosts.enter(address, &mut node.strangers);
-        }
-        let is_proved = peer.unproved(node).is_none();
-        let entry = (is_proved, peer.heard, slot);
-        peer.entry = entry;
-        peers.accepted += 1;
-        peers.order.insert(entry);
+        self.enter_host(address, peer, node);
+    }
+
+    /// Counts an accepted peer for its host.
+    fn enter_host(&mut self, address: A, peer: &mut PeerState, node: &mut Node) {
+        peer.host = self.hosts.enter(address, &mut node.strangers);
+        peer.account = peer.host.filter(|_| peer.keys.accepts_all());
+        let Some(host) = peer.host else {
+            return;
+        };
+        let standing = match peer.unproved(node) {
+            Some(_) => Standing::Unproved,
+            None if peer.is_named => Standing::Named,
+            None => Standing::Proved,
+        };
+        let accepted = &mut node.strangers.peers;
+        accepted.set(peer.slot, host, standing, peer.heard);
+    }
+
+    /// Returns the account of the host at an address, if peers are or were there.
+    pub(super) fn host_of(&self, at: A) -> Option<u32> {
+        self.hosts.account_of(at)
     }
 
     /// Tells whether the peers at an address have neither been named nor proved that they hear.
@@ -214,13 +183,11 @@ impl<A: Addr> Addresses<A> {
         let Some(peer) = peers.get_mut(slot) else {
             return;
         };
-        let Some(account) = peer.account else {
-            return;
-        };
         peer.heard = node.now;
-        if self
-            .of(slot)
-            .is_some_and(|own| own.prefix() == from.prefix())
+        if let Some(account) = peer.account
+            && self
+                .of(slot)
+                .is_some_and(|own| own.prefix() == from.prefix())
         {
             node.strangers.came(account, octets);
             peer.is_over_budget = false;
@@ -360,9 +327,11 @@ impl<A: Addr> Addresses<A> {
         // The link there may be down or full.
         peer.cue(node, |peer| peer.carrier = carrier);
         node.push_event(Event::UnknownPeer { peer: peer.id }, 0);
-        if peer.account.is_some() {
+        if peer.host.is_some() {
+            // A command named it where it was. Who is on another host has yet to prove that it hears.
+            peer.is_named &= old.same_host(address);
             self.hosts.leave(old, node.now, &mut node.strangers);
-            peer.account = self.hosts.enter(address, &mut node.strangers);
+            self.enter_host(address, peer, node);
         }
     }
 
@@ -448,16 +417,16 @@ impl<A: Addr> Engine<A> {
         Addresses::<A>::may_add(id, &self.core.peers)?;
         let keys = Arc::new(peer.check().map_err(Error::InvalidPeer)?);
         if self.core.peers.is_full(&self.core.node) {
-            self.make_way(Newcomer::Named, None);
+            self.make_way(Newcomer::Named);
         }
         let (addresses, core) = (&mut self.addresses, &mut self.core);
         addresses.insert(id, peer, keys, core).map(drop)
     }
 
     /// Removes the accepted peer that gives way to a newcomer. False if there is none.
-    pub(super) fn make_way(&mut self, newcomer: Newcomer, but: Option<u32>) -> bool {
+    pub(super) fn make_way(&mut self, newcomer: Newcomer) -> bool {
         let Core { node, peers } = &mut self.core;
-        let victim = peers.next_victim(newcomer, but, node);
+        let victim = node.strangers.peers.next_victim(newcomer, peers);
         let victim = victim.and_then(|slot| peers.get(slot)).map(|peer| peer.id);
         victim.is_some_and(|id| self.remove(id, Imports::drop_at).is_ok())
     }
@@ -497,11 +466,12 @@ impl<A: Addr> Engine<A> {
             state.carrier = carrier;
         });
         let was_unknown = core::mem::take(&mut state.origin) == Origin::Accepted;
-        let entry = state.entry;
         if was_unknown {
             node.budget.strangers -= state.import_octets;
             state.is_over_budget = false;
-            state.account = None;
+            state.is_found_busy = false;
+            (state.account, state.host) = (None, None);
+            node.strangers.peers.remove(slot);
             addresses.hosts.leave(old, node.now, &mut node.strangers);
         }
         if !state.can_send() {
@@ -512,7 +482,6 @@ impl<A: Addr> Engine<A> {
         state.release_first_passes(node);
         if was_unknown {
             peers.accepted -= 1;
-            peers.order.remove(&entry);
         }
         self.exports.unblock(core);
         Ok(())
@@ -557,11 +526,12 @@ impl<A: Addr> Engine<A> {
             node.stop(peer.resume_timer.take());
         }
         node.closed.forget_peer(slot);
-        let account = peers.get(slot).and_then(|peer| peer.account);
+        let host = peers.get(slot).and_then(|peer| peer.host);
+        node.strangers.peers.remove(slot);
         peers.remove(slot);
         if let Some(address) = self.addresses.of(slot) {
             self.addresses.by_addr.remove(&(address, slot));
-            if account.is_some() {
+            if host.is_some() {
                 let hosts = &mut self.addresses.hosts;
                 hosts.leave(address, node.now, &mut node.strangers);
             }

@@ -1,6 +1,7 @@
 //! Client services: how they are opened, and the items that wait in them to be taken.
 
 use alloc::collections::{BTreeMap, VecDeque};
+use core::time::Duration;
 
 use super::api::{Error, Event, Service};
 use super::context::Node;
@@ -13,6 +14,8 @@ use crate::{Addr, Instant};
 /// Entries that a queue keeps memory for while it is empty.
 pub(super) const KEPT_ENTRIES: usize = 64;
 
+/// How long blocks for client services are not answered before the first one is opened, from the first segment on.
+const OPENING: Duration = Duration::from_secs(10);
 /// Bytes that a session in a queue takes at most, in half-empty nodes of a tree.
 const QUEUED: usize = 2 * size_of::<(u64, SessionId)>();
 
@@ -38,6 +41,9 @@ pub(super) struct Services {
     tickets: u64,
     /// Services with an item and a take for it.
     answerable: VecDeque<u64>,
+    /// Whether one was ever opened, and when the first segment came before that.
+    was_any_open: bool,
+    first_early: Option<Instant>,
 }
 
 /// Sessions with an item, by their tickets, in the order in which they were queued.
@@ -86,6 +92,10 @@ fn trim<T>(queue: &mut VecDeque<T>) {
 
 impl<A: Addr> Engine<A> {
     /// Opens a client service whose blocks are delivered unasked.
+    ///
+    /// Blocks for a service that is not open are cancelled with `UNREACH`, but not before the first service of an engine is
+    /// opened: for up to 10 s from the first segment on they are not answered, so that a node can be started while its
+    /// peers send.
     ///
     /// # Errors
     ///
@@ -193,6 +203,12 @@ impl Services {
     pub(super) fn is_on_demand(&self, client: u64) -> bool {
         let opened = self.open.get(&client);
         opened.is_some_and(|opened| opened.delivery == Delivery::OnDemand)
+    }
+
+    /// Whether blocks for services that are not open are not answered yet: a node that starts has peers before it has
+    /// services, and its peers need not wait for it.
+    pub(super) fn is_opening(&mut self, now: Instant) -> bool {
+        !self.was_any_open && now < *self.first_early.get_or_insert(now) + OPENING
     }
 
     fn on_demand(&mut self, client: u64) -> Result<&mut ClientService, Error> {
@@ -307,6 +323,7 @@ impl Node {
             ..ClientService::default()
         };
         open.insert(client, opened);
+        self.services.was_any_open = true;
         Ok(())
     }
 

@@ -176,8 +176,10 @@ fn a_peer_that_does_not_answer_fails_the_block_with_the_reason_and_gives_it_back
 #[test]
 fn a_peer_without_the_client_service_cancels_the_block() {
     run(async {
-        let (earth, _mars) = pair();
+        let (earth, mars) = pair();
         let near = earth.open(CLIENT).unwrap();
+        // Before its first service is opened, a node answers no block.
+        let _other = mars.open(CLIENT + 1).unwrap();
 
         let error = near.send(2, "hello").await.unwrap_err();
 

@@ -14,6 +14,10 @@ mod csp_bodies;
 #[path = "../support/csp_captures.rs"]
 mod csp_captures;
 mod laws;
+#[path = "../support/libcsp/mod.rs"]
+mod libcsp;
+mod libcsp_chaos;
+mod libcsp_replays;
 mod node;
 mod replays;
 mod talk;

@@ -12,7 +12,7 @@ use farlink::csp::{
 };
 use farlink::{Instant, Tag};
 
-use crate::csp_captures::{Capture, Frame, Side, captures};
+use crate::csp_captures::{Capture, Side, arrivals, captures};
 use crate::talk::Talk;
 
 const SERVER: u16 = 1;
@@ -68,33 +68,6 @@ fn shifted(version: Version, octets: &[u8], shift: Shift) -> Vec<u8> {
     out
 }
 
-/// The frames of one end as they arrived at the other, with their times.
-fn arrivals(capture: &Capture, side: Side) -> Vec<(Duration, Vec<u8>)> {
-    let mut arrivals = Vec::new();
-    let mut held: Option<&Frame> = None;
-    let start = capture.phases[0].frames[0].t_us;
-    let frames = capture.frames().filter(|frame| frame.from == Some(side));
-    for frame in frames {
-        let time = Duration::from_micros(frame.t_us - start);
-        if frame.held {
-            held = Some(frame);
-            continue;
-        }
-        let copies = match (frame.dropped, frame.duplicated) {
-            (true, _) => 0,
-            (false, true) => 2,
-            (false, false) => 1,
-        };
-        for _ in 0..copies {
-            arrivals.push((time, frame.octets.to_vec()));
-        }
-        if let Some(held) = held.take() {
-            arrivals.push((time, held.octets.to_vec()));
-        }
-    }
-    arrivals
-}
-
 /// The data of a connection in order, from one end.
 fn data_of(capture: &Capture, side: Side) -> Vec<Vec<u8>> {
     let version = capture.version();
@@ -132,7 +105,7 @@ fn captured_clients_deliver_all_they_sent_and_close() {
     for capture in connections() {
         let name = &capture.name;
         let version = capture.version();
-        let arrivals = arrivals(&capture, Side::Client);
+        let arrivals = arrivals(&capture.phases[0].frames, Side::Client);
         let syn = capture.frames().next().unwrap().octets.to_vec();
         let port = decode(version, &syn).0.header.destination_port;
         let mut server = Talk::new(Config {
@@ -281,7 +254,7 @@ fn captured_servers_acknowledge_all_that_is_sent() {
         };
         let (mut acknowledged, mut echoed, mut end) = (0, Vec::new(), None);
 
-        for (time, octets) in arrivals(&capture, Side::Server) {
+        for (time, octets) in arrivals(&capture.phases[0].frames, Side::Server) {
             client.pass_until(Instant::ZERO + time);
             client.receive(&shifted(version, &octets, shift));
             for event in client.take_events() {
@@ -338,7 +311,7 @@ fn captured_pings_are_answered_octet_by_octet() {
                 version: capture.version(),
                 ..Config::default()
             });
-            for (_, octets) in arrivals(&capture, Side::Client) {
+            for (_, octets) in arrivals(&capture.phases[0].frames, Side::Client) {
                 server.receive(&octets);
             }
 

@@ -12,13 +12,16 @@
 mod alloc;
 #[path = "../support/csp_captures.rs"]
 mod csp_captures;
+mod delivery;
 #[path = "../support/bodies/dtp.rs"]
 mod dtp_bodies;
 mod hostile;
 mod laws;
+mod on_demand;
 #[cfg(feature = "record")]
 mod recorded;
 mod replays;
+mod sessions;
 #[cfg(feature = "record")]
 #[path = "../support/sink.rs"]
 mod sink;

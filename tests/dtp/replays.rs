@@ -10,7 +10,7 @@ use farlink::Tag;
 use farlink::csp::{Flags, Packet, RdpFlags, RdpHeader, SequenceNumber, Version};
 use farlink::dtp::{Command, Config, DataPacket, Event, GetOptions, Interval, Request, Response};
 
-use crate::csp_captures::{Capture, Frame, Phase, Side, captures};
+use crate::csp_captures::{Capture, Phase, Side, arrivals, captures};
 use crate::talk::Talk;
 
 /// The captures of the classic dialect.
@@ -34,37 +34,6 @@ fn split(version: Version, octets: &[u8]) -> (Packet<'_>, Option<RdpHeader>) {
         return (packet, Some(rdp));
     }
     (packet, None)
-}
-
-/// The frames of one end as they arrived at the other, with their times.
-fn arrivals(phase: &Phase, side: Side) -> Vec<(Duration, Vec<u8>)> {
-    let mut arrivals = Vec::new();
-    let mut held: Option<&Frame> = None;
-    let Some(first) = phase.frames.first() else {
-        return arrivals;
-    };
-    for frame in &phase.frames {
-        let time = Duration::from_micros(frame.t_us - first.t_us);
-        if frame.from != Some(side) {
-            continue;
-        }
-        if frame.held {
-            held = Some(frame);
-            continue;
-        }
-        let copies = match (frame.dropped, frame.duplicated) {
-            (true, _) => 0,
-            (false, true) => 2,
-            (false, false) => 1,
-        };
-        for _ in 0..copies {
-            arrivals.push((time, frame.octets.to_vec()));
-        }
-        if let Some(held) = held.take() {
-            arrivals.push((time, held.octets.to_vec()));
-        }
-    }
-    arrivals
 }
 
 /// The initial sequence number of one end in a phase.
@@ -122,7 +91,7 @@ fn captured_clients_get_the_packets_that_libdtp_sent_them() {
             let theirs = initial(version, phase, Side::Server);
             let mut ours = None;
             let mut sent = Vec::new();
-            let from_client = arrivals(phase, Side::Client);
+            let from_client = arrivals(&phase.frames, Side::Client);
             for (time, octets) in &from_client {
                 // The clients close as soon as they have enough, and libdtp goes on.
                 let (packet, rdp) = split(version, octets);
@@ -192,7 +161,7 @@ fn feed(client: &mut Talk, version: Version, phase: &Phase) -> Request {
     let (port, ours) = (syn.header.source_port, rdp.unwrap().sequence);
     let shift = ours.distance(theirs);
     let mut asked = None;
-    for (time, octets) in arrivals(phase, Side::Server) {
+    for (time, octets) in arrivals(&phase.frames, Side::Server) {
         client.pass_until(start + time);
         let (mut packet, rdp) = split(version, &octets);
         if let Some(mut rdp) = rdp {

@@ -5,7 +5,7 @@ use core::time::Duration;
 use bytes::Bytes;
 use farlink::csp;
 use farlink::dtp::{Command, Config, Error, Event, FailReason, GetOptions, Node};
-use farlink::sim::{Host, Line, Reorder, World};
+use farlink::sim::{FaultRule, Host, Line, Reorder, World};
 use farlink::{Instant, Machine as _, Seed, Tag};
 
 const SERVER: u16 = 1;
@@ -380,16 +380,67 @@ fn a_connection_without_a_request_is_closed_and_its_slot_free_again() {
     site.got(9).assert_is(&data, "after them");
 }
 
+/// Serves another payload while a transfer of the first is paused, and returns how the transfer ends.
+fn changed_while_paused(first: &Bytes, other: &Bytes) -> Option<Event> {
+    let mut site = Site::new(3, Line::delayed(ms(5)));
+    site.serve(3, first);
+    site.get(1, 3, options(20_000));
+    site.world.run_until(Instant::ZERO + ms(500));
+    site.world
+        .command(site.client, Command::Pause(Tag(1)))
+        .unwrap();
+    site.serve(3, other);
+    site.world
+        .command(site.client, Command::Resume(Tag(1)))
+        .unwrap();
+
+    site.run(1);
+
+    site.got(1).end
+}
+
 #[test]
-fn a_payload_that_changed_its_size_is_told() {
-    let mut site = Site::new(
-        3,
-        Line {
-            loss: 0.2,
-            ..Line::delayed(ms(5))
-        },
+fn a_payload_that_changed_is_told_by_its_size_or_its_check() {
+    let same = payload(20_000);
+    let longer = payload(20_001);
+    let mut other = same.to_vec();
+    other[17_000] ^= 1;
+    for changed in [longer, other.into()] {
+        let end = changed_while_paused(&same, &changed);
+        assert!(
+            matches!(
+                end,
+                Some(Event::Failed {
+                    reason: FailReason::PayloadChanged,
+                    ..
+                })
+            ),
+            "{end:?}"
+        );
+    }
+    let end = changed_while_paused(&same, &same.clone());
+    assert!(
+        matches!(
+            end,
+            Some(Event::Complete {
+                is_checked: true,
+                requests: 2,
+                ..
+            })
+        ),
+        "{end:?}"
     );
-    site.serve(3, &payload(20_000));
+}
+
+#[test]
+fn a_transfer_goes_on_with_the_payload_it_began_with() {
+    let line = Line {
+        loss: 0.2,
+        ..Line::delayed(ms(5))
+    };
+    let mut site = Site::new(3, line);
+    let data = payload(20_000);
+    site.serve(3, &data);
     site.get(1, 3, options(100_000));
     while site.got(1).octets.is_empty() {
         site.world.run_until(site.world.now() + ms(5));
@@ -398,13 +449,115 @@ fn a_payload_that_changed_its_size_is_told() {
 
     site.run(1);
 
-    assert!(matches!(
-        site.got(1).end,
-        Some(Event::Failed {
-            reason: FailReason::PayloadChanged,
-            ..
-        })
-    ));
+    site.got(1).assert_is(&data, "as it was");
+}
+
+/// Its data leave before the client can have acknowledged the response.
+#[test]
+fn a_short_payload_on_a_long_way_is_asked_for_again_on_the_same_connection() {
+    let is_data = FaultRule::nth(1).matching(|packet| packet.octets.len() > 150);
+    let mut site = Site::new(1, Line::delayed(ms(300)).with_rule(is_data.lost()));
+    let data = payload(200);
+    site.serve(3, &data);
+    site.get(1, 3, options(20_000));
+
+    let time = site.run(1);
+
+    let got = site.got(1);
+    got.assert_is(&data, "one packet");
+    assert_eq!(got.requests(), 1);
+    assert!(time < ms(600 * 4 + 100), "{time:?}");
+}
+
+#[test]
+fn a_paused_transfer_has_no_connection_until_it_is_resumed() {
+    let mut site = Site::new(1, Line::delayed(ms(5)));
+    let data = payload(100_000);
+    site.serve(3, &data);
+    site.get(1, 3, options(20_000));
+    site.world.run_until(Instant::ZERO + ms(1000));
+    let command = |site: &mut Site, command| site.world.command(site.client, command);
+    assert_eq!(
+        command(&mut site, Command::Resume(Tag(1))),
+        Err(Error::NotPaused(Tag(1)))
+    );
+    command(&mut site, Command::Pause(Tag(1))).unwrap();
+    assert_eq!(
+        command(&mut site, Command::Pause(Tag(1))),
+        Err(Error::NotUnderWay(Tag(1)))
+    );
+    site.world.run_until(Instant::ZERO + ms(1100));
+    let sent = site.world.machine(site.server).stats().data_sent;
+    site.world.run_until(Instant::ZERO + ms(60_000));
+    assert_eq!(site.world.machine(site.server).stats().data_sent, sent);
+
+    command(&mut site, Command::Resume(Tag(1))).unwrap();
+    site.run(1);
+
+    let got = site.got(1);
+    got.assert_is(&data, "in two parts");
+    assert!(got.delivered == data.len(), "no octet twice");
+}
+
+#[test]
+fn rounds_and_time_are_limited() {
+    let end = |loss, change: fn(&mut GetOptions)| {
+        let line = Line {
+            loss,
+            ..Line::delayed(ms(5))
+        };
+        let mut site = Site::new(1, line);
+        site.serve(3, &payload(50_000));
+        let mut options = options(20_000);
+        change(&mut options);
+        site.get(1, 3, options);
+        let time = site.run(1);
+        let Some(Event::Failed { reason, .. }) = site.got(1).end else {
+            panic!("it fails");
+        };
+        (reason, time)
+    };
+
+    let (reason, _) = end(0.3, |options| options.max_rounds = 2);
+    assert_eq!(reason, FailReason::TooManyRounds);
+    let (reason, time) = end(0.0, |options| options.time_limit = Some(ms(1500)));
+    assert_eq!(reason, FailReason::OutOfTime);
+    assert!((ms(1500)..ms(1510)).contains(&time), "{time:?}");
+}
+
+#[test]
+fn all_holes_of_a_round_are_asked_for_on_one_connection() {
+    let line = Line {
+        loss: 0.1,
+        ..Line::delayed(ms(50))
+    };
+    let mut site = Site::new(1, line);
+    let data = payload(400_000);
+    site.serve(3, &data);
+    site.get(1, 3, options(1_000_000));
+
+    let time = site.run(1);
+
+    let got = site.got(1);
+    got.assert_is(&data, "200 holes in the first round");
+    let Some(Event::Complete {
+        requests,
+        rounds,
+        asked_again,
+        is_checked,
+        ..
+    }) = got.end
+    else {
+        panic!("complete");
+    };
+    assert!(is_checked);
+    assert_eq!(requests, 1, "one connection");
+    assert!(rounds <= 6, "{rounds}");
+    let duplicates = site.world.machine(site.client).stats().duplicates;
+    assert_eq!(duplicates, 0, "nothing else is asked for");
+    assert!((190..260).contains(&asked_again), "{asked_again}");
+    let least = Duration::from_secs_f64(0.4 / 0.9);
+    assert!(time < least + ms(100) * (rounds + 2) + ms(500), "{time:?}");
 }
 
 #[test]

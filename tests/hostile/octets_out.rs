@@ -4,8 +4,8 @@
 use core::net::{Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
-use farlink::Path;
-use farlink::ltp::{Body, Claims, Report};
+use farlink::ltp::{Block, Body, Claims, Report};
+use farlink::{Path, Tag};
 
 use crate::ltp_alone::{Alone, datagram, encode, secs, session};
 use crate::site::{Beside, KIB, node, path, stranger};
@@ -264,4 +264,32 @@ fn reports_of_unknown_sessions_are_answered_by_less_than_they_have_octets() {
         budget.hear(&mut node, stranger(7), &octets);
     }
     budget.run(&mut node);
+}
+
+/// A block of 60 gaps in 61 pieces, and checkpoints that are each answered by a report on all of it.
+fn long_reports(number: u64) -> impl Iterator<Item = Vec<u8>> {
+    let piece = move |at: u64| datagram(&format!("00 07 @{number} 00 04 @{} 01 78", 2 * at));
+    let checkpoint =
+        move |serial: u64| datagram(&format!("01 07 @{number} 00 04 @200 01 @{serial} 00 78"));
+    let checkpoints = (1..=60).map(checkpoint);
+    (0..=60).map(piece).chain(checkpoints)
+}
+
+/// A command named the peer where it was; who claims to be it elsewhere is a stranger there.
+#[test]
+fn a_peer_that_a_command_named_and_that_moves_to_another_host_has_a_budget_there() {
+    let mut node = node();
+    node.hear(stranger(7), "03 07 01 00 04 00 01 05 00 78");
+    let block = Block::red(Tag(1), 7, 4, vec![7; 10].into());
+    node.engine.send_block(node.now, block).unwrap();
+    // It never answers, so that the block is given up and the sessions are over.
+    node.run_for(secs(3600));
+
+    node.kept = Some(stranger(9));
+    let mut budget = Budget::new(&node);
+    for octets in (1000..1030).flat_map(long_reports) {
+        budget.hear(&mut node, stranger(9), &octets);
+    }
+    budget.run(&mut node);
+    assert!(!node.sent.is_empty(), "the peer has moved");
 }

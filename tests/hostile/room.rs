@@ -6,7 +6,7 @@ use farlink::ltp::{Config, EngineLimits, Event, Peer, Red};
 use farlink::{Path, Tag};
 
 use crate::ltp_alone::{Alone, datagram, secs, session};
-use crate::site::{Beside, Honest, node, node_with, path, stranger};
+use crate::site::{Beside, Honest, node, node_with, path, port, stranger};
 
 /// Opens a session of one octet from each of many hosts.
 fn flood(node: &mut Alone<Path>, hosts: u32) {
@@ -33,6 +33,98 @@ fn ten_thousand_strangers_with_a_session_each_keep_no_newcomer_out() {
 
         beside.assert_served(&mut node);
     }
+}
+
+/// Opens a session from each of many engine IDs on a host that has proved that it hears.
+fn occupy(node: &mut Alone<Path>, host: Path, first: u64, count: u64) {
+    let id = session(first, 1);
+    node.hear(host, &format!("03 @{first} 01 00 04 00 01 05 00 78"));
+    let serial = node.reports(id)[0];
+    node.hear(host, &format!("09 @{first} 01 00 @{serial}"));
+    for id in first..first + count {
+        node.hear(host, &format!("00 @{id} 05 00 04 00 01 78"));
+    }
+    node.sent.clear();
+}
+
+#[test]
+fn a_host_that_proved_itself_and_has_a_session_in_every_place_keeps_no_newcomer_out() {
+    for hosts in [1, 2, 5] {
+        let mut node = node();
+        for host in 0..hosts {
+            occupy(
+                &mut node,
+                stranger(9 + host),
+                500_000 * u64::from(1 + host),
+                1024,
+            );
+        }
+        let mut newcomers: Vec<Honest> = (110..110 + 64).map(Honest::unnamed).collect();
+
+        // All begin at once, and none has proved anything yet.
+        for newcomer in &mut newcomers {
+            newcomer.begin(&mut node, 5000);
+        }
+        for newcomer in &mut newcomers {
+            node.hear(
+                newcomer.at(),
+                &format!("00 @{} 01 00 04 00 01 78", newcomer.id()),
+            );
+        }
+
+        for newcomer in &mut newcomers {
+            let address = node.engine.peer_address(newcomer.id());
+            assert_eq!(address, Some(newcomer.at()), "beside {hosts} hosts");
+            assert!(newcomer.finish(&mut node));
+        }
+    }
+}
+
+/// An equal share each, and one for those that have proved nothing.
+#[test]
+fn a_host_that_proved_itself_keeps_its_share_of_a_full_table_when_others_ask() {
+    let mut node = node();
+    occupy(&mut node, stranger(9), 500_000, 1024);
+
+    flood(&mut node, 10_300);
+
+    let kept = (500_000..501_024).filter(|id| node.engine.peer_address(*id) == Some(stranger(9)));
+    let kept: Vec<u64> = kept.collect();
+    assert_eq!(kept.len(), 512);
+    // The others had been idle for longer.
+    assert!(kept.iter().all(|id| (500_512..501_024).contains(id)));
+}
+
+/// It takes no place of anybody else, and ends none of its own sessions.
+#[test]
+fn a_host_beyond_its_share_is_refused_further_places() {
+    let mut node = node();
+    let mut proved = Honest::unnamed(102);
+    assert!(proved.transfer(&mut node, 5000));
+    occupy(&mut node, stranger(9), 500_000, 1023);
+    let sessions = node.engine.sessions();
+
+    for id in 600_000..601_000 {
+        node.hear(stranger(9), &format!("00 @{id} 05 00 04 00 01 78"));
+    }
+
+    assert_eq!(node.engine.sessions(), sessions);
+    assert!(node.engine.peer_address(102).is_some());
+    assert!(node.engine.peer_address(600_000).is_none());
+}
+
+/// Of two hosts that have proved nothing, the one with more peers loses them.
+#[test]
+fn the_host_with_the_most_peers_gives_way_first() {
+    let mut node = node();
+    node.hear(stranger(70), "00 @7 05 00 04 00 01 78");
+    node.now += secs(1);
+
+    for id in 0..5000 {
+        node.hear(port(2000), &format!("00 @{} 05 00 04 00 01 78", 1000 + id));
+    }
+
+    assert!(node.engine.peer_address(7).is_some());
 }
 
 /// They come faster than their sessions end.

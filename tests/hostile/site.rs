@@ -83,6 +83,14 @@ impl Honest {
         }
     }
 
+    pub(crate) const fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(crate) const fn at(&self) -> Path {
+        self.at
+    }
+
     /// Sends a block to the node, and runs until its end. Returns whether it is complete and received.
     pub(crate) fn transfer(&mut self, node: &mut Alone<Path>, len: usize) -> bool {
         self.begin(node, len);

@@ -12,6 +12,8 @@
     reason = "a helper of a test fails the test"
 )]
 
+#[cfg(all(feature = "tokio", feature = "csp"))]
+mod csp_py;
 #[cfg(all(feature = "tokio", feature = "cotp", feature = "record"))]
 mod hat;
 #[cfg(all(feature = "blocking", feature = "ltp"))]

@@ -1,20 +1,22 @@
 #!/usr/bin/env bash
-# Installs the programs that the interop tests talk to: hat-drivers in a venv and licklider in a folder beside this
-# file, tshark from Debian.
+# Installs the programs that the interop tests talk to: hat-drivers and cubesat-space-protocol-py in a venv and
+# licklider in a folder beside this file, tshark from Debian.
 # Run it again at will: what is there already is left alone.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 HAT_DRIVERS=0.10.10
+CSP_PY=1.5.2
 LICKLIDER=0.1.1
 VENV=.venv
 LICKLIDER_ROOT=.licklider
 
-have_hat() {
+# Whether a package of this version is in the venv.
+have_package() {
     [ -x "$VENV/bin/python" ] &&
-        "$VENV/bin/python" - "$HAT_DRIVERS" <<'PY' 2>/dev/null
+        "$VENV/bin/python" - "$1" "$2" <<'PY' 2>/dev/null
 import importlib.metadata, sys
-sys.exit(importlib.metadata.version('hat-drivers') != sys.argv[1])
+sys.exit(importlib.metadata.version(sys.argv[1]) != sys.argv[2])
 PY
 }
 
@@ -51,15 +53,24 @@ if [ ${#packages[@]} -gt 0 ]; then
     apt_install "${packages[@]}" </dev/null
 fi
 
-if ! have_hat; then
-    rm -rf "$VENV"
-    python3 -m venv "$VENV"
-    "$VENV/bin/pip" install --quiet --disable-pip-version-check --no-input "hat-drivers==$HAT_DRIVERS"
-    have_hat || {
-        echo "setup.sh: hat-drivers $HAT_DRIVERS does not import after its installation" >&2
+install_package() {
+    local name=$1 version=$2
+    shift 2
+    have_package "$name" "$version" && return
+    "$VENV/bin/pip" install --quiet --disable-pip-version-check --no-input "$@" "$name==$version"
+    have_package "$name" "$version" || {
+        echo "setup.sh: $name $version does not import after its installation" >&2
         exit 1
     }
+}
+
+if ! have_package hat-drivers "$HAT_DRIVERS"; then
+    rm -rf "$VENV"
+    python3 -m venv "$VENV"
 fi
+install_package hat-drivers "$HAT_DRIVERS"
+# It asks for Python 3.12 and runs on 3.11.
+install_package cubesat-space-protocol-py "$CSP_PY" --ignore-requires-python
 
 if ! have_licklider; then
     cargo install --quiet --locked --force --root "$LICKLIDER_ROOT" "licklider-cli@$LICKLIDER"
@@ -69,4 +80,4 @@ if ! have_licklider; then
     }
 fi
 
-echo "hat-drivers $HAT_DRIVERS, licklider $LICKLIDER, $(tshark --version 2>/dev/null | head -n 1)"
+echo "hat-drivers $HAT_DRIVERS, cubesat-space-protocol-py $CSP_PY, licklider $LICKLIDER, $(tshark --version 2>/dev/null | head -n 1)"

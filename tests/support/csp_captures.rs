@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test program uses some of it")]
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
+use core::time::Duration;
 use std::fs;
 use std::path::Path;
 
@@ -83,6 +84,39 @@ impl Capture {
         self.frames()
             .map(|frame| frame.octets.to_vec()[before..].to_vec())
             .collect()
+    }
+}
+
+/// The frames of one end as they arrived at the other, with their times after the first frame of both.
+pub(crate) fn arrivals(frames: &[Frame], side: Side) -> Vec<(Duration, Vec<u8>)> {
+    let mut arrivals = Vec::new();
+    let mut held: Option<&Frame> = None;
+    for frame in frames.iter().filter(|frame| frame.from == Some(side)) {
+        if frame.held {
+            held = Some(frame);
+            continue;
+        }
+        let time = frame.time(frames);
+        let copies = match (frame.dropped, frame.duplicated) {
+            (true, _) => 0,
+            (false, true) => 2,
+            (false, false) => 1,
+        };
+        for _ in 0..copies {
+            arrivals.push((time, frame.octets.to_vec()));
+        }
+        if let Some(held) = held.take() {
+            arrivals.push((time, held.octets.to_vec()));
+        }
+    }
+    arrivals
+}
+
+impl Frame {
+    /// Returns the time after the first of `frames`.
+    pub(crate) fn time(&self, frames: &[Frame]) -> Duration {
+        let start = frames.first().map_or(0, |first| first.t_us);
+        Duration::from_micros(self.t_us - start)
     }
 }
 

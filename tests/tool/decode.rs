@@ -148,3 +148,17 @@ fn text_that_is_not_hex_is_wrong_usage() {
         "standard input: not hex: 'x' in `0300000x` is not a hex digit",
     );
 }
+
+/// Punctuation alone is skipped as that of an array is, and nothing is left.
+#[test]
+fn text_and_captures_without_anything_to_decode_are_no_success() {
+    for text in ["{", "{}", "{ , }", "0x"] {
+        let ran = farlink_on(text.as_bytes(), &["decode"]);
+        ran.badly(2, "");
+    }
+    let mut empty = vec![0xD4, 0xC3, 0xB2, 0xA1, 2, 0, 4, 0];
+    for field in [0_u32, 0, 65_535, 101] {
+        empty.extend(field.to_le_bytes());
+    }
+    farlink_on(&empty, &["decode"]).badly(1, "standard input: no packets in the capture");
+}

@@ -75,6 +75,8 @@ fn blocks_are_taken_from_engines_with_the_key_and_from_no_others() {
     }
     send(&file, &node.address, &["--key-file", &keys]).well();
 
+    // That of others is said, and only once.
+    let mut unauthentic = 0;
     loop {
         let line = node.lines.next().unwrap().unwrap();
         let object: Value = serde_json::from_str(&line).unwrap();
@@ -82,8 +84,14 @@ fn blocks_are_taken_from_engines_with_the_key_and_from_no_others() {
             assert_eq!(object["octets"], 5000);
             break;
         }
+        if object["event"] == "unauthentic" {
+            assert_eq!(object["engine"], 1);
+            unauthentic += 1;
+            continue;
+        }
         assert_eq!(object["event"], "peer", "{object}");
     }
+    assert_eq!(unauthentic, 1);
     send(&file, &node.address, &["--key-file", &wrong])
         .badly(2, "ltp_wrong_keys: line 2: a line has an ID and a key");
 }

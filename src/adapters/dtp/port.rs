@@ -87,7 +87,7 @@ impl Port for NodePort {
 
     fn deliver(&mut self, event: Event, wakes: &mut Wakes<Line>) {
         match event {
-            Event::Started { tag, size } => self.change(tag, wakes, |it| it.size = Some(size)),
+            Event::Started { tag, size, .. } => self.change(tag, wakes, |it| it.size = Some(size)),
             Event::Data { tag, offset, data } => {
                 self.change(tag, wakes, |it| it.on_data(offset, data));
             }
@@ -119,7 +119,7 @@ impl Port for NodePort {
             Event::Csp(csp::Event::PingEnded { tag, .. }) => {
                 self.answer(tag, PingState::Unanswered, wakes);
             }
-            Event::Csp(_) => {}
+            Event::Csp(_) | Event::Need { .. } => {}
         }
     }
 

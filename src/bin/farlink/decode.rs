@@ -84,7 +84,7 @@ Octets are hex digits. A value that is absent is null.";
 /// the two addresses. Times count from the first packet, or from the origin of a recording. Skipped packets
 /// are counted on standard error.
 ///
-/// Exit status: 0 all PDUs are valid, 1 the input or a PDU is malformed, 2 wrong usage or no octets to decode.
+/// Exit status: 0 all PDUs are valid, 1 the input or a PDU is malformed, or a capture has no packets, 2 wrong usage or no octets to decode.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = FIELDS)]
 #[expect(
@@ -195,6 +195,9 @@ fn pasted(arguments: &Arguments, input: &[u8], printer: Printer) -> Result<(), F
         return frame(input, protocol, printer);
     };
     let octets = unhex(text, protocol)?;
+    if octets.iter().all(Vec::is_empty) {
+        return Err(Failure::Usage("no octets to decode".into()));
+    }
     let Some(packets) = ip_capture(&octets) else {
         return plain(&octets, protocol, Start::Beginning, printer);
     };

@@ -126,6 +126,20 @@ impl Node {
         Ok(())
     }
 
+    /// Leaves the packets of a connection in its queue until [`release`](Self::release), or until it ends.
+    #[cfg(feature = "dtp")]
+    pub(crate) fn hold(&mut self, connection: ConnectionId) -> Result<(), Error> {
+        self.slot_mut(connection)?.is_held = true;
+        Ok(())
+    }
+
+    /// Tells of the packets of a connection again.
+    #[cfg(feature = "dtp")]
+    pub(crate) fn release(&mut self, connection: ConnectionId) -> Result<(), Error> {
+        self.slot_mut(connection)?.is_held = false;
+        Ok(())
+    }
+
     /// Tells why no connection can lead to a port, if none can.
     #[cfg(feature = "dtp")]
     pub(crate) fn check_peer(&self, to: Endpoint) -> Result<(), Error> {

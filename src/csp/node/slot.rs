@@ -19,6 +19,8 @@ pub(super) struct Slot {
     pub(super) options: SendOptions,
     /// Whether a packet was refused for lack of room.
     pub(super) awaits_room: bool,
+    /// Whether packets stay in the queue, as long as the connection is open.
+    pub(super) is_held: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +53,7 @@ impl Slot {
                 crc32: false,
             },
             awaits_room: false,
+            is_held: false,
         }
     }
 
@@ -68,6 +71,7 @@ impl Slot {
         self.peer = peer;
         self.options = options;
         self.awaits_room = false;
+        self.is_held = false;
     }
 
     pub(super) fn is_free(&self) -> bool {
@@ -148,7 +152,8 @@ impl Slot {
     }
 
     fn next_of_open(&mut self, connection: ConnectionId) -> Option<Event> {
-        if let Some(data) = self.rdp.take() {
+        let is_held = self.is_held && self.rdp.is_open();
+        if let Some(data) = (!is_held).then(|| self.rdp.take()).flatten() {
             return Some(Event::Received { connection, data });
         }
         let packets = self.rdp.take_acknowledged();
@@ -162,6 +167,7 @@ impl Slot {
             self.role = Role::Free;
             // Bound: a queue has at most 1024 packets.
             let unacknowledged = u32::try_from(self.rdp.unacknowledged()).unwrap_or(u32::MAX);
+            self.rdp.forget();
             return Some(Event::Closed {
                 connection,
                 reason,

@@ -303,6 +303,11 @@ impl Connection {
         self.send.len()
     }
 
+    /// Gives up the packets of a connection that has ended.
+    pub(in crate::csp) fn forget(&mut self) {
+        self.send.reset(self.initial);
+    }
+
     /// Returns the octets of packets that are not acknowledged.
     pub(in crate::csp) fn octets(&self) -> usize {
         self.send.octets()

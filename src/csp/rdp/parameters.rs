@@ -69,7 +69,7 @@ impl Parameters {
 
     /// Returns how long nothing may be sent.
     pub(super) fn keepalive(&self) -> Duration {
-        self.connection_timeout / 3
+        self.connection_timeout / 5
     }
 }
 

@@ -5,7 +5,9 @@ use crate::Tag;
 use crate::csp::{CloseReason, ConnectionId, Endpoint, Packet, SendOptions, SynOptions};
 use crate::dtp::api::{Error, Event, FailReason, GetOptions, Stats};
 use crate::dtp::client::{Download, Stage};
+use crate::dtp::extension::Extension;
 use crate::dtp::server::DATA_PORT;
+use crate::dtp::session::Session;
 use crate::dtp::wire::{DATA_HEADER_LEN, DataPacket, Response};
 use crate::{Instant, csp::PacketRing};
 
@@ -17,6 +19,38 @@ impl Node {
         payload: u8,
         options: GetOptions,
     ) -> Result<(), Error> {
+        let [a, b, c, d, ..] = self.rng.next_u64().to_le_bytes();
+        let session = u32::from_le_bytes([a, b, c, d]);
+        self.begin(tag, (server, payload), options, session)?;
+        Ok(())
+    }
+
+    pub(super) fn get_rest(
+        &mut self,
+        tag: Tag,
+        session: &Session,
+        options: GetOptions,
+    ) -> Result<(), Error> {
+        let options = GetOptions {
+            mtu: session.mtu,
+            throughput: session.throughput,
+            ..options
+        };
+        let from = (session.server, session.payload);
+        self.begin(tag, from, options, session.id)?.restore(session);
+        Ok(())
+    }
+
+    fn begin(
+        &mut self,
+        tag: Tag,
+        (server, payload): (u16, u8),
+        options: GetOptions,
+        session: u32,
+    ) -> Result<&mut Download, Error> {
+        if self.is_shut_down {
+            return Err(Error::ShutDown);
+        }
         if options.throughput == 0 {
             return Err(Error::NoThroughput);
         }
@@ -38,25 +72,55 @@ impl Node {
         {
             return Err(Error::TagInUse(tag));
         }
-        let [a, b, c, d, ..] = self.rng.next_u64().to_le_bytes();
-        let session = u32::from_le_bytes([a, b, c, d]);
         let limit = self.config.clients;
         let download = self.downloads.iter_mut().find(|it| it.is_free());
         let download = download.ok_or(Error::NoSlot { limit })?;
         download.begin(self.now, tag, (server, payload), options, session);
-        Ok(())
+        Ok(download)
     }
 
-    pub(super) fn cancel(&mut self, tag: Tag) -> Result<(), Error> {
+    /// Changes a transfer that is under way to another stage, in which it has no connection.
+    fn halt(&mut self, tag: Tag, stage: Stage) -> Result<(), Error> {
         let mut downloads = self.downloads.iter_mut();
         let download = downloads.find(|it| it.tag == tag && it.is_under_way());
         let download = download.ok_or(Error::NoTransfer(tag))?;
+        if download.stage == stage {
+            return Err(Error::NotUnderWay(tag));
+        }
         let connection = download.connection();
-        download.stage = Stage::Failed(FailReason::Cancelled);
+        download.stage = stage;
         if let Some(connection) = connection {
             self.close(connection);
         }
         Ok(())
+    }
+
+    pub(super) fn cancel(&mut self, tag: Tag) -> Result<(), Error> {
+        self.halt(tag, Stage::Failed(FailReason::Cancelled))
+    }
+
+    pub(super) fn pause(&mut self, tag: Tag) -> Result<(), Error> {
+        self.halt(tag, Stage::Paused)
+    }
+
+    pub(super) fn resume(&mut self, tag: Tag) -> Result<(), Error> {
+        let mut downloads = self.downloads.iter_mut();
+        let download = downloads.find(|it| it.tag == tag && it.stage == Stage::Paused);
+        let download = download.ok_or(Error::NotPaused(tag))?;
+        download.stage = Stage::Waiting { until: self.now };
+        Ok(())
+    }
+
+    /// Cancels all transfers.
+    pub(super) fn end_downloads(&mut self) {
+        for place in 0..self.downloads.len() {
+            if let Some(download) = self.downloads.get(place)
+                && download.is_under_way()
+            {
+                // It is under way.
+                let _: Result<(), Error> = self.cancel(download.tag);
+            }
+        }
     }
 
     /// Takes a packet; those of payloads go straight to their transfer.
@@ -100,38 +164,73 @@ impl Node {
         let Some(download) = self.downloads.get_mut(place) else {
             return;
         };
+        let connection = download.connection();
         let is_due = download.deadline().is_some_and(|deadline| deadline <= now);
+        if is_due && download.is_out_of_time(now) {
+            return self.close_all(connection);
+        }
         match download.stage {
-            Stage::Paused { .. } if is_due => {
-                let to = Endpoint {
-                    address: download.server,
-                    port: REQUEST_PORT,
-                };
-                download.connect(now);
-                // Bound: there are at most 255 places.
-                let tag = Tag(MAX_TAG - place as u64);
-                // The server sends nothing before its response is acknowledged.
-                let syn = SynOptions {
-                    ack_delay_count: 0,
-                    ..self.csp.config().rdp
-                };
-                let options = SendOptions::default();
-                if self.csp.connect(tag, to, options, syn).is_err()
-                    && let Some(download) = self.downloads.get_mut(place)
-                {
-                    // All source ports rest, or connections that end have the slots.
-                    download.fail_request(now, FailReason::NoAnswer);
-                }
-            }
-            Stage::AwaitingResponse { connection, .. } if is_due => {
+            Stage::Waiting { .. } if is_due => self.connect(place),
+            Stage::AwaitingResponse { .. } if is_due => {
                 download.fail_request(now, FailReason::NoAnswer);
-                self.close(connection);
+                self.close_all(connection);
             }
-            Stage::Receiving { connection, .. } if is_due || download.is_answered() => {
-                download.end_request(now);
-                self.close(connection);
+            Stage::Receiving { .. } => {
+                download.receive_on_time(now);
+                if download.connection().is_none() {
+                    return self.close_all(connection);
+                }
+                self.send_asks(place);
             }
             _ => {}
+        }
+    }
+
+    fn close_all(&mut self, connection: Option<ConnectionId>) {
+        if let Some(connection) = connection {
+            self.close(connection);
+        }
+    }
+
+    fn connect(&mut self, place: usize) {
+        let now = self.now;
+        let Some(download) = self.downloads.get_mut(place) else {
+            return;
+        };
+        let to = Endpoint {
+            address: download.server,
+            port: REQUEST_PORT,
+        };
+        download.connect(now);
+        // Bound: there are at most 255 places.
+        let tag = Tag(MAX_TAG - place as u64);
+        // The server sends nothing before its response is acknowledged.
+        let syn = SynOptions {
+            ack_delay_count: 0,
+            ..self.csp.config().rdp
+        };
+        let options = SendOptions::default();
+        if self.csp.connect(tag, to, options, syn).is_err()
+            && let Some(download) = self.downloads.get_mut(place)
+        {
+            // All source ports rest, or connections that end have the slots.
+            download.fail_request(now, FailReason::NoAnswer);
+        }
+    }
+
+    /// Asks a server of this crate for more.
+    fn send_asks(&mut self, place: usize) {
+        let Some(download) = self.downloads.get_mut(place) else {
+            return;
+        };
+        let Some(connection) = download.connection() else {
+            return;
+        };
+        while let Some(ask) = download.next_ask() {
+            if self.csp.send(connection, ask).is_err() {
+                // It has closed, which is told.
+                return;
+            }
         }
     }
 
@@ -162,21 +261,24 @@ impl Node {
         }
     }
 
-    fn download_at(&mut self, connection: ConnectionId) -> Option<&mut Download> {
+    pub(super) fn download_at(&mut self, connection: ConnectionId) -> Option<&mut Download> {
         let mut downloads = self.downloads.iter_mut();
         downloads.find(|it| it.connection() == Some(connection))
     }
 
-    pub(super) fn on_response(&mut self, connection: ConnectionId, data: &[u8]) {
+    pub(super) fn on_packet_of_server(&mut self, connection: ConnectionId, data: &[u8]) {
         let now = self.now;
         let Some(download) = self.download_at(connection) else {
             return;
         };
         if !matches!(download.stage, Stage::AwaitingResponse { .. }) {
-            return;
+            return download.on_done(now, data);
         }
         match Response::decode(data) {
-            Ok(response) => download.on_response(now, connection, response.payload_size),
+            Ok(response) => {
+                let extension = Extension::decode(data, download.session);
+                download.on_response(now, connection, response, extension);
+            }
             Err(_) => download.stage = Stage::Failed(FailReason::BadResponse),
         }
         if download.connection().is_none() {
@@ -198,6 +300,8 @@ impl Node {
         Some(Event::Started {
             tag: download.tag,
             size: download.size?,
+            session: download.session,
+            identity: download.identity,
         })
     }
 
@@ -205,10 +309,19 @@ impl Node {
         let mut downloads = self.downloads.iter_mut();
         downloads.find_map(|download| {
             let event = match download.stage {
+                // All octets were given to the application.
+                Stage::Complete if download.check() == Some(false) => Event::Failed {
+                    tag: download.tag,
+                    reason: FailReason::Damaged,
+                    missing: 0,
+                },
                 Stage::Complete => Event::Complete {
                     tag: download.tag,
                     size: download.size?,
                     requests: download.requests,
+                    rounds: download.rounds,
+                    asked_again: download.asked_again(),
+                    is_checked: download.check() == Some(true),
                 },
                 Stage::Failed(reason) => Event::Failed {
                     tag: download.tag,
@@ -251,15 +364,16 @@ fn take_data(
         stats.foreign_data += 1;
         return true;
     };
+    let mut was_missing = false;
     if !download.holes.contains(place) {
         stats.duplicates += 1;
     } else if take_octets(download.tag, &data, runs) {
-        download.holes.remove(place);
+        was_missing = download.take(place);
         stats.data_received += 1;
     } else {
         stats.queue_full += 1;
     }
-    download.on_packet(now, place);
+    download.on_packet(now, place, was_missing);
     true
 }
 

@@ -3,44 +3,143 @@
 use bytes::Bytes;
 
 use super::Node;
-use crate::csp::ConnectionId;
-use crate::dtp::api::{Error, Event};
-use crate::dtp::server::{Job, Progress, Stage, Transfer};
-use crate::dtp::wire::{Request, Response};
+use crate::csp::{self, ConnectionId, crc32};
+use crate::dtp::api::{Error, Event, NeedId};
+use crate::dtp::extension::{AskHeader, Extension, PayloadIdentity};
+use crate::dtp::server::{Job, Payload, Progress, Stage, Then, Transfer};
+use crate::dtp::wire::{REQUEST_LEN, Request, Response};
 use crate::{Hop, Transmit};
 
 impl Node {
     pub(super) fn serve(&mut self, payload: u8, data: Bytes) -> Result<(), Error> {
         let octets = data.len() as u64;
-        if octets > u64::from(u32::MAX) {
-            return Err(Error::PayloadTooLarge(octets));
-        }
-        let mut payloads = self.payloads.iter_mut();
-        if let Some((_, place)) = payloads.find(|(number, _)| *number == payload) {
-            *place = data;
-            return Ok(());
+        let size = u32::try_from(octets).map_err(|_| Error::PayloadTooLarge(octets))?;
+        self.check_room(payload)?;
+        let identity = PayloadIdentity {
+            crc32c: Some(crc32(&[&data])),
+            generation: 0,
+        };
+        self.put_payload(Payload {
+            number: payload,
+            size,
+            identity,
+            octets: Some(data),
+        });
+        Ok(())
+    }
+
+    pub(super) fn serve_on_demand(
+        &mut self,
+        payload: u8,
+        size: u64,
+        identity: PayloadIdentity,
+    ) -> Result<(), Error> {
+        let octets = size;
+        let size = u32::try_from(octets).map_err(|_| Error::PayloadTooLarge(octets))?;
+        self.check_room(payload)?;
+        self.put_payload(Payload {
+            number: payload,
+            size,
+            identity,
+            octets: None,
+        });
+        Ok(())
+    }
+
+    fn check_room(&self, payload: u8) -> Result<(), Error> {
+        if self.is_shut_down {
+            return Err(Error::ShutDown);
         }
         let limit = self.config.payloads;
-        if self.payloads.len() >= usize::from(limit) {
-            return Err(Error::TooManyPayloads { limit });
+        let is_replaced = self.payloads.iter().any(|it| it.number == payload);
+        if is_replaced || self.payloads.len() < usize::from(limit) {
+            return Ok(());
         }
-        self.payloads.push((payload, data));
-        Ok(())
+        Err(Error::TooManyPayloads { limit })
+    }
+
+    /// Puts a payload in place of one of the same number; there is room.
+    fn put_payload(&mut self, payload: Payload) {
+        // Whoever feeds it has another one from here on.
+        self.end_fed(payload.number);
+        let mut payloads = self.payloads.iter_mut();
+        match payloads.find(|it| it.number == payload.number) {
+            Some(place) => *place = payload,
+            None => self.payloads.push(payload),
+        }
     }
 
     pub(super) fn withdraw(&mut self, payload: u8) -> Result<(), Error> {
         let mut payloads = self.payloads.iter();
-        let place = payloads.position(|(number, _)| *number == payload);
+        let place = payloads.position(|it| it.number == payload);
         let place = place.ok_or(Error::NoPayload(payload))?;
         self.payloads.swap_remove(place);
+        self.end_fed(payload);
         Ok(())
+    }
+
+    /// Ends the transfers of a payload on demand.
+    fn end_fed(&mut self, payload: u8) {
+        for place in 0..self.transfers.len() {
+            if self
+                .transfers
+                .get(place)
+                .is_some_and(|it| it.is_fed(payload))
+            {
+                self.stop(place);
+            }
+        }
+    }
+
+    /// Ends all transfers.
+    pub(super) fn end_transfers(&mut self) {
+        for place in 0..self.transfers.len() {
+            self.stop(place);
+        }
+    }
+
+    /// Sends nothing more to a client, and tells it so.
+    pub(super) fn stop(&mut self, place: usize) {
+        let transfer = self.transfers.get_mut(place);
+        let connection = transfer.and_then(|transfer| {
+            transfer.stop();
+            transfer.connection
+        });
+        if let Some(connection) = connection {
+            self.close(connection);
+        }
+    }
+
+    pub(super) fn feed(&mut self, need: NeedId, data: &Bytes) -> Result<(), Error> {
+        let transfers = self.transfers.iter_mut().enumerate();
+        let mut fed = transfers.filter_map(|(place, it)| Some((place, it.feed(need, data)?)));
+        let (place, is_right) = fed.next().ok_or(Error::NotNeeded(need))?;
+        drop(fed);
+        if !is_right {
+            self.stop(place);
+        }
+        Ok(())
+    }
+
+    pub(super) fn next_need(&mut self) -> Option<Event> {
+        let need = self.needs;
+        let mut transfers = self.transfers.iter_mut();
+        let (payload, next) = transfers.find_map(|it| it.next_need(need))?;
+        self.needs = NeedId(need.0.wrapping_add(1));
+        Some(Event::Need {
+            need,
+            payload,
+            offset: next.offset,
+            len: next.len,
+        })
     }
 
     pub(super) fn on_accepted(&mut self, connection: ConnectionId, client: u16) {
         self.set_own(connection, Some(connection));
         let deadline = self.now + self.config.request_timeout;
         let mut transfers = self.transfers.iter_mut();
-        if let Some(transfer) = transfers.find(|it| it.connection.is_none()) {
+        let free = transfers.find(|it| it.connection.is_none());
+        if let Some(transfer) = free.filter(|_| !self.is_shut_down) {
             transfer.begin(connection, client, deadline);
         } else {
             // libcsp ignores an RST in answer to its SYN, so the handshake was finished.
@@ -49,51 +148,87 @@ impl Node {
         }
     }
 
+    pub(super) fn transfer_place(&self, connection: ConnectionId) -> Option<usize> {
+        let mut transfers = self.transfers.iter();
+        transfers.position(|transfer| transfer.connection == Some(connection))
+    }
+
     fn transfer_at(&mut self, connection: ConnectionId) -> Option<&mut Transfer> {
-        let mut transfers = self.transfers.iter_mut();
-        transfers.find(|transfer| transfer.connection == Some(connection))
+        let place = self.transfer_place(connection)?;
+        self.transfers.get_mut(place)
     }
 
-    /// Takes the first packet of a client; there is no other.
-    pub(super) fn on_request(&mut self, connection: ConnectionId, data: &[u8]) {
-        let (now, max_throughput) = (self.now, self.config.max_throughput);
-        let max_mtu = self.config.csp.max_data;
-        let transfer = self.transfer_at(connection);
-        if !transfer.is_some_and(|it| matches!(it.stage, Stage::AwaitingRequest { .. })) {
+    /// Takes a packet of a client: its request, or an ask for more behind it.
+    pub(super) fn on_packet_of_client(&mut self, connection: ConnectionId, data: &[u8]) {
+        let Some(transfer) = self.transfer_at(connection) else {
             return;
+        };
+        match &transfer.stage {
+            Stage::AwaitingRequest { .. } => self.on_request(connection, data),
+            Stage::Closing => {}
+            _ if AskHeader::decode(data).is_some() => self.on_ask(connection, data),
+            // There is no other packet.
+            _ => {}
         }
-        let request = Request::decode(data).ok().filter(|it| it.mtu <= max_mtu);
-        let job = request.and_then(|request| {
-            let mut payloads = self.payloads.iter();
-            let (_, payload) = payloads.find(|(number, _)| *number == request.payload)?;
-            Job::new(request, payload.clone(), max_throughput)
-        });
-        let response = job.as_ref().map(|job| {
-            let size = u32::try_from(job.octets).unwrap_or(u32::MAX);
-            let payload_size = job.size();
-            Response { size, payload_size }.encode()
-        });
+    }
+
+    fn on_ask(&mut self, connection: ConnectionId, data: &[u8]) {
         let Some(transfer) = self.transfer_at(connection) else {
             return;
         };
-        let message = response.map(|response| transfer.message.put(&response));
-        let sent = message.is_some_and(|it| self.csp.send(connection, it).is_ok());
-        let Some(transfer) = self.transfer_at(connection) else {
-            return;
-        };
-        if let Some(job) = job.filter(|_| sent) {
-            transfer.respond(now, job);
+        if transfer.on_ask(data) {
+            self.stats.asks_received += 1;
+            // It may have closed in the meantime.
+            let _: Result<(), csp::Error> = self.csp.hold(connection);
         } else {
-            transfer.stage = Stage::Closing;
-            self.stats.requests_refused += 1;
-            self.close(connection);
+            self.refuse(connection);
         }
     }
 
-    pub(super) fn on_response_acknowledged(&mut self, connection: ConnectionId) {
+    fn refuse(&mut self, connection: ConnectionId) {
         if let Some(transfer) = self.transfer_at(connection) {
-            transfer.start();
+            transfer.stop();
         }
+        self.stats.requests_refused += 1;
+        self.close(connection);
+    }
+
+    fn on_request(&mut self, connection: ConnectionId, data: &[u8]) {
+        let now = self.now;
+        let Some(job) = self.job_of(data) else {
+            return self.refuse(connection);
+        };
+        let response = self.response_to(&job);
+        let Some(transfer) = self.transfer_at(connection) else {
+            return;
+        };
+        let message = transfer.put_message(&response);
+        transfer.respond(now, job);
+        if self.csp.send(connection, message).is_err() {
+            self.refuse(connection);
+        }
+    }
+
+    fn job_of(&self, data: &[u8]) -> Option<Job> {
+        let max_mtu = self.config.csp.max_data;
+        let request = Request::decode(data).ok().filter(|it| it.mtu <= max_mtu)?;
+        let mut payloads = self.payloads.iter();
+        let payload = payloads.find(|it| it.number == request.payload)?;
+        Job::new(request, payload.clone(), self.config.max_throughput)
+    }
+
+    fn response_to(&self, job: &Job) -> [u8; REQUEST_LEN] {
+        let size = u32::try_from(job.octets).unwrap_or(u32::MAX);
+        let payload_size = job.size();
+        let mut response = Response { size, payload_size }.encode();
+        let extension = Extension {
+            identity: job.identity(),
+            asks: u8::try_from(self.config.csp.receive_queue).unwrap_or(u8::MAX),
+            // Bound: less than a packet holds.
+            ask_len: u16::try_from(super::max_ask(&self.config)).unwrap_or(u16::MAX),
+        };
+        extension.encode(job.request.session, &mut response);
+        response
     }
 
     /// The client has closed the connection, and wants no more.
@@ -117,9 +252,24 @@ impl Node {
                         self.close(connection);
                     }
                 }
+                Stage::AwaitingAsk { deadline, .. } if *deadline <= now => self.stop(place),
                 Stage::Responding { deadline, .. } if *deadline <= now => transfer.start(),
-                _ => {}
+                _ => self.send_done(place),
             }
+        }
+    }
+
+    /// Tells a client that all packets of a round were sent.
+    pub(super) fn send_done(&mut self, place: usize) {
+        let Some(transfer) = self.transfers.get_mut(place) else {
+            return;
+        };
+        let Some(connection) = transfer.connection else {
+            return;
+        };
+        if let Some(done) = transfer.take_done() {
+            // It may have closed in the meantime.
+            let _: Result<(), csp::Error> = self.csp.send(connection, done);
         }
     }
 
@@ -144,17 +294,31 @@ impl Node {
                     self.next_to_send = at;
                     return;
                 }
-                Progress::Done => {
-                    transfer.stage = Stage::Closing;
-                    if let Some(connection) = transfer.connection {
-                        self.close(connection);
-                    }
-                }
+                Progress::Done => self.on_sent(at),
             }
         }
         // A poll that sends nothing changes nothing.
         if self.stats.data_sent != sent {
             self.next_to_send = (self.next_to_send + 1) % count.max(1);
+        }
+    }
+
+    /// All is sent that a client has asked for so far.
+    fn on_sent(&mut self, place: usize) {
+        let deadline = self.now + self.config.request_timeout;
+        let Some(transfer) = self.transfers.get_mut(place) else {
+            return;
+        };
+        let Some(connection) = transfer.connection else {
+            return;
+        };
+        match transfer.on_sent(deadline) {
+            Then::Close => self.close(connection),
+            Then::Await => {
+                // It may have closed in the meantime.
+                let _: Result<(), csp::Error> = self.csp.release(connection);
+                self.is_released = true;
+            }
         }
     }
 

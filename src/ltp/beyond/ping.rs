@@ -45,7 +45,7 @@ impl<A: Addr> Engine<A> {
             return Err(Error::PingPending(peer));
         }
         let number = node.draw_number(|number| exports.table.contains(&number));
-        state.is_named = true;
+        state.name(node);
         state.ping = Some(Ping {
             number,
             tries: 0,

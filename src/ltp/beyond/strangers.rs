@@ -7,6 +7,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::accepted::AcceptedPeers;
 use crate::{Addr, Instant};
 
 /// Octets that may leave for each octet that came (RFC 9000 section 8.1).
@@ -27,8 +28,10 @@ pub(in crate::ltp) const MAX_WAITING: usize = 16;
 /// The accounts of the hosts of strangers.
 #[derive(Debug, Default)]
 pub(in crate::ltp) struct Accounts {
-    accounts: Vec<Account>,
+    list: Vec<Account>,
     free: Vec<u32>,
+    /// The peers on them.
+    pub(in crate::ltp) peers: AcceptedPeers,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -53,11 +56,11 @@ pub(in crate::ltp) struct Hosts<A> {
 
 impl Accounts {
     fn get_mut(&mut self, account: u32) -> Option<&mut Account> {
-        self.accounts.get_mut(usize::try_from(account).ok()?)
+        self.list.get_mut(usize::try_from(account).ok()?)
     }
 
     fn get(&self, account: u32) -> Option<&Account> {
-        self.accounts.get(usize::try_from(account).ok()?)
+        self.list.get(usize::try_from(account).ok()?)
     }
 
     /// Whether the host has proved that it hears.
@@ -92,9 +95,12 @@ impl Accounts {
     }
 
     /// Notes an acknowledgment of a report under way.
-    pub(in crate::ltp) fn prove(&mut self, account: u32) {
-        if let Some(account) = self.get_mut(account) {
+    pub(in crate::ltp) fn prove(&mut self, number: u32) {
+        if let Some(account) = self.get_mut(number) {
             account.is_proved |= account.wrong < MAX_WRONG;
+            if account.is_proved {
+                self.peers.prove(number);
+            }
         }
     }
 
@@ -105,8 +111,10 @@ impl Accounts {
         }
     }
 
-    pub(in crate::ltp) const fn memory_used(&self) -> usize {
-        self.accounts.capacity() * size_of::<Account>() + self.free.capacity() * size_of::<u32>()
+    pub(in crate::ltp) fn memory_used(&self) -> usize {
+        self.list.capacity() * size_of::<Account>()
+            + self.free.capacity() * size_of::<u32>()
+            + self.peers.memory_used()
     }
 }
 
@@ -116,6 +124,11 @@ impl<A: Addr> Hosts<A> {
             by_prefix: BTreeMap::new(),
             left: BTreeSet::new(),
         }
+    }
+
+    /// Returns the account of a host on which peers are, or were.
+    pub(in crate::ltp) fn account_of(&self, at: A) -> Option<u32> {
+        self.by_prefix.get(&at.prefix()).copied()
     }
 
     /// Returns the account of the host of a new peer.
@@ -135,11 +148,11 @@ impl<A: Addr> Hosts<A> {
         };
         let number = match accounts.free.pop() {
             Some(number) => number,
-            None => u32::try_from(accounts.accounts.len()).ok()?,
+            None => u32::try_from(accounts.list.len()).ok()?,
         };
         match accounts.get_mut(number) {
             Some(account) => *account = fresh,
-            None => accounts.accounts.push(fresh),
+            None => accounts.list.push(fresh),
         }
         self.by_prefix.insert(host, number);
         Some(number)
@@ -233,7 +246,7 @@ mod tests {
         }
 
         assert_eq!(hosts.by_prefix.len(), MAX_LEFT);
-        assert!(accounts.accounts.len() <= MAX_LEFT + 1);
+        assert!(accounts.list.len() <= MAX_LEFT + 1);
         let old = hosts.enter(count - 1, &mut accounts).unwrap();
         assert!(!accounts.allows(old, 25));
         let forgotten = hosts.enter(0, &mut accounts).unwrap();

@@ -2,12 +2,13 @@
 
 use alloc::boxed::Box;
 
+use super::Newcomer;
 use crate::ltp::api::{Error, Event};
 use crate::ltp::auth::Keys;
 use crate::ltp::config::Peer;
 use crate::ltp::context::Core;
 use crate::ltp::engine::Engine;
-use crate::ltp::peers::{Addresses, Newcomer};
+use crate::ltp::peers::Addresses;
 use crate::ltp::wire::{Body, Segment};
 use crate::sync::Arc;
 use crate::{Addr, Instant};
@@ -30,10 +31,12 @@ impl<A: Addr> Engine<A> {
     ///
     /// Data of a session of an unknown engine, and a CS, which may be a ping, add a peer with the address that they
     /// come from, under the engine ID in the session. Anybody can claim an ID, so the template should require
-    /// authentication where the network is open. At the limit, an accepted peer gives way: first those that have proved
-    /// nothing, longest idle first, then others without a session. Where none does, the newcomer is refused
-    /// ([`Event::UnknownPeerRefused`]). A peer has proved that it hears once it acknowledged a report, or was
-    /// authenticated, or a block or a ping was sent to it.
+    /// authentication where the network is open. At the limit, an accepted peer gives way: one that has proved nothing,
+    /// or else one without a session, each time the longest idle one of the host with most of them. Where none does, the
+    /// newcomer is refused ([`Event::UnknownPeerRefused`]). A peer has proved that it hears once it, or another one on its
+    /// host, acknowledged a report, or was authenticated, or a block or a ping was sent to it. Of a full table each host
+    /// that has proved so keeps an equal share at most, and those that have not keep one together: beyond it the longest
+    /// idle peer of such a host gives way first, with its sessions if all have some.
     ///
     /// Until then it is a stranger. Its host is sent at most three times the octets that came from it, and 1 KiB; what
     /// exceeds that waits. A session of it lives for 30 s at most. All accepted peers together have
@@ -84,7 +87,8 @@ impl<A: Addr> Engine<A> {
             let can_start = segment.session.number > 0
                 && client.is_some_and(|client| self.core.node.services.get(client).is_some())
                 && policy.limit > 0;
-            if !can_start || !self.make_way(Newcomer::Unnamed, None) {
+            let newcomer = Newcomer::Unknown(self.addresses.host_of(from));
+            if !can_start || !self.make_way(newcomer) {
                 self.addresses.refuse(id, &mut self.core);
                 return None;
             }

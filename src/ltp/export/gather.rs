@@ -107,15 +107,20 @@ impl Sending {
 
     // Reports.
 
-    /// Adds a report to those on the same checkpoint, and answers them if they are all, or once their rest is late.
+    /// Adds a report to those on the same checkpoint, and answers them if they are all, or once their rest is late. The
+    /// second that claims nothing is answered when the checkpoint would have been repeated: a receiver without room has some then.
     pub(super) fn gather(
         &mut self,
         (checkpoint, told): (u64, (u64, Range<u64>)),
         answered: Option<Outstanding>,
-        reported_up_to: u64,
+        (reported_up_to, is_useless): (u64, bool),
         cx: &mut Context<'_>,
     ) -> Outcome {
-        let delay = cx.peer.config.timers.repair_delay;
+        let delay = if is_useless && self.repair().tries > 1 {
+            cx.peer.timeout()
+        } else {
+            cx.peer.config.timers.repair_delay
+        };
         let has_gaps = !self.repair().claimed.covers(&told.1);
         let begun = match answered {
             Some(answered) => Some(Self::round_of(answered, reported_up_to, told.clone(), cx)),

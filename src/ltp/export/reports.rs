@@ -6,6 +6,7 @@ use core::ops::Range;
 
 use super::{NOTHING_LOST, Outcome, Outstanding, RepairState, Sending};
 use crate::ltp::context::Context;
+use crate::ltp::end_cause::Limit;
 use crate::ltp::report_history::{Reported, Verdict};
 use crate::ltp::wire::{Mark, Report};
 
@@ -68,7 +69,10 @@ impl Sending {
         if repair.lowest.is_none_or(|(lower, _)| scope.start < lower) {
             repair.lowest = Some((scope.start, serial));
         }
-        repair.guard_tries = 0;
+        if claimed > 0 || revoked.end.is_some() {
+            repair.tries = 0;
+            self.stop_guard(cx);
+        }
         if let Some(end) = revoked.end {
             self.forget_old_reports(cx);
             // What was claimed before is sent again, whether or not the report covers it.
@@ -92,11 +96,32 @@ impl Sending {
         } else {
             cx.node.stats.positive_reports_received += 1;
         }
-        let outcome = self.gather((checkpoint, (serial, scope)), answered, reported_up_to, cx);
+        let is_useless = answered.as_ref().is_some_and(|one| self.is_useless(one));
+        if is_useless && self.repair().tries > cx.peer.config.limits.checkpoint_retries {
+            return Outcome::Failed(cx.unanswered(Limit::CheckpointRetries));
+        }
+        let told = (serial, scope);
+        let outcome = self.gather(
+            (checkpoint, told),
+            answered,
+            (reported_up_to, is_useless),
+            cx,
+        );
         if outcome != Outcome::Continues {
             return outcome;
         }
         self.check_progress(cx)
+    }
+
+    /// Whether nothing was claimed since a checkpoint was sent that is answered. Then it was sent in vain, as if its answer
+    /// had not come.
+    fn is_useless(&mut self, answered: &Outstanding) -> bool {
+        let repair = self.repair_mut();
+        let is_useless = repair.claimed.len() <= answered.claimed;
+        if is_useless {
+            repair.tries = repair.tries.max(answered.tries);
+        }
+        is_useless
     }
 
     /// Weighs a report against those before it, and takes back what they claimed and it denies. `None` for one that came

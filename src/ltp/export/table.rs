@@ -128,6 +128,7 @@ impl Exports {
         }
         if let Some(peer) = peers.get_mut(export.slot) {
             peer.exports -= 1;
+            peer.on_session_over(node);
             node.remember(peer, (Role::Sender, session), end, export.key_hash, None);
         }
         node.forget_cookies(Role::Sender, session);

@@ -270,18 +270,21 @@ impl Sending {
         if self.next < self.red {
             self.repair_mut().flow.has_early_checkpoint = true;
         }
+        let repair = self.repair();
+        let before = if run.gaps.is_empty() { 0 } else { repair.tries };
         let outstanding = Outstanding {
             serial,
             report: checkpoint.report,
             range,
             mark: checkpoint.mark,
             cycle: run.cycle,
-            tries: 1,
+            tries: before.saturating_add(1),
             timer: cx.await_answer(ExportTimer::Checkpoint(serial)),
             copy: None,
             first: cx.departure(),
             latest: cx.departure(),
-            after: self.repair().history.highest(),
+            after: repair.history.highest(),
+            claimed: repair.claimed.len(),
             retransmitted: run.gaps,
             lower: run.lower,
             since: run.since,

@@ -37,13 +37,19 @@ impl ImportSession {
             cx.node.stats.no_room += 1;
             return None;
         }
+        let slot = cx.peer.slot;
+        let service = cx.node.services.get(data.client);
+        if service.is_none() {
+            cx.node.stats.unknown_client += 1;
+            if cx.node.services.is_opening(cx.node.now) {
+                return None;
+            }
+        }
         if record.is_some() {
             cx.node.closed.remove(name);
         }
-        let slot = cx.peer.slot;
-        let Some(service) = cx.node.services.get(data.client) else {
+        let Some(service) = service else {
             // RFC 5326 section 4.2: one CR per session, repeated like any other.
-            cx.node.stats.unknown_client += 1;
             let mut cancel = Cancel::new(Reason::UNREACHABLE);
             let step = cancel.send(Role::Receiver, cx);
             let stage = Stage::Cancelling(cancel);

@@ -115,6 +115,7 @@ impl Imports {
             let name = (Role::Receiver, *session);
             import.release(&mut cx);
             cx.peer.imports -= 1;
+            cx.peer.on_session_over(cx.node);
             cx.node.forget_cookies(Role::Receiver, *session);
             if let Some(end) = end {
                 let fingerprint = Some(import.fingerprint);

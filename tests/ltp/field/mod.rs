@@ -10,6 +10,7 @@ mod restarts;
 mod scene;
 mod silence;
 mod strangers;
+mod useless;
 
 use farlink::ltp::{Block, Body, Color, SessionId};
 use farlink::{Addr, Tag};

@@ -1,6 +1,9 @@
 //! How sessions end, errors, and requests of the application (RFC 5326 sections 6.14 to 6.22).
 
 use super::*;
+use farlink::ltp::{Config, Peer};
+
+use crate::ltp_alone::Alone;
 
 // Ends.
 
@@ -284,6 +287,38 @@ fn a_red_part_above_the_limit_is_cancelled_as_a_system_error() {
         }]
     ));
     assert_eq!(line.left(), (0, 0, 0));
+}
+
+/// A node is bound before its services are opened, and its peers may send all the time.
+#[test]
+fn blocks_that_come_before_the_first_service_is_opened_are_not_cancelled() {
+    let from = 1_u64;
+    let mut alone = Alone::new(Config::engine(2), 2);
+    alone.engine.add_peer(alone.now, 1, Peer::at(from)).unwrap();
+    let whole = "03 01 05 00 04 00 05 09 00 41*5";
+    alone.hear(from, whole);
+    alone.run_for(Duration::from_secs(9));
+    alone.hear(from, whole);
+    assert_eq!(alone.sent.len(), 0);
+
+    alone.engine.open(alone.now, 4, Service::Whole).unwrap();
+    alone.hear(from, whole);
+    assert_eq!(alone.received().len(), 1);
+}
+
+/// An engine without services says so in the end.
+#[test]
+fn blocks_for_an_engine_that_opens_no_service_are_cancelled_after_10_s() {
+    let from = 1_u64;
+    let mut alone = Alone::new(Config::engine(2), 2);
+    alone.engine.add_peer(alone.now, 1, Peer::at(from)).unwrap();
+    alone.hear(from, "00 01 05 00 04 00 05 41*5");
+    alone.run_for(Duration::from_secs(10));
+
+    alone.hear(from, "00 01 05 00 04 00 05 41*5");
+
+    let cancelled = alone.sent.iter().map(|sent| sent.segment().body.code());
+    assert_eq!(cancelled.collect::<Vec<u8>>(), [14]);
 }
 
 #[test]

@@ -109,12 +109,14 @@ pub(super) fn run(
     let mut other_ports = 0_u64;
     let mut link_type = None;
     let mut last = None;
+    let mut is_empty = true;
     let error = loop {
         let packet = match capture.next_packet() {
             Ok(Some(packet)) => packet,
             Ok(None) => break None,
             Err(error) => break Some(error.to_string()),
         };
+        is_empty = false;
         if recording.is_some() && !is_of_the_network(&packet) {
             continue;
         }
@@ -155,6 +157,7 @@ pub(super) fn run(
                 format!("the capture breaks off behind the packet at octet {at}")
             },
         ))),
+        None if is_empty => Err(Failure::Protocol("no packets in the capture".into())),
         None => reader.printer.finish(),
     }
 }

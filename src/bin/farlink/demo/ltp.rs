@@ -120,6 +120,8 @@ async fn repair(recorded: &Path) -> Result<(), Failure> {
 }
 
 async fn refusal(pair: &Pair) -> Result<(), Failure> {
+    // Before its first service is opened, a node answers no block.
+    let _other = pair.two.open(CLIENT).map_err(failure("engine 2"))?;
     let from = pair.one.open(UNKNOWN_CLIENT).map_err(failure("engine 1"))?;
     match from.send(2, Bytes::from_static(b"is anybody there?")).await {
         Err(error @ Error::Failed { .. }) => {

@@ -27,6 +27,10 @@ const HOLE: [u8; 4096] = [0; 4096];
 const MAX_HOLES: u64 = 1 << 16;
 /// How many of the longest blocks the red parts under way may take of the disk together.
 const MAX_UNDER_WAY: u64 = 4;
+/// The most files of incomplete blocks without a red part that one process stores.
+const MAX_INCOMPLETE: u64 = 1 << 14;
+/// Octets at the start of a block that tell it from another one of the same session.
+const HEAD: usize = 64;
 /// Octets of a file that are written, with `--durable`, before they are synchronised.
 const SYNC_INTERVAL: u64 = 16 << 20;
 
@@ -89,6 +93,8 @@ pub(super) enum StoreError {
     Limit { end: u64, limit: u64 },
     /// The red parts under way take more than they may.
     UnderWay { octets: u64, limit: u64 },
+    /// It has green octets alone, of which some are missing, as too many that were stored before.
+    Incomplete { limit: u64 },
     /// Its missing octets are too many to write zeros for.
     Holes { missing: u64, arrived: u64 },
 }
@@ -107,8 +113,10 @@ pub(super) struct BlockStore {
     /// The incomplete blocks whose red part the engine has not told the end of, and all others.
     under_way: Queue,
     waiting: Queue,
-    /// Sessions whose blocks are over, and since when.
-    closed: VecDeque<(Instant, SessionId)>,
+    /// Sessions whose blocks are over.
+    closed: VecDeque<Closed>,
+    /// Incomplete blocks without a red part that were stored, and their octets.
+    incomplete: (u64, u64),
     /// The file that was written last, so that few are open.
     open: Option<(SessionId, File)>,
 }
@@ -120,9 +128,20 @@ struct Queue {
     octets: u64,
 }
 
+/// A session whose block is over.
+#[derive(Debug)]
+struct Closed {
+    at: Instant,
+    session: SessionId,
+    /// The first octets of its block, if they came.
+    head: Bytes,
+}
+
 #[derive(Debug)]
 struct Block {
     client: u64,
+    /// The first octets, once they came.
+    head: Bytes,
     body: Body,
     have: RangeSet,
     /// Octets of the red part, once it came whole.
@@ -141,6 +160,15 @@ enum Body {
     Nowhere,
     Memory(BTreeMap<u64, Bytes>),
     File(PartFile),
+}
+
+impl Closed {
+    /// Whether a segment has other octets at the start of its block than the one that is over.
+    fn is_followed_by(&self, fragment: &Fragment) -> bool {
+        let len = self.head.len();
+        let start = fragment.data.get(..len);
+        fragment.offset == 0 && len > 0 && start.is_some_and(|start| start != self.head)
+    }
 }
 
 impl Block {
@@ -169,6 +197,7 @@ impl BlockStore {
             under_way: Queue::default(),
             waiting: Queue::default(),
             closed: VecDeque::new(),
+            incomplete: (0, 0),
             open: None,
         }
     }
@@ -202,7 +231,7 @@ impl BlockStore {
         now: Instant,
     ) -> Result<Option<StoredBlock>, StoreError> {
         let session = fragment.session;
-        if fragment.color == Color::Green && self.is_late(session, now) {
+        if fragment.color == Color::Green && self.is_late(&fragment, now) {
             return Ok(None);
         }
         let mut block = match self.take(session) {
@@ -210,8 +239,12 @@ impl BlockStore {
             None => self.begin(session, fragment.client, now)?,
         };
         let is_last = fragment.is_last;
+        if fragment.offset == 0 && block.head.is_empty() {
+            let len = fragment.data.len().min(HEAD);
+            block.head = Bytes::copy_from_slice(fragment.data.get(..len).unwrap_or_default());
+        }
         if let Err(error) = self.write(&mut block, fragment) {
-            self.close(session);
+            self.close(session, block.head);
             return Err(error);
         }
         block.last = now;
@@ -227,16 +260,15 @@ impl BlockStore {
     }
 
     /// Tells whether a green segment belongs to a block that is over. An originator that starts again can use the
-    /// number of that session once more.
-    fn is_late(&self, session: SessionId, now: Instant) -> bool {
+    /// number of that session once more: the first octets of its block are others then.
+    fn is_late(&self, fragment: &Fragment, now: Instant) -> bool {
         let is_recent = |closed: Instant| {
             now.saturating_duration_since(closed) < self.max_wait * MAX_ROUND_TRIPS
         };
+        let session = fragment.session;
+        let last = self.closed.iter().rev().find(|one| one.session == session);
         !self.blocks.contains_key(&session)
-            && self
-                .closed
-                .iter()
-                .any(|(at, closed)| *closed == session && is_recent(*at))
+            && last.is_some_and(|one| is_recent(one.at) && !one.is_followed_by(fragment))
     }
 
     const fn queue(&mut self, block: &Block) -> &mut Queue {
@@ -306,8 +338,8 @@ impl BlockStore {
 
     /// Drops a block, and its file.
     pub(super) fn drop_block(&mut self, session: SessionId) {
-        self.take(session);
-        self.close(session);
+        let block = self.take(session);
+        self.close(session, block.map(|block| block.head).unwrap_or_default());
     }
 
     /// Takes a block out of the incomplete ones.
@@ -336,7 +368,7 @@ impl BlockStore {
                     }
                     Err(error) => {
                         let error = StoreError::File(directory.clone(), error);
-                        self.close(session);
+                        self.close(session, Bytes::new());
                         return Err(error);
                     }
                 }
@@ -344,6 +376,7 @@ impl BlockStore {
         };
         Ok(Block {
             client,
+            head: Bytes::new(),
             body,
             have: RangeSet::new(),
             red: None,
@@ -360,6 +393,7 @@ impl BlockStore {
             color,
             offset,
             data,
+            is_last,
             ..
         } = fragment;
         let limit = self.limit;
@@ -394,9 +428,15 @@ impl BlockStore {
                     }
                     if syncs { file.sync_all() } else { Ok(()) }
                 };
-                self.file(session, part)
-                    .and_then(act)
-                    .map_err(|error| StoreError::File(part.path().into(), error))?;
+                let is_named_later = syncs && color == Color::Red && !is_last;
+                let mut written = self.file(session, part).and_then(act);
+                if let (Ok(()), Output::Directory(directory)) = (&written, &self.out)
+                    && is_named_later
+                {
+                    // The red part is acknowledged before the file gets its name.
+                    written = part_file::sync_directory(directory);
+                }
+                written.map_err(|error| StoreError::File(part.path().into(), error))?;
                 if syncs {
                     block.unsynced = 0;
                 }
@@ -411,12 +451,29 @@ impl BlockStore {
         Ok(&mut self.open.insert((session, file)).1)
     }
 
+    /// Counts a block without a red part that is to be stored incomplete. Anybody can send any number of them, so there is
+    /// a limit for all together.
+    fn count_incomplete(&mut self, block: &Block) -> Result<(), StoreError> {
+        if block.is_whole() || block.has_red() || !matches!(block.body, Body::File(_)) {
+            return Ok(());
+        }
+        let limit = self.limit.saturating_mul(MAX_UNDER_WAY);
+        let (count, octets) = self.incomplete;
+        let (count, octets) = (count + 1, octets.saturating_add(block.have.len()));
+        if count > MAX_INCOMPLETE || octets > limit {
+            return Err(StoreError::Incomplete { limit });
+        }
+        self.incomplete = (count, octets);
+        Ok(())
+    }
+
     /// Remembers that a block is over.
-    fn close(&mut self, session: SessionId) {
+    fn close(&mut self, session: SessionId, head: Bytes) {
         if self.closed.len() >= REMEMBERED {
             self.closed.pop_front();
         }
-        self.closed.push_back((Instant::now(), session));
+        let at = Instant::now();
+        self.closed.push_back(Closed { at, session, head });
         // The last octets are in the file before it gets its name.
         self.open.take_if(|(of, _)| *of == session);
     }
@@ -428,11 +485,12 @@ impl BlockStore {
         {
             let synced = self.file(session, part).and_then(|file| file.sync_all());
             if let Err(error) = synced {
-                self.close(session);
+                self.close(session, block.head);
                 return Err(StoreError::File(part.path().into(), error));
             }
         }
-        self.close(session);
+        self.close(session, block.head.clone());
+        self.count_incomplete(&block)?;
         let red = block.red.unwrap_or(block.in_runs);
         let mut stored = StoredBlock {
             session,
@@ -509,6 +567,11 @@ impl fmt::Display for StoreError {
             Self::UnderWay { octets, limit } => write!(
                 f,
                 "{octets} octets of incomplete blocks exceed the limit of {limit}, {MAX_UNDER_WAY} times --limit"
+            ),
+            Self::Incomplete { limit } => write!(
+                f,
+                "green octets alone, some of them missing: the limits of {MAX_INCOMPLETE} such files and {limit} octets \
+                 in them, {MAX_UNDER_WAY} times --limit, are reached"
             ),
             Self::Holes { missing, arrived } => write!(
                 f,

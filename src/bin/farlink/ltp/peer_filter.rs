@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 use core::num::NonZeroUsize;
 
 use farlink::adapters::ltp::EngineMachine;
-use farlink::ltp::{Command, Engine, Error, Event, Peer, Segment, SessionId};
+use farlink::ltp::{Body, Command, Engine, Error, Event, Peer, Segment, SessionId};
 use farlink::{AsMachine, Instant, Link, Machine, Output, Path as NetPath, Transmit};
 use serde_json::json;
 
@@ -25,6 +25,8 @@ pub(super) struct PeerFilter {
     format: OutputFormat,
     accepted: BTreeSet<(u64, SocketAddr)>,
     rejected: BTreeSet<(u64, SocketAddr)>,
+    /// Engines whose segments failed authentication, each reported once.
+    unauthentic: BTreeSet<u64>,
     /// Whether datagrams are dropped, as if the socket were not open. Without a client service and its peers, the
     /// engine would cancel their blocks.
     awaits_service: bool,
@@ -49,6 +51,7 @@ impl PeerFilter {
             format,
             accepted: BTreeSet::new(),
             rejected: BTreeSet::new(),
+            unauthentic: BTreeSet::new(),
             awaits_service: false,
         })
     }
@@ -65,8 +68,59 @@ impl PeerFilter {
         self.engine.as_machine()
     }
 
-    fn unknown(&self) -> u64 {
-        self.inner().stats().unknown_peer
+    /// Returns how many segments were of unknown peers, and how many were not authentic.
+    fn refused(&self) -> (u64, u64) {
+        let stats = self.inner().stats();
+        (stats.unknown_peer, stats.unauthentic + stats.unknown_key)
+    }
+
+    /// Reports that segments were refused since `before`, of which `octets` is the first datagram.
+    fn check_refused(&mut self, before: (u64, u64), from: SocketAddr, octets: &[u8]) {
+        let after = self.refused();
+        if after.0 > before.0 {
+            self.rejected(from, octets);
+        }
+        if after.1 > before.1 {
+            self.unauthentic(from, octets, after.1);
+        }
+    }
+
+    /// Reports an engine whose segments are not authentic: most likely one side has another key.
+    fn unauthentic(&mut self, from: SocketAddr, octets: &[u8], count: u64) {
+        let Ok((segment, _)) = Segment::decode_first(octets) else {
+            return;
+        };
+        // The answers of a receiver name the sender of the block, which is this engine.
+        let id = segment.session.originator;
+        if self.unauthentic.len() >= MAX_REJECTIONS || !self.unauthentic.insert(id) {
+            return;
+        }
+        let address = canonical(from);
+        let is_own = matches!(
+            segment.body,
+            Body::Report(_) | Body::CancelByReceiver(_) | Body::CancelAckToSender
+        );
+        self.format.report(
+            || {
+                let of = if is_own {
+                    format!("about blocks of engine {id}")
+                } else {
+                    format!("from engine {id}")
+                };
+                format!(
+                    "segments {of} at {address} failed authentication ({count} so far): is the key of both \
+                     sides the same?"
+                )
+            },
+            || {
+                json!({
+                    "event": "unauthentic",
+                    "engine": id,
+                    "address": address.to_string(),
+                    "count": count,
+                })
+            },
+        );
     }
 
     fn rejected(&mut self, from: SocketAddr, octets: &[u8]) {
@@ -127,23 +181,19 @@ impl Machine for PeerFilter {
         if self.awaits_service {
             return;
         }
-        let before = self.unknown();
+        let before = self.refused();
         self.engine.receive(now, from, octets);
-        if self.unknown() > before {
-            self.rejected(from.remote, octets);
-        }
+        self.check_refused(before, from.remote, octets);
     }
 
     fn receive_batch(&mut self, now: Instant, from: NetPath, octets: &[u8], size: NonZeroUsize) {
         if self.awaits_service {
             return;
         }
-        let before = self.unknown();
+        let before = self.refused();
         self.engine.receive_batch(now, from, octets, size);
-        if self.unknown() > before {
-            let first = octets.chunks(size.get()).next();
-            self.rejected(from.remote, first.unwrap_or_default());
-        }
+        let first = octets.chunks(size.get()).next();
+        self.check_refused(before, from.remote, first.unwrap_or_default());
     }
 
     fn link(&mut self, now: Instant, at: NetPath, state: Link) {

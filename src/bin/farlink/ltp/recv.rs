@@ -68,7 +68,8 @@ pub(crate) struct Arguments {
     #[arg(long)]
     once: bool,
     /// Octets of the longest block, holes included, and octets that have arrived of all incomplete blocks
-    /// together, which are 16384 at most. With --out DIR red parts under way may take four times that
+    /// together, which are 16384 at most. With --out DIR red parts under way may take four times that, and so may files of
+    /// incomplete blocks without a red part, which are 16384 at most
     #[arg(long, value_name = "N", value_parser = block_limit, default_value_t = DEFAULT_LIMIT)]
     limit: usize,
     #[command(flatten)]

@@ -159,7 +159,8 @@ impl Connection {
 
     fn write_in_open(&mut self, now: Instant, mut put: impl FnMut(Segment<'_>) -> bool) -> Written {
         let acknowledgement = self.receive.current();
-        if let Some(next) = self.send.next(self.parameters.window) {
+        let window = self.parameters.window + u16::from(self.must_ask());
+        if let Some(next) = self.send.next(window) {
             let segment = Segment {
                 flags: RdpFlags::ACK,
                 sequence: next.sequence,
@@ -208,6 +209,14 @@ impl Connection {
         }
         self.on_acknowledged_sent(now);
         Written::Segment
+    }
+
+    /// Tells whether the acknowledgement of what was sent has to be asked for.
+    ///
+    /// Without delayed acknowledgements libcsp drops what comes again without an answer, so one that was lost stays
+    /// lost. The next packet, one beyond the window, makes it acknowledge all.
+    const fn must_ask(&self) -> bool {
+        self.parameters.ack_timeout.is_none() && self.backoff > 0
     }
 
     /// Writes the numbers received out of order as the data of an EACK.

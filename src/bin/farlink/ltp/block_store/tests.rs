@@ -295,3 +295,47 @@ fn files_of_a_process_that_was_killed_are_found_with_their_lengths() {
     assert_eq!(left, [(directory.join(name), 5)]);
     fs::remove_dir_all(directory).unwrap();
 }
+
+/// Its octets tell it from late segments of the block before.
+#[test]
+fn a_green_block_under_a_number_used_again_is_told_by_its_first_octets() {
+    let (mut store, directory) = store("reused", 100);
+    let now = Instant::now();
+    store.insert(last(green(0, b"old")), now).unwrap().unwrap();
+
+    let repeated = store.insert(last(green(0, b"old")), now).unwrap();
+    let other = store.insert(last(green(0, b"new")), now).unwrap();
+    let late = store.insert(green(2, b"w"), now).unwrap();
+
+    assert!(repeated.is_none(), "it is the same segment");
+    assert_eq!(other.unwrap().green, 3);
+    assert!(late.is_none() && store.first().is_none());
+    fs::remove_dir_all(directory).unwrap();
+}
+
+/// Anybody can send any number of them.
+#[test]
+fn incomplete_green_blocks_fill_no_more_of_the_disk_than_a_limit_allows() {
+    let (mut store, directory) = store("flood", 1000);
+    let now = Instant::now();
+    let (mut stored, mut dropped) = (0, 0);
+    for number in 1..=20 {
+        let session = SessionId { number, ..SESSION };
+        let part = Fragment {
+            session,
+            ..green(1, &[7; 500])
+        };
+        store.insert(part, now).unwrap();
+        match store.store(session) {
+            Ok(_) => stored += 1,
+            Err(error) => {
+                assert!(error.to_string().contains("4000 octets"), "{error}");
+                dropped += 1;
+            }
+        }
+    }
+
+    assert_eq!((stored, dropped), (8, 12));
+    assert_eq!(files(&directory).len(), 8);
+    fs::remove_dir_all(directory).unwrap();
+}

@@ -1,0 +1,226 @@
+//! Payloads that the application feeds, and transfers that go on with a session.
+
+use core::time::Duration;
+
+use bytes::Bytes;
+use farlink::csp::crc32;
+use farlink::dtp::{
+    Command, Config, Error, Event, GetOptions, NeedId, Node, PayloadIdentity, Session,
+};
+use farlink::sim::{Host, Line, World};
+use farlink::{Instant, Seed, Tag};
+
+const SIZE: usize = 300_000;
+
+fn payload() -> Vec<u8> {
+    (0..=250).cycle().take(SIZE).collect()
+}
+
+fn world(loss: f64) -> (World, Host<Node>, Host<Node>) {
+    let mut world = World::new(3);
+    let [server, client] = [1, 2].map(|address| {
+        let mut config = Config::default();
+        config.csp.address = address;
+        let node = Node::new(config, &Seed::from(u64::from(address))).unwrap();
+        world.host(address, node)
+    });
+    let line = Line {
+        loss,
+        ..Line::delayed(Duration::from_millis(5))
+    };
+    world.wire((server, 0), (client, 0), line);
+    (world, server, client)
+}
+
+fn options() -> GetOptions {
+    GetOptions {
+        throughput: 500_000,
+        ..GetOptions::default()
+    }
+}
+
+/// Answers the needs of the server for so many seconds. Returns how many there were.
+fn feed(world: &mut World, server: Host<Node>, seconds: u64, data: &[u8]) -> usize {
+    let end = world.now() + Duration::from_secs(seconds);
+    let mut fed = 0;
+    while world.now() < end {
+        let needs: Vec<(NeedId, u32, u32)> = world
+            .events(server)
+            .filter_map(|(_, event)| match event {
+                Event::Need {
+                    need, offset, len, ..
+                } => Some((*need, *offset, *len)),
+                _ => None,
+            })
+            .skip(fed)
+            .collect();
+        fed += needs.len();
+        for (need, offset, len) in needs {
+            let start = usize::try_from(offset).unwrap();
+            let len = usize::try_from(len).unwrap();
+            let data = Bytes::copy_from_slice(&data[start..start + len]);
+            world.command(server, Command::Feed { need, data }).unwrap();
+        }
+        world.run_until(world.now() + Duration::from_millis(1));
+    }
+    fed
+}
+
+#[test]
+fn a_payload_on_demand_arrives_whole_over_losses() {
+    let (mut world, server, client) = world(0.03);
+    let data = payload();
+    let identity = PayloadIdentity {
+        crc32c: Some(crc32(&[&data])),
+        generation: 4,
+    };
+    let serve = Command::ServeOnDemand {
+        payload: 3,
+        size: SIZE as u64,
+        identity,
+    };
+    world.command(server, serve).unwrap();
+    let get = Command::Get {
+        tag: Tag(1),
+        server: 1,
+        payload: 3,
+        options: options(),
+    };
+    world.command(client, get).unwrap();
+
+    let fed = feed(&mut world, server, 5, &data);
+
+    assert!(fed >= SIZE / 65_536, "{fed} needs");
+    let complete = |event: &Event| {
+        matches!(
+            event,
+            Event::Complete {
+                is_checked: true,
+                ..
+            }
+        )
+    };
+    let mut events = world.events(client);
+    assert!(events.any(|(_, event)| complete(event)));
+}
+
+#[test]
+fn octets_that_cannot_be_had_end_the_transfer() {
+    let (mut world, server, client) = world(0.0);
+    let serve = Command::ServeOnDemand {
+        payload: 3,
+        size: SIZE as u64,
+        identity: PayloadIdentity::default(),
+    };
+    world.command(server, serve).unwrap();
+    let get = Command::Get {
+        tag: Tag(1),
+        server: 1,
+        payload: 3,
+        options: GetOptions {
+            max_fruitless: 1,
+            ..options()
+        },
+    };
+    world.command(client, get).unwrap();
+    world.run_until(Instant::ZERO + Duration::from_millis(100));
+    let data = Bytes::new();
+    let feed = |need, data| Command::Feed { need, data };
+
+    assert_eq!(
+        world.command(server, feed(NeedId(99), data.clone())),
+        Err(Error::NotNeeded(NeedId(99)))
+    );
+    world.command(server, feed(NeedId(0), data)).unwrap();
+    world.run_until(Instant::ZERO + Duration::from_secs(30));
+
+    let mut events = world.events(client);
+    assert!(events.any(|(_, event)| matches!(event, Event::Failed { .. })));
+}
+
+#[test]
+fn a_payload_beyond_4_gib_is_refused() {
+    let mut node = Node::new(Config::default(), &Seed::from(1)).unwrap();
+    let serve = Command::ServeOnDemand {
+        payload: 3,
+        size: 1 << 32,
+        identity: PayloadIdentity::default(),
+    };
+
+    let refused = farlink::Machine::command(&mut node, Instant::ZERO, serve).unwrap_err();
+
+    assert_eq!(
+        refused.to_string(),
+        "payload of 4294967296 octets exceeds the limit of 4294967295"
+    );
+}
+
+/// Killed at any packet, a transfer goes on with what was kept of it, and brings nothing twice.
+#[test]
+fn a_session_brings_the_rest_and_nothing_else() {
+    let data = payload();
+    for killed_at in [60, 100, 300, 550, 640] {
+        let (mut world, server, client) = world(0.02);
+        let serve = Command::Serve {
+            payload: 3,
+            data: data.clone().into(),
+        };
+        world.command(server, serve).unwrap();
+        let get = Command::Get {
+            tag: Tag(1),
+            server: 1,
+            payload: 3,
+            options: options(),
+        };
+        world.command(client, get).unwrap();
+        world.run_until(Instant::ZERO + Duration::from_millis(killed_at));
+        let mut session: Option<Session> = None;
+        for (_, event) in world.events(client) {
+            match event {
+                Event::Started {
+                    size,
+                    session: id,
+                    identity,
+                    ..
+                } => {
+                    let mut begun = Session::new((1, 3), options(), *id, *size);
+                    begun.identity = *identity;
+                    session = Some(begun);
+                }
+                Event::Data { offset, data, .. } => {
+                    session.as_mut().unwrap().add(*offset, data);
+                }
+                _ => {}
+            }
+        }
+        let session = Session::decode(&session.unwrap().encode()).unwrap();
+        let lacks = SIZE as u64 - session.received_octets();
+        assert!(lacks > 0, "{killed_at}");
+        world.command(client, Command::Cancel(Tag(1))).unwrap();
+        let rest = Command::GetRest {
+            tag: Tag(2),
+            session,
+            options: GetOptions::default(),
+        };
+        world.command(client, rest).unwrap();
+        world.run_until(Instant::ZERO + Duration::from_secs(30));
+
+        let mut brought = 0;
+        let mut is_complete = false;
+        for (_, event) in world.events(client) {
+            match event {
+                Event::Data {
+                    tag: Tag(2), data, ..
+                } => brought += data.len() as u64,
+                Event::Complete {
+                    tag: Tag(2),
+                    is_checked,
+                    ..
+                } => is_complete = *is_checked,
+                _ => {}
+            }
+        }
+        assert!(is_complete, "killed at {killed_at} ms");
+        assert_eq!(brought, lacks, "killed at {killed_at} ms");
+    }
+}
