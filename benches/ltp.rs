@@ -404,7 +404,7 @@ fn engine_with_peers(count: u16) -> Option<Engine<Hop>> {
     }
     let mut tx = Transmit::new(Limits::default());
     while let Output::Transmit = engine.poll(now, &mut tx) {}
-    (engine.timers() == usize::from(count)).then_some(engine)
+    (engine.usage().timers == usize::from(count)).then_some(engine)
 }
 
 fn quick(group: &mut BenchmarkGroup<'_, WallTime>) {

@@ -218,8 +218,8 @@ impl Pair {
             exchange(far, near, FAR, tx, &mut arrived);
         }
         assert_eq!(arrived, data.len());
-        assert_eq!(self.near.sessions(), (0, 0));
-        assert_eq!(self.far.sessions(), (0, 0));
+        assert_eq!(self.near.usage().sessions, (0, 0));
+        assert_eq!(self.far.usage().sessions, (0, 0));
     }
 }
 

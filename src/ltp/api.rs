@@ -435,6 +435,20 @@ pub struct Progress {
     pub len: u64,
 }
 
+/// What an engine holds at present.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Usage {
+    /// Sessions: of blocks being sent, and of blocks being received.
+    pub sessions: (usize, usize),
+    /// Timers, running or frozen.
+    pub timers: usize,
+    /// Octets held for sessions, and for events that were not taken.
+    pub octets_held: usize,
+    /// Octets that wait to be taken in services opened on demand, with what it takes to hold them.
+    pub octets_waiting: usize,
+}
+
 /// Counters of an engine, since it was made or restored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]

@@ -94,13 +94,15 @@ impl Closed {
 
     /// Remembers a session. One under the same key is forgotten, and the one that is over first beyond the limit.
     pub(super) fn insert(&mut self, now: Instant, key: SessionKey, record: Record) {
-        self.remove(key);
         self.expire(now, STEPS);
-        if self.table.len() >= self.max {
-            self.remove_first();
-        }
-        if self.max == 0 || record.until <= now {
-            return;
+        if self.table.len() >= self.max || record.until <= now {
+            self.remove(key);
+            if self.max == 0 || record.until <= now {
+                return;
+            }
+            if self.table.len() >= self.max {
+                self.remove_first();
+            }
         }
         let removals = self.removals_of(record.slot);
         // Below 64, as the time is not 0.

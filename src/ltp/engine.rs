@@ -5,7 +5,7 @@ mod tests;
 
 use core::num::NonZeroUsize;
 
-use super::api::{Command, Error, Event, Stats};
+use super::api::{Command, Error, Event, Stats, Usage};
 use super::auth::{self, Verification};
 use super::beyond::{Hello, Newcomer};
 use super::closed::End;
@@ -18,7 +18,7 @@ use super::output::KEEPALIVE;
 use super::peer::{Control, LinkState, Origin, PeerState, Role};
 use super::peers::{Addresses, Peers};
 use super::table::Keyed;
-use super::wire::{Body, Segment, SessionId};
+use super::wire::{Body, Segment};
 use crate::{Addr, Instant, Link, Machine, Output, Seed, Transmit};
 
 /// The maximum number of due timers that one poll fires, so that a driver looks at its inputs in between.
@@ -62,10 +62,16 @@ impl<A: Addr> Engine<A> {
         self.core.node.stats
     }
 
-    /// Returns the number of sessions: of blocks being sent, and of blocks being received.
+    /// Returns what the engine holds.
     #[must_use]
-    pub fn sessions(&self) -> (usize, usize) {
-        (self.exports.table.len(), self.imports.table.len())
+    pub fn usage(&self) -> Usage {
+        let node = &self.core.node;
+        Usage {
+            sessions: (self.exports.table.len(), self.imports.table.len()),
+            timers: node.timers.len(),
+            octets_held: node.budget.held(),
+            octets_waiting: node.budget.waiting,
+        }
     }
 
     /// Tells whether segments wait that only the rate of their peer delays.
@@ -74,34 +80,13 @@ impl<A: Addr> Engine<A> {
         self.core.peers.iter().any(PeerState::is_held_back)
     }
 
-    /// Returns the number of timers, running or frozen.
-    #[must_use]
-    pub const fn timers(&self) -> usize {
-        self.core.node.timers.len()
-    }
-
-    /// Returns the octets held for sessions, and for events that were not taken.
-    #[must_use]
-    pub const fn octets_held(&self) -> usize {
-        self.core.node.budget.held()
-    }
-
     pub(super) fn advance(&mut self, now: Instant) {
         self.core.node.now = self.core.node.now.max(now);
     }
 
     // Input.
 
-    /// Stores the predicted segments at the front of a batch, and returns their octets.
-    #[inline]
-    fn receive_predicted(&mut self, from: A, octets: &[u8], size: usize) -> usize {
-        if self.addresses.is_continued_from(from) {
-            self.imports.receive_predicted(&mut self.core, octets, size)
-        } else {
-            0
-        }
-    }
-
+    #[inline(never)]
     fn read_datagram(&mut self, from: A, octets: &[u8]) {
         let stats = &mut self.core.node.stats;
         if octets == KEEPALIVE {
@@ -120,26 +105,21 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// Returns the place of an open session, and the slot of its peer.
-    #[inline]
-    fn locate(&mut self, (role, session): (Role, SessionId)) -> Option<(u32, u32)> {
-        match role {
-            Role::Receiver => self.imports.table.locate(&session),
-            Role::Sender if session.originator != self.core.node.config.engine => None,
-            Role::Sender => self.exports.table.locate(&session.number),
-        }
-    }
-
     fn read_segment(&mut self, from: A, octets: &[u8], segment: &Segment<'_>) {
         let (session, body) = (segment.session, &segment.body);
         let name = (body.receiving_role(), session);
-        let (place, slot) = self.locate(name).unzip();
         let Self {
             core,
             addresses,
             exports,
             imports,
         } = self;
+        let open = match name.0 {
+            Role::Receiver => imports.table.locate(&session),
+            Role::Sender if session.originator != core.node.config.engine => None,
+            Role::Sender => exports.table.locate(&session.number),
+        };
+        let (place, slot) = open.unzip();
         let known = addresses.sender_of((from, session), body, slot, core);
         let keys = match known {
             Some(slot) => core.peers.get(slot).map(|peer| &peer.keys),
@@ -403,8 +383,10 @@ impl<A: Addr> Machine for Engine<A> {
     type Error = Error;
 
     fn receive(&mut self, now: Instant, from: A, octets: &[u8]) {
-        self.advance(now);
-        if self.receive_predicted(from, octets, octets.len()) == 0 {
+        if let Some(size) = NonZeroUsize::new(octets.len()) {
+            self.receive_batch(now, from, octets, size);
+        } else {
+            self.advance(now);
             self.read_datagram(from, octets);
         }
     }
@@ -416,7 +398,11 @@ impl<A: Addr> Machine for Engine<A> {
         self.advance(now);
         let mut rest = octets;
         while !rest.is_empty() {
-            let taken = self.receive_predicted(from, rest, size.get());
+            let mut taken = 0;
+            if self.addresses.is_continued_from(from) {
+                let (core, size) = (&mut self.core, size.get());
+                taken = self.imports.receive_predicted(core, rest, size);
+            }
             rest = rest.get(taken..).unwrap_or_default();
             // The datagram that was not as predicted.
             let (datagram, behind) = rest.split_at(size.get().min(rest.len()));

@@ -8,6 +8,8 @@ use super::wire::{Checkpoint, Color, Data, Mark};
 
 /// Octets at the start of a block that are compared at most. Shorter segments than that are rare.
 const HEAD: usize = 64;
+/// Octets that are digested at once.
+const ROW: usize = 32;
 /// Checkpoints that may have been lost on the line in a row. A serial number further on is not of the same session.
 const MAX_LOST: u32 = 64;
 /// How far a sender whose snapshot was behind counts on, with the same block. No session of an engine that started anew
@@ -46,12 +48,19 @@ pub(super) enum Judgment {
 }
 
 impl Fingerprint {
-    /// Returns the fingerprint of a session that starts with a segment for `client`.
+    /// Returns the fingerprint of a session for `client` of which no segment was seen.
     pub(super) fn new(client: u64) -> Self {
         Self {
             client: low(client),
             ..Self::default()
         }
+    }
+
+    /// Returns the fingerprint of a session that starts with a segment.
+    pub(super) fn of(data: &Data<'_>) -> Self {
+        let mut fingerprint = Self::new(data.client);
+        fingerprint.note(data);
+        fingerprint
     }
 
     /// Notes a segment of the session. Those that neither start the block nor are checkpoints show nothing.
@@ -167,27 +176,43 @@ fn checkpoint_digest(data: &Data<'_>, checkpoint: Checkpoint) -> u32 {
     digest(data.offset.rotate_left(1) ^ mark, data.octets)
 }
 
-/// The low half of 128-bit products of words of 64 bits, folded onto the high half, over two words at a time, the last
-/// ones padded, and over the length. It is the same in every run, so that snapshots can hold it, and it guards against
-/// accidents alone: whoever forges a repeat learns what it knows.
+/// 128-bit products of words of 64 bits, their low halves folded onto the high ones, over rows of four words, the
+/// length and `start`. The last row ends with the last octet, and a block shorter than a row is padded. Every other pair of
+/// words goes into a hash of its own, since a processor multiplies two at once.
+///
+/// It is the same in every run, so that snapshots can hold it, and it guards against accidents alone: whoever forges a
+/// repeat learns what it knows.
 fn digest(start: u64, octets: &[u8]) -> u32 {
     // The digits are those of the fraction of pi.
-    const KEYS: [u64; 2] = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344];
-    let step = |hash: u64, pair: u128| {
-        let (first, second) = halves(pair);
-        let (low, high) = halves(u128::from(hash ^ first) * u128::from(second ^ KEYS[1]));
+    const KEYS: [u64; 3] = [
+        0x243f_6a88_85a3_08d3,
+        0x1319_8a2e_0370_7344,
+        0xa409_3822_299f_31d0,
+    ];
+    let fold = |first: u64, second: u64| {
+        let (low, high) = halves(u128::from(first) * u128::from(second ^ KEYS[1]));
         low ^ high
     };
-    let (pairs, rest) = octets.as_chunks();
-    let pairs = pairs.iter().map(|pair| u128::from_le_bytes(*pair));
-    let rest = rest
-        .iter()
-        .rev()
-        .fold(0, |pair, octet| (pair << 8) | u128::from(*octet));
+    let mut hashes = [KEYS[0], KEYS[2]];
+    let mut add = |row: &[u8; ROW]| {
+        if let ([one, two, three, four], _) = row.as_chunks() {
+            let [one, two, three, four] =
+                [one, two, three, four].map(|word| u64::from_le_bytes(*word));
+            hashes = [fold(hashes[0] ^ one, two), fold(hashes[1] ^ three, four)];
+        }
+    };
+    octets.as_chunks().0.iter().for_each(&mut add);
+    if let Some(last) = octets.last_chunk() {
+        add(last);
+    } else {
+        let mut row = [0; ROW];
+        row.iter_mut()
+            .zip(octets)
+            .for_each(|(to, from)| *to = *from);
+        add(&row);
+    }
     // Bound: usize has at most 64 bits.
-    let ends = [rest, octets.len() as u128];
-    let all = core::iter::once(start.into()).chain(pairs).chain(ends);
-    let hash = all.fold(KEYS[0], step);
+    let hash = fold(fold(hashes[0] ^ hashes[1], octets.len() as u64), start);
     low(hash ^ (hash >> 29))
 }
 

@@ -150,9 +150,8 @@ impl Parts {
 }
 
 impl ImportSession {
-    fn new(slot: u32, data: &Data<'_>, stage: Stage) -> Self {
-        let mut fingerprint = Fingerprint::new(data.client);
-        fingerprint.note(data);
+    #[inline]
+    const fn new(slot: u32, fingerprint: Fingerprint, stage: Stage) -> Self {
         Self {
             slot,
             key_hash: None,

@@ -225,7 +225,7 @@ mod table;
 mod wire;
 
 pub use aggregate::{AGGREGATION, Aggregator, Undecodable, Unit, units};
-pub use api::{Block, Command, Cue, Error, Event, Progress, Red, Service, Side, Stats};
+pub use api::{Block, Command, Cue, Error, Event, Progress, Red, Service, Side, Stats, Usage};
 pub use auth::{Auth, Key, Signer, Verifier};
 #[cfg(feature = "ltp-rsa")]
 pub use auth::{PrivateKey, PublicKey};

@@ -10,6 +10,7 @@ use super::engine::Engine;
 use super::export::{ExportSession, Exports, Piece};
 use super::import::{ImportSession, Imports, Reception};
 use super::peer::{Control, PeerState, Queue, Role};
+use super::sdnv::Head;
 use super::wire::{Body, Claims, Color, Mark, Reason, Report, SessionId, header, header_len};
 use crate::{Addr, Transmit};
 
@@ -44,8 +45,11 @@ enum Work {
 
 /// A batch of datagrams for one peer.
 pub(super) trait Datagrams {
+    /// Appends a datagram of a head and the octets behind it. False if the batch has no room for it.
+    fn push(&mut self, head: &Head, behind: &[u8]) -> bool;
+
     /// Appends a datagram of `len` octets. False if the batch has no room for it.
-    fn push(&mut self, len: usize, write: &mut dyn FnMut(&mut Vec<u8>)) -> bool;
+    fn push_with(&mut self, len: usize, write: &mut dyn FnMut(&mut Vec<u8>)) -> bool;
 
     /// Appends up to `count` datagrams of `len` octets, and returns how many.
     fn push_row(&mut self, len: usize, count: usize, write: &mut dyn FnMut(&mut [u8])) -> usize;
@@ -60,7 +64,17 @@ pub(super) type Out<'a> = dyn Datagrams + 'a;
 struct Addressed<'a, A>(&'a mut Transmit<A>, A);
 
 impl<A: Addr> Datagrams for Addressed<'_, A> {
-    fn push(&mut self, len: usize, write: &mut dyn FnMut(&mut Vec<u8>)) -> bool {
+    fn push(&mut self, head: &Head, behind: &[u8]) -> bool {
+        let len = head.octets().len() + behind.len();
+        self.0.push(self.1, len, |out| {
+            head.put(out);
+            if !behind.is_empty() {
+                out.extend_from_slice(behind);
+            }
+        })
+    }
+
+    fn push_with(&mut self, len: usize, write: &mut dyn FnMut(&mut Vec<u8>)) -> bool {
         self.0.push(self.1, len, write)
     }
 
@@ -75,13 +89,15 @@ impl<A: Addr> Datagrams for Addressed<'_, A> {
 
 impl<A: Addr> Engine<A> {
     /// Writes a batch for the next ready peer. Peers take turns, so that none waits for another's backlog.
+    #[inline(never)]
     pub(super) fn send(&mut self, tx: &mut Transmit<A>) -> bool {
         while let Some(slot) = self.core.node.ready.pop_front() {
             self.core.peers.forget_ready(slot);
             let Some(to) = self.addresses.of(slot) else {
                 continue;
             };
-            self.fill(slot, &mut Addressed(tx, to));
+            let sessions = (&mut self.exports, &mut self.imports);
+            self.core.fill(slot, sessions, &mut Addressed(tx, to));
             if !tx.is_empty() {
                 if let Some(peer) = self.core.peers.get_mut(slot) {
                     peer.last_sent = self.core.node.now;
@@ -90,34 +106,6 @@ impl<A: Addr> Engine<A> {
             }
         }
         false
-    }
-
-    fn fill(&mut self, slot: u32, tx: &mut Out<'_>) {
-        let (core, exports, imports) = (&mut self.core, &mut self.exports, &mut self.imports);
-        if let Some(peer) = core.peers.get_mut(slot) {
-            peer.is_ready = false;
-        }
-        while let Some(peer) = core.peers.get_mut(slot)
-            && let Some(work) = peer.next_work(&mut core.node)
-        {
-            let batch = match work {
-                Work::Control(control) => core.send_control(slot, control, (exports, imports), tx),
-                Work::Data(queue, number) => exports.send(slot, (queue, number), core, tx),
-            };
-            if batch == Batch::Full {
-                break;
-            }
-        }
-        if let Some(peer) = core.peers.get_mut(slot) {
-            peer.mark_ready(&mut core.node);
-        }
-        if !core.node.first_pass_done.is_empty() {
-            let mut done = core::mem::take(&mut core.node.first_pass_done);
-            for number in done.drain(..) {
-                exports.with(number, core, ExportSession::after_first_pass);
-            }
-            core.node.first_pass_done = done;
-        }
     }
 }
 
@@ -146,6 +134,39 @@ impl Exports {
 }
 
 impl Core {
+    /// Writes what a peer has to send, as far as the batch has room.
+    fn fill(
+        &mut self,
+        slot: u32,
+        (exports, imports): (&mut Exports, &mut Imports),
+        tx: &mut Out<'_>,
+    ) {
+        if let Some(peer) = self.peers.get_mut(slot) {
+            peer.is_ready = false;
+        }
+        while let Some(peer) = self.peers.get_mut(slot)
+            && let Some(work) = peer.next_work(&mut self.node)
+        {
+            let batch = match work {
+                Work::Control(control) => self.send_control(slot, control, (exports, imports), tx),
+                Work::Data(queue, number) => exports.send(slot, (queue, number), self, tx),
+            };
+            if batch == Batch::Full {
+                break;
+            }
+        }
+        if let Some(peer) = self.peers.get_mut(slot) {
+            peer.mark_ready(&mut self.node);
+        }
+        if !self.node.first_pass_done.is_empty() {
+            let mut done = core::mem::take(&mut self.node.first_pass_done);
+            for number in done.drain(..) {
+                exports.with(number, self, ExportSession::after_first_pass);
+            }
+            self.node.first_pass_done = done;
+        }
+    }
+
     /// Writes a control segment, and starts its timers. One that fits no datagram counts as lost (the cue of RFC 5326
     /// sections 6.3 and 6.15).
     fn send_control(
@@ -223,22 +244,20 @@ impl PeerState {
         hello: Option<Hello>,
         tx: &mut Out<'_>,
     ) -> WriteResult {
-        if self.keys.overhead() > 0 || hello.is_some() {
+        let is_plain = self.keys.overhead() == 0 && hello.is_none();
+        let Some(behind) = body.octets().filter(|_| is_plain) else {
             let len = body.wire_len();
             return self.put((node, session), (body.code(), len), hello, tx, |out| {
                 body.encode(out);
             });
-        }
+        };
         let mut head = header(body.code(), session, 0);
         body.put_fields(&mut head);
-        let len = head.octets().len() + body.rest_len();
+        let len = head.octets().len() + behind.len();
         if !self.may_spend(node, len) {
             return WriteResult::NoRoom;
         }
-        let is_written = tx.push(len, &mut |out| {
-            head.put(out);
-            body.put_rest(out);
-        });
+        let is_written = tx.push(&head, behind);
         self.count(node, written(is_written, len, tx))
     }
 
@@ -257,7 +276,7 @@ impl PeerState {
         }
         let keys = &self.keys;
         let counts = self.keys.counts() + (u8::from(hello.is_some()) << 4);
-        let is_written = tx.push(whole, &mut |out| {
+        let is_written = tx.push_with(whole, &mut |out| {
             let start = out.len();
             header(code, session, counts).put(out);
             keys.put_header(out);
@@ -375,7 +394,7 @@ impl Context<'_> {
                 if !self.peer.may_spend(self.node, len) {
                     return WriteResult::NoRoom;
                 }
-                let is_written = tx.push(len, &mut |out| out.extend_from_slice(&KEEPALIVE));
+                let is_written = tx.push_with(len, &mut |out| out.extend_from_slice(&KEEPALIVE));
                 if let Some(account) = self.peer.account.filter(|_| is_written) {
                     self.node.strangers.left(account, len);
                 }

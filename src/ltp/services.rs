@@ -185,12 +185,6 @@ impl<A: Addr> Engine<A> {
         Ok(())
     }
 
-    /// Returns the octets that wait to be taken in services opened on demand, with what it takes to hold them.
-    #[must_use]
-    pub const fn waiting_octets(&self) -> usize {
-        self.core.node.budget.waiting
-    }
-
     /// Tells whether a [`take`](Self::take) of a client service would be answered at once.
     #[must_use]
     pub fn has_waiting(&self, client: u64) -> bool {

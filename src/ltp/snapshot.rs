@@ -22,7 +22,7 @@ use super::wire::SessionId;
 use crate::{Addr, Instant, Seed, Tag};
 
 /// The version of the format that is written and read.
-const FORMAT: u16 = 2;
+const FORMAT: u16 = 3;
 
 /// The state of an engine at one moment, for [`Engine::restore`] after a crash.
 ///
@@ -342,7 +342,9 @@ impl<A: Addr> Engine<A> {
         engine.advance(now);
         engine.core.node.incarnation = incarnation;
         engine.core.node.is_forgetful = snapshot.is_forgetful || age == Age::Behind;
-        engine.restore_peers(&snapshot.peers)?;
+        for (at, peer) in snapshot.peers.iter().enumerate() {
+            peer.restore(at, &mut engine)?;
+        }
         let refused = |field, at| move |error| RestoreError::Refused { field, at, error };
         if let Some((template, limit)) = snapshot.unknown_peer_policy {
             let accepted = engine.accept_unknown_peers(now, Some(template), limit);
@@ -376,32 +378,36 @@ impl<A: Addr> Engine<A> {
         exports.unblock(core);
         Ok(engine)
     }
+}
 
-    fn restore_peers(&mut self, peers: &[SavedPeer<A>]) -> Restored {
-        let now = self.core.node.now;
-        for (at, peer) in peers.iter().enumerate() {
-            let field = "peers";
-            let refused = |error| RestoreError::Refused { field, at, error };
-            self.add_peer(now, peer.id, peer.config.clone())
-                .map_err(refused)?;
-            for (is_so, cue) in [
-                (peer.must_stop, Cue::MustStop),
-                (peer.peer_stopped, Cue::PeerStopped),
-            ] {
-                if is_so {
-                    self.contact(now, peer.id, cue).map_err(refused)?;
-                }
+impl<A: Addr> SavedPeer<A> {
+    /// Adds the peer, the one at `at` in the snapshot.
+    fn restore(&self, at: usize, engine: &mut Engine<A>) -> Restored {
+        let (now, field) = (engine.core.node.now, "peers");
+        let refused = |error| RestoreError::Refused { field, at, error };
+        engine
+            .add_peer(now, self.id, self.config.clone())
+            .map_err(refused)?;
+        for (is_so, cue) in [
+            (self.must_stop, Cue::MustStop),
+            (self.peer_stopped, Cue::PeerStopped),
+        ] {
+            if is_so {
+                engine.contact(now, self.id, cue).map_err(refused)?;
             }
-            let slot = self.core.peers.restored_slot(peer.id, field, at)?;
-            if let Some(state) = self.core.peers.get_mut(slot) {
-                state.ends = peer.ends_in.map(|left| now + left);
-            }
-            if peer.was_unknown {
-                self.addresses.count_accepted(slot, &mut self.core);
-            }
-            if let Some(octets) = peer.blocked_peers {
-                self.core.peers.block(slot, octets);
-            }
+        }
+        let Engine {
+            core, addresses, ..
+        } = engine;
+        let slot = core.peers.restored_slot(self.id, field, at)?;
+        if let Some(state) = core.peers.get_mut(slot) {
+            state.ends = self.ends_in.map(|left| now + left);
+        }
+        if self.was_unknown {
+            addresses.count_accepted(slot, core);
+        }
+        if let Some(octets) = self.blocked_peers {
+            core.peers.block(slot, octets);
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use core::mem;
 
 use foldhash::quality::{FixedState, FoldHasher};
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use slab::Slab;
 
 /// A hash table under a key drawn from the seed. It is never iterated, so its order cannot affect a run.
@@ -44,17 +45,25 @@ impl Index {
         self.positions.find(hash, is_it).copied()
     }
 
+    /// Adds the position of an entry, and returns that of another one with the same key, whose place it takes.
     #[inline]
-    pub(super) fn insert<K: Hash + Copy>(
+    pub(super) fn insert<K: Hash + Eq + Copy>(
         &mut self,
         key: K,
         position: u32,
         key_at: impl Fn(u32) -> Option<K>,
-    ) {
+    ) -> Option<u32> {
         let hasher = self.hasher;
         let hash = |key: K| hasher.hash_one(key);
+        let is_it = |other: &u32| key_at(*other).as_ref() == Some(&key);
         let rehash = |other: &u32| key_at(*other).map_or(0, hash);
-        self.positions.insert_unique(hash(key), position, rehash);
+        match self.positions.entry(hash(key), is_it, rehash) {
+            Entry::Occupied(mut old) => Some(mem::replace(old.get_mut(), position)),
+            Entry::Vacant(place) => {
+                place.insert(position);
+                None
+            }
+        }
     }
 
     #[inline]
@@ -72,7 +81,7 @@ impl Index {
 
 /// A session, its peer, and the sessions of that peer before and after it.
 #[derive(Debug)]
-struct Entry<K, V> {
+struct Linked<K, V> {
     session: (K, V),
     slot: u32,
     before: u32,
@@ -88,7 +97,7 @@ struct Entry<K, V> {
 #[derive(Debug)]
 pub(super) struct Sessions<K, V> {
     index: Index,
-    entries: Slab<Entry<K, V>>,
+    entries: Slab<Linked<K, V>>,
     /// The first and the last session of each peer, by slot.
     ends: Vec<(u32, u32)>,
     /// The position of the session looked up last.
@@ -153,8 +162,8 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
         entry.map(|entry| &mut entry.session)
     }
 
-    /// Adds a session with the peer in `slot` that is not in the table, and returns its position. `None` once there are
-    /// 2^32 - 1.
+    /// Adds a session with the peer in `slot`, and returns its position. It takes the place of one under the same key.
+    /// `None` once there are 2^32 - 1.
     #[inline]
     pub(super) fn insert(&mut self, key: K, value: V, slot: u32) -> Option<u32> {
         let position = u32::try_from(self.entries.vacant_key()).ok()?;
@@ -170,7 +179,7 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
             Some(one) => one.after = position,
             None => ends.0 = position,
         }
-        self.entries.insert(Entry {
+        self.entries.insert(Linked {
             session: (key, value),
             slot,
             before,
@@ -178,20 +187,26 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
         });
         self.last = position;
         let entries = &self.entries;
-        self.index
+        let old = self
+            .index
             .insert(&key, position, |other| key_at(entries, other));
+        if let Some(old) = old {
+            self.unlink(old);
+        }
         Some(position)
     }
 
     /// Removes the session at a position.
     pub(super) fn remove_at(&mut self, position: u32) {
-        let Some(entry) = self.entries.try_remove(index(position)) else {
-            return;
-        };
-        self.index.remove(entry.session.0, position);
-        let Some(ends) = self.ends.get_mut(index(entry.slot)) else {
-            return;
-        };
+        if let Some(key) = self.unlink(position) {
+            self.index.remove(key, position);
+        }
+    }
+
+    /// Removes the session at a position, but not that from the index.
+    fn unlink(&mut self, position: u32) -> Option<K> {
+        let entry = self.entries.try_remove(index(position))?;
+        let ends = self.ends.get_mut(index(entry.slot))?;
         match self.entries.get_mut(index(entry.before)) {
             Some(one) => one.after = entry.after,
             None => ends.0 = entry.after,
@@ -200,6 +215,7 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
             Some(one) => one.before = entry.before,
             None => ends.1 = entry.before,
         }
+        Some(entry.session.0)
     }
 
     /// Returns the position of the oldest session with the peer in a slot.
@@ -254,7 +270,7 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
 
 /// The bytes of a place in a slab, which may hold the number of the next free one.
 const fn bytes_per_entry<K, V>() -> usize {
-    size_of::<Entry<K, V>>() + size_of::<usize>()
+    size_of::<Linked<K, V>>() + size_of::<usize>()
 }
 
 const fn index(position: u32) -> usize {
@@ -263,7 +279,7 @@ const fn index(position: u32) -> usize {
 }
 
 #[inline]
-fn key_at<K, V>(entries: &Slab<Entry<K, V>>, position: u32) -> Option<&K> {
+fn key_at<K, V>(entries: &Slab<Linked<K, V>>, position: u32) -> Option<&K> {
     entries.get(index(position)).map(|entry| &entry.session.0)
 }
 

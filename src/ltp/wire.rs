@@ -413,13 +413,15 @@ impl<'a> Segment<'a> {
         let header = Extensions::decode(&mut cursor, counts >> 4)?;
         let body = Body::decode(&mut cursor, control)?;
         let trailer = Extensions::decode(&mut cursor, counts & 0xF)?;
-        let segment = Self {
-            session,
-            header,
-            body,
-            trailer,
-        };
-        Ok((segment, cursor.offset()))
+        Ok((
+            Self {
+                session,
+                header,
+                body,
+                trailer,
+            },
+            cursor.offset(),
+        ))
     }
 
     /// Returns the length in octets that [`encode`](Self::encode) appends.
@@ -503,7 +505,15 @@ impl<'a> Body<'a> {
     pub fn wire_len(&self) -> usize {
         let mut head = Head::new();
         self.put_fields(&mut head);
-        head.octets().len() + self.rest_len()
+        let behind = match (self, self.octets()) {
+            (Self::Report(report), None) => {
+                let claims = report.claims.iter();
+                let lens = claims.map(|claim| claim_len(&claim, report.scope.start));
+                lens.sum()
+            }
+            (_, octets) => octets.map_or(0, <[u8]>::len),
+        };
+        head.octets().len() + behind
     }
 
     /// Appends the fields, up to the data or several claims.
@@ -518,17 +528,13 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// Returns the length of what is behind the fields, in octets.
+    /// Returns the octets behind the fields. `None` for several claims, which are encoded one by one.
     #[inline]
-    pub(super) fn rest_len(&self) -> usize {
+    pub(super) const fn octets(&self) -> Option<&'a [u8]> {
         match self {
-            Self::Data(data) => data.octets.len(),
-            Self::Report(report) if report.claims.count != 1 => {
-                let lower = report.scope.start;
-                let claims = report.claims.iter();
-                claims.map(|claim| claim_len(&claim, lower)).sum()
-            }
-            _ => 0,
+            Self::Data(data) => Some(data.octets),
+            Self::Report(report) if report.claims.count != 1 => None,
+            _ => Some(&[]),
         }
     }
 

@@ -32,7 +32,7 @@ fn warm() -> Alone<Path> {
         node.receive(stranger(7), &red(7, number, 0, b"x"));
     }
     node.run_for(secs(86_400));
-    assert_eq!(node.engine.sessions(), (0, 0));
+    assert_eq!(node.engine.usage().sessions, (0, 0));
     node
 }
 

@@ -232,7 +232,7 @@ fn checkpoints_of_a_named_peer_that_come_at_once_are_answered_by_few_reports() {
         let octets = checkpoint(serial, 10_010);
         came += octets.len() as u64;
         node.engine.receive(node.now, stranger(7), &octets);
-        let pending = node.engine.timers();
+        let pending = node.engine.usage().timers;
         assert!(
             pending <= 512,
             "{pending} timers after {serial} checkpoints"

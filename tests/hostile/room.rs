@@ -140,7 +140,7 @@ fn strangers_that_never_cease_keep_no_newcomer_out() {
                 beside.assert_served(&mut node);
             }
         }
-        assert!(node.engine.sessions().1 <= 16_384, "minute {minute}");
+        assert!(node.engine.usage().sessions.1 <= 16_384, "minute {minute}");
     }
 }
 
@@ -236,7 +236,7 @@ fn a_session_of_a_stranger_that_proved_nothing_ends_within_30_s() {
     flood(&mut node, 500);
     node.run_for(secs(31));
 
-    assert_eq!(node.engine.sessions(), (0, 0));
+    assert_eq!(node.engine.usage().sessions, (0, 0));
 }
 
 /// Sessions that one stranger leaves open take no room from a block of another, nor from its own next one.
@@ -268,7 +268,7 @@ fn sessions_opened_from_elsewhere_in_the_name_of_a_peer_take_none_of_its_room() 
         node.receive(stranger(7), &octets);
     }
 
-    assert_eq!(node.engine.sessions(), (0, 0));
+    assert_eq!(node.engine.usage().sessions, (0, 0));
     beside.assert_served(&mut node);
 }
 

@@ -26,7 +26,7 @@ fn with_closed(count: u64) -> Alone<Path> {
         node.hear(stranger(7), &text);
     }
     node.sent.clear();
-    assert_eq!(node.engine.sessions(), (0, 0));
+    assert_eq!(node.engine.usage().sessions, (0, 0));
     node
 }
 

@@ -252,9 +252,9 @@ fn transfer(seed: u64) {
         vec![&back[..cut]; wanted],
         "seed {seed}: theirs to ours"
     );
-    assert_eq!(world.ours.sessions(), (0, 0), "seed {seed}");
-    assert_eq!(world.ours.timers(), 0, "seed {seed}");
-    assert_eq!(world.ours.octets_held(), 0, "seed {seed}");
+    assert_eq!(world.ours.usage().sessions, (0, 0), "seed {seed}");
+    assert_eq!(world.ours.usage().timers, 0, "seed {seed}");
+    assert_eq!(world.ours.usage().octets_held, 0, "seed {seed}");
 }
 
 #[test]

@@ -261,9 +261,9 @@ impl Line {
             self.nodes.iter().map(|node| count(&node.engine)).sum()
         };
         (
-            sum(|engine| engine.sessions().0 + engine.sessions().1),
-            sum(Engine::timers),
-            sum(Engine::octets_held),
+            sum(|engine| engine.usage().sessions.0 + engine.usage().sessions.1),
+            sum(|engine| engine.usage().timers),
+            sum(|engine| engine.usage().octets_held),
         )
     }
 

@@ -320,9 +320,9 @@ impl World {
     fn assert_nothing_leaks(&self) {
         for node in &self.nodes {
             let engine = node.engine.as_ref().unwrap();
-            assert_eq!(engine.sessions(), (0, 0), "{:?}", self.plan);
+            assert_eq!(engine.usage().sessions, (0, 0), "{:?}", self.plan);
             assert_eq!(
-                (engine.timers(), engine.octets_held()),
+                (engine.usage().timers, engine.usage().octets_held),
                 (0, 0),
                 "{:?}",
                 self.plan

@@ -77,9 +77,9 @@ fn any_changed_octet_makes_a_segment_unauthentic() {
 
     let stats = line.far().stats();
     assert!(stats.unauthentic > 20 && stats.unknown_key > 0, "{stats:?}");
-    assert_eq!(line.far().sessions(), (0, 0));
+    assert_eq!(line.far().usage().sessions, (0, 0));
     line.deliver(2, &good);
-    assert_eq!(line.far().sessions(), (0, 1));
+    assert_eq!(line.far().usage().sessions, (0, 1));
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn segments_without_a_value_or_by_another_key_or_key_id_are_dropped() {
         line.send(1, &pattern(20), Red::All);
         line.run_for(OWLT * 2);
 
-        assert_eq!(line.far().sessions(), (0, 0));
+        assert_eq!(line.far().usage().sessions, (0, 0));
         let stats = line.far().stats();
         assert_eq!(stats.unauthentic + stats.unknown_key, 1);
     }
@@ -295,7 +295,7 @@ fn rsa_carries_a_block_both_ways_and_the_right_half_of_the_key_is_needed() {
     line.send(2, &pattern(10), Red::All);
     line.run_for(OWLT * 2);
     assert!(line.far().stats().unauthentic + line.far().stats().unknown_key > 0);
-    assert_eq!(line.far().sessions(), (0, 0));
+    assert_eq!(line.far().usage().sessions, (0, 0));
 }
 
 #[test]

@@ -138,8 +138,8 @@ fn replay(capture: &Capture, role: u64, service: u64) -> (Vec<Event>, Vec<Vec<u8
         now += Duration::from_secs(1);
         drain(&mut engine, now, &mut sent);
     }
-    assert_eq!(engine.sessions(), (0, 0), "{}", capture.name);
-    assert_eq!(engine.timers(), 0, "{}", capture.name);
+    assert_eq!(engine.usage().sessions, (0, 0), "{}", capture.name);
+    assert_eq!(engine.usage().timers, 0, "{}", capture.name);
     (events, sent)
 }
 
@@ -464,8 +464,8 @@ impl Sender {
             self.drain();
             self.now += Duration::from_secs(1);
         }
-        assert_eq!(self.engine.sessions(), (0, 0), "{name}");
-        assert_eq!(self.engine.timers(), 0, "{name}");
+        assert_eq!(self.engine.usage().sessions, (0, 0), "{name}");
+        assert_eq!(self.engine.usage().timers, 0, "{name}");
         self.events
     }
 }
@@ -557,7 +557,7 @@ fn a_block_that_is_purged_at_the_end_of_a_contact_fails_and_the_next_contact_say
         sender.engine.cancel(sender.now, TAG).unwrap();
         sender.drain();
         let sent = sender.engine.stats().segments_sent;
-        assert_eq!(sender.engine.sessions(), (1, 0));
+        assert_eq!(sender.engine.usage().sessions, (1, 0));
 
         sender.now += end;
         sender
@@ -570,7 +570,10 @@ fn a_block_that_is_purged_at_the_end_of_a_contact_fails_and_the_next_contact_say
             sender.meet(record);
         }
         // In 30 the CAS comes; in 27 nobody answers, and the tries are used up.
-        assert_eq!(sender.engine.sessions().0, usize::from(number == "27"));
+        assert_eq!(
+            sender.engine.usage().sessions.0,
+            usize::from(number == "27")
+        );
 
         let events = sender.finish(&capture.name);
         assert!(

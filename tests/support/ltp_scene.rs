@@ -72,7 +72,7 @@ impl Scene {
         let nodes = self.nodes.clone();
         let is_over = |world: &World| {
             let mut nodes = nodes.iter();
-            nodes.all(|node| world.machine(*node).sessions() == (0, 0))
+            nodes.all(|node| world.machine(*node).usage().sessions == (0, 0))
                 && world
                     .trace()
                     .packets()
@@ -81,7 +81,7 @@ impl Scene {
         assert!(self.world.run_until_holds(BOUND, is_over));
         for node in &self.nodes {
             let engine = self.world.machine(*node);
-            assert_eq!(engine.timers(), 0);
+            assert_eq!(engine.usage().timers, 0);
         }
     }
 

@@ -117,7 +117,7 @@ impl Port for NodePort {
             // A peer that floods draws more and more: the engine need not become idle.
             core.peek().has_backlog()
         } else {
-            core.peek().sessions() != (0, 0)
+            core.peek().usage().sessions != (0, 0)
         };
         if core.now < until && (!is_idle || is_under_way) {
             return Rest::Until(Some(until));
@@ -422,14 +422,14 @@ impl Core<NodePort> {
     }
 
     pub(super) fn stats(&self) -> NodeStats {
-        let (exports, imports) = self.peek().sessions();
+        let (exports, imports) = self.peek().usage().sessions;
         let services = self.port.services.values();
         let items = services.flat_map(|service| &service.items);
         NodeStats {
             engine: self.peek().stats(),
             exports,
             imports,
-            waiting_octets: self.peek().waiting_octets()
+            waiting_octets: self.peek().usage().octets_waiting
                 + items.map(Received::memory_used).sum::<usize>(),
             ..NodeStats::default()
         }

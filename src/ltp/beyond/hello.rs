@@ -47,7 +47,11 @@ impl Hello {
     }
 
     /// Finds what a peer says among the extensions of a header.
+    #[inline]
     pub(in crate::ltp) fn find(extensions: &Extensions<'_>) -> Option<Self> {
+        if extensions.count() == 0 {
+            return None;
+        }
         extensions
             .iter()
             .filter(|extension| extension.tag == Self::TAG)

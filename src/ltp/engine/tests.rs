@@ -31,8 +31,12 @@ fn a_session_that_keeps_little_does_what_one_does_that_keeps_everything() {
             assert_eq!(usual.outputs, expanded.outputs, "seed {seed}");
             for (one, other) in usual.engines.iter().zip(&expanded.engines) {
                 assert_eq!(one.stats(), other.stats(), "seed {seed}");
-                assert_eq!(one.timers(), other.timers(), "seed {seed}");
-                assert_eq!(one.octets_held(), other.octets_held(), "seed {seed}");
+                assert_eq!(one.usage().timers, other.usage().timers, "seed {seed}");
+                assert_eq!(
+                    one.usage().octets_held,
+                    other.usage().octets_held,
+                    "seed {seed}"
+                );
                 assert_eq!(
                     one.snapshot(usual.now),
                     other.snapshot(usual.now),

@@ -69,19 +69,21 @@ impl Sending {
     /// only where gaps are left, and allows more of them the longer a block is. A near engine of this crate gets one of the
     /// end after twice the round trip: its window may overflow the queue of a slow line.
     pub(super) fn flow_copy(&self, checkpoint: &Outstanding, cx: &Context<'_>) -> Option<Duration> {
+        if !cx.peer.flow.is_estimated() || !cx.peer.is_plain() {
+            return None;
+        }
         let cycle = checkpoint.cycle;
         let is_last = self.next >= self.red;
         let is_wanted = (cycle > 0 && cx.peer.flow.is_lossy())
             || (cycle <= 1 && is_last && self.red >= MANY_REPORTS);
-        let is_automatic = cx.peer.flow.is_estimated() && cx.peer.is_plain();
-        if let Some(pause) = cx.peer.flow.end_copy().filter(|_| is_automatic)
+        if let Some(pause) = cx.peer.flow.end_copy()
             && cycle == 0
             && is_last
             && self.red >= MANY_IN_QUEUE
         {
             return Some(pause);
         }
-        (is_wanted && is_automatic && !checkpoint.asks_again).then(|| cx.peer.flow.gathering_time())
+        (is_wanted && !checkpoint.asks_again).then(|| cx.peer.flow.gathering_time())
     }
 
     /// Asks once more, under another serial number, what a checkpoint behind a retransmission has asked. HDTN ignores a
@@ -319,14 +321,19 @@ impl Sending {
 
     // Learning.
 
-    /// Learns from the report that claims everything.
+    /// Learns from the report on a checkpoint that claims everything.
     pub(super) fn learn_last_round(
         &mut self,
-        answered: Outstanding,
+        checkpoint: u64,
         report: &Report<'_>,
         cx: &mut Context<'_>,
     ) {
-        if self.repair.is_some() {
+        if self.repair.is_none() {
+            // There was one round, which tells the time alone.
+            if let Some(answered) = self.checkpoint_mut(checkpoint) {
+                answered.learn_answer(cx);
+            }
+        } else if let Some(answered) = self.answer_checkpoint(checkpoint, cx) {
             let reported_up_to = self.repair().reported_up_to;
             let told = (report.serial, report.scope.into());
             let round = Self::round_of(answered, reported_up_to, told, cx);

@@ -44,9 +44,7 @@ impl Sending {
             let claimed = self.repair().claimed.len();
             cx.peer.flow.on_claimed(self.red.saturating_sub(claimed));
             self.learn_losses(checkpoint, &scope, true, cx);
-            if let Some(answered) = self.answer_checkpoint(checkpoint, cx) {
-                self.learn_last_round(answered, report, cx);
-            }
+            self.learn_last_round(checkpoint, report, cx);
             cx.node.stats.positive_reports_received += 1;
             return Outcome::Complete;
         }
@@ -180,7 +178,11 @@ impl Sending {
     ///
     /// A report on an unknown checkpoint changes nothing here; its claims hold all the same. So it is with checkpoint
     /// serial number 0, by which ION and HDTN report everything, also beyond the end of the red part (capture 16).
-    fn answer_checkpoint(&mut self, serial: u64, cx: &mut Context<'_>) -> Option<Outstanding> {
+    pub(super) fn answer_checkpoint(
+        &mut self,
+        serial: u64,
+        cx: &mut Context<'_>,
+    ) -> Option<Outstanding> {
         let place = self.place_of(serial)?;
         let mut checkpoint = self.checkpoints.remove(place);
         cx.stop_all(checkpoint.timers());

@@ -298,7 +298,10 @@ impl Imports {
             fingerprint: saved.fingerprint.unwrap_or(Fingerprint::new(client)),
             stage,
         };
-        if let Some(place) = self.insert(session, import, core) {
+        if let Some(peer) = core.peers.get_mut(slot) {
+            peer.imports += 1;
+        }
+        if let Some(place) = self.table.insert(session, import, slot) {
             self.run(place, core, |import, cx| {
                 if let Stage::Cancelling(cancel) = &mut import.stage {
                     return cancel.send(Role::Receiver, cx);

@@ -9,7 +9,7 @@ use super::{ImportSession, Parts, Reception, SESSION, Stage};
 use crate::ltp::api::{Event, Service};
 use crate::ltp::closed::{End, Record};
 use crate::ltp::context::{Cancel, Context, EVENT_OVERHEAD, Step};
-use crate::ltp::fingerprint::Judgment;
+use crate::ltp::fingerprint::{Fingerprint, Judgment};
 use crate::ltp::peer::{Control, Role};
 use crate::ltp::report::Reports;
 use crate::ltp::wire::{Color, Data, Reason};
@@ -52,15 +52,15 @@ impl ImportSession {
             // RFC 5326 section 4.2: one CR per session, repeated like any other.
             let mut cancel = Cancel::new(Reason::UNREACHABLE);
             let step = cancel.send(Role::Receiver, cx);
-            return Some((Self::new(slot, data, Stage::Cancelling(cancel)), step));
+            let stage = Stage::Cancelling(cancel);
+            return Some((Self::new(slot, Fingerprint::of(data), stage), step));
         };
         if green.is_none()
             && let Some(whole) = Reception::whole(service, data, cx)
         {
-            return Some((
-                Self::new(slot, data, Stage::Receiving(whole)),
-                Step::Continues,
-            ));
+            let stage = Stage::Receiving(whole);
+            let started = Self::new(slot, Fingerprint::of(data), stage);
+            return Some((started, Step::Continues));
         }
         let serial = cx.first_serial();
         let reports = Reports::new(serial);
@@ -76,7 +76,8 @@ impl ImportSession {
             let event = Event::Started { session, client };
             cx.node.push_service_event(client, event, EVENT_OVERHEAD);
         }
-        let mut started = Self::new(slot, data, Stage::Receiving(reception));
+        let fingerprint = Fingerprint::new(data.client);
+        let mut started = Self::new(slot, fingerprint, Stage::Receiving(reception));
         let step = started.on_data(data, cx);
         Some((started, step))
     }

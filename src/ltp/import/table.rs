@@ -30,30 +30,17 @@ impl Imports {
         (slot, session): (u32, SessionId),
         core: &mut Core,
     ) {
+        let Some(mut cx) = core.context(slot, session) else {
+            return;
+        };
         let count = self.table.len();
-        let started = core.context(slot, session).and_then(|mut cx| {
-            let (mut import, step) = ImportSession::start(data, count, &mut cx)?;
-            import.lifetime = cx.limit_lifetime();
-            Some((import, step))
-        });
-        if let Some((import, step)) = started {
-            let place = self.insert(session, import, core);
-            self.finish(place, step, core);
-        }
-    }
-
-    /// Adds a session.
-    pub(in crate::ltp) fn insert(
-        &mut self,
-        session: SessionId,
-        import: ImportSession,
-        core: &mut Core,
-    ) -> Option<u32> {
-        let slot = import.slot;
-        if let Some(peer) = core.peers.get_mut(slot) {
-            peer.imports += 1;
-        }
-        self.table.insert(session, import, slot)
+        let Some((mut import, step)) = ImportSession::start(data, count, &mut cx) else {
+            return;
+        };
+        import.lifetime = cx.limit_lifetime();
+        cx.peer.imports += 1;
+        let place = self.table.insert(session, import, slot);
+        self.finish(place, step, core);
     }
 
     /// Runs a session, if there is one.

@@ -98,7 +98,7 @@ impl Pair {
         self.engines[0].send_block(self.now, block).unwrap();
         loop {
             self.drain();
-            let is_over = self.is_complete && self.engines[1].sessions().1 == 0;
+            let is_over = self.is_complete && self.engines[1].usage().sessions.1 == 0;
             if is_over && self.under_way.iter().all(VecDeque::is_empty) {
                 break;
             }

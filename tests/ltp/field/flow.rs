@@ -146,7 +146,7 @@ fn transfer_to(peer: Peer<u64>, kind: Kind, len: usize, lines: [Line; 2], seed: 
     let command = Command::Send(block(2, len));
     world.command(sender, command).unwrap();
     let bound = Instant::ZERO + Duration::from_secs(1800);
-    world.run_until_holds(bound, |world| world.machine(sender).sessions().0 == 0);
+    world.run_until_holds(bound, |world| world.machine(sender).usage().sessions.0 == 0);
 
     let (arrivals, _) = receiver.outcome(&world);
     let stats = world.machine(sender).stats();
@@ -360,7 +360,7 @@ fn a_slow_line_costs_a_farlink_about_the_block_once_more_and_at_most_1_3_times_t
             join(&mut world, sender, receiver, line(), line());
             world.command(sender, Command::Send(block(2, len))).unwrap();
             let bound = Instant::ZERO + Duration::from_secs(1800);
-            world.run_until_holds(bound, |world| world.machine(sender).sessions().0 == 0);
+            world.run_until_holds(bound, |world| world.machine(sender).usage().sessions.0 == 0);
 
             let is_received = |event: &Event| matches!(event, Event::Received { .. });
             let mut events = world.events(receiver);

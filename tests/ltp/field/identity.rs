@@ -32,7 +32,7 @@ fn after_a_block() -> Alone<u64> {
     alone.hear(PEER, "03 01 01 00 04 00 0a @1000 00 07*10");
     let serial = alone.reports(session(1, 1))[0];
     alone.hear(PEER, &format!("09 01 01 00 @{serial}"));
-    assert_eq!(alone.engine.sessions(), (0, 0));
+    assert_eq!(alone.engine.usage().sessions, (0, 0));
     alone
 }
 
@@ -327,7 +327,7 @@ fn what_comes_from_another_host_under_the_id_of_a_peer_is_not_stored_delivered_o
 
     assert_eq!(alone.events, []);
     assert_eq!(alone.sent.len(), 0);
-    assert_eq!(alone.engine.sessions(), (0, 0));
+    assert_eq!(alone.engine.usage().sessions, (0, 0));
 }
 
 /// ION sends from another port than the one it listens at, and is answered where it listens.
@@ -362,7 +362,7 @@ fn claims_and_cancellations_from_another_host_do_not_end_a_block() {
         alone.hear(path("198.51.100.7:1113"), &forged[at]);
 
         assert_eq!(alone.events, [], "{}", forged[at]);
-        assert_eq!(alone.engine.sessions(), (1, 0));
+        assert_eq!(alone.engine.usage().sessions, (1, 0));
     }
 }
 

@@ -65,7 +65,10 @@ fn a_red_part_that_ends_with_an_empty_segment_is_answered() {
     let is_refused = answers
         .iter()
         .any(|body| matches!(body, Body::CancelByReceiver(_)));
-    assert!(is_refused || alone.engine.sessions().1 <= 1, "{answers:?}");
+    assert!(
+        is_refused || alone.engine.usage().sessions.1 <= 1,
+        "{answers:?}"
+    );
     assert_eq!(alone.received(), [(session(1, 6), &b"AAAAA"[..])]);
     assert!(alone.has_reported(session(1, 6), 9));
 }

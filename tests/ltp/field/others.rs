@@ -125,7 +125,11 @@ fn ours(seed: u64, is_ion: bool) -> usize {
     }
     // HDTN forgets a session at once, and a copy of a block of one segment is a block to it.
     outcome.check(seed, !is_ion);
-    assert_eq!(world.machine(sender).sessions(), (0, 0), "seed {seed}");
+    assert_eq!(
+        world.machine(sender).usage().sessions,
+        (0, 0),
+        "seed {seed}"
+    );
     outcome.complete.len()
 }
 
@@ -172,7 +176,11 @@ fn theirs(seed: u64, is_ion: bool) -> usize {
         assert!(outcome.received.len() >= numbers.len(), "seed {seed}");
         assert!(outcome.received.values().all(|count| *count == 1));
     }
-    assert_eq!(world.machine(receiver).sessions(), (0, 0), "seed {seed}");
+    assert_eq!(
+        world.machine(receiver).usage().sessions,
+        (0, 0),
+        "seed {seed}"
+    );
     numbers.len()
 }
 

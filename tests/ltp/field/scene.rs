@@ -84,7 +84,8 @@ impl Scene {
         let hosts: Vec<_> = self.engines.values().copied().collect();
         let bound = start + Duration::from_secs(seconds);
         self.world.run_until_holds(bound, |world| {
-            let is_over = |host: &Host<Engine<u64>>| world.machine(*host).sessions() == (0, 0);
+            let is_over =
+                |host: &Host<Engine<u64>>| world.machine(*host).usage().sessions == (0, 0);
             hosts.iter().all(is_over)
         });
         self.world.now() - start

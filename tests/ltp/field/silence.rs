@@ -81,7 +81,7 @@ fn a_reception_whose_report_waits_for_a_contact_sets_no_timer_until_it_has_ended
     let polls = alone.polls;
     alone.run();
     assert!(alone.polls - polls < 20, "{} polls", alone.polls - polls);
-    assert_eq!(alone.engine.sessions(), (0, 1));
+    assert_eq!(alone.engine.usage().sessions, (0, 1));
     assert_eq!(alone.sent.len(), 0);
 
     alone
@@ -96,7 +96,7 @@ fn a_reception_whose_report_waits_for_a_contact_sets_no_timer_until_it_has_ended
     // The report has ended, and nothing comes: the guard ends the reception.
     alone.run_for(limit + secs(60));
     alone.hear(PEER, "0f 01 05 00");
-    assert_eq!(alone.engine.sessions(), (0, 0));
+    assert_eq!(alone.engine.usage().sessions, (0, 0));
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn a_peer_that_was_heard_is_tried_for_ten_minutes_with_few_probes() {
 
     scene.run(565);
     let probes = scene.machine(1).stats().segments_sent - before;
-    let live = scene.machine(1).sessions().0;
+    let live = scene.machine(1).usage().sessions.0;
     scene.run(150);
 
     assert_eq!(live, 5, "all blocks wait for the peer");

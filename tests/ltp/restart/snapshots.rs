@@ -46,8 +46,8 @@ fn what_is_restored_at_once_saves_what_it_was_restored_from() {
         let tags = |of: &Snapshot<Hop>| of.tags().collect::<Vec<_>>();
         assert_eq!(tags(&again), tags(&snapshot));
         let third = restored(config(id), again.clone(), Age::Current).unwrap();
-        assert_eq!(third.sessions(), engine.sessions());
-        assert_eq!(third.octets_held(), engine.octets_held());
+        assert_eq!(third.usage().sessions, engine.usage().sessions);
+        assert_eq!(third.usage().octets_held, engine.usage().octets_held);
     }
 }
 
@@ -234,7 +234,7 @@ fn whatever_was_done_to_an_engine_its_snapshot_is_taken_back() {
                     Age::Behind
                 };
                 let snapshot = engine.snapshot(now);
-                busy += usize::from(engine.sessions() != (0, 0));
+                busy += usize::from(engine.usage().sessions != (0, 0));
                 engine =
                     Engine::restore(config.clone(), Seed::from(3), snapshot, age, now).unwrap();
                 assert!(engine.memory() <= ceiling);
@@ -285,8 +285,8 @@ fn strangers_and_contacts_are_as_they_were() {
         Output::Idle(None),
         "timers stand still, nothing is sent"
     );
-    assert_eq!(engine.sessions(), (0, 1));
+    assert_eq!(engine.usage().sessions, (0, 1));
     engine.receive(now, hop(4), &data(4));
     engine.receive(now, hop(5), &data(5));
-    assert_eq!(engine.sessions(), (0, 2), "two sessions, no more");
+    assert_eq!(engine.usage().sessions, (0, 2), "two sessions, no more");
 }

@@ -90,7 +90,7 @@ fn session_number_0_is_dropped() {
     line.drain();
 
     assert_eq!(line.far().stats().malformed, 1);
-    assert_eq!((line.log.len(), line.far().sessions()), (0, (0, 0)));
+    assert_eq!((line.log.len(), line.far().usage().sessions), (0, (0, 0)));
 }
 
 #[test]
@@ -296,7 +296,7 @@ fn octets_behind_a_segment_make_it_malformed_but_for_those_that_ion_leaves_behin
     line.drain();
 
     assert_eq!(line.far().stats().malformed, 1);
-    assert_eq!(line.far().sessions(), (0, 0));
+    assert_eq!(line.far().usage().sessions, (0, 0));
     assert!(is_complete(&line.events(1), 1));
 }
 

@@ -13,14 +13,14 @@ fn a_receiver_is_closed_by_the_last_acknowledgment_and_not_before() {
     line.send(1, &pattern(100), Red::All);
     line.run_for(OWLT);
     assert_eq!(
-        line.far().sessions(),
+        line.far().usage().sessions,
         (0, 1),
         "delivered, and its report is under way"
     );
 
     line.run_for(OWLT * 2);
 
-    assert_eq!(line.far().sessions(), (0, 0));
+    assert_eq!(line.far().usage().sessions, (0, 0));
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn a_late_checkpoint_of_a_delivered_session_is_answered_and_delivers_nothing() {
         });
     line.give(2, FOREIGN, Body::ReportAck(serial.unwrap()));
     line.drain();
-    assert_eq!(line.far().sessions(), (0, 0));
+    assert_eq!(line.far().usage().sessions, (0, 0));
     line.events(2);
     let before = line.log.len();
 
@@ -62,7 +62,7 @@ fn a_late_checkpoint_of_a_delivered_session_is_answered_and_delivers_nothing() {
     assert_eq!(line.events(2), []);
     assert_eq!(reports(&line).last().unwrap(), &(5, (0, 10), vec![(0, 10)]));
     assert_eq!(line.log.len(), before + 1);
-    assert_eq!(line.far().sessions(), (0, 0));
+    assert_eq!(line.far().usage().sessions, (0, 0));
     // This one was never seen, and may be of a sender that started anew.
     line.give(2, FOREIGN, checkpoint(6, 0, Mark::None, 5, &[1; 5]));
     line.drain();
@@ -124,7 +124,7 @@ fn closing_frees_all_but_the_memory_that_the_session_was() {
     line.drain();
 
     assert!(line.events(2).is_empty(), "it is no new session");
-    assert_eq!(line.far().sessions(), (0, 0));
+    assert_eq!(line.far().usage().sessions, (0, 0));
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn a_block_of_which_nothing_left_is_cancelled_in_silence() {
     line.run();
 
     assert_eq!(line.log.len(), 0);
-    assert_eq!(line.near().sessions(), (0, 0));
+    assert_eq!(line.near().usage().sessions, (0, 0));
 }
 
 #[test]
@@ -404,7 +404,7 @@ fn a_session_closed_on_a_green_eob_lets_late_red_data_in_again() {
     let mut line = Line::new(1, OWLT);
     line.give(2, FOREIGN, green(10, &[9; 5], true));
     line.drain();
-    assert_eq!(line.far().sessions(), (0, 0));
+    assert_eq!(line.far().usage().sessions, (0, 0));
 
     line.give(2, FOREIGN, checkpoint(5, 0, Mark::RedPart, 0, &[1; 10]));
     line.drain();
@@ -421,7 +421,7 @@ fn a_green_block_whose_end_is_lost_is_told_to_be_over_and_its_sender_hears_nothi
 
     assert_eq!(ends(&line), [(Side::Local, Reason::SYSTEM, false)]);
     assert_eq!(line.log.len(), 0);
-    assert_eq!(line.far().sessions(), (0, 0));
+    assert_eq!(line.far().usage().sessions, (0, 0));
     // Nothing follows.
     line.give(2, FOREIGN, green(5, &[9; 5], true));
     line.give(2, FOREIGN, checkpoint(5, 0, Mark::RedPart, 0, &[9; 10]));
@@ -446,7 +446,7 @@ fn a_mixed_block_whose_end_is_lost_is_told_to_be_over_behind_its_red_part() {
     assert_eq!(ends(&line), [end], "what came stands");
     assert_eq!(received(&line.events(2)), Some(&pattern(5000)[..2000]));
     assert!(matches!(line.events(1)[..], [Event::Complete { .. }]));
-    assert_eq!(line.far().sessions(), (0, 0));
+    assert_eq!(line.far().usage().sessions, (0, 0));
 }
 
 #[test]
@@ -586,9 +586,9 @@ fn removing_a_peer_fails_its_sessions_at_once() {
             Event::Cancelled { .. }
         ]
     ));
-    assert_eq!(line.near().sessions(), (0, 0));
-    assert_eq!(line.near().timers(), 0);
-    assert_eq!(line.near().octets_held(), 0);
+    assert_eq!(line.near().usage().sessions, (0, 0));
+    assert_eq!(line.near().usage().timers, 0);
+    assert_eq!(line.near().usage().octets_held, 0);
 }
 
 #[test]
@@ -719,7 +719,7 @@ fn an_engine_can_be_its_own_peer() {
 
     assert_eq!(received(&events), Some(&pattern(3000)[..]));
     assert!(is_complete(&events, 1));
-    assert_eq!(line.near().sessions(), (0, 0));
+    assert_eq!(line.near().usage().sessions, (0, 0));
 }
 
 #[test]

@@ -650,7 +650,7 @@ fn a_lost_piece_of_a_split_report_hangs_nothing() {
 
     let events = line.events(1);
     assert!(!is_complete(&events, 1), "it was given up, not forgotten");
-    assert_eq!(line.near().sessions(), (0, 0));
+    assert_eq!(line.near().usage().sessions, (0, 0));
 }
 
 #[test]

@@ -412,13 +412,13 @@ fn an_engine_keeps_no_octets_that_it_gave() {
         };
         line.give(2, FOREIGN, red(1000 * at, &segment));
         line.drain();
-        most = most.max(line.far().octets_held());
+        most = most.max(line.far().usage().octets_held);
     }
 
     let given = Given::of(&line.events(2));
     assert_eq!(given.block().len(), 5_000_000);
     assert!(most < 200_000, "{most} octets held for 2500 ranges");
-    assert!(line.far().octets_held() < 2000);
+    assert!(line.far().usage().octets_held < 2000);
 }
 
 #[test]
@@ -442,7 +442,7 @@ fn a_service_that_takes_nothing_is_held_to_half_and_its_sender_is_told_nothing_f
         line.near().send_block(now, silent).unwrap();
         line.run_for(Duration::from_secs(1));
     }
-    let held = line.far().octets_held();
+    let held = line.far().usage().octets_held;
     assert!(held <= LIMIT * 2 / 3, "{held}");
 
     line.send(5, &pattern(60_000), Red::All);

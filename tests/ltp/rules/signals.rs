@@ -84,7 +84,11 @@ fn an_acknowledged_report_is_not_repeated() {
     line.run_for(SECOND * 7);
 
     assert_eq!(count(&line, 8), 1);
-    assert_eq!(line.far().sessions(), (0, 1), "the red part is incomplete");
+    assert_eq!(
+        line.far().usage().sessions,
+        (0, 1),
+        "the red part is incomplete"
+    );
 }
 
 #[test]
@@ -188,7 +192,11 @@ fn a_red_part_that_is_claimed_while_green_is_left_completes_when_the_last_segmen
     line.run_for(SECOND);
     assert_eq!(line.near().progress(Tag(1)).unwrap().claimed, 500);
     assert_eq!(line.events(1), []);
-    assert_eq!(line.near().timers(), 1, "the pace alone, no checkpoint");
+    assert_eq!(
+        line.near().usage().timers,
+        1,
+        "the pace alone, no checkpoint"
+    );
 
     line.run();
 

@@ -21,7 +21,7 @@ fn a_take_is_answered_at_once_when_a_block_waits() {
     take(&mut line, SILENT);
 
     assert_eq!(lengths(&line.events(2)), [1000]);
-    assert_eq!(line.far().waiting_octets(), 0);
+    assert_eq!(line.far().usage().octets_waiting, 0);
     arrive(&mut line);
     assert!(is_complete(&line.events(1), 1));
 }
@@ -241,7 +241,7 @@ fn what_waits_counts_against_the_limit() {
         arrive(&mut line);
         assert!(line.far().has_waiting(client));
     }
-    assert!((60_000..72_000).contains(&line.far().waiting_octets()));
+    assert!((60_000..72_000).contains(&line.far().usage().octets_waiting));
 
     line.send(13, &pattern(33_000), Red::All);
     arrive(&mut line);
@@ -268,7 +268,7 @@ fn a_service_for_which_more_waits_than_is_free_leaves_the_rest_to_the_others() {
         send(&mut line, SILENT, tag, 5000);
         arrive(&mut line);
     }
-    assert!(line.far().waiting_octets() > 9 * 5000);
+    assert!(line.far().usage().octets_waiting > 9 * 5000);
 
     send(&mut line, SILENT, 10, 20_000);
     send(&mut line, CLIENT, 11, 20_000);
@@ -289,10 +289,10 @@ fn a_silent_service_is_held_to_about_half_and_stalls_nobody_else() {
     let mut line = limited();
     let mut accepted = 0;
     for tag in 1..=20 {
-        let before = line.far().waiting_octets();
+        let before = line.far().usage().octets_waiting;
         send(&mut line, SILENT, tag, 5000);
         arrive(&mut line);
-        if line.far().waiting_octets() > before {
+        if line.far().usage().octets_waiting > before {
             accepted += 1;
         } else {
             let now = line.now;
@@ -300,7 +300,7 @@ fn a_silent_service_is_held_to_about_half_and_stalls_nobody_else() {
         }
     }
     assert!((8..=12).contains(&accepted), "{accepted}");
-    assert!(line.far().waiting_octets() <= LIMIT);
+    assert!(line.far().usage().octets_waiting <= LIMIT);
 
     for tag in 21..=30 {
         send(&mut line, BUSY, tag, 5000);
@@ -317,7 +317,7 @@ fn a_silent_service_is_held_to_about_half_and_stalls_nobody_else() {
     let blocks = lengths(&line.events(2));
     assert!((8..=10).contains(&blocks.len()), "{blocks:?}");
     assert!(blocks.iter().all(|len| *len == 5000), "{blocks:?}");
-    assert_eq!(line.far().waiting_octets(), 0);
+    assert_eq!(line.far().usage().octets_waiting, 0);
     send(&mut line, SILENT, 31, 5000);
     take(&mut line, SILENT);
     arrive(&mut line);
@@ -351,7 +351,7 @@ fn what_waits_for_a_service_that_closes_is_forgotten() {
     let far = line.far();
     far.close(now, SILENT).unwrap();
 
-    assert_eq!(far.waiting_octets(), 0);
+    assert_eq!(far.usage().octets_waiting, 0);
     assert_eq!(far.take(now, SILENT), Err(Error::NotOpen(SILENT)));
     line.drain();
     // It was not acknowledged.
@@ -385,7 +385,10 @@ fn what_waits_is_in_a_snapshot_and_takes_are_not() {
     let seed = Seed::from(9);
     let mut restored = Engine::restore(config, seed, snapshot.clone(), Age::Current, now).unwrap();
 
-    assert_eq!(restored.waiting_octets(), line.far().waiting_octets());
+    assert_eq!(
+        restored.usage().octets_waiting,
+        line.far().usage().octets_waiting
+    );
     assert_eq!(restored.untake(now, BUSY), Err(Error::NotTaking(BUSY)));
     line.nodes[1].engine = restored;
     take(&mut line, SILENT);

@@ -202,7 +202,7 @@ fn a_session_that_nobody_answers_asks_again_with_its_last_missing_octet() {
     // What was reported on begins at 100, so citing that report would not ask for the first octets.
     assert_eq!(asks.report, 0);
     line.run();
-    assert_eq!(line.near().sessions(), (0, 0));
+    assert_eq!(line.near().usage().sessions, (0, 0));
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn one_poll_fires_at_most_256_due_timers_and_then_yields() {
     }
     let mut tx = Transmit::new(Limits::default());
     while let Output::Transmit = engine.poll(now, &mut tx) {}
-    assert_eq!(engine.timers(), 1000);
+    assert_eq!(engine.usage().timers, 1000);
 
     let late = now + Duration::from_secs(100);
     let nothing = SessionId {
@@ -233,10 +233,10 @@ fn one_poll_fires_at_most_256_due_timers_and_then_yields() {
     let mut left = Vec::new();
     while let Output::Yield = engine.poll(late, &mut tx) {
         assert!(tx.is_empty());
-        left.push(engine.timers());
+        left.push(engine.usage().timers);
     }
 
     assert_eq!(left, [744, 488, 232]);
     // The poll behind the last yield sends.
-    assert_eq!(engine.timers(), tx.datagrams().len());
+    assert_eq!(engine.usage().timers, tx.datagrams().len());
 }

@@ -385,7 +385,7 @@ fn check_delivered(world: &mut World, node: Node, block: &Bytes) -> Result<(), S
 /// Runs until no engine has a session and nothing is in flight.
 fn until_idle(world: &mut World, nodes: &[Node]) -> Result<(), String> {
     until(world, BOUND, "the end of all sessions", |world| {
-        let is_idle = |node: &Node| world.machine(*node).sessions() == (0, 0);
+        let is_idle = |node: &Node| world.machine(*node).usage().sessions == (0, 0);
         nodes.iter().all(is_idle)
             && world
                 .trace()
