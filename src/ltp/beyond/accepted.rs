@@ -440,7 +440,7 @@ mod tests {
                 steps <= 2 * u64::from(count),
                 "{steps} steps for {count} newcomers"
             );
-            assert_eq!(engine.sessions().1, count as usize);
+            assert_eq!(engine.usage().sessions.1, count as usize);
         }
     }
 
