@@ -102,13 +102,13 @@ fn a_host_beyond_its_share_is_refused_further_places() {
     let mut proved = Honest::unnamed(102);
     assert!(proved.transfer(&mut node, 5000));
     occupy(&mut node, stranger(9), 500_000, 1023);
-    let sessions = node.engine.sessions();
+    let sessions = node.engine.usage().sessions;
 
     for id in 600_000..601_000 {
         node.hear(stranger(9), &format!("00 @{id} 05 00 04 00 01 78"));
     }
 
-    assert_eq!(node.engine.sessions(), sessions);
+    assert_eq!(node.engine.usage().sessions, sessions);
     assert!(node.engine.peer_address(102).is_some());
     assert!(node.engine.peer_address(600_000).is_none());
 }
