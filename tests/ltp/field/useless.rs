@@ -48,7 +48,7 @@ fn talk(retries: u8, answer: Answer) -> (Vec<u64>, Option<Event>) {
         answered = sent.len();
         alone.run_for(secs(1));
     }
-    assert_eq!(alone.engine.sessions(), (0, 0));
+    assert_eq!(alone.engine.usage().sessions, (0, 0));
     let end = alone.events.iter().map(|(_, event)| event.clone());
     let mut end = end.filter(|event| matches!(event, Event::Failed { .. }));
     let end = end.next();
@@ -126,6 +126,6 @@ fn reports_that_nothing_asked_for_do_not_put_off_the_end_of_a_block() {
             alone.run_for(core::time::Duration::from_millis(500));
         }
 
-        assert_eq!(alone.engine.sessions().0, 0, "{checkpoint_of}");
+        assert_eq!(alone.engine.usage().sessions.0, 0, "{checkpoint_of}");
     }
 }
