@@ -187,8 +187,8 @@ impl<A: Addr> Engine<A> {
         });
     }
 
-    /// Counts a segment of an accepted peer, and makes room for it: others that have proved nothing give way. Returns the
-    /// place of its session.
+    /// Counts a segment of an accepted peer, and makes room for it: the host that holds most gives way. Returns the place
+    /// of its session.
     fn admit(
         &mut self,
         (slot, place): (u32, Option<u32>),
@@ -215,7 +215,12 @@ impl<A: Addr> Engine<A> {
             let is_over = u32::try_from(engine.imports.table.len()).is_ok_and(|len| len >= limit);
             engine.core.node.budget.free_for_strangers() < needed || (place.is_none() && is_over)
         };
-        while is_full(self) && self.make_way(Newcomer::Segment(slot)) {
+        let newcomer = Newcomer::Segment {
+            slot,
+            octets: needed,
+            limit: self.core.node.config.limits.stranger_octets,
+        };
+        while is_full(self) && self.make_way(newcomer) {
             self.core.node.stats.no_room += 1;
         }
         // The oldest session of a stranger gives way to its newest.

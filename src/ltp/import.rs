@@ -319,7 +319,7 @@ impl Reception {
             pending: SmallVec::from_buf([report]),
             ..Self::new(data.client, service, serial.saturating_add(1), cx.node.now)
         };
-        cx.node.budget.charge(cx.peer, 0, SESSION);
+        cx.charge(0, SESSION);
         cx.node.stats.red_octets += red;
         cx.node.stats.positive_reports_sent += 1;
         cx.node.stats.imports_complete += 1;
@@ -751,7 +751,7 @@ impl Reception {
             cx.node.services.recount(self.client, before, untaken);
             let before = core::mem::replace(&mut parts.charge, weight);
             parts.red.report_excess(&mut cx.node.budget.pool);
-            cx.node.budget.charge(cx.peer, before, weight);
+            cx.charge(before, weight);
         }
     }
 

@@ -353,7 +353,7 @@ impl<A: Addr> Addresses<A> {
     }
 }
 
-const fn index(slot: u32) -> usize {
+pub(super) const fn index(slot: u32) -> usize {
     // Bound: usize has at least 32 bits where there is room for a peer.
     slot as usize
 }

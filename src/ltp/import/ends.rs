@@ -186,7 +186,7 @@ impl Reception {
             self.unqueue(cx);
             cx.node.services.recount(self.client, parts.untaken, 0);
         }
-        cx.node.budget.charge(cx.peer, charge, 0);
+        cx.charge(charge, 0);
     }
 
     /// Closes a session that was delivered, once every report is acknowledged and the green part has ended.
