@@ -476,6 +476,12 @@ impl Context<'_> {
         self.start_local(self.node.now + MAX_UNPROVED, ImportTimer::Lifetime)
     }
 
+    /// Queues an event of a client service, which counts for `octets`.
+    pub(super) fn push_service_event(&mut self, client: u64, event: Event, octets: usize) {
+        let service = (client, self.peer.origin);
+        self.node.push_service_event(service, event, octets);
+    }
+
     /// Counts a session that held `before` octets and holds `after`.
     pub(super) fn charge(&mut self, before: usize, after: usize) {
         self.node.budget.charge(self.peer, before, after);

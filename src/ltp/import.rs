@@ -330,8 +330,7 @@ impl Reception {
             data: Bytes::copy_from_slice(data.octets),
             ends_block: true,
         };
-        cx.node
-            .push_service_event(data.client, event, octets + EVENT_OVERHEAD);
+        cx.push_service_event(data.client, event, octets + EVENT_OVERHEAD);
         Some(whole)
     }
 
@@ -466,7 +465,7 @@ impl Reception {
         }
         let (mut fresh, mut is_all) = (0, true);
         if !self.is_delivered && !data.octets.is_empty() {
-            let spare = if cx.node.is_over_share(data.client) {
+            let spare = if cx.node.is_over_share((data.client, cx.peer.origin)) {
                 0
             } else {
                 cx.free_octets()
@@ -521,7 +520,7 @@ impl Reception {
             self.unqueue(cx);
             if let Some((piece, octets)) = self.piece(cx.session) {
                 let octets = octets + EVENT_OVERHEAD;
-                cx.node.push_service_event(self.client, piece, octets);
+                cx.push_service_event(self.client, piece, octets);
             }
         }
         let (pool, limit) = (&mut cx.node.budget.pool, cx.node.config.limits.pool_octets);
@@ -534,8 +533,7 @@ impl Reception {
             data,
             ends_block: self.ends_block,
         };
-        cx.node
-            .push_service_event(self.client, event, counted + EVENT_OVERHEAD);
+        cx.push_service_event(self.client, event, counted + EVENT_OVERHEAD);
         Ok(self.close_if_over())
     }
 

@@ -2,7 +2,7 @@
 
 use allocation_counter::measure;
 use farlink::Path;
-use farlink::ltp::{Body, Color, Config, Data, EngineLimits, Peer, put_sdnv};
+use farlink::ltp::{Body, Color, Config, Data, EngineLimits, Peer, Service, put_sdnv};
 
 use crate::ltp_alone::{Alone, datagram, encode, secs, session};
 use crate::site::{Beside, CLIENT, KIB, MIB, node, node_with, stranger};
@@ -253,4 +253,39 @@ fn a_stranger_that_opens_all_sessions_ends_none_of_another_host() {
 
     let received: Vec<_> = node.received().iter().map(|(id, _)| *id).collect();
     assert_eq!(received, [session(70, 1), session(71, 1)]);
+}
+
+/// Blocks that wait to be taken are memory, too.
+#[test]
+fn blocks_of_strangers_that_nobody_takes_count_for_what_strangers_may_hold() {
+    let mut node = node();
+    let now = node.now;
+    node.engine.open_on_demand(now, 5, Service::Whole).unwrap();
+    let mut beside = Beside::new(&mut node);
+    node.kept = Some(stranger(0));
+
+    // 100 MB, from a hundred hosts.
+    for number in 0..100_000 {
+        let text = format!(
+            "03 @{} @{number} 00 05 00 @1000 05 00 41*1000",
+            1000 + number % 100
+        );
+        node.receive(stranger(1000 + number % 100), &datagram(&text));
+    }
+
+    let waiting = node.engine.usage().octets_waiting;
+    assert!((30 * MIB..34 * MIB).contains(&waiting), "{waiting} octets");
+    beside.assert_served(&mut node);
+    // What is taken makes room.
+    for _ in 0..1000 {
+        node.engine.take(node.now, 5).unwrap();
+    }
+    node.drain();
+    node.hear(stranger(7), "03 @7 01 00 05 00 05 05 00 41*5");
+    for _ in 0..100_000 {
+        node.engine.take(node.now, 5).unwrap();
+    }
+    node.drain();
+    let of_it = |(id, _): &(_, &[u8])| *id == session(7, 1);
+    assert!(node.received().iter().any(of_it));
 }

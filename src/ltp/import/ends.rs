@@ -95,7 +95,7 @@ impl ImportSession {
                 cause,
                 after_delivery: reception.is_delivered && !reception.is_to_be_stored(),
             };
-            cx.node.push_service_event(client, event, EVENT_OVERHEAD);
+            cx.push_service_event(client, event, EVENT_OVERHEAD);
         }
         true
     }
