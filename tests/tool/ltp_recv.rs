@@ -61,6 +61,7 @@ fn a_block_beyond_the_limit_is_refused_with_the_name_of_the_limit() {
     // The octet at 1000 of engine 7, session 100.
     datagram(&[3, 7, 100, 0, 4, 0x87, 0x68, 1, 5, 0, b'x'], &node.address);
 
+    node.next_event("peer");
     let failed = node.next_event("failed");
     assert_eq!(failed["cause"], "limit_exceeded");
     assert_eq!(failed["exceeded"], "session_octets");
