@@ -22,6 +22,8 @@ mod libcsp;
 mod libcsp_chaos;
 mod libcsp_replays;
 mod node;
+#[path = "../support/node_talk.rs"]
+mod node_talk;
 mod replays;
 mod talk;
 #[path = "../tries/mod.rs"]
