@@ -37,7 +37,10 @@ pub(super) enum SenderStep {
     /// Others have all places.
     Full,
     /// A sender has given its place, and is told so; the fragment is to be given again.
-    GaveWay { port: u8, from: Endpoint },
+    GaveWay {
+        port: u8,
+        from: Endpoint,
+    },
 }
 
 impl FragmentSenders {

@@ -189,8 +189,14 @@ impl Node {
         let mut octets = mem::take(&mut self.decrypted);
         let fits = packet.data.len() <= usize::from(self.config.max_data);
         if fits && self.security.decrypt(packet.data, &mut octets) {
+            // Answers keep the flags of what they answer, and are not encrypted.
+            let flags = packet.header.flags.difference(Flags::XTEA);
+            let header = Header {
+                flags,
+                ..packet.header
+            };
             let data = &octets;
-            self.receive_decrypted(interface, Packet { data, ..packet }, lend);
+            self.receive_decrypted(interface, Packet { header, data }, lend);
         } else {
             self.stats.short_xtea += 1;
             self.count_authentication(interface);
@@ -422,7 +428,9 @@ impl Node {
         let now = self.now;
         let half_open = self.slots.iter().enumerate();
         let half_open = half_open.filter_map(|(at, slot)| Some((slot.half_open_since()?, at)));
-        let (_, at) = half_open.min().filter(|(since, _)| *since + patience <= now)?;
+        let (_, at) = half_open
+            .min()
+            .filter(|(since, _)| *since + patience <= now)?;
         self.stats.no_slot += 1;
         Some(at)
     }

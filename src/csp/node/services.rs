@@ -72,7 +72,9 @@ impl PendingRequests {
     ///
     /// One with HMAC takes the place of the oldest without, whose sender anybody may be.
     fn push(&mut self, now: Instant, header: Header, octets: &[u8]) -> bool {
-        let of_node = self.pending().filter(|it| it.header.destination == header.destination);
+        let of_node = self
+            .pending()
+            .filter(|it| it.header.destination == header.destination);
         if of_node.count() >= MAX_PENDING_OF_NODE {
             return false;
         }
