@@ -87,6 +87,17 @@ fn initial_of(capture: &Capture, side: Side) -> Option<SequenceNumber> {
     Some(decode(version, &first).1.sequence)
 }
 
+/// Sends what the application of the captures sent by SFP, and closes.
+fn send_payload(client: &mut Talk, connection: ConnectionId) {
+    let fragments = Command::SendFragments {
+        connection,
+        mtu: 200,
+        data: Bytes::from(payload()),
+    };
+    client.command(fragments).unwrap();
+    client.command(Command::Close(connection)).unwrap();
+}
+
 fn is_sfp(capture: &Capture) -> bool {
     capture.name.starts_with("sfp")
 }
@@ -248,14 +259,7 @@ fn captured_servers_acknowledge_all_that_is_sent() {
         let mut next = 0;
         let mut submit = |client: &mut Talk, connection: ConnectionId, count: usize| {
             if is_sfp(&capture) {
-                let data = Bytes::from(payload());
-                let send = Command::SendFragments {
-                    connection,
-                    mtu: 200,
-                    data,
-                };
-                client.command(send).unwrap();
-                return client.command(Command::Close(connection)).unwrap();
+                return send_payload(client, connection);
             }
             for data in data.iter().skip(next).take(count) {
                 let data = Bytes::from(data.clone());
@@ -309,20 +313,24 @@ fn captured_servers_acknowledge_all_that_is_sent() {
         assert_eq!(end, Some(0), "{name}");
         assert_eq!(echoed, data_of(&capture, Side::Server), "{name}");
         assert_eq!(data_in(&all_sent, version), data, "{name}");
-        let of_data = |packets: &[Vec<u8>]| {
-            let mut packets = packets.iter().map(|octets| decode(version, octets));
-            let (packet, _) = packets.find(|(packet, rdp)| {
-                !packet.data.is_empty() && !rdp.flags.contains(RdpFlags::SYN)
-            })?;
-            let source_port = 0;
-            Some(Header {
-                source_port,
-                ..packet.header
-            })
-        };
         let theirs = frames(&capture, Side::Client);
-        assert_eq!(of_data(&all_sent), of_data(&theirs), "{name}");
+        let header = |packets: &[Vec<u8>]| header_of_data(packets, version);
+        assert_eq!(header(&all_sent), header(&theirs), "{name}");
     }
+}
+
+/// Returns the header of the first packet with data, without the port that was drawn.
+fn header_of_data(packets: &[Vec<u8>], version: Version) -> Option<Header> {
+    let mut packets = packets.iter().map(|octets| decode(version, octets));
+    let (packet, _) = packets.find(|(packet, rdp)| {
+        let is_syn = rdp.flags.contains(RdpFlags::SYN);
+        !packet.data.is_empty() && !is_syn
+    })?;
+    let source_port = 0;
+    Some(Header {
+        source_port,
+        ..packet.header
+    })
 }
 
 #[test]

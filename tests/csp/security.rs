@@ -57,13 +57,13 @@ fn crc32_covers_the_header_where_the_options_say_so() {
                 crc32_covers_header,
                 ..SendOptions::default()
             };
-            let send = Command::SendTo {
+            talk.command(Command::SendTo {
                 from: 20,
                 to: TO,
                 options,
                 data: Bytes::from("data"),
-            };
-            talk.command(send).unwrap();
+            })
+            .unwrap();
 
             let sent = talk.take_sent();
             let (packet, sum) = sent[0].split_last_chunk::<4>().unwrap();

@@ -11,10 +11,11 @@ use farlink::csp::{
 use farlink::{Seed, Tag};
 
 use crate::packets::{sealed, unsealed};
-use crate::talk::Talk;
+use crate::talk::{Talk, carry};
 
 const V2: Version = Version::V2;
 const SECOND: Duration = Duration::from_secs(1);
+const INSTANT: Duration = Duration::from_nanos(1);
 
 fn text<const N: usize>(text: &str) -> Text<N> {
     Text::new(text).unwrap()
@@ -63,18 +64,6 @@ fn ask(request: ServiceRequest) -> Command {
         destination: 2,
         request,
         timeout: SECOND,
-    }
-}
-
-/// Carries all packets both ways, until none is left.
-fn carry(client: &mut Talk, server: &mut Talk) {
-    loop {
-        let (there, back) = (client.take_sent(), server.take_sent());
-        if there.is_empty() && back.is_empty() {
-            return;
-        }
-        there.iter().for_each(|octets| server.receive(octets));
-        back.iter().for_each(|octets| client.receive(octets));
     }
 }
 
@@ -254,9 +243,9 @@ fn a_request_that_nobody_answers_ends_with_its_time() {
     ] {
         let mut client = client(V2);
         client.command(ask(request)).unwrap();
-        client.pass(SECOND - Duration::from_nanos(1));
+        client.pass(SECOND.saturating_sub(INSTANT));
         assert_eq!(client.take_events(), []);
-        client.pass(Duration::from_nanos(1));
+        client.pass(INSTANT);
         assert_eq!(client.take_events(), [ended(0)]);
         assert_eq!(client.take_sent().len(), 1, "asked once");
     }

@@ -11,6 +11,18 @@ pub(crate) const HOP: Hop = Hop {
     via: 9,
 };
 
+/// Carries all packets both ways, until none is left.
+pub(crate) fn carry(one: &mut Talk, other: &mut Talk) {
+    loop {
+        let (there, back) = (one.take_sent(), other.take_sent());
+        if there.is_empty() && back.is_empty() {
+            return;
+        }
+        other.receive_all(&there);
+        one.receive_all(&back);
+    }
+}
+
 pub(crate) struct Talk {
     pub(crate) node: Node,
     pub(crate) now: Instant,
@@ -39,6 +51,12 @@ impl Talk {
     pub(crate) fn receive(&mut self, octets: &[u8]) {
         self.node.receive(self.now, HOP, octets);
         self.drain();
+    }
+
+    pub(crate) fn receive_all(&mut self, packets: &[Vec<u8>]) {
+        for octets in packets {
+            self.receive(octets);
+        }
     }
 
     pub(crate) fn drain(&mut self) -> Option<Instant> {

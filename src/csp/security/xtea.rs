@@ -80,7 +80,7 @@ impl Key {
 mod tests {
     use super::*;
 
-    /// Published vectors, which the test suites of PolarSSL have too, as big-endian words. What libcsp makes of it is
+    /// Published vectors, which the test suites of `PolarSSL` have too, as big-endian words. What libcsp makes of it is
     /// tested by its own octets in `tests/csp/security.rs`.
     #[test]
     fn a_block_is_encrypted_as_xtea() {
