@@ -9,6 +9,9 @@ use crate::laws::LawSubject;
 use crate::laws::codec::Codec;
 use crate::{Hop, Seed};
 
+/// Octets of data in requests under way: 8 pokes.
+const MAX_REQUESTS_OCTETS: usize = 8 * 200;
+
 impl LawSubject for Node {
     type Config = Config;
 
@@ -18,9 +21,11 @@ impl LawSubject for Node {
 
     /// What is allocated at the start, and the packets that came with commands.
     fn memory_limit(config: &Config) -> usize {
-        let connections = usize::from(config.connections) * usize::from(config.send_queue);
-        let packets = connections + usize::from(config.datagram_queue);
-        config.footprint() + packets * usize::from(config.max_data)
+        let (max_data, max_sfp) = (usize::from(config.max_data), config.max_sfp as usize);
+        let packets = usize::from(config.send_queue) * max_data;
+        let connections = usize::from(config.connections) * (packets + max_sfp);
+        let datagrams = usize::from(config.datagram_queue) * max_data.max(max_sfp);
+        config.footprint() + connections + datagrams + MAX_REQUESTS_OCTETS
     }
 
     fn memory_used(&self) -> usize {
