@@ -70,6 +70,15 @@ pub struct Stats {
     pub answers_full: u64,
     /// Not sent: longer than a datagram of the driver may be.
     pub too_long: u64,
+    /// Not sent: the route to its destination was removed.
+    pub no_route: u64,
+}
+
+impl Stats {
+    /// Returns how many packets to be sent went nowhere.
+    pub(in crate::csp) const fn lost(&self) -> u64 {
+        self.too_long + self.no_route + self.interface_full
+    }
 }
 
 /// Counters of an interface, as CMP tells them.

@@ -271,6 +271,11 @@ impl Router {
         self.promiscuous.capacity() == 0 || self.promiscuous.push(Origin(from), pieces)
     }
 
+    /// Tells whether there is a packet for the application.
+    pub(in crate::csp) const fn has_captured(&self) -> bool {
+        !self.promiscuous.is_empty()
+    }
+
     /// Takes the next packet for the application.
     pub(in crate::csp) fn next_captured(&mut self) -> Option<(Option<Hop>, Bytes)> {
         let (Origin(from), octets) = self.promiscuous.pop()?;
