@@ -103,9 +103,25 @@ impl Connection {
                 State::SynSent { is_due }
                 | State::SynReceived { is_due }
                 | State::CloseWait { is_due } => *is_due = true,
-                _ => self.send.on_timeout(),
+                _ => {
+                    // A peer that acknowledges nothing twice may have the first and miss another.
+                    let is_asked = self.ask.packets > 0;
+                    self.send.on_timeout(if is_asked { u16::MAX } else { 1 });
+                    self.ask_for_acknowledgement();
+                }
             }
         }
+    }
+
+    /// Asks a peer that does not delay acknowledgements for one: each timeout by another packet, or by an RST once
+    /// there is none.
+    fn ask_for_acknowledgement(&mut self) {
+        if self.parameters.ack_timeout.is_some() {
+            return;
+        }
+        self.ask.packets = self.ask.packets.saturating_add(1);
+        let is_all_sent = self.send.is_all_sent();
+        self.ask.is_reset_due = is_all_sent && matches!(self.state, State::Closing);
     }
 
     /// Writes the next segment, if there is one, by `put`, which tells whether there was room for it.
@@ -160,7 +176,7 @@ impl Connection {
 
     fn write_in_open(&mut self, now: Instant, mut put: impl FnMut(Segment<'_>) -> bool) -> Written {
         let acknowledgement = self.receive.current();
-        let window = self.parameters.window + u16::from(self.must_ask());
+        let window = self.parameters.window.saturating_add(self.ask.packets);
         if let Some(next) = self.send.next(window) {
             let segment = Segment {
                 flags: RdpFlags::ACK,
@@ -191,13 +207,16 @@ impl Connection {
             self.backoff = 0;
             return self.write(now, put);
         }
-        if self.ack != Ack::Due {
-            return Written::Nothing;
-        }
         let mut numbers = [0; 2 * MAX_EACK];
-        let (flags, data) = match self.numbers_ahead(&mut numbers) {
-            [] => (RdpFlags::ACK, &[][..]),
-            numbers => (RdpFlags::ACK | RdpFlags::EAK, numbers),
+        let (flags, data) = if self.ask.is_reset_due {
+            (RdpFlags::RST | RdpFlags::ACK, &[][..])
+        } else if self.ack != Ack::Due {
+            return Written::Nothing;
+        } else {
+            match self.numbers_ahead(&mut numbers) {
+                [] => (RdpFlags::ACK, &[][..]),
+                numbers => (RdpFlags::ACK | RdpFlags::EAK, numbers),
+            }
         };
         let segment = Segment {
             flags,
@@ -210,16 +229,10 @@ impl Connection {
         if !put(segment) {
             return Written::Blocked;
         }
+        self.ask.is_reset_sent |= self.ask.is_reset_due;
+        self.ask.is_reset_due = false;
         self.on_acknowledged_sent(now);
         Written::Segment
-    }
-
-    /// Tells whether the acknowledgement of what was sent has to be asked for.
-    ///
-    /// Without delayed acknowledgements libcsp drops what comes again without an answer, so one that was lost stays
-    /// lost. The next packet, one beyond the window, makes it acknowledge all.
-    const fn must_ask(&self) -> bool {
-        self.parameters.ack_timeout.is_none() && self.backoff > 0
     }
 
     /// Writes the numbers received out of order as the data of an EACK.
