@@ -22,6 +22,7 @@ mod libcsp;
 mod libcsp_chaos;
 mod libcsp_replays;
 mod node;
+mod rates;
 mod replays;
 mod talk;
 #[path = "../tries/mod.rs"]

@@ -86,13 +86,13 @@ enum Ack {
     Due,
 }
 
-/// What is sent to draw an acknowledgement from a peer that does not delay them.
+/// What is sent to draw an acknowledgement from a peer that has all and is silent.
 ///
-/// Without delay libcsp acknowledges a packet when it is the next one, and never again: what comes a second time is
-/// dropped without an answer, so an acknowledgement that was lost stays lost.
+/// libcsp drops what comes a second time without an answer. If it delays acknowledgements, one that was lost comes
+/// again with the next packets or its timeout; if not, it comes with the next packet or never.
 #[derive(Debug, Clone, Copy, Default)]
 struct Ask {
-    /// Packets that may be sent beyond the window. The next one makes the peer acknowledge all.
+    /// Packets that may be sent beyond the window, to make the peer acknowledge all. It takes two windows.
     packets: u16,
     /// Whether an RST is to be sent behind the last packet: one in sequence is answered with an acknowledgement of
     /// all, and one that overtook data is ignored.
@@ -162,7 +162,7 @@ pub(in crate::csp) struct Connection {
     shortest: Option<Duration>,
     backoff: u32,
     retransmit_at: Option<Instant>,
-    /// How a peer that acknowledges nothing twice is asked for an acknowledgement.
+    /// How the peer is asked for an acknowledgement.
     ask: Ask,
     /// When the state began, when the peer was last heard and when something was last sent to it.
     since: Instant,
@@ -210,12 +210,19 @@ impl Connection {
     }
 
     /// Opens the connection with a SYN.
+    ///
+    /// An acknowledgement that is delayed for more packets than half the window is reduced to that: libcsp would wait
+    /// with each window until its timeout.
     pub(in crate::csp) fn connect(
         &mut self,
         now: Instant,
         options: SynOptions,
         initial: SequenceNumber,
     ) {
+        let options = SynOptions {
+            ack_delay_count: options.ack_delay_count.min(options.window / 2),
+            ..options
+        };
         self.begin(now, options, initial);
         self.state = State::SynSent { is_due: true };
     }

@@ -197,8 +197,9 @@ impl SendQueue {
 
     /// Takes the first `packets` as lost, since nothing acknowledged them in time.
     ///
-    /// One is enough for a peer that holds those behind it and acknowledges them all once the gap is closed. What an
-    /// EACK has named counts as not received then, in case the peer has dropped it.
+    /// Those which the peer may have without saying so, and one more, are enough: a peer that holds the others
+    /// acknowledges them all once the gap is closed. What an EACK has named counts as not received then, in case the
+    /// peer has dropped it.
     pub(super) fn on_timeout(&mut self, packets: u16) {
         let outstanding = self.packets.iter_mut().take(usize::from(self.sent));
         for (place, packet) in outstanding.enumerate() {

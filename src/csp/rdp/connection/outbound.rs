@@ -104,24 +104,30 @@ impl Connection {
                 | State::SynReceived { is_due }
                 | State::CloseWait { is_due } => *is_due = true,
                 _ => {
-                    // A peer that acknowledges nothing twice may have the first and miss another.
-                    let is_asked = self.ask.packets > 0;
-                    self.send.on_timeout(if is_asked { u16::MAX } else { 1 });
+                    self.send.on_timeout(self.packets_to_repeat());
                     self.ask_for_acknowledgement();
                 }
             }
         }
     }
 
-    /// Asks a peer that does not delay acknowledgements for one: each timeout by another packet, or by an RST once
-    /// there is none.
-    fn ask_for_acknowledgement(&mut self) {
-        if self.parameters.ack_timeout.is_some() {
-            return;
+    /// Returns how many packets go again after a timeout: those that the peer may have without saying so, and one more.
+    const fn packets_to_repeat(&self) -> u16 {
+        match self.parameters.ack_timeout {
+            Some(_) => self.parameters.delayed_by_peer().saturating_add(1),
+            None if self.ask.packets == 0 => 1,
+            // A peer that acknowledges nothing twice may have the first and miss another.
+            None => u16::MAX,
         }
+    }
+
+    /// Asks for an acknowledgement: each timeout by a packet more, and one that is never repeated by an RST once there
+    /// is no packet.
+    fn ask_for_acknowledgement(&mut self) {
         self.ask.packets = self.ask.packets.saturating_add(1);
-        let is_all_sent = self.send.is_all_sent();
-        self.ask.is_reset_due = is_all_sent && matches!(self.state, State::Closing);
+        self.ask.is_reset_due = self.parameters.ack_timeout.is_none()
+            && self.state == State::Closing
+            && self.send.is_all_sent();
     }
 
     /// Writes the next segment, if there is one, by `put`, which tells whether there was room for it.
@@ -192,9 +198,9 @@ impl Connection {
             }
             let is_again = self.send.on_sent(now, place);
             self.on_acknowledged_sent(now);
-            if self.retransmit_at.is_none() {
-                self.retransmit_at = Some(now + self.retransmission_timeout());
-            }
+            // Each packet shortens the wait for one that the peer may delay.
+            let at = now + self.retransmission_timeout();
+            self.retransmit_at = Some(self.retransmit_at.map_or(at, |it| it.min(at)));
             return if is_again {
                 Written::Repetition
             } else {
