@@ -202,9 +202,8 @@ impl ImportSession {
 
     /// Whether a segment is of another session under the same number.
     fn is_overtaken_by(&self, data: &Data<'_>) -> bool {
-        let is_same_client =
-            matches!(&self.stage, Stage::Receiving(one) if one.client == data.client);
-        is_same_client && self.fingerprint.judge(data, None) == Judgment::NewSession
+        matches!(&self.stage, Stage::Receiving(one)
+            if self.fingerprint.judge(data, one.red.filter(|_| one.is_delivered)) == Judgment::NewSession)
     }
 
     /// Whether the red part was delivered, and a segment is of another session under the same number.
@@ -478,6 +477,10 @@ impl Reception {
                 red: self.red,
             };
             let parts = self.parts();
+            if parts.red.differs(&range, data.octets) {
+                // They are of two blocks under the same number, and nothing says which octets are of which.
+                return Err(EndCause::StateLost);
+            }
             let pool = &mut cx.node.budget.pool;
             (fresh, is_all) = parts.red.store(&range, data.octets, room, pool);
             if fresh > 0 {
