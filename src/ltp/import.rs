@@ -165,11 +165,15 @@ impl ImportSession {
     #[inline]
     pub(super) fn on_data(&mut self, data: &Data<'_>, cx: &mut Context<'_>) -> Step {
         if Fingerprint::is_telling(data) {
-            if self.is_overtaken_by(data) {
+            match self.judge(data) {
                 // Its sender started anew, and sends another block under the same number.
-                return self.cancel(EndCause::StateLost, cx);
+                Judgment::NewSession => return self.cancel(EndCause::StateLost, cx),
+                Judgment::Undecided if self.is_claimed_and_not_cited(data) => {
+                    cx.node.stats.closed_session += 1;
+                    return Step::Continues;
+                }
+                Judgment::Undecided | Judgment::Repeat => self.fingerprint.note(data),
             }
-            self.fingerprint.note(data);
         }
         if matches!(self.stage, Stage::Cancelling(_)) {
             cx.node.stats.closed_session += 1;
@@ -200,17 +204,31 @@ impl ImportSession {
         act(reception, cx).unwrap_or_else(|cause| self.cancel(cause, cx))
     }
 
-    /// Whether a segment is of another session under the same number.
-    fn is_overtaken_by(&self, data: &Data<'_>) -> bool {
-        matches!(&self.stage, Stage::Receiving(one)
-            if self.fingerprint.judge(data, one.red.filter(|_| one.is_delivered)) == Judgment::NewSession)
+    /// Judges a segment under the number of the session.
+    fn judge(&self, data: &Data<'_>) -> Judgment {
+        match &self.stage {
+            Stage::Receiving(one) => {
+                let red = one.red.filter(|_| one.is_delivered);
+                self.fingerprint.judge(data, red)
+            }
+            Stage::Cancelling(_) => Judgment::Undecided,
+        }
+    }
+
+    /// Whether a segment is a checkpoint that the reports of this session did not cause, and the red part was delivered:
+    /// its octets are compared with none, and a report would claim all of them.
+    fn is_claimed_and_not_cited(&self, data: &Data<'_>) -> bool {
+        let Color::Red(Some(checkpoint)) = data.color else {
+            return false;
+        };
+        matches!(&self.stage, Stage::Receiving(one) if one.is_delivered && !one.has_issued(checkpoint.report))
     }
 
     /// Whether the red part was delivered, and a segment is of another session under the same number.
     pub(super) fn gives_way_to(&self, data: &Data<'_>) -> bool {
         Fingerprint::is_telling(data)
             && matches!(&self.stage, Stage::Receiving(one) if one.is_delivered && !one.is_to_be_stored())
-            && self.is_overtaken_by(data)
+            && self.judge(data) == Judgment::NewSession
     }
 
     pub(super) fn on_timer(&mut self, timer: ImportTimer, cx: &mut Context<'_>) -> Step {

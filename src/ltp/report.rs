@@ -254,6 +254,13 @@ impl Reception {
         !self.pending.is_empty() || parts.is_some_and(|parts| !parts.reports.delayed.is_empty())
     }
 
+    /// Whether a report with a serial number was made in the session.
+    pub(super) fn has_issued(&self, serial: u64) -> bool {
+        let parts = self.parts.as_ref();
+        let first = parts.map_or(self.serial.saturating_sub(1), |parts| parts.reports.first);
+        serial > 0 && (first..self.serial).contains(&serial)
+    }
+
     fn place_of(&self, serial: u64) -> Option<usize> {
         self.pending
             .binary_search_by_key(&serial, |one| one.serial)
@@ -386,7 +393,7 @@ impl Reception {
         let config = &cx.peer.config;
         let (delay, segment) = (config.timers.report_delay, config.segment);
         let is_auto = config.redundancy.adaptive().is_some();
-        let (complete, next) = (self.complete_red(), self.serial);
+        let (complete, may_be_cited) = (self.complete_red(), self.has_issued(checkpoint.report));
         let serial = checkpoint.serial;
         let parts = self.parts();
         let (reports, held) = (&mut parts.reports, &parts.red.held);
@@ -402,7 +409,6 @@ impl Reception {
         }
         // The checkpoint cites a report that this engine made before it lost its state, together with the claims in it.
         // The peer would never send the claimed octets again, and take the block for delivered.
-        let may_be_cited = (reports.first..next).contains(&checkpoint.report);
         if checkpoint.report != 0 && !may_be_cited {
             return Err(EndCause::StateLost);
         }
@@ -691,9 +697,8 @@ impl Reception {
     /// Handles an RA (RFC 5326 section 6.14).
     pub(super) fn on_report_ack(&mut self, serial: u64, cx: &mut Context<'_>) -> Step {
         let Some(issued) = self.acknowledge(serial, cx) else {
-            let first = self.parts.as_ref().map_or(0, |parts| parts.reports.first);
             if let Some(account) = cx.peer.account
-                && !(first..self.serial).contains(&serial)
+                && !self.has_issued(serial)
             {
                 cx.node.strangers.cite_wrong(account);
             }

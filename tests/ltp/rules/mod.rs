@@ -359,7 +359,7 @@ fn octets_that_come_again_and_differ_cancel_the_session_and_none_is_reported_on(
         let mut octets = vec![octet; len + 5];
         octets[len - 1] ^= 1;
 
-        line.deliver(2, &other(checkpoint(5, 0, Mark::RedPart, offset, &octets)));
+        line.deliver(2, &other(checkpoint(5, 0, Mark::None, offset, &octets)));
         line.drain();
 
         let events = line.events(2);
