@@ -639,12 +639,18 @@ impl PeerState {
         self.next_report = self.next_report.max(self.departure(now)) + others;
     }
 
-    /// Whether at most one further segment can be sent before the contact ends, by the rate.
-    pub(super) fn is_last_of_contact(&self, now: Instant) -> bool {
+    /// Whether the next red segment is to be a checkpoint that was asked for, or is the last before the contact ends, by
+    /// the rate, of a peer that bears one there. ION cancels the block for it, so where the rate is estimated the peer must
+    /// be known to.
+    pub(super) fn must_check(&self, is_asked_for: bool, now: Instant) -> bool {
+        if !self.flow.allows_checkpoints() {
+            return false;
+        }
         let two = self.config.segment.saturating_mul(2);
         let two = self.pacer.transmission_time(two);
-        self.ends
-            .is_some_and(|ends| now < ends && self.pacer.tx_clock(now) + two > ends)
+        let is_last = |ends: Instant| now < ends && self.pacer.tx_clock(now) + two > ends;
+        let is_borne = !self.flow.is_estimated() || self.flow.takes_checkpoints();
+        is_asked_for || is_borne && self.ends.is_some_and(is_last)
     }
 
     /// How long closed sessions are remembered: as long as the peer may wait for an answer, and twice the time of its
