@@ -234,10 +234,19 @@ impl ImportSession {
     pub(super) fn on_timer(&mut self, timer: ImportTimer, cx: &mut Context<'_>) -> Step {
         if timer == ImportTimer::Lifetime {
             self.lifetime = None;
-            return if cx.peer.unproved(cx.node).is_some() {
-                self.give_up_end(cx)
-            } else {
-                Step::Continues
+            if cx.peer.unproved(cx.node).is_some() {
+                return self.give_up_end(cx);
+            }
+            // What was dropped while the peer was not proved is sent after all.
+            return match &mut self.stage {
+                Stage::Cancelling(cancel) if cancel.timer.is_none() => {
+                    cancel.send(Role::Receiver, cx)
+                }
+                Stage::Cancelling(_) => Step::Continues,
+                Stage::Receiving(reception) => {
+                    reception.queue_withheld(cx);
+                    Step::Continues
+                }
             };
         }
         if let (Stage::Cancelling(cancel), ImportTimer::Cancel) = (&mut self.stage, timer) {

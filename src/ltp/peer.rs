@@ -10,7 +10,7 @@ use super::beyond::{
     RtoPolicy,
 };
 use super::config::{Direction, Peer};
-use super::context::{Key, Lateness, Node, TimerKind};
+use super::context::{ImportTimer, Key, Lateness, Node, TimerKind};
 use super::silence::{Late, Patience, Silence, Step};
 use super::wire::SessionId;
 use crate::Instant;
@@ -45,6 +45,8 @@ pub(super) struct PeerState {
     pub(super) contact_start: Instant,
     /// Control segments, sent ahead of everything else.
     pub(super) control: VecDeque<Control>,
+    /// How many of those have left the queue, sent or dropped.
+    control_left: u64,
     /// Sessions with data or checkpoints to send again, ahead of first passes. RFC 5325 section 3.2 queues them
     /// behind, but a repair behind a long first pass costs round trips.
     pub(super) repairs: VecDeque<u64>,
@@ -348,10 +350,10 @@ impl PeerState {
         let limit = usize::try_from(node.config.limits.control_segments).unwrap_or(usize::MAX);
         if !self.can_send() {
             // Receive-only: nothing is sent to such a peer.
-            return true;
+            return false;
         }
         if self.is_over_budget && self.control.len() >= MAX_WAITING {
-            self.control.pop_front();
+            self.pop_control();
             node.stats.no_room += 1;
         }
         if self.control.len() >= limit {
@@ -361,6 +363,38 @@ impl PeerState {
         self.control.push_back(control);
         self.mark_ready(node);
         true
+    }
+
+    /// Takes the first control segment off the queue.
+    pub(super) fn pop_control(&mut self) -> Option<Control> {
+        let first = self.control.pop_front()?;
+        self.control_left += 1;
+        Some(first)
+    }
+
+    /// Returns the place in the queue behind all that was queued. Whoever has a place knows whether it is yet to be
+    /// served.
+    // Bound: usize has at most 64 bits.
+    pub(super) fn control_end(&self) -> u64 {
+        self.control_left + self.control.len() as u64
+    }
+
+    /// Whether the control segment at a place waits to be sent.
+    pub(super) const fn is_waiting(&self, place: u64) -> bool {
+        place > self.control_left
+    }
+
+    /// Drops all control segments. Reports among them count as lost on the line.
+    pub(super) fn drop_control(&mut self, node: &mut Node) {
+        while let Some(dropped) = self.pop_control() {
+            if let Control::Report {
+                session, serial, ..
+            } = dropped
+            {
+                let what = TimerKind::Session(session, ImportTimer::Report(serial).into());
+                self.start_local(node, node.now, what);
+            }
+        }
     }
 
     /// Returns a queue of sessions with data to send.
