@@ -231,6 +231,12 @@ impl ImportSession {
             && self.judge(data) == Judgment::NewSession
     }
 
+    /// Whether the answer that a timer waits for is still awaited.
+    pub(super) fn awaits(&self, timer: ImportTimer) -> bool {
+        matches!((&self.stage, timer), (Stage::Receiving(one), ImportTimer::Report(serial))
+            if one.place_of(serial).is_some())
+    }
+
     pub(super) fn on_timer(&mut self, timer: ImportTimer, cx: &mut Context<'_>) -> Step {
         if timer == ImportTimer::Lifetime {
             self.lifetime = None;

@@ -535,8 +535,13 @@ impl PeerState {
         self.silence_timer = next.and_then(|at| self.start_local(node, at, TimerKind::Silence));
     }
 
-    /// Takes the step that is due in a silence, and returns the signal that is sent as a probe.
-    pub(super) fn silence_due(&mut self, node: &mut Node) -> Option<(TimerKind, Lateness)> {
+    /// Takes the step that is due in a silence, and returns the signal that is sent as a probe: the oldest whose session
+    /// still awaits its answer.
+    pub(super) fn silence_due(
+        &mut self,
+        node: &mut Node,
+        is_awaited: impl Fn(TimerKind) -> bool,
+    ) -> Option<(TimerKind, Lateness)> {
         self.silence_timer = None;
         let lasts = self.silence.lasts(node.now);
         let step = self.silence.step(node.now, &self.patience());
@@ -544,7 +549,10 @@ impl PeerState {
         match step? {
             Step::Probe => {
                 let late = Lateness::of_probe(self.silence.was_given_up());
-                self.waiting.pop_front().map(|what| (what, late))
+                let mut waiting = core::iter::from_fn(|| self.waiting.pop_front());
+                waiting
+                    .find(|what| is_awaited(*what))
+                    .map(|what| (what, late))
             }
             Step::GiveUp => {
                 self.given_up = self.waiting.len();

@@ -267,7 +267,7 @@ impl Reception {
         serial > 0 && (first..self.serial).contains(&serial)
     }
 
-    fn place_of(&self, serial: u64) -> Option<usize> {
+    pub(super) fn place_of(&self, serial: u64) -> Option<usize> {
         self.pending
             .binary_search_by_key(&serial, |one| one.serial)
             .ok()
