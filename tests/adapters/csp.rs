@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use farlink::adapters::csp::{Connection, CspOptions, Error, Node, Socket};
+use farlink::adapters::csp::{BoundPort, Connection, CspOptions, Error, Node};
 use farlink::adapters::interfaces::Interfaces;
 use farlink::adapters::runtime::Runtime;
 use farlink::csp::{
@@ -59,7 +59,7 @@ fn pair(runtime: &Arc<dyn Runtime>) -> (Node, Node) {
     (server, start(runtime, other, at_one, config(CLIENT)))
 }
 
-async fn connected(server: &Node, client: &Node) -> (Socket, Connection, Connection) {
+async fn connected(server: &Node, client: &Node) -> (BoundPort, Connection, Connection) {
     let socket = server.bind(PORT.port, SocketOptions::empty()).unwrap();
     let connecting = client.connect(PORT, SendOptions::default());
     let connection = timeout(AT_LAST, connecting).await.unwrap().unwrap();

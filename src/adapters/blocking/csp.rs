@@ -5,7 +5,7 @@ use crate::adapters::csp;
 use crate::adapters::interfaces::Interfaces;
 
 pub use csp::{
-    AskedService, CspOptions, CspStats, Error, NodeAnswer, NodeFactory, NodeMachine, ReceivedPacket,
+    AskedService, CspFactory, CspMachine, CspOptions, CspStats, Error, NodeAnswer, ReceivedPacket,
 };
 
 /// A CSP node on numbered interfaces; see [`csp::Node`].
@@ -14,8 +14,8 @@ pub type Node = Blocking<csp::Node>;
 /// A connection to a port of another node; see [`csp::Connection`].
 pub type Connection = Blocking<csp::Connection>;
 
-/// A bound port; see [`csp::Socket`].
-pub type Socket = Blocking<csp::Socket>;
+/// A bound port; see [`csp::BoundPort`].
+pub type BoundPort = Blocking<csp::BoundPort>;
 
 impl Node {
     /// Starts a node on these interfaces.

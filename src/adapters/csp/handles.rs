@@ -1,4 +1,4 @@
-//! The handles of CSP nodes: [`Node`], [`Connection`] and [`Socket`].
+//! The handles of CSP nodes: [`Node`], [`Connection`] and [`BoundPort`].
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -27,7 +27,7 @@ const FLUSH_LIMIT: Duration = Duration::from_millis(100);
 
 /// A CSP node on numbered interfaces: a host, and a router between them.
 ///
-/// Clones are the same node. It lives as long as any of them, or a [`Connection`] or [`Socket`] of it: then its
+/// Clones are the same node. It lives as long as any of them, or a [`Connection`] or [`BoundPort`] of it: then its
 /// connections are closed, for 3 s at most, and its interfaces. Should the runtime end before, everything ends with
 /// [`Error::Closed`].
 #[derive(Debug, Clone)]
@@ -51,7 +51,7 @@ pub struct Connection {
 
 /// A bound port. Dropping it closes the connections that nobody has accepted.
 #[derive(Debug)]
-pub struct Socket {
+pub struct BoundPort {
     node: Node,
     port: u8,
 }
@@ -157,9 +157,9 @@ faces! {
         /// # Errors
         ///
         /// The port is above 63, or in use, or HMAC is to be required without a key.
-        pub fn bind(&self, port: u8, options: SocketOptions) -> Result<Socket, Error> as Result<blocking::Socket, Error> {
+        pub fn bind(&self, port: u8, options: SocketOptions) -> Result<BoundPort, Error> as Result<blocking::BoundPort, Error> {
             self.with(|core| core.bind(port, options))?;
-            Ok(Socket { node: self.clone(), port })
+            Ok(BoundPort { node: self.clone(), port })
         }
 
         /// Asks a node to send a packet of so many octets back, at most 256, and returns how long it took.
@@ -247,7 +247,7 @@ faces! {
 }
 
 faces! {
-    impl Socket {
+    impl BoundPort {
         /// Waits for the next connection of a peer.
         ///
         /// # Errors
@@ -383,7 +383,7 @@ impl Drop for Connection {
     }
 }
 
-impl Drop for Socket {
+impl Drop for BoundPort {
     fn drop(&mut self) {
         // After a panic nothing is kept.
         let _ = self.node.0.shared.with(|core| core.unbind(self.port));

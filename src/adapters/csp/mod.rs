@@ -20,15 +20,15 @@ use crate::csp::{ServiceAnswer, ServiceRequest};
 use crate::preview::Preview;
 use crate::{BoxedMachine, Limits, Seed};
 
-pub use handles::{Connection, Node, Socket};
+pub use handles::{BoundPort, Connection, Node};
 
 /// The machine of a node: a [`csp::Node`], or one around it that records, for example.
-pub type NodeMachine = BoxedMachine<csp::Node>;
+pub type CspMachine = BoxedMachine<csp::Node>;
 
 /// Makes the machine of a node from its configuration and seed. Default: a [`csp::Node`].
-pub type NodeFactory = MachineFactory<csp::Node, (Config, Seed), Error>;
+pub type CspFactory = MachineFactory<csp::Node, (Config, Seed), Error>;
 
-impl Default for NodeFactory {
+impl Default for CspFactory {
     fn default() -> Self {
         Self::new(|(config, seed)| Ok(BoxedMachine::new(csp::Node::new(config, &seed)?)))
     }
@@ -46,11 +46,11 @@ pub struct CspOptions {
     pub clock: Clock,
     /// How much one poll may send. Default: 64 packets of any size, 64 KiB in all.
     pub limits: Limits,
-    /// Octets that may wait to be taken from a [`Connection`] or a [`Socket`]. From there on, and until half of them
+    /// Octets that may wait to be taken from a [`Connection`] or a [`BoundPort`]. From there on, and until half of them
     /// are taken, the node reads nothing if it is a connection; packets to a socket are dropped. Default 1 MiB.
     pub receive_octets: usize,
     /// What makes the machine. Default: a [`csp::Node`].
-    pub factory: NodeFactory,
+    pub factory: CspFactory,
 }
 
 /// Octets of the longest datagram over IPv4.
@@ -64,7 +64,7 @@ impl From<Config> for CspOptions {
             clock: Clock::new(),
             limits: Limits::new(LONGEST, 64, 1 << 16),
             receive_octets: 1 << 20,
-            factory: NodeFactory::default(),
+            factory: CspFactory::default(),
         }
     }
 }
@@ -177,6 +177,6 @@ pub struct CspStats {
     pub csp: csp::Stats,
     /// Of UDP sockets.
     pub udp: UdpStats,
-    /// Packets without connection that were dropped, since too many waited at a [`Socket`].
+    /// Packets without connection that were dropped, since too many waited at a [`BoundPort`].
     pub sockets_full: u64,
 }

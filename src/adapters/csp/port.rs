@@ -9,7 +9,7 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{AskedService, Error, NodeAnswer, NodeMachine, ReceivedPacket};
+use super::{AskedService, CspMachine, Error, NodeAnswer, ReceivedPacket};
 use crate::adapters::driver::{Core, Port, ReceiveQueue, Rest, Wakes};
 use crate::csp::{self, CloseReason, Command, ConnectionId, Endpoint, Event, SendOptions};
 use crate::csp::{SfpTrailer, SocketOptions};
@@ -114,7 +114,7 @@ fn assemble(whole: &mut BytesMut, place: SfpTrailer, data: &[u8]) -> Option<Byte
 }
 
 impl Port for NodePort {
-    type Machine = NodeMachine;
+    type Machine = CspMachine;
     type Line = Line;
 
     fn deliver(&mut self, event: Event, wakes: &mut Wakes<Line>) {
@@ -216,7 +216,7 @@ impl Port for NodePort {
         Rest::Until(Some(until))
     }
 
-    fn end(&mut self, machine: &mut NodeMachine, _: io::Result<()>) {
+    fn end(&mut self, machine: &mut CspMachine, _: io::Result<()>) {
         machine.finish();
     }
 }

@@ -32,6 +32,6 @@
 //! ```
 
 pub use crate::adapters::csp::{
-    AskedService, Connection, CspOptions, CspStats, Error, Node, NodeAnswer, NodeFactory,
-    NodeMachine, ReceivedPacket, Socket,
+    AskedService, BoundPort, Connection, CspFactory, CspMachine, CspOptions, CspStats, Error, Node,
+    NodeAnswer, ReceivedPacket,
 };
