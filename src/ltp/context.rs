@@ -384,10 +384,14 @@ impl Core {
     }
 
     /// Returns what a timer that is due lets happen, and whether it counts. `None` if that waits.
-    pub(super) fn due(&mut self, Key { slot, what }: Key) -> Option<(TimerKind, Lateness)> {
+    pub(super) fn due(
+        &mut self,
+        Key { slot, what }: Key,
+        is_awaited: impl Fn(TimerKind) -> bool,
+    ) -> Option<(TimerKind, Lateness)> {
         let Self { node, peers } = self;
         match what {
-            TimerKind::Silence => peers.get_mut(slot)?.silence_due(node),
+            TimerKind::Silence => peers.get_mut(slot)?.silence_due(node, is_awaited),
             TimerKind::Resume => peers.get_mut(slot)?.next_waiting(node),
             what if what.awaits_answer() => {
                 let late = peers.get_mut(slot)?.on_late(node, what);

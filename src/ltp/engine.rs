@@ -323,7 +323,18 @@ impl<A: Addr> Engine<A> {
             let Some(key) = core.node.timers.pop(core.node.now) else {
                 return true;
             };
-            let Some((what, late)) = core.due(key) else {
+            let is_awaited = |what| match what {
+                TimerKind::Session(session, SessionTimer::Export(timer)) => {
+                    let export = exports.table.get(&session.number);
+                    export.is_some_and(|export| export.awaits(timer))
+                }
+                TimerKind::Session(session, SessionTimer::Import(timer)) => {
+                    let import = imports.table.get(&session);
+                    import.is_some_and(|import| import.awaits(timer))
+                }
+                _ => false,
+            };
+            let Some((what, late)) = core.due(key, is_awaited) else {
                 continue;
             };
             match what {

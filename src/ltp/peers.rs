@@ -488,7 +488,7 @@ impl<A: Addr> Engine<A> {
             addresses.hosts.leave(old, node.now, &mut node.strangers);
         }
         if !state.can_send() {
-            state.control.clear();
+            state.drop_control(node);
         }
         state.keep_alive(node);
         state.release_pacing(node);
