@@ -17,6 +17,11 @@ mod delivery;
 mod dtp_bodies;
 mod hostile;
 mod laws;
+#[path = "../support/libcsp/mod.rs"]
+mod libcsp;
+#[path = "../support/libdtp/mod.rs"]
+mod libdtp;
+mod model_replays;
 mod on_demand;
 #[cfg(feature = "record")]
 mod recorded;
