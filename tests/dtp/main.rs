@@ -21,6 +21,7 @@ mod laws;
 mod libcsp;
 #[path = "../support/libdtp/mod.rs"]
 mod libdtp;
+mod model_chaos;
 mod model_replays;
 mod on_demand;
 #[cfg(feature = "record")]

@@ -133,11 +133,11 @@ enum Doing {
     Nothing,
     Connecting,
     AwaitingResponse { handle: Handle, until: Instant },
-    Receiving(Receiving),
+    Receiving(Transfer),
 }
 
 #[derive(Debug)]
-struct Receiving {
+struct Transfer {
     handle: Handle,
     expected: u32,
     last: u32,
@@ -215,7 +215,7 @@ impl Client {
         let pace = Pace::of(request);
         let planned = pace.round * expected / pace.packets;
         calls.push(Call::BindDatagrams(DATA_PORT));
-        self.doing = Doing::Receiving(Receiving {
+        self.doing = Doing::Receiving(Transfer {
             handle,
             expected,
             last: request.last(session.size),
@@ -279,7 +279,7 @@ impl Client {
     }
 }
 
-impl Receiving {
+impl Transfer {
     fn count(&mut self, now: Instant, index: u32, octets: u32, chunk: u32) {
         self.previous = Some(index);
         self.packets += 1;
