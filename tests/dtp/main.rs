@@ -23,6 +23,8 @@ mod libcsp;
 mod libdtp;
 mod model_chaos;
 mod model_replays;
+#[path = "../support/node_talk.rs"]
+mod node_talk;
 mod on_demand;
 #[cfg(feature = "record")]
 mod recorded;

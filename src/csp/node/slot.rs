@@ -127,6 +127,15 @@ impl Slot {
         }
     }
 
+    /// Returns since when the peer that opens it has not confirmed it.
+    pub(super) fn half_open_since(&self) -> Option<Instant> {
+        if self.role == Role::Accepting {
+            self.rdp.half_open_since()
+        } else {
+            None
+        }
+    }
+
     pub(super) fn on_time(&mut self, now: Instant) {
         if !self.is_free() {
             self.rdp.on_time(now);

@@ -290,6 +290,14 @@ impl Connection {
         matches!(self.state, State::Open)
     }
 
+    /// Returns when the SYN came that this end has answered, as long as its peer has not confirmed the answer.
+    pub(in crate::csp) const fn half_open_since(&self) -> Option<Instant> {
+        match self.state {
+            State::SynReceived { .. } => Some(self.since),
+            _ => None,
+        }
+    }
+
     /// Closes the connection once all packets are acknowledged.
     pub(in crate::csp) fn close(&mut self, now: Instant) {
         match self.state {
