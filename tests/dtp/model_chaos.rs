@@ -145,7 +145,7 @@ fn libdtp_gets_every_payload_whole_from_ours_unless_it_refuses_to_resume() {
             let fresh = Session {
                 server: SERVER,
                 payload: PAYLOAD,
-                session: 0x900D_FACE,
+                id: 0x900D_FACE,
                 mtu: 208,
                 throughput: throughput(&mut rng),
                 idle_timeout: 3,

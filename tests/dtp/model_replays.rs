@@ -164,7 +164,9 @@ fn fed_the_clients_of_the_captures_the_model_sends_what_their_servers_sent() {
             let mut second: Vec<Frame> = capture.phases.remove(1).frames;
             let frames = &mut capture.phases[0].frames;
             let shift = frames.last().unwrap().t_us + 100_000 - second[0].t_us;
-            second.iter_mut().for_each(|frame| frame.t_us += shift);
+            for frame in &mut second {
+                frame.t_us += shift;
+            }
             frames.extend(second);
         }
         for phase in capture.phases.iter().filter(|it| !it.frames.is_empty()) {
@@ -208,7 +210,7 @@ fn first_session(version: Version, phase: &Phase) -> (Session, Vec<(u32, u32)>) 
     let session = Session {
         server: 1,
         payload: asked.payload,
-        session: asked.session,
+        id: asked.session,
         mtu: asked.mtu,
         throughput: asked.throughput,
         idle_timeout: file.map_or(3, |file| file.to_vec()[8]),

@@ -28,7 +28,7 @@ const SESSION_EXHAUSTED: u8 = 7;
 pub(crate) struct Session {
     pub(crate) server: u16,
     pub(crate) payload: u8,
-    pub(crate) session: u32,
+    pub(crate) id: u32,
     pub(crate) mtu: u16,
     pub(crate) throughput: u32,
     /// Seconds.
@@ -49,7 +49,7 @@ impl Session {
         out.push(self.idle_timeout);
         out.extend(self.throughput.to_le_bytes());
         out.push(self.payload);
-        out.extend(self.session.to_le_bytes());
+        out.extend(self.id.to_le_bytes());
         out.extend(self.octets.to_le_bytes());
         out.extend(self.size.to_le_bytes());
         out.extend(u32::try_from(self.ranges.len()).unwrap().to_le_bytes());
@@ -70,7 +70,7 @@ impl Session {
             idle_timeout: octets[8],
             throughput: word(octets, 9),
             payload: octets[13],
-            session: word(octets, 14),
+            id: word(octets, 14),
             octets: word(octets, 18),
             size: word(octets, 22),
             ranges: (0..count).map(range).collect(),
@@ -188,7 +188,7 @@ impl Client {
         self.request = Some(Request {
             throughput: session.throughput,
             payload: session.payload,
-            session: session.session,
+            session: session.id,
             mtu: session.mtu,
             intervals,
         });
@@ -203,6 +203,10 @@ impl Client {
             error,
             packets,
         });
+    }
+
+    fn awaits_response_on(&self, handle: Handle) -> bool {
+        matches!(self.doing, Doing::AwaitingResponse { handle: of, .. } if of == handle)
     }
 
     fn on_response(&mut self, now: Instant, handle: Handle, data: &[u8], calls: &mut Vec<Call>) {
@@ -333,20 +337,12 @@ impl App for Client {
                 self.doing = Doing::AwaitingResponse { handle, until };
             }
             Told::ConnectFailed { .. } => self.end(ERROR, CONNECTION_FAILED, 0),
-            Told::Read { handle, data } => {
-                if let Doing::AwaitingResponse { handle: of, .. } = self.doing {
-                    if of == handle {
-                        self.on_response(now, handle, &data, calls);
-                    }
-                }
+            Told::Read { handle, data } if self.awaits_response_on(handle) => {
+                self.on_response(now, handle, &data, calls);
             }
-            Told::Ended { handle } => {
-                if let Doing::AwaitingResponse { handle: of, .. } = self.doing {
-                    if of == handle {
-                        calls.push(Call::Close(handle));
-                        self.end(ERROR, CONNECTION_FAILED, 0);
-                    }
-                }
+            Told::Ended { handle } if self.awaits_response_on(handle) => {
+                calls.push(Call::Close(handle));
+                self.end(ERROR, CONNECTION_FAILED, 0);
             }
             Told::Datagram { data, .. } => self.on_data(now, &data, calls),
             _ => {}

@@ -187,11 +187,12 @@ impl App for Server {
     }
 
     fn on_time(&mut self, now: Instant, calls: &mut Vec<Call>) {
-        if let Doing::Sending(job) = &mut self.doing {
-            if job.round_at <= now && job.send_round(calls) {
-                calls.push(Call::Close(job.handle));
-                self.doing = Doing::Nothing;
-            }
+        if let Doing::Sending(job) = &mut self.doing
+            && job.round_at <= now
+            && job.send_round(calls)
+        {
+            calls.push(Call::Close(job.handle));
+            self.doing = Doing::Nothing;
         }
         self.go_on(now, calls);
     }
