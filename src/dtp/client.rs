@@ -11,7 +11,7 @@ use super::extension::{Extension, PayloadIdentity};
 use super::holes::Holes;
 use super::message::Message;
 use super::session::Session;
-use super::wire::{DataPacket, Interval, Intervals, MAX_INTERVALS, Request, Response};
+use super::wire::{DataPacket, Interval, Intervals, MAX_INTERVALS, Request, Response, TO_THE_END};
 use crate::csp::ConnectionId;
 use crate::{Instant, Tag};
 use asks::Asks;
@@ -165,7 +165,7 @@ impl Download {
     pub(super) fn restore(&mut self, session: &Session) {
         self.size = Some(session.size);
         self.identity = session.identity;
-        self.holes.reset(session.packets());
+        self.reset_holes();
         self.digest = session.sum.map(|sum| PayloadDigest::of(session.size, sum));
         for range in &session.received {
             self.holes
@@ -240,7 +240,7 @@ impl Download {
     fn next_intervals(&mut self) -> Intervals {
         if self.size.is_none() {
             self.is_next_round = true;
-            return Intervals::ALL;
+            return Intervals::new(&[self.wanted()]).unwrap_or(Intervals::ALL);
         }
         let has_more = self.next > 0 && self.holes.from(self.next).next().is_some();
         let start = if has_more { self.next } else { 0 };
@@ -298,10 +298,10 @@ impl Download {
         if self.size.is_none() {
             self.size = Some(size);
             self.digest = Some(PayloadDigest::new(size));
-            self.holes.reset(size.div_ceil(self.chunk()));
+            self.reset_holes();
             self.first_missing = self.holes.missing();
             self.missing_before = self.holes.missing();
-            self.next = self.holes.missing();
+            self.next = self.packets();
             self.is_announced = false;
         }
         self.stage = Stage::Receiving {
@@ -329,6 +329,27 @@ impl Download {
         }
         self.rounds += 1;
         true
+    }
+
+    /// Returns the packets that are wanted.
+    fn wanted(&self) -> Interval {
+        let end = match self.options.last {
+            u32::MAX => TO_THE_END,
+            last => last / self.chunk(),
+        };
+        Interval {
+            start: self.options.first / self.chunk(),
+            end,
+        }
+    }
+
+    /// Misses all packets that are wanted.
+    fn reset_holes(&mut self) {
+        let (packets, wanted) = (self.packets(), self.wanted());
+        self.holes.reset(packets);
+        self.holes.remove_range(0..wanted.start.min(packets));
+        let behind = wanted.end.saturating_add(1).min(packets);
+        self.holes.remove_range(behind..packets);
     }
 
     fn packets(&self) -> u32 {
@@ -450,6 +471,9 @@ impl Download {
     /// Tells whether all octets are those of the server's payload, if its CRC-32C is known; to be called once they are
     /// given to the application.
     pub(super) fn check(&self) -> Option<bool> {
+        if self.options.first > 0 || self.options.last < self.size?.saturating_sub(1) {
+            return None;
+        }
         let crc32c = self.identity?.crc32c?;
         Some(self.digest?.crc32c() == crc32c)
     }

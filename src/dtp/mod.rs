@@ -105,7 +105,9 @@ mod server;
 mod session;
 mod wire;
 
-pub use api::{Command, Error, Event, FailReason, GetOptions, NeedId, Stats};
+pub use api::{
+    Command, Error, Event, FailReason, GetOptions, NeedId, PayloadNeed, ServedRequest, Stats,
+};
 pub use config::{Config, ConfigError};
 pub use digest::PayloadDigest;
 pub use extension::PayloadIdentity;

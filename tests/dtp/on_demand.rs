@@ -5,7 +5,7 @@ use core::time::Duration;
 use bytes::Bytes;
 use farlink::csp::crc32;
 use farlink::dtp::{
-    Command, Config, Error, Event, GetOptions, NeedId, Node, PayloadIdentity, Session,
+    Command, Config, Error, Event, GetOptions, NeedId, Node, PayloadIdentity, PayloadNeed, Session,
 };
 use farlink::sim::{Host, Line, World};
 use farlink::{Instant, Seed, Tag};
@@ -47,9 +47,9 @@ fn feed(world: &mut World, server: Host<Node>, seconds: u64, data: &[u8]) -> usi
         let needs: Vec<(NeedId, u32, u32)> = world
             .events(server)
             .filter_map(|(_, event)| match event {
-                Event::Need {
+                Event::Need(PayloadNeed {
                     need, offset, len, ..
-                } => Some((*need, *offset, *len)),
+                }) => Some((*need, *offset, *len)),
                 _ => None,
             })
             .skip(fed)
