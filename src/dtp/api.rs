@@ -18,6 +18,8 @@ use crate::{Tag, csp};
 pub struct GetOptions {
     /// Octets per second that the server may send. Default 100,000.
     pub throughput: u32,
+    /// Whether the rate follows what arrives: from the throughput it rises until packets are lost. Default no.
+    pub follows_loss: bool,
     /// Octets of a data packet, its header of 8 octets included. Default 208.
     pub mtu: u16,
     /// Requests that may bring nothing before the transfer fails. Default 5.
@@ -40,6 +42,7 @@ impl Default for GetOptions {
     fn default() -> Self {
         Self {
             throughput: 100_000,
+            follows_loss: false,
             mtu: 208,
             max_fruitless: 5,
             response_timeout: Duration::from_secs(30),

@@ -76,6 +76,7 @@ impl<'a> Arbitrary<'a> for Command {
 fn get_options(u: &mut Unstructured<'_>) -> Result<GetOptions> {
     Ok(GetOptions {
         throughput: u.int_in_range(0..=100_000)?,
+        follows_loss: u.arbitrary()?,
         mtu: u.int_in_range(8..=84)?,
         max_fruitless: u.int_in_range(0..=3)?,
         response_timeout: Duration::from_millis(u.int_in_range(0..=3000)?),

@@ -3,19 +3,23 @@
 mod get;
 mod output_file;
 mod serve;
+mod session;
+mod source;
 
 use core::net::SocketAddr;
 use core::str::FromStr;
 use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use farlink::adapters::interfaces::Interfaces;
 use farlink::adapters::tokio::dtp::{DtpOptions, Error, Node};
-use farlink::csp::Version;
+use farlink::csp::{SharedKey, Version};
 use farlink::dtp::Config;
 
 use crate::Failure;
 use crate::address::Address;
+use crate::input;
 
 /// The events of the commands.
 const EVENTS: &str = "\
@@ -25,25 +29,41 @@ Events of serve, with --json one object per line:
   listening  address, remote, node
   payload    payload, octets, file: what is served
   serving    client, payload, octets: a request of a client is answered
+  changed    payload, octets, file: the file has changed, which clients are told
+  unread     payload, file, reason: the file cannot be read; its transfers end
   error      reason: why the command failed
 
 Events of get:
 
-  asking     server, payload, address, remote, file
+  asking     server, payload, address, remote, file, received: octets that an
+             earlier run has got
   started    octets: the server has the payload
   progress   received, octets: every 10 s
   silent     server, seconds: nothing was heard for so long
-  complete   octets, requests, seconds, file
-  failed     cause, reason, received, octets, missing, ranges, seconds, file
+  complete   octets, requests, rounds, asked_again, checked, seconds, file
+  failed     cause, reason, received, octets, missing, ranges, rounds,
+             asked_again, seconds, file, session
   error      as above
 
+Event of session:
+
+  session    server, payload, octets, mtu, rate, session, crc32c, generation,
+             received, missing, ranges
+
   octets     octets of the payload, or that will be sent; null if not known
-  cause      interrupted, refused, no_answer, fruitless, payload_changed, or
-             bad_response
+  cause      interrupted, refused, no_answer, fruitless, payload_changed,
+             damaged, too_many_rounds, bad_response, or not_written
+  rounds     how often all that was missing was asked for
+  asked_again  packets that were asked for more than once
+  checked    whether the octets are known to be right, by the CRC-32C that the
+             server has told
   missing    the first ranges that are missing, at most 64: pairs of the first
              octet and the one behind the last; null if the size is not known
   ranges     how many ranges are missing
-  file       where the octets are; null if none have come";
+  file       where the octets are; null if none have come
+  session    of failed: the file with which --resume goes on, or null; of
+             session: the session id in packets of data
+  crc32c     of the payload; null, as generation, if the server did not tell";
 
 /// The Data Transfer Protocol over CSP, as libdtp and libcsp have them.
 #[derive(Debug, Subcommand)]
@@ -52,6 +72,7 @@ pub(crate) enum Command {
     // Comments here would hide those of the arguments.
     Serve(serve::Arguments),
     Get(get::Arguments),
+    Session(session::Arguments),
 }
 
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
@@ -59,14 +80,18 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(arguments) => crate::block_on(1, serve::run(&arguments)),
         Command::Get(arguments) => crate::block_on(1, get::run(&arguments)),
+        Command::Session(arguments) => session::run(&arguments),
     }
 }
 
 /// The port of CSP over UDP in libcsp.
 const PORT: u16 = 9600;
 
+/// Octets of the trailer of HMAC.
+const HMAC_LEN: u16 = 4;
+
 /// Packets of a transfer are at most this long.
-const MAX_MTU: u16 = 65_000;
+const MAX_MTU: u16 = 64_996;
 
 /// The node and its interface.
 #[derive(Debug, clap::Args)]
@@ -81,6 +106,10 @@ pub(crate) struct NodeArguments {
     /// The version of headers: 1 as of libcsp 1.x, or 2 as of libcsp 2.x
     #[arg(long, value_name = "N", value_parser = version, default_value = "2")]
     csp: Version,
+    /// A file with a passphrase, of which libcsp makes the key: all packets of the node carry HMAC, and none without is
+    /// taken. libdtp has no HMAC
+    #[arg(long, value_name = "FILE")]
+    hmac_key_file: Option<PathBuf>,
 }
 
 /// What `--udp` says.
@@ -104,6 +133,16 @@ impl FromStr for UdpInterface {
     }
 }
 
+/// Reads a passphrase. A line end behind it is none of it.
+fn hmac_key(file: &Path) -> Result<SharedKey, Failure> {
+    let text = input::read_text(file)?;
+    let passphrase = text.trim_end_matches(['\r', '\n']);
+    if passphrase.is_empty() {
+        return Err(Failure::file(file, "no passphrase"));
+    }
+    Ok(SharedKey::from_passphrase(passphrase.as_bytes()))
+}
+
 fn version(text: &str) -> Result<Version, String> {
     match text {
         "1" => Ok(Version::V1),
@@ -124,6 +163,14 @@ impl NodeArguments {
     pub(crate) async fn start(&self, mut config: Config) -> Result<Started, Failure> {
         config.csp.address = self.node;
         config.csp.version = self.csp;
+        if let Some(file) = &self.hmac_key_file {
+            config.csp.hmac_key = Some(hmac_key(file)?);
+            config.csp.requests.hmac = true;
+            config.csp.services.require_hmac = true;
+            config.hmac = true;
+            // As much data as without.
+            config.csp.max_data += HMAC_LEN;
+        }
         let remote = self.remote().await?;
         let local = self.udp.local;
         let bound = UdpSocket::bind(local).and_then(|socket| {
