@@ -371,11 +371,11 @@ async fn transfers_with_hmac_need_the_key(runtime: Arc<dyn Runtime>) {
     drop(client);
     let other = UdpSocket::bind(at_other).unwrap();
     let client = start(CLIENT, (other, at_other), at_one, key(b"theirs")).unwrap();
-    let once = GetOptions {
+    let single = GetOptions {
         max_fruitless: 1,
         ..GetOptions::default()
     };
-    let mut download = client.get(SERVER, 3, once).unwrap();
+    let mut download = client.get(SERVER, 3, single).unwrap();
     assert!(matches!(
         whole(&mut download).await,
         Err(Error::Failed {

@@ -224,3 +224,92 @@ fn a_session_brings_the_rest_and_nothing_else() {
         assert_eq!(brought, lacks, "killed at {killed_at} ms");
     }
 }
+
+/// Runs a client that gets a payload, and returns what it has after each event of data: its session file, and the octets
+/// by then.
+fn saved_at_every_event(data: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let (mut world, server, client) = world(0.05);
+    let serve = Command::Serve {
+        payload: 3,
+        data: Bytes::copy_from_slice(data),
+    };
+    world.command(server, serve).unwrap();
+    let get = Command::Get {
+        tag: Tag(1),
+        server: 1,
+        payload: 3,
+        options: options(),
+    };
+    world.command(client, get).unwrap();
+    world.run_until(Instant::ZERO + Duration::from_secs(5));
+    let mut octets = vec![0; data.len()];
+    let (mut session, mut saved) = (None, Vec::new());
+    for (_, event) in world.events(client) {
+        match event {
+            Event::Started {
+                size,
+                session: id,
+                identity,
+                ..
+            } => {
+                let mut began = Session::new((1, 3), options(), *id, *size);
+                began.identity = *identity;
+                session = Some(began);
+            }
+            Event::Data { offset, data, .. } => {
+                let start = usize::try_from(*offset).unwrap();
+                octets[start..start + data.len()].copy_from_slice(data);
+                session.as_mut().unwrap().add(*offset, data);
+            }
+            _ => continue,
+        }
+        saved.push((session.as_ref().unwrap().encode(), octets.clone()));
+    }
+    assert!(octets == data);
+    saved
+}
+
+#[test]
+fn a_client_that_ends_at_any_packet_goes_on_with_what_it_has() {
+    let data = &payload()[..20_100];
+    let all = saved_at_every_event(data);
+    assert!(all.len() > 90, "an event for nearly every packet");
+    for (number, (session, mut octets)) in all.into_iter().enumerate() {
+        let session = Session::decode(&session).unwrap();
+        let had = session.received_octets();
+        let (mut world, server, client) = world(0.02);
+        let serve = Command::Serve {
+            payload: 3,
+            data: Bytes::copy_from_slice(data),
+        };
+        world.command(server, serve).unwrap();
+        let rest = Command::GetRest {
+            tag: Tag(1),
+            session,
+            options: options(),
+        };
+        world.command(client, rest).unwrap();
+
+        world.run_until(Instant::ZERO + Duration::from_secs(5));
+
+        let (mut came, mut is_checked) = (0, None);
+        for (_, event) in world.events(client) {
+            match event {
+                Event::Data { offset, data, .. } => {
+                    let start = usize::try_from(*offset).unwrap();
+                    octets[start..start + data.len()].copy_from_slice(data);
+                    came += data.len() as u64;
+                }
+                Event::Complete { is_checked: it, .. } => is_checked = Some(*it),
+                _ => {}
+            }
+        }
+        assert!(octets == data, "saved {number}");
+        assert_eq!(had + came, data.len() as u64, "saved {number}");
+        let is_known = had < data.len() as u64;
+        assert!(
+            is_checked.is_some_and(|it| it || !is_known),
+            "saved {number}"
+        );
+    }
+}

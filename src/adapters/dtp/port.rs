@@ -237,30 +237,27 @@ impl Core<NodePort> {
     ) -> Result<Tag, Error> {
         let tag = self.port.draw_tag();
         let (mut received, mut progress) = (RangeSet::new(), DownloadProgress::default());
-        let (command, session) = match session {
-            Some(session) => {
-                session.ranges().for_each(|it| _ = received.insert(it));
-                progress.size = Some(session.size);
-                progress.received = received.len();
-                let kept = session.clone();
-                let command = Command::GetRest {
-                    tag,
-                    session,
-                    options,
-                };
-                (command, kept)
-            }
-            None => {
-                let command = Command::Get {
-                    tag,
-                    server,
-                    payload,
-                    options,
-                };
-                (command, Session::new((server, payload), options, 0, 0))
-            }
+        let command = match session.clone() {
+            Some(session) => Command::GetRest {
+                tag,
+                session,
+                options,
+            },
+            None => Command::Get {
+                tag,
+                server,
+                payload,
+                options,
+            },
         };
         self.command(command)?;
+        if let Some(session) = &session {
+            session.ranges().for_each(|it| _ = received.insert(it));
+            progress.size = Some(session.size);
+            progress.received = received.len();
+        }
+        let new = || Session::new((server, payload), options, 0, 0);
+        let session = session.unwrap_or_else(new);
         let download = DownloadState {
             wanted: options.first.into()..u64::from(options.last) + 1,
             runs: ReceiveQueue::new(self.port.receive_octets.max(1)),

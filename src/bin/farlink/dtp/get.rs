@@ -10,7 +10,7 @@ use indicatif::DecimalBytes;
 use serde_json::{Value, json};
 use tokio::time::{Instant, interval};
 
-use super::output_file::{Kept, OutputFile, Unfinished};
+use super::output_file::{OutputFile, PartialOutput, Unfinished};
 use super::{MAX_MTU, NodeArguments, Started, failure_of};
 use crate::Failure;
 use crate::interrupt::Interrupt;
@@ -250,7 +250,7 @@ struct Failed {
     seconds: f64,
     /// Nothing ever came from the peer.
     is_unheard: bool,
-    kept: Option<Kept>,
+    kept: Option<PartialOutput>,
 }
 
 impl Failed {
@@ -266,11 +266,11 @@ impl Failed {
     fn kept_text(&self) -> String {
         match &self.kept {
             None => String::new(),
-            Some(Kept {
+            Some(PartialOutput {
                 part,
                 session: None,
             }) => format!("; what has come is in {}", part.display()),
-            Some(Kept {
+            Some(PartialOutput {
                 part,
                 session: Some(session),
             }) => {

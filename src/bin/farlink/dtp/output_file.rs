@@ -155,7 +155,7 @@ fn digest_range(
 ) -> io::Result<()> {
     file.seek(SeekFrom::Start(range.start))?;
     let mut at = range.start;
-    let mut block = [0; BLOCK];
+    let mut block = vec![0; BLOCK];
     while at < range.end {
         let len = usize::try_from(range.end - at).map_or(BLOCK, |left| left.min(BLOCK));
         let octets = block.get_mut(..len).unwrap_or_default();
@@ -180,7 +180,7 @@ pub(super) struct OutputFile {
 
 /// What is left of a payload that is not complete.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct PartialOutput {
     /// The file of what has come.
     pub(super) part: PathBuf,
     /// The file of the session, if it could be saved.
@@ -273,7 +273,7 @@ impl OutputFile {
     }
 
     /// Keeps what has come and the session; without anything, the files are removed.
-    pub(super) async fn keep(mut self, session: Option<Session>) -> Option<Kept> {
+    pub(super) async fn keep(mut self, session: Option<Session>) -> Option<PartialOutput> {
         // Another save follows.
         let _ = self.wait().await;
         let Names {
@@ -291,7 +291,7 @@ impl OutputFile {
                 crate::output::failure(&format!("{}: {error}", at.display()));
             }
         }
-        Some(Kept {
+        Some(PartialOutput {
             part: part.clone(),
             session: at.is_file().then(|| at.clone()),
         })
