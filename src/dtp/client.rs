@@ -1,8 +1,8 @@
 //! A transfer from a server.
 
 mod asks;
+mod rate;
 
-use core::ops::Range;
 use core::time::Duration;
 
 use super::api::{FailReason, GetOptions};
@@ -15,6 +15,7 @@ use super::wire::{DataPacket, Interval, Intervals, MAX_INTERVALS, Request, Respo
 use crate::csp::ConnectionId;
 use crate::{Instant, Tag};
 use asks::Asks;
+use rate::{Outcome, Rate};
 
 /// How long a packet may be late: after the last one that was asked for, or after the server has closed. Half the time
 /// that it took until a response came, within these bounds.
@@ -23,6 +24,10 @@ const GRACE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_m
 const SILENCE: Duration = Duration::from_millis(500);
 /// How long the server is left alone after a request that brought nothing, for each of them.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long a server sends at a rate that follows what arrives, after the first request, and after each other request
+/// where it takes no asks.
+const FIRST_TIME: Duration = Duration::from_millis(100);
+const REQUEST_TIME: Duration = Duration::from_secs(1);
 /// Refusals before the first answer that end a transfer: the second time it is no lack of room.
 const MAX_REFUSALS: u8 = 2;
 
@@ -48,6 +53,7 @@ pub(super) struct Download {
     asked_packets: u64,
     first_missing: u32,
     asks: Asks,
+    rate: Rate,
     begun_at: Instant,
     /// When a connection was last opened, and how long it took until a response came.
     connected_at: Instant,
@@ -108,6 +114,7 @@ impl Download {
             asked_packets: 0,
             first_missing: 0,
             asks: Asks::new(max_ask),
+            rate: Rate::new(&GetOptions::default()),
             begun_at: Instant::ZERO,
             connected_at: Instant::ZERO,
             setup: Duration::ZERO,
@@ -140,6 +147,7 @@ impl Download {
         session: u32,
     ) {
         self.tag = tag;
+        self.rate = Rate::new(&options);
         self.server = server;
         self.payload = payload;
         self.options = options;
@@ -200,7 +208,7 @@ impl Download {
 
     fn packet_time(&self) -> Duration {
         let nanos =
-            u64::from(self.chunk()) * 1_000_000_000 / u64::from(self.options.throughput.max(1));
+            u64::from(self.chunk()) * 1_000_000_000 / u64::from(self.rate.throughput().max(1));
         Duration::from_nanos(nanos)
     }
 
@@ -227,7 +235,7 @@ impl Download {
             deadline: now + self.options.response_timeout,
         };
         Request {
-            throughput: self.options.throughput,
+            throughput: self.rate.throughput(),
             payload: self.payload,
             session: self.session,
             mtu: self.options.mtu,
@@ -240,7 +248,12 @@ impl Download {
     fn next_intervals(&mut self) -> Intervals {
         if self.size.is_none() {
             self.is_next_round = true;
-            return Intervals::new(&[self.wanted()]).unwrap_or(Intervals::ALL);
+            let mut wanted = self.wanted();
+            if self.rate.follows() {
+                let packets = self.rate.packets(self.chunk(), FIRST_TIME);
+                wanted.end = wanted.end.min(wanted.start.saturating_add(packets - 1));
+            }
+            return Intervals::new(&[wanted]).unwrap_or(Intervals::ALL);
         }
         let has_more = self.next > 0 && self.holes.from(self.next).next().is_some();
         let start = if has_more { self.next } else { 0 };
@@ -253,7 +266,14 @@ impl Download {
         let may_join = is_many && !self.asks.is_of_this_crate();
         let mut intervals = [Interval::default(); MAX_INTERVALS];
         let mut count: usize = 0;
-        for Range { start, end } in self.holes.from(start) {
+        let mut left = self.rate.packets(self.chunk(), REQUEST_TIME);
+        for hole in self.holes.from(start) {
+            let start = hole.start.max(start);
+            let end = hole.end.min(start.saturating_add(left));
+            if start == end {
+                break;
+            }
+            left -= end - start;
             let last = count.checked_sub(1).and_then(|at| intervals.get_mut(at));
             if let Some(last) = last.filter(|it| may_join && start - it.end <= near) {
                 last.end = end - 1;
@@ -301,20 +321,29 @@ impl Download {
             self.reset_holes();
             self.first_missing = self.holes.missing();
             self.missing_before = self.holes.missing();
-            self.next = self.packets();
             self.is_announced = false;
         }
         self.stage = Stage::Receiving {
             connection,
             deadline: now + self.silence(),
         };
+        let is_first = self.next == 0;
         self.asks.set_server(extension);
         let last = self.packets().saturating_sub(1);
         let asked = self.asked;
+        let mut asked_now = 0_u32;
         for interval in asked.as_slice() {
             self.last_asked = interval.end.min(last);
             let packets = self.last_asked.saturating_sub(interval.start) + 1;
-            self.asked_packets += u64::from(packets.min(self.packets()));
+            asked_now = asked_now.saturating_add(packets.min(self.packets()));
+        }
+        self.asked_packets += u64::from(asked_now);
+        if is_first {
+            self.next = self.last_asked.saturating_add(1);
+        }
+        if self.rate.follows() {
+            let (last, throughput) = (self.last_asked, self.rate.throughput());
+            self.asks.begin_measure(last, asked_now, throughput);
         }
         if self.is_next_round {
             self.count_round();
@@ -454,6 +483,9 @@ impl Download {
 
     /// The request is over: another follows, or the transfer is.
     fn end_request(&mut self, now: Instant) {
+        if !self.asks.is_of_this_crate() {
+            self.follow_request();
+        }
         if self.holes.is_empty() {
             self.complete();
         } else if self.holes.missing() < self.missing_before {
@@ -462,6 +494,30 @@ impl Download {
         } else {
             self.fail_request(now, FailReason::Fruitless);
         }
+    }
+
+    /// Follows what has come of a request to a server that takes no asks.
+    fn follow_request(&mut self) {
+        let last = self.packets().saturating_sub(1);
+        let (mut asked, mut lost) = (0_u32, 0_u32);
+        for interval in self.asked.as_slice() {
+            let range = interval.start..interval.end.min(last).saturating_add(1);
+            asked = asked.saturating_add(range.end.saturating_sub(range.start));
+            let holes = self.holes.from(range.start);
+            let holes = holes.take_while(|hole| hole.start < range.end);
+            lost += holes
+                .map(|hole| hole.end.min(range.end) - hole.start.max(range.start))
+                .sum::<u32>();
+        }
+        let (received, throughput) = (asked.saturating_sub(lost), self.rate.throughput());
+        let delivered = u64::from(throughput) * u64::from(received) / u64::from(asked.max(1));
+        self.rate.follow(Outcome {
+            asked,
+            throughput,
+            received,
+            // Bound: at most the throughput.
+            delivered: u32::try_from(delivered).unwrap_or(throughput),
+        });
     }
 
     fn complete(&mut self) {

@@ -7,7 +7,7 @@ use farlink::csp::crc32;
 use farlink::dtp::{
     Command, Config, Error, Event, GetOptions, NeedId, Node, PayloadIdentity, PayloadNeed, Session,
 };
-use farlink::sim::{Host, Line, World};
+use farlink::sim::{Host, Line, Queue, World};
 use farlink::{Instant, Seed, Tag};
 
 const SIZE: usize = 300_000;
@@ -311,5 +311,62 @@ fn a_client_that_ends_at_any_packet_goes_on_with_what_it_has() {
             is_checked.is_some_and(|it| it || !is_known),
             "saved {number}"
         );
+    }
+}
+
+/// Gets a payload at a rate that follows what arrives over a line of so many octets per second, and returns how long it
+/// takes and the packets that were asked for again.
+fn followed(octets_per_second: u64, loss: f64) -> (Duration, u64) {
+    let mut world = World::new(5);
+    let [server, client] = [1, 2].map(|address| {
+        let mut config = Config::default();
+        config.csp.address = address;
+        let node = Node::new(config, &Seed::from(u64::from(address))).unwrap();
+        world.host(address, node)
+    });
+    let line = Line {
+        loss,
+        rate: Some(octets_per_second * 8),
+        queue: Queue::Drop(50_000),
+        ..Line::delayed(Duration::from_millis(5))
+    };
+    world.wire((server, 0), (client, 0), line);
+    let data = Bytes::from(vec![7; 1_000_000]);
+    world
+        .command(server, Command::Serve { payload: 3, data })
+        .unwrap();
+    let get = Command::Get {
+        tag: Tag(1),
+        server: 1,
+        payload: 3,
+        options: GetOptions {
+            throughput: 100_000,
+            follows_loss: true,
+            ..GetOptions::default()
+        },
+    };
+    world.command(client, get).unwrap();
+    world.run_until(Instant::ZERO + Duration::from_secs(100));
+    let end = world.events(client).find_map(|(time, event)| match event {
+        Event::Complete { asked_again, .. } => Some((time - Instant::ZERO, *asked_again)),
+        _ => None,
+    });
+    end.unwrap()
+}
+
+#[test]
+fn a_rate_that_follows_finds_that_of_the_line() {
+    for (rate, loss) in [
+        (200_000, 0.0),
+        (1_000_000, 0.0),
+        (5_000_000, 0.0),
+        (1_000_000, 0.005),
+    ] {
+        let (time, again) = followed(rate, loss);
+
+        let least = Duration::from_micros(1_000_000 * 1_000_000 / rate);
+        let name = format!("{rate}, {loss}: {time:?} of {least:?}, {again} of 5000 again");
+        assert!(time < least * 3 / 2 + Duration::from_secs(1), "{name}");
+        assert!(again < 750, "{name}");
     }
 }
