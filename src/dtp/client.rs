@@ -498,10 +498,10 @@ impl Download {
 
     /// Follows what has come of a request to a server that takes no asks.
     fn follow_request(&mut self) {
-        let last = self.packets().saturating_sub(1);
+        let packets = self.packets();
         let (mut asked, mut lost) = (0_u32, 0_u32);
         for interval in self.asked.as_slice() {
-            let range = interval.start..interval.end.min(last).saturating_add(1);
+            let range = interval.start..interval.end.saturating_add(1).min(packets);
             asked = asked.saturating_add(range.end.saturating_sub(range.start));
             let holes = self.holes.from(range.start);
             let holes = holes.take_while(|hole| hole.start < range.end);
