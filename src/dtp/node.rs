@@ -334,7 +334,7 @@ impl Machine for Node {
         if !tx.is_empty() {
             return Output::Transmit;
         }
-        if is_released || self.csp.has_loopback() {
+        if is_released || self.csp.is_busy() {
             return Output::Yield;
         }
         Output::Idle(self.deadline())

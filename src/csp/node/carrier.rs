@@ -106,7 +106,8 @@ impl Carrier<'_, '_> {
         }
         let mut exits = self.router.exits(destination, None);
         let Some(first) = exits.next() else {
-            // Every command was checked, and answers go only where a route leads.
+            // When it was to be sent there was one.
+            self.stats.no_route += 1;
             return Put::Done;
         };
         let is_only = exits.next().is_none();

@@ -208,6 +208,10 @@ impl Requests {
         }
     }
 
+    pub(super) fn has_event(&self) -> bool {
+        !self.answers.is_empty() || self.outstanding.iter().any(|it| it.has_ended)
+    }
+
     pub(super) fn next_event(&mut self) -> Option<Event> {
         while let Some((answer, data)) = self.answers.pop() {
             let mut requests = self.outstanding.iter();
