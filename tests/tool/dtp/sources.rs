@@ -103,6 +103,25 @@ fn nodes_with_hmac_need_the_key() {
 }
 
 #[test]
+fn the_rate_that_arrives_is_found() {
+    let data = pattern(5_000_000);
+    let sent = written("dtp_max.bin", &data);
+    let out = absent("dtp_max_got.bin");
+    let at = addresses();
+    let _node = serve(&at, &["--payload", &format!("3={sent}")]);
+
+    let ran = get(&at, &out, &["--rate", "max", "--mtu", "1032", "--json"]).well();
+
+    let objects = ran.objects();
+    let complete = event(&objects, "complete");
+    assert_eq!(
+        (&complete["octets"], &complete["checked"]),
+        (&json!(5_000_000), &json!(true))
+    );
+    assert!(fs::read(&out).unwrap() == data);
+}
+
+#[test]
 fn the_limit_of_rounds_is_told_by_the_last_line() {
     let sent = written("dtp_rounds.bin", &pattern(2000));
     let out = absent("dtp_rounds_got.bin");
