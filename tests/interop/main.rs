@@ -15,6 +15,8 @@
 #[cfg(feature = "cli")]
 #[path = "../support/csp_captures.rs"]
 mod csp_captures;
+#[cfg(all(feature = "tokio", feature = "csp-zmq"))]
+mod csp_carriers;
 #[cfg(feature = "cli")]
 mod csp_dissector;
 #[cfg(all(feature = "tokio", feature = "csp"))]
