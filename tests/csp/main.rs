@@ -23,6 +23,8 @@ mod libcsp;
 mod libcsp_chaos;
 mod libcsp_replays;
 mod node;
+#[path = "../support/node_talk.rs"]
+mod node_talk;
 mod packets;
 mod replays;
 mod routing;

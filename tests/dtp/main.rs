@@ -17,6 +17,8 @@ mod delivery;
 mod dtp_bodies;
 mod hostile;
 mod laws;
+#[path = "../support/node_talk.rs"]
+mod node_talk;
 mod on_demand;
 #[cfg(feature = "record")]
 mod recorded;

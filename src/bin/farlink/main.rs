@@ -6,6 +6,7 @@ mod address;
 mod contact_plan;
 mod cotp;
 mod csp;
+mod csp_options;
 mod decode;
 mod demo;
 mod dtp;

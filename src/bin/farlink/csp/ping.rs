@@ -7,7 +7,8 @@ use farlink::dtp::Config;
 use serde_json::json;
 
 use crate::Failure;
-use crate::dtp::{NodeArguments, failure_of};
+use crate::csp_options::NodeArguments;
+use crate::dtp::failure_of;
 use crate::interrupt::Interrupt;
 use crate::output::OutputFormat;
 
@@ -51,7 +52,8 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     // Room for the octets and CRC32.
     config.csp.max_data = config.csp.max_data.max(arguments.size + 4);
     let started = arguments.node.start(config).await?;
-    let (destination, octets, remote) = (arguments.destination, arguments.size, started.remote);
+    let (destination, octets) = (arguments.destination, arguments.size);
+    let remote = started.links.remote();
     let asked = async {
         let mut is_silent = false;
         for number in 0..arguments.count {
@@ -68,7 +70,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
                             json!({
                                 "event": "answered",
                                 "node": destination,
-                                "remote": remote.to_string(),
+                                "remote": remote,
                                 "octets": octets,
                                 "seconds": seconds,
                             })
@@ -83,7 +85,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
                             json!({
                                 "event": "silent",
                                 "node": destination,
-                                "remote": remote.to_string(),
+                                "remote": remote,
                                 "seconds": after.as_secs_f64(),
                             })
                         },

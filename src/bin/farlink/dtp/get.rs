@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, interval};
 
 use super::output_file::OutputFile;
-use super::{MAX_MTU, NodeArguments, Started, failure_of};
+use super::{MAX_MTU, Started, failure_of};
 use crate::Failure;
+use crate::csp_options::NodeArguments;
 use crate::interrupt::Interrupt;
 use crate::ltp::status::{StatusLine, span};
 use crate::ltp::target::is_port_closed;
@@ -190,7 +191,7 @@ impl Arguments {
 
     fn report_start(&self, format: OutputFormat, started: &Started) {
         let (server, payload) = (self.server, self.payload);
-        let (local, remote) = (started.local, started.remote);
+        let (local, remote) = (started.links.local(), started.links.remote());
         format.report(
             || format!("asking node {server} at {remote} for payload {payload}"),
             || {
@@ -198,8 +199,8 @@ impl Arguments {
                     "event": "asking",
                     "server": server,
                     "payload": payload,
-                    "address": local.to_string(),
-                    "remote": remote.to_string(),
+                    "address": local,
+                    "remote": remote,
                     "file": self.out,
                 })
             },
@@ -271,13 +272,15 @@ impl Arguments {
 
     /// Says why the transfer failed.
     async fn reason(&self, started: &Started, failed: &Failed) -> String {
-        let (server, remote) = (self.server, started.remote);
+        let (server, remote) = (self.server, started.links.remote());
         if failed.is_interrupted {
             return "interrupted by Ctrl-C or SIGTERM".into();
         }
         match failed.reason {
             FailReason::NoAnswer if failed.is_unheard => {
-                let hint = if is_port_closed(remote).await {
+                let hint = if let Some(peer) = started.links.udp_peer()
+                    && is_port_closed(peer).await
+                {
                     "; its host says that no program has the port"
                 } else {
                     ""
@@ -400,7 +403,7 @@ impl<'a> Monitor<'a> {
         let server = self.arguments.server;
         self.format.report_failure(
             || {
-                let (remote, attempts) = (self.started.remote, self.arguments.attempts);
+                let (remote, attempts) = (self.started.links.remote(), self.arguments.attempts);
                 let until = if heard == 0 {
                     format!("trying for {}", span(self.longest()))
                 } else {

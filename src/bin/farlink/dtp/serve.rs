@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use farlink::dtp::Config;
 use serde_json::json;
 
-use super::{MAX_MTU, NodeArguments, Started, failure_of};
+use super::{MAX_MTU, Started, failure_of};
+use crate::csp_options::NodeArguments;
 use crate::interrupt::Interrupt;
 use crate::output::OutputFormat;
 use crate::{Failure, input};
@@ -117,14 +118,14 @@ impl Arguments {
         started: &Started,
         payloads: &[(u8, bytes::Bytes)],
     ) {
-        let (local, remote, node) = (started.local, started.remote, self.node.node);
+        let (links, node) = (&started.links, self.node.node);
         format.report(
-            || format!("node {node} on {local}, its peer at {remote}"),
+            || format!("node {node} on {links}"),
             || {
                 json!({
                     "event": "listening",
-                    "address": local.to_string(),
-                    "remote": remote.to_string(),
+                    "address": links.local(),
+                    "remote": links.remote(),
                     "node": node,
                 })
             },
