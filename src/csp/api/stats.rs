@@ -60,7 +60,7 @@ pub struct Stats {
     pub bad_sequence: u64,
     /// Dropped: the acknowledgement number was not sent.
     pub bad_acknowledgement: u64,
-    /// Dropped: it has no meaning in the state of the connection.
+    /// Dropped: it has no meaning in the state of the connection, or is an answer to nothing that was asked.
     pub unexpected: u64,
     /// Dropped: received before.
     pub duplicates: u64,

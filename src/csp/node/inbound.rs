@@ -3,6 +3,7 @@
 use core::mem;
 use core::time::Duration;
 
+use super::requests::AnswerStep;
 use super::slot::{Role, Slot};
 use super::{DatagramAddress, Node};
 use crate::csp::api::{Endpoint, SendOptions, SocketOptions};
@@ -140,12 +141,10 @@ impl Node {
     fn forward(&mut self, interface: u8, packet: Packet<'_>) {
         let destination = packet.header.destination;
         let mut exits = 0;
-        for place in 0..usize::from(u16::from(self.config.forward) * u16::MAX) {
-            let mut all = self.router.exits(destination, Some(interface));
-            let Some(exit) = all.nth(place) else {
+        while self.config.forward {
+            let Some(exit) = self.router.exits(destination, Some(interface)).nth(exits) else {
                 break;
             };
-            drop(all);
             exits += 1;
             let header = Header {
                 destination: exit.destination,
@@ -286,7 +285,11 @@ impl Node {
         }
         let router = &self.router;
         let is_broadcast = |address| router.is_broadcast(address);
-        self.requests.on_answer(self.now, packet, is_broadcast);
+        match self.requests.on_answer(self.now, packet, is_broadcast) {
+            AnswerStep::Taken => {}
+            AnswerStep::Unasked => self.stats.unexpected += 1,
+            AnswerStep::Full => self.stats.queue_full += 1,
+        }
     }
 
     /// Returns what the socket bound to the port of a packet says, if it takes the packet.
