@@ -8,7 +8,7 @@ use super::slot::{Role, Slot};
 use super::{DatagramAddress, Node};
 use crate::csp::api::{Endpoint, SendOptions, SocketOptions};
 use crate::csp::rdp::{DataKind, Received};
-use crate::csp::routing::{Queued, Seen};
+use crate::csp::routing::Seen;
 use crate::csp::security::HmacFault;
 use crate::csp::wire::{
     Flags, Header, Packet, RdpFlags, RdpHeader, SequenceNumber, SynOptions, Version, tail,
@@ -90,7 +90,7 @@ impl Node {
         }
         let destination = packet.header.destination;
         let is_for_node =
-            self.is_own(destination) || self.router.is_broadcast_on(Some(interface), destination);
+            self.is_own(destination) || self.router.is_broadcast_on(interface, destination);
         if self.router.deduplicates(interface, is_for_node)
             && self.is_repeated(interface, is_for_node, octets)
         {
@@ -126,12 +126,13 @@ impl Node {
 
     /// Tells whether a packet is dropped since one like it came a short time ago, or might have come.
     fn is_repeated(&mut self, interface: u8, is_for_node: bool, octets: &[u8]) -> bool {
-        match self.router.see(self.now, octets) {
+        match self.router.see(self.now, interface, octets) {
             Seen::First => return false,
+            Seen::Again if !is_for_node => return false,
             // What is not passed on can be in no loop.
             Seen::Full if is_for_node => return false,
             Seen::Full => self.stats.unremembered += 1,
-            Seen::Repeated => self.stats.repeated += 1,
+            Seen::Again | Seen::Repeated => self.stats.repeated += 1,
         }
         self.router.on_dropped(interface);
         true
@@ -139,7 +140,16 @@ impl Node {
 
     /// Passes a packet for another node on. Nothing of it is changed but a broadcast to a subnet that it reaches.
     fn forward(&mut self, interface: u8, packet: Packet<'_>) {
-        let destination = packet.header.destination;
+        let Header {
+            source,
+            destination,
+            ..
+        } = packet.header;
+        if self.is_own(source) {
+            // It went round a loop.
+            self.stats.repeated += 1;
+            return self.router.on_dropped(interface);
+        }
         let mut exits = 0;
         while self.config.forward {
             let Some(exit) = self.router.exits(destination, Some(interface)).nth(exits) else {
@@ -160,12 +170,10 @@ impl Node {
     }
 
     fn pass_on(&mut self, hop: Hop, pieces: &[&[u8]]) {
-        match self.router.enqueue(hop, pieces) {
-            Queued::Yes => self.stats.forwarded += 1,
-            Queued::Full => {
-                self.stats.interface_full += 1;
-                self.router.on_dropped(hop.interface);
-            }
+        if self.router.enqueue(hop, pieces) {
+            self.stats.forwarded += 1;
+        } else {
+            self.stats.interface_full += 1;
         }
     }
 
@@ -279,7 +287,7 @@ impl Node {
     }
 
     fn receive_answer(&mut self, interface: Option<u8>, packet: Packet<'_>) {
-        let required = super::requests::required(&self.config);
+        let required = self.config.requests.flags();
         if !self.has_required(interface, packet.header, required) {
             return;
         }

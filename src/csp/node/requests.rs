@@ -9,7 +9,7 @@ use crate::csp::api::{Error, Event, SendOptions};
 use crate::csp::config::Config;
 use crate::csp::ring::PacketRing;
 use crate::csp::services::{MAX_REQUEST, ServiceAnswer, ServiceRequest, port};
-use crate::csp::wire::{Flags, Header, Packet};
+use crate::csp::wire::{Header, Packet};
 use crate::{Instant, Tag};
 
 /// Pings and requests that may be under way.
@@ -296,11 +296,6 @@ impl Kind {
             }
         }
     }
-}
-
-/// Returns the trailers that answers need: those of the requests.
-pub(super) const fn required(config: &Config) -> Flags {
-    config.requests.flags()
 }
 
 fn data(octets: u16) -> &'static [u8] {
