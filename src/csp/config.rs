@@ -70,7 +70,8 @@ pub struct Config {
     /// Connections at a time, of both roles. Default 8.
     pub connections: u8,
     /// The options proposed with connections that this node opens. A window above 10 blocks a libcsp peer with the
-    /// queues that it has by default. Default those of libcsp with a window of 10.
+    /// queues that it has by default. A count of delayed acknowledgements above half the window is reduced to that.
+    /// Default those of libcsp with a window of 10.
     pub rdp: SynOptions,
     /// The largest window, 1 to 1024; larger ones of peers are reduced to it. Default 32.
     pub max_window: u16,

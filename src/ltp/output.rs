@@ -310,7 +310,7 @@ impl Context<'_> {
         if put == WriteResult::NoRoom {
             return false;
         }
-        self.peer.control.pop_front();
+        self.peer.pop_control();
         true
     }
 

@@ -26,6 +26,7 @@ mod node;
 #[path = "../support/node_talk.rs"]
 mod node_talk;
 mod packets;
+mod rates;
 mod replays;
 mod routing;
 mod security;

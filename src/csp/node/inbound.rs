@@ -368,7 +368,7 @@ impl Node {
             Received::Unexpected => self.stats.unexpected += 1,
             Received::HalfOpen(sequence) => {
                 self.stats.unexpected += 1;
-                self.reset(header, sequence, rdp.sequence);
+                self.reset(header, sequence, SequenceNumber(0));
                 self.connect_again(at);
             }
         }
@@ -397,15 +397,25 @@ impl Node {
         rdp: RdpHeader,
         data: &[u8],
     ) {
-        if self.socket_of(interface, header).is_none() {
+        let (port, peer) = (header.destination_port, source(header));
+        let mut slots = self.slots.iter();
+        let ended = slots.find(|slot| slot.has_connected(port, peer));
+        let received = ended.map(|slot| slot.rdp.last_received());
+        let has_socket = self.socket_of(interface, header).is_some();
+        if received.is_none() && !has_socket {
             return;
         }
         if rdp.flags != RdpFlags::SYN {
             self.stats.no_connection += 1;
-            // The peer's connection is older than this node. No answer to an RST, or two nodes answer for ever.
+            // The peer's connection has ended here, or is older than this node. No answer to an RST, or two nodes
+            // answer for ever.
             if rdp.flags.contains(RdpFlags::ACK) && !rdp.flags.contains(RdpFlags::RST) {
-                self.reset(header, rdp.acknowledgement.plus(1), rdp.sequence);
+                let received = received.unwrap_or(SequenceNumber(0));
+                self.reset(header, rdp.acknowledgement.plus(1), received);
             }
+            return;
+        }
+        if !has_socket {
             return;
         }
         let Ok(options) = SynOptions::decode(data) else {
@@ -425,7 +435,7 @@ impl Node {
         };
         let local = (header.destination, header.destination_port);
         if let Some(slot) = self.slots.get_mut(at) {
-            slot.take(Role::Accepting, local, source(header), send_options);
+            slot.take(Role::Accepting, local, peer, send_options);
             slot.rdp.accept(now, (rdp, options), initial);
         }
     }
@@ -446,7 +456,8 @@ impl Node {
         Some(at)
     }
 
-    /// Tells a peer that there is no such connection, by the sequence number that it expects next.
+    /// Tells a peer that there is no such connection, by the sequence number that it expects next, and what was last
+    /// received on it.
     fn reset(&mut self, header: Header, sequence: SequenceNumber, received: SequenceNumber) {
         let trailer = RdpHeader {
             flags: RdpFlags::RST,

@@ -107,6 +107,11 @@ impl Slot {
         !self.is_free() && self.port == port && self.peer == peer
     }
 
+    /// Tells whether its last connection was between these ports, and has ended.
+    pub(super) fn has_connected(&self, port: u8, peer: Endpoint) -> bool {
+        self.is_free() && self.generation > 0 && self.port == port && self.peer == peer
+    }
+
     pub(super) fn is_named(&self, id: ConnectionId) -> bool {
         self.role == Role::Open && self.generation == id.generation
     }
