@@ -23,6 +23,7 @@ mod libcsp;
 mod libdtp;
 mod model_chaos;
 mod model_replays;
+mod model_stories;
 #[path = "../support/node_talk.rs"]
 mod node_talk;
 mod on_demand;
