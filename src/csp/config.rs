@@ -248,7 +248,7 @@ impl Config {
     }
 
     /// Octets of data that fit into a packet beside its trailers.
-    pub(super) fn data_limit(&self, flags: Flags) -> usize {
+    pub(crate) fn data_limit(&self, flags: Flags) -> usize {
         let length = |flag, octets| if flags.contains(flag) { octets } else { 0 };
         let trailers = length(Flags::FRAG, SFP_LEN)
             + length(Flags::RDP, RdpHeader::LEN)

@@ -21,8 +21,9 @@ use super::table::Keyed;
 use super::wire::{Body, Report, Segment};
 use crate::{Addr, Instant, Link, Machine, Output, Seed, Transmit};
 
-/// The maximum number of due timers that one poll fires, so that a driver looks at its inputs in between.
-const MAX_TIMERS: usize = 256;
+/// The maximum number of due timers that one poll fires, and of segments that it looks at, so that a driver looks at its
+/// inputs in between.
+pub(super) const MAX_STEPS: usize = 256;
 
 /// The engine of one LTP node, in both roles, with any number of peers.
 #[derive(Debug)]
@@ -318,7 +319,7 @@ impl<A: Addr> Engine<A> {
     #[inline(never)]
     fn fire_due(&mut self) -> bool {
         let (core, exports, imports) = (&mut self.core, &mut self.exports, &mut self.imports);
-        for _ in 0..MAX_TIMERS {
+        for _ in 0..MAX_STEPS {
             let Some(key) = core.node.timers.pop(core.node.now) else {
                 return true;
             };
@@ -505,6 +506,9 @@ impl<A: Addr> Machine for Engine<A> {
                 && let Some(event) = self.take_event()
             {
                 return Output::Event(event);
+            }
+            if !self.core.node.ready.is_empty() {
+                return Output::Yield;
             }
         }
         Output::Idle(self.core.node.timers.next())

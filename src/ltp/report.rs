@@ -185,10 +185,15 @@ impl Reports {
         };
         // An overtaken checkpoint would have an empty scope and so no report, and by section 6.7 its sender would give
         // up.
-        if lower < upper {
+        let scope = if lower < upper {
             lower..upper
         } else {
             any()..upper
+        };
+        // Nothing can be claimed where nothing is held, and a checkpoint without octets may be behind a gap.
+        match held.last_before(upper) {
+            Some(last) if last.end <= scope.start => last.start..upper,
+            _ => scope,
         }
     }
 
@@ -297,6 +302,16 @@ impl Reception {
             return cx.put_report_on_all((serial, checkpoint), red, hello, tx);
         }
         let is_written_first = issued.body.is_empty();
+        if issued.body.len() > cx.segment_room(None) {
+            // Shorter ones report on its scope, under other serial numbers.
+            if let Some(long) = self.acknowledge(serial, cx)
+                && !self.issue(long.checkpoint, long.scope, cx)
+            {
+                self.parts().reports.forget_checkpoint(long.checkpoint);
+            }
+            self.recharge(cx);
+            return WriteResult::Impossible;
+        }
         if is_written_first && !self.make_body(serial, cx) {
             // Nothing is held in its scope, which may not be said (RFC 5326 section 3.2.2).
             self.drop_report(serial, cx);
@@ -656,16 +671,9 @@ impl Reception {
         issued.timer = None;
         issued.tries = cx.late.tries(issued.tries);
         if issued.tries <= limit {
-            let is_too_long = issued.body.len() > cx.segment_room(None);
             cx.peer.line.exchanged(false);
             cx.peer.back_off(cx.node.now);
-            if !is_too_long {
-                self.queue_report(serial, cx);
-            } else if let Some(issued) = self.acknowledge(serial, cx) {
-                // Shorter ones report on its scope, under other serial numbers.
-                self.report(issued.checkpoint, issued.scope, cx)?;
-                self.recharge(cx);
-            }
+            self.queue_report(serial, cx);
             return Ok(Step::Continues);
         }
         if !self.is_delivered {

@@ -293,13 +293,39 @@ fn a_peer_that_a_command_named_and_that_moves_to_another_host_has_a_budget_there
     assert!(!node.sent.is_empty(), "the peer has moved");
 }
 
-/// A node whose answers to a stranger wait for octets from it.
-fn over_budget() -> Alone<Path> {
+/// A node whose answers to strangers no rate delays.
+fn unlimited() -> Alone<Path> {
     let mut node = node();
     let template = Peer::at(stranger(0)).with_flow(Flow::Unlimited);
     let now = node.now;
-    let accepted = node.engine.accept_unknown_peers(now, Some(template), 16);
+    let accepted = node.engine.accept_unknown_peers(now, Some(template), 1024);
     accepted.unwrap();
+    node
+}
+
+/// Ten times as many reports are asked for as may leave, and the checkpoints of each session come again.
+#[test]
+fn a_flood_of_checkpoints_that_ask_for_long_reports_is_answered_within_the_budget() {
+    let mut node = unlimited();
+    let mut beside = Beside::new(&mut node);
+    node.kept = Some(stranger(0));
+    let mut budget = Budget::new(&node);
+    for octets in (1000..1300).flat_map(long_reports) {
+        budget.hear(&mut node, stranger(7), &octets);
+    }
+    let left = 3 * budget.came + KIB - (node.octets_out - budget.before);
+    assert!(left < 300, "{left} octets may yet leave");
+    for octets in (1000..1300).flat_map(|number| long_reports(number).skip(61)) {
+        budget.hear(&mut node, stranger(7), &octets);
+    }
+    budget.run(&mut node);
+
+    beside.assert_served(&mut node);
+}
+
+/// A node whose answers to a stranger wait for octets from it.
+fn over_budget() -> Alone<Path> {
+    let mut node = unlimited();
     let mut came = 0;
     for octets in (1000..1030).flat_map(long_reports) {
         came += octets.len() as u64;

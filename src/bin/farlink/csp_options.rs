@@ -37,8 +37,8 @@ pub(crate) struct NodeArguments {
     /// interfaces
     #[arg(long, value_name = "ROUTES")]
     route: Vec<String>,
-    /// The file of the passphrase for HMAC, which ends at the first line break: requests carry HMAC, and services
-    /// answer those alone that do
+    /// The file of the passphrase for HMAC, which ends at the first line break: requests and transfers carry HMAC,
+    /// and services answer those alone that do. libdtp has no HMAC
     #[arg(long, value_name = "FILE")]
     hmac_key_file: Option<PathBuf>,
     /// The form of ZMQ messages of version 1: the next hop and a header with the lowest octet first, or with the

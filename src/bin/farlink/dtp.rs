@@ -3,6 +3,8 @@
 mod get;
 mod output_file;
 mod serve;
+mod session;
+mod source;
 
 use clap::Subcommand;
 use farlink::adapters::tokio::dtp::{DtpOptions, Error, Node};
@@ -19,25 +21,41 @@ Events of serve, with --json one object per line:
   listening  address, remote, node
   payload    payload, octets, file: what is served
   serving    client, payload, octets: a request of a client is answered
+  changed    payload, octets, file: the file has changed, which clients are told
+  unread     payload, file, reason: the file cannot be read; its transfers end
   error      reason: why the command failed
 
 Events of get:
 
-  asking     server, payload, address, remote, file
+  asking     server, payload, address, remote, file, received: octets that an
+             earlier run has got
   started    octets: the server has the payload
   progress   received, octets: every 10 s
   silent     server, seconds: nothing was heard for so long
-  complete   octets, requests, seconds, file
-  failed     cause, reason, received, octets, missing, ranges, seconds, file
+  complete   octets, requests, rounds, asked_again, checked, seconds, file
+  failed     cause, reason, received, octets, missing, ranges, rounds,
+             asked_again, seconds, file, session
   error      as above
 
+Event of session:
+
+  session    server, payload, octets, mtu, rate, session, crc32c, generation,
+             received, missing, ranges
+
   octets     octets of the payload, or that will be sent; null if not known
-  cause      interrupted, refused, no_answer, fruitless, payload_changed, or
-             bad_response
+  cause      interrupted, refused, no_answer, fruitless, payload_changed,
+             damaged, too_many_rounds, bad_response, or not_written
+  rounds     how often all that was missing was asked for
+  asked_again  packets that were asked for more than once
+  checked    whether the octets are known to be right, by the CRC-32C that the
+             server has told
   missing    the first ranges that are missing, at most 64: pairs of the first
              octet and the one behind the last; null if the size is not known
   ranges     how many ranges are missing
-  file       where the octets are; null if none have come";
+  file       where the octets are; null if none have come
+  session    of failed: the file with which --resume goes on, or null; of
+             session: the session id in packets of data
+  crc32c     of the payload; null, as generation, if the server did not tell";
 
 /// The Data Transfer Protocol over CSP, as libdtp and libcsp have them.
 #[derive(Debug, Subcommand)]
@@ -46,6 +64,7 @@ pub(crate) enum Command {
     // Comments here would hide those of the arguments.
     Serve(serve::Arguments),
     Get(get::Arguments),
+    Session(session::Arguments),
 }
 
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
@@ -53,11 +72,15 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(arguments) => crate::block_on(1, serve::run(&arguments)),
         Command::Get(arguments) => crate::block_on(1, get::run(&arguments)),
+        Command::Session(arguments) => session::run(&arguments),
     }
 }
 
+/// Octets of the trailer of HMAC.
+const HMAC_LEN: u16 = 4;
+
 /// Packets of a transfer are at most this long.
-const MAX_MTU: u16 = 65_000;
+const MAX_MTU: u16 = 64_996;
 
 /// A node on its interfaces.
 pub(crate) struct Started {
@@ -69,6 +92,11 @@ impl NodeArguments {
     /// Starts the node with a configuration that lacks what these arguments say.
     pub(crate) async fn start(&self, mut config: Config) -> Result<Started, Failure> {
         let (interfaces, links) = self.attach(&mut config.csp, Role::End).await?;
+        if config.csp.hmac_key.is_some() {
+            config.hmac = true;
+            // As much data as without.
+            config.csp.max_data += HMAC_LEN;
+        }
         let options = DtpOptions::from(config);
         let node = Node::start(interfaces, options).map_err(failure_of)?;
         Ok(Started { node, links })

@@ -68,6 +68,15 @@ enum Failure {
     Reported,
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Protocol(text) | Self::Usage(text) => f.write_str(text),
+            Self::Reported => Ok(()),
+        }
+    }
+}
+
 impl Failure {
     /// Returns the failure of the protocol, the peer or the network that an error tells of.
     #[expect(
