@@ -77,7 +77,9 @@ fn pcap(link: u32, packets: &[Vec<u8>]) -> Vec<u8> {
 }
 
 fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+    let digits = octets.iter().flat_map(|octet| [octet >> 4, octet & 15]);
+    let digits = digits.map(|digit| char::from_digit(digit.into(), 16).unwrap());
+    digits.collect()
 }
 
 /// What our decoder reads of the header, with these octets as data.

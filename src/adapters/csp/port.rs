@@ -113,6 +113,15 @@ fn assemble(whole: &mut BytesMut, place: SfpTrailer, data: &[u8]) -> Option<Byte
     is_last.then(|| mem::take(whole).freeze())
 }
 
+/// Returns what was taken from a queue; without anything the wait goes on, unless the node has ended.
+fn taken<T>(item: Option<T>, is_over: bool) -> Poll<Result<T, Error>> {
+    match item {
+        Some(item) => Poll::Ready(Ok(item)),
+        None if is_over => Poll::Ready(Err(Error::Closed)),
+        None => Poll::Pending,
+    }
+}
+
 impl Port for NodePort {
     type Machine = CspMachine;
     type Line = Line;
@@ -425,22 +434,17 @@ impl Core<NodePort> {
     pub(super) fn accept(&mut self, port: u8) -> Poll<Result<ConnectionId, Error>> {
         let is_over = self.is_over();
         let socket = self.port.sockets.get_mut(&port);
-        match socket.and_then(|socket| socket.accepted.pop_front()) {
-            Some(connection) => Poll::Ready(Ok(connection)),
-            None if is_over => Poll::Ready(Err(Error::Closed)),
-            None => Poll::Pending,
-        }
+        taken(
+            socket.and_then(|socket| socket.accepted.pop_front()),
+            is_over,
+        )
     }
 
     /// Takes the oldest packet at a port.
     pub(super) fn next_packet(&mut self, port: u8) -> Poll<Result<ReceivedPacket, Error>> {
         let is_over = self.is_over();
         let socket = self.port.sockets.get_mut(&port);
-        match socket.and_then(|socket| socket.received.take()) {
-            Some(packet) => Poll::Ready(Ok(packet)),
-            None if is_over => Poll::Ready(Err(Error::Closed)),
-            None => Poll::Pending,
-        }
+        taken(socket.and_then(|socket| socket.received.take()), is_over)
     }
 
     /// Sends on a connection, as soon as there is room.
@@ -570,11 +574,7 @@ impl Core<NodePort> {
 
     /// Takes the oldest request to a service that the application does not know of.
     pub(super) fn next_asked(&mut self) -> Poll<Result<AskedService, Error>> {
-        match self.port.asked.pop_front() {
-            Some(asked) => Poll::Ready(Ok(asked)),
-            None if self.is_over() => Poll::Ready(Err(Error::Closed)),
-            None => Poll::Pending,
-        }
+        taken(self.port.asked.pop_front(), self.is_over())
     }
 
     /// Begins nothing any more, closes all connections, and ends once they are closed.
