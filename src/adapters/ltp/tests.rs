@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec;
+use alloc::vec::Vec;
 use core::net::{Ipv4Addr, SocketAddr};
 use core::task::Poll;
 use core::time::Duration;
@@ -12,7 +13,8 @@ use super::port::{CANCEL_LIMIT, NodePort, ServiceRef};
 use super::{EngineMachine, Error, Received};
 use crate::adapters::driver::{Core, Port as _, Rest, WaitStatus};
 use crate::ltp::{
-    Block, Command, Config, Engine, Event, Flow, Peer, Reason, Service, SessionId, Side,
+    Block, Body, Checkpoint, Color, Command, Config, Data, Engine, Event, Flow, Mark, Peer, Reason,
+    Segment, Service, SessionId, Side,
 };
 use crate::{Instant, Limits, Machine as _, Output, Path, Seed, Tag, Transmit};
 
@@ -72,6 +74,54 @@ fn a_cancellation_that_the_rate_holds_back_is_waited_for_up_to_a_second() {
     };
     assert_eq!(until, now() + CANCEL_LIMIT);
     assert_eq!(node.poll(until, &mut tx), Output::Done);
+}
+
+/// What has come whole is acknowledged and stays, and the rest is cancelled by the client service. Both leave before the
+/// end.
+#[test]
+fn a_node_that_ends_acknowledges_what_it_has_and_cancels_what_it_receives() {
+    let mut node = Node::new();
+    let mut hear = |number, offset, color| {
+        let session = SessionId {
+            originator: 2,
+            number,
+        };
+        let data = Data {
+            client: CLIENT,
+            offset,
+            color,
+            octets: &[7; 10],
+        };
+        let mut octets = Vec::new();
+        Segment::new(session, Body::Data(data)).encode(&mut octets);
+        node.core.machine().receive(now(), far(), &octets);
+    };
+    let end = Checkpoint {
+        serial: 5,
+        report: 0,
+        mark: Mark::Block,
+    };
+    hear(7, 0, Color::Red(None));
+    hear(8, 0, Color::Red(Some(end)));
+
+    node.close(Duration::ZERO);
+
+    let mut tx = Transmit::new(Limits::default());
+    let mut sent = Vec::new();
+    while node.poll(now(), &mut tx) == Output::Transmit {
+        for octets in tx.datagrams() {
+            let segment = Segment::decode(octets).unwrap();
+            let said = match segment.body {
+                Body::Report(report) => (report.scope.end, None),
+                Body::CancelByReceiver(reason) => (0, Some(reason)),
+                body => panic!("{body:?}"),
+            };
+            sent.push((segment.session.number, said));
+        }
+    }
+    assert_eq!(sent, [(8, (10, None)), (7, (0, Some(Reason::USER)))]);
+    node.core.over();
+    assert_eq!(node.try_receive().unwrap().unwrap().data, [7; 10][..]);
 }
 
 #[test]
