@@ -40,6 +40,7 @@ use cotp_captures::{CONVERSATIONS, Conversation, Odd, Rfc, Side, stream, unhex};
 use ethernet::{ACK, FIN, From, SYN, Tap};
 use farlink::Seed;
 use farlink::cotp::Connection;
+use farlink::dtp::{GetOptions, PayloadIdentity, Session};
 use farlink::ltp::Segment;
 use farlink::record::read_in_all_ways;
 
@@ -90,6 +91,16 @@ fn a_csp_node_keeps_the_laws_under_the_seeds() {
 #[test]
 fn the_seeds_decode_as_dtp_messages() {
     runs("dtp_wire", dtp_bodies::wire);
+}
+
+#[test]
+fn the_seeds_decode_as_dtp_sessions() {
+    runs("dtp_session", dtp_bodies::session);
+}
+
+#[test]
+fn a_dtp_server_sends_what_the_asks_of_the_seeds_say() {
+    runs("dtp_asks", dtp_bodies::asks);
 }
 
 #[test]
@@ -224,10 +235,24 @@ fn seeds() -> BTreeMap<&'static str, BTreeMap<String, Vec<u8>>> {
         add("record_read", &name, recording);
     }
     for number in 0..WORLDS {
-        for target in ["csp_carriers", "csp_node", "dtp_node", "sim_cotp"] {
+        for target in [
+            "csp_carriers",
+            "csp_node",
+            "dtp_asks",
+            "dtp_node",
+            "sim_cotp",
+        ] {
             add(target, &format!("{number:02}"), any_octets(number));
         }
     }
+    for (name, octets) in dtp_sessions() {
+        for len in [8, 26, 29, 44, 50] {
+            let short = octets.get(..len).unwrap_or(&octets);
+            add("dtp_session", &format!("{name}_{len}"), short.to_vec());
+        }
+        add("dtp_session", name, octets);
+    }
+    add("dtp_asks", "two_rounds", dtp_asks());
     for (target, protocol) in [("csp_wire", "csp"), ("dtp_wire", "dtp")] {
         for capture in csp_captures::captures(protocol, "") {
             for (number, packet) in capture.packets().iter().take(SEEDS_OF_CAPTURE).enumerate() {
@@ -239,6 +264,38 @@ fn seeds() -> BTreeMap<&'static str, BTreeMap<String, Vec<u8>>> {
         }
     }
     seeds
+}
+
+/// Session files of DTP, of this crate and of libdtp.
+fn dtp_sessions() -> [(&'static str, Vec<u8>); 4] {
+    let mut session = Session::new((1, 3), GetOptions::default(), 0x900D_FACE, 5050);
+    let empty = session.encode();
+    session.add(400, &[7; 600]);
+    session.add(5000, &[7; 50]);
+    session.identity = Some(PayloadIdentity {
+        crc32c: Some(5),
+        generation: 1,
+    });
+    let meta = session.to_meta();
+    let without_count = meta[..26].to_vec();
+    [
+        ("empty", empty),
+        ("own", session.encode()),
+        ("meta", meta),
+        ("meta_without_count", without_count),
+    ]
+}
+
+/// Two asks for packets of a session, the first of them the last of its round.
+fn dtp_asks() -> Vec<u8> {
+    let ask = |round: u8, intervals: &[u8]| {
+        let head = [0, 0, 0, 0, round, 0, 1, 0];
+        let octets = [&head[..], intervals].concat();
+        // More than 63: an ask, with the session.
+        let kind = 64 + u8::try_from(octets.len()).unwrap();
+        [&[kind][..], &octets].concat()
+    };
+    [ask(1, &[0, 2, 3, 1]), ask(2, &[5, 1])].concat()
 }
 
 /// Random octets, for a generator of scripts.

@@ -48,6 +48,9 @@ pub struct Config {
     pub forward: bool,
     /// Packets that may wait for each interface: those passed on, and copies that leave by several. Default 16.
     pub interface_queue: u16,
+    /// Packets of 0.1 s that are remembered to drop their repetitions, 1 to 65,535. More are not passed on, or they
+    /// could go round a loop for ever. Default 1024.
+    pub max_remembered: u16,
     /// Two interfaces between which all packets are passed, without a look at their addresses and without repetitions
     /// within 0.1 s. The node itself takes none of them. Default none.
     pub bridge: Option<(u8, u8)>,
@@ -67,7 +70,8 @@ pub struct Config {
     /// Connections at a time, of both roles. Default 8.
     pub connections: u8,
     /// The options proposed with connections that this node opens. A window above 10 blocks a libcsp peer with the
-    /// queues that it has by default. Default those of libcsp with a window of 10.
+    /// queues that it has by default. A count of delayed acknowledgements above half the window is reduced to that.
+    /// Default those of libcsp with a window of 10.
     pub rdp: SynOptions,
     /// The largest window, 1 to 1024; larger ones of peers are reduced to it. Default 32.
     pub max_window: u16,
@@ -97,6 +101,7 @@ impl Default for Config {
             max_routes: 16,
             forward: true,
             interface_queue: 16,
+            max_remembered: 1024,
             bridge: None,
             promiscuous: 0,
             hmac_key: None,
@@ -243,7 +248,7 @@ impl Config {
     }
 
     /// Octets of data that fit into a packet beside its trailers.
-    pub(super) fn data_limit(&self, flags: Flags) -> usize {
+    pub(crate) fn data_limit(&self, flags: Flags) -> usize {
         let length = |flag, octets| if flags.contains(flag) { octets } else { 0 };
         let trailers = length(Flags::FRAG, SFP_LEN)
             + length(Flags::RDP, RdpHeader::LEN)
@@ -281,6 +286,7 @@ impl Config {
         packets("receive_queue", self.receive_queue, self.max_window)?;
         packets("datagram_queue", self.datagram_queue, 1)?;
         packets("interface_queue", self.interface_queue, 1)?;
+        range("max_remembered", self.max_remembered.into(), 1, u16::MAX)?;
         packets("promiscuous", self.promiscuous, 0)?;
         packets("max_routes", self.max_routes(), 0)?;
         range("window", self.rdp.window, 1, self.max_window)?;
@@ -332,16 +338,22 @@ impl Config {
                     return Err(ConfigError::NextHopInV2 { interface });
                 }
                 Encapsulation::Ethernet { mtu, .. } => range("mtu", mtu.into(), 23, u16::MAX)?,
-                Encapsulation::Can { .. } if is_v2 => {
-                    let mut routes = self.routes.iter().filter(|it| it.interface == interface);
-                    if let Some(via) = routes.find_map(|route| route.via) {
-                        return Err(ConfigError::ViaOnCfp2 { interface, via });
-                    }
-                }
                 _ => {}
             }
         }
-        Ok(())
+        let via = |route: &Route| route.via.filter(|_| self.is_cfp2(route.interface));
+        let mut routes = self.routes.iter();
+        match routes.find_map(|route| Some((route.interface, via(route)?))) {
+            Some((interface, via)) => Err(ConfigError::ViaOnCfp2 { interface, via }),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells whether an interface is a CAN bus whose frames have no next hop.
+    pub(super) fn is_cfp2(&self, interface: u8) -> bool {
+        let interface = self.interfaces.get(usize::from(interface));
+        let is_can = |it: &InterfaceConfig| matches!(it.encapsulation, Encapsulation::Can { .. });
+        self.version == Version::V2 && interface.is_some_and(is_can)
     }
 
     fn check_security(&self) -> Result<(), ConfigError> {

@@ -2,12 +2,19 @@
 
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 use super::config::Config;
 use super::node::Node;
-use super::wire::{Packet, Version};
+use super::services::{Question, ServiceAnswer, ServiceRequest, port};
+use super::sfp::{Reassembly, Step};
+use super::wire::{Packet, SFP_LEN, SfpTrailer, Version};
 use crate::laws::LawSubject;
 use crate::laws::codec::Codec;
 use crate::{Hop, Seed};
+
+/// Octets of data in requests under way: 8 pokes.
+const MAX_REQUESTS_OCTETS: usize = 8 * 200;
 
 impl LawSubject for Node {
     type Config = Config;
@@ -18,9 +25,11 @@ impl LawSubject for Node {
 
     /// What is allocated at the start, and the packets that came with commands.
     fn memory_limit(config: &Config) -> usize {
-        let connections = usize::from(config.connections) * usize::from(config.send_queue);
-        let packets = connections + usize::from(config.datagram_queue);
-        config.footprint() + packets * usize::from(config.max_data)
+        let (max_data, max_sfp) = (usize::from(config.max_data), config.max_sfp as usize);
+        let packets = usize::from(config.send_queue) * max_data;
+        let connections = usize::from(config.connections) * (packets + max_sfp);
+        let datagrams = usize::from(config.datagram_queue) * max_data.max(max_sfp);
+        config.footprint() + connections + datagrams + MAX_REQUESTS_OCTETS
     }
 
     fn memory_used(&self) -> usize {
@@ -47,6 +56,94 @@ impl LawSubject for Node {
         u: &mut arbitrary::Unstructured<'_>,
     ) -> arbitrary::Result<Vec<u8>> {
         super::generate::octets(config, u)
+    }
+}
+
+/// Checks that any octets are a request, an answer or fragments that keep what they say, or none.
+///
+/// # Panics
+///
+/// When they do not.
+pub fn check_decoders(octets: &[u8]) {
+    for version in [Version::V1, Version::V2] {
+        for port in port::CMP..=port::UPTIME {
+            if let Some(question) = Question::decode(port, octets, version, &copy) {
+                check_request(&question, version);
+                check_answer(&question);
+            }
+        }
+    }
+    check_fragments(octets);
+}
+
+fn copy(octets: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(octets)
+}
+
+fn check_request(question: &Question<'_>, version: Version) {
+    let request = &question.request;
+    let (octets, limit) = request.data_and_limit();
+    assert!(octets <= limit && octets <= question.octets.len());
+    if let ServiceRequest::SetRoute { address, via, .. } = request {
+        let fields = [Some(*address), *via];
+        if fields.iter().flatten().any(|it| *it > version.broadcast()) {
+            return;
+        }
+    }
+    let mut again = Vec::new();
+    request.encode(version, &mut again);
+    assert_eq!(again.len(), request.len(version));
+    let decoded = Question::decode(request.port(), &again, version, &copy).map(|it| it.request);
+    match (request, decoded) {
+        // Those of version 1 have no prefix.
+        (
+            ServiceRequest::SetRoute { address, .. },
+            Some(ServiceRequest::SetRoute { address: same, .. }),
+        ) => {
+            assert_eq!(*address, same);
+        }
+        (_, decoded) => assert_eq!(decoded.as_ref(), Some(request)),
+    }
+}
+
+/// The octets of the request as those of a reply to it.
+fn check_answer(question: &Question<'_>) {
+    let mut reply = question.octets.to_vec();
+    if question.request.port() == port::CMP
+        && let Some(kind) = reply.first_mut()
+    {
+        *kind = 0xFF;
+    }
+    let Some(answer) = ServiceAnswer::decode(&question.request, &reply, &copy) else {
+        return;
+    };
+    let mut again = Vec::new();
+    if answer.encode(question, &mut again) {
+        let same = ServiceAnswer::decode(&question.request, &again, &copy);
+        assert_eq!(same, Some(answer));
+    }
+}
+
+/// Each dozen of the octets as a fragment: what is taken is a run from the first on, within the limit.
+fn check_fragments(octets: &[u8]) {
+    const LIMIT: u32 = 1 << 16;
+    let mut state = Reassembly::default();
+    let mut end = 0;
+    for fragment in octets.chunks(12) {
+        let mut step = state.step(fragment, LIMIT);
+        if let Step::FailedBefore(_) = step {
+            assert!(!state.is_underway());
+            step = state.step(fragment, LIMIT);
+            assert!(!matches!(step, Step::FailedBefore(_)), "once");
+        }
+        let Step::Next(SfpTrailer { offset, total }) = step else {
+            assert!(!state.is_underway());
+            continue;
+        };
+        assert!(offset == 0 || offset == end);
+        end = offset + u32::try_from(fragment.len() - SFP_LEN).unwrap_or(u32::MAX);
+        assert!(end <= total && total <= LIMIT);
+        assert_eq!(state.is_underway(), end < total);
     }
 }
 

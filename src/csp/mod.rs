@@ -110,7 +110,7 @@ pub use api::{
 pub use carriers::{Encapsulation, InterfaceCodec};
 pub use config::{Config, ConfigError, PingService};
 #[cfg(any(test, feature = "laws"))]
-pub use laws::{PacketV1Codec, PacketV2Codec};
+pub use laws::{PacketV1Codec, PacketV2Codec, check_decoders};
 pub use node::Node;
 #[cfg(feature = "dtp")]
 pub(crate) use node::Put;

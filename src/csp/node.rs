@@ -79,6 +79,8 @@ pub struct Node {
     decrypted: Vec<u8>,
     /// Control packets of RDP sent, modulo 16.
     control_packets: u8,
+    /// Whether a packet went nowhere, the last time that packets were written.
+    has_lost: bool,
     stats: Stats,
 }
 
@@ -157,6 +159,7 @@ impl Node {
             security: Security::new(&config),
             decrypted: Vec::with_capacity(max_decrypted(&config)),
             control_packets: 0,
+            has_lost: false,
             stats: Stats::default(),
             config,
         })
@@ -230,9 +233,11 @@ impl Node {
         self.router.exits(address, None).next().is_some()
     }
 
-    /// Tells whether packets to the node itself wait.
-    pub(crate) const fn has_loopback(&self) -> bool {
-        !self.loopback.is_empty()
+    /// Tells whether there is more to do at once: packets to the node itself, or events of what was written. What went
+    /// nowhere may have ended a connection.
+    pub(crate) fn is_busy(&self) -> bool {
+        let has_events = self.router.has_captured() || self.requests.has_event();
+        !self.loopback.is_empty() || has_events || self.has_lost
     }
 
     fn draw_initial(&mut self) -> SequenceNumber {
@@ -337,7 +342,7 @@ impl Machine for Node {
         if !tx.is_empty() {
             return Output::Transmit;
         }
-        if self.has_loopback() {
+        if self.is_busy() {
             return Output::Yield;
         }
         Output::Idle(self.deadline())

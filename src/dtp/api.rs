@@ -18,6 +18,8 @@ use crate::{Tag, csp};
 pub struct GetOptions {
     /// Octets per second that the server may send. Default 100,000.
     pub throughput: u32,
+    /// Whether the rate follows what arrives: from the throughput it rises until packets are lost. Default no.
+    pub follows_loss: bool,
     /// Octets of a data packet, its header of 8 octets included. Default 208.
     pub mtu: u16,
     /// Requests that may bring nothing before the transfer fails. Default 5.
@@ -30,17 +32,24 @@ pub struct GetOptions {
     /// How long the transfer may take. `None` is no limit. Default none.
     #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration::option"))]
     pub time_limit: Option<Duration>,
+    /// The first octet that is wanted. Default 0.
+    pub first: u32,
+    /// The last octet that is wanted, as far as the payload has it: packets are asked for whole. Default all.
+    pub last: u32,
 }
 
 impl Default for GetOptions {
     fn default() -> Self {
         Self {
             throughput: 100_000,
+            follows_loss: false,
             mtu: 208,
             max_fruitless: 5,
             response_timeout: Duration::from_secs(30),
             max_rounds: 1000,
             time_limit: None,
+            first: 0,
+            last: u32::MAX,
         }
     }
 }
@@ -172,6 +181,34 @@ impl fmt::Debug for Command {
     }
 }
 
+/// A request of a client that is being answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct ServedRequest {
+    /// The address of the client.
+    pub client: u16,
+    /// The payload.
+    pub payload: u8,
+    /// Octets that will be sent.
+    pub octets: u64,
+}
+
+/// Octets that a payload on demand needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct PayloadNeed {
+    /// Its number.
+    pub need: NeedId,
+    /// The payload.
+    pub payload: u8,
+    /// Octets of the payload before those that are needed.
+    pub offset: u32,
+    /// How many are needed, at most 65,536.
+    pub len: u32,
+}
+
 /// What a node tells the application.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -222,27 +259,15 @@ pub enum Event {
         reason: FailReason,
         /// Packets that are missing; 0 also where the server told no size.
         missing: u32,
+        /// How often all holes were asked for.
+        rounds: u32,
+        /// Packets that were asked for again.
+        asked_again: u64,
     },
     /// A client has begun a transfer.
-    Serving {
-        /// The address of the client.
-        client: u16,
-        /// The payload.
-        payload: u8,
-        /// Octets that will be sent.
-        octets: u64,
-    },
+    Serving(ServedRequest),
     /// Octets of a payload on demand are needed, for [`Command::Feed`].
-    Need {
-        /// Its number.
-        need: NeedId,
-        /// The payload.
-        payload: u8,
-        /// Octets of the payload before those that are needed.
-        offset: u32,
-        /// How many are needed, at most 65,536.
-        len: u32,
-    },
+    Need(PayloadNeed),
     /// What has nothing to do with transfers.
     Csp(csp::Event),
 }
@@ -284,38 +309,22 @@ impl fmt::Debug for Event {
                 .field("asked_again", asked_again)
                 .field("is_checked", is_checked)
                 .finish(),
-            Self::Need {
-                need,
-                payload,
-                offset,
-                len,
-            } => f
-                .debug_struct("Need")
-                .field("need", need)
-                .field("payload", payload)
-                .field("offset", offset)
-                .field("len", len)
-                .finish(),
+            Self::Need(need) => f.debug_tuple("Need").field(need).finish(),
             Self::Failed {
                 tag,
                 reason,
                 missing,
+                rounds,
+                asked_again,
             } => f
                 .debug_struct("Failed")
                 .field("tag", tag)
                 .field("reason", reason)
                 .field("missing", missing)
+                .field("rounds", rounds)
+                .field("asked_again", asked_again)
                 .finish(),
-            Self::Serving {
-                client,
-                payload,
-                octets,
-            } => f
-                .debug_struct("Serving")
-                .field("client", client)
-                .field("payload", payload)
-                .field("octets", octets)
-                .finish(),
+            Self::Serving(request) => f.debug_tuple("Serving").field(request).finish(),
             Self::Csp(event) => f.debug_tuple("Csp").field(event).finish(),
         }
     }
@@ -380,6 +389,13 @@ pub enum Error {
         /// The largest.
         most: u16,
     },
+    /// The first octet that is wanted is behind the last one.
+    Range {
+        /// The first octet.
+        first: u32,
+        /// The last octet.
+        last: u32,
+    },
     /// All client slots are taken.
     NoSlot {
         /// How many there are.
@@ -420,6 +436,12 @@ impl fmt::Display for Error {
             }
             Self::Mtu { mtu, least, most } => {
                 write!(f, "MTU of {mtu} octets is not within {least} to {most}")
+            }
+            Self::Range { first, last } => {
+                write!(
+                    f,
+                    "octet {first} is behind the last one that is wanted, {last}"
+                )
             }
             Self::NoSlot { limit } => write!(f, "limit of {limit} transfers reached"),
             Self::TagInUse(Tag(tag)) => write!(f, "a transfer has the tag {tag}"),

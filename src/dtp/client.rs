@@ -1,8 +1,8 @@
 //! A transfer from a server.
 
 mod asks;
+mod rate;
 
-use core::ops::Range;
 use core::time::Duration;
 
 use super::api::{FailReason, GetOptions};
@@ -11,10 +11,11 @@ use super::extension::{Extension, PayloadIdentity};
 use super::holes::Holes;
 use super::message::Message;
 use super::session::Session;
-use super::wire::{DataPacket, Interval, Intervals, MAX_INTERVALS, Request, Response};
+use super::wire::{DataPacket, Interval, Intervals, MAX_INTERVALS, Request, Response, TO_THE_END};
 use crate::csp::ConnectionId;
 use crate::{Instant, Tag};
 use asks::Asks;
+use rate::{Outcome, Rate};
 
 /// How long a packet may be late: after the last one that was asked for, or after the server has closed. Half the time
 /// that it took until a response came, within these bounds.
@@ -23,6 +24,10 @@ const GRACE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_m
 const SILENCE: Duration = Duration::from_millis(500);
 /// How long the server is left alone after a request that brought nothing, for each of them.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long a server sends at a rate that follows what arrives, after the first request, and after each other request
+/// where it takes no asks.
+const FIRST_TIME: Duration = Duration::from_millis(100);
+const REQUEST_TIME: Duration = Duration::from_secs(1);
 /// Refusals before the first answer that end a transfer: the second time it is no lack of room.
 const MAX_REFUSALS: u8 = 2;
 
@@ -48,6 +53,7 @@ pub(super) struct Download {
     asked_packets: u64,
     first_missing: u32,
     asks: Asks,
+    rate: Rate,
     begun_at: Instant,
     /// When a connection was last opened, and how long it took until a response came.
     connected_at: Instant,
@@ -108,6 +114,7 @@ impl Download {
             asked_packets: 0,
             first_missing: 0,
             asks: Asks::new(max_ask),
+            rate: Rate::new(&GetOptions::default()),
             begun_at: Instant::ZERO,
             connected_at: Instant::ZERO,
             setup: Duration::ZERO,
@@ -140,6 +147,7 @@ impl Download {
         session: u32,
     ) {
         self.tag = tag;
+        self.rate = Rate::new(&options);
         self.server = server;
         self.payload = payload;
         self.options = options;
@@ -165,7 +173,7 @@ impl Download {
     pub(super) fn restore(&mut self, session: &Session) {
         self.size = Some(session.size);
         self.identity = session.identity;
-        self.holes.reset(session.packets());
+        self.reset_holes();
         self.digest = session.sum.map(|sum| PayloadDigest::of(session.size, sum));
         for range in &session.received {
             self.holes
@@ -200,7 +208,7 @@ impl Download {
 
     fn packet_time(&self) -> Duration {
         let nanos =
-            u64::from(self.chunk()) * 1_000_000_000 / u64::from(self.options.throughput.max(1));
+            u64::from(self.chunk()) * 1_000_000_000 / u64::from(self.rate.throughput().max(1));
         Duration::from_nanos(nanos)
     }
 
@@ -227,7 +235,7 @@ impl Download {
             deadline: now + self.options.response_timeout,
         };
         Request {
-            throughput: self.options.throughput,
+            throughput: self.rate.throughput(),
             payload: self.payload,
             session: self.session,
             mtu: self.options.mtu,
@@ -240,7 +248,12 @@ impl Download {
     fn next_intervals(&mut self) -> Intervals {
         if self.size.is_none() {
             self.is_next_round = true;
-            return Intervals::ALL;
+            let mut wanted = self.wanted();
+            if self.rate.follows() {
+                let packets = self.rate.packets(self.chunk(), FIRST_TIME);
+                wanted.end = wanted.end.min(wanted.start.saturating_add(packets - 1));
+            }
+            return Intervals::new(&[wanted]).unwrap_or(Intervals::ALL);
         }
         let has_more = self.next > 0 && self.holes.from(self.next).next().is_some();
         let start = if has_more { self.next } else { 0 };
@@ -253,7 +266,14 @@ impl Download {
         let may_join = is_many && !self.asks.is_of_this_crate();
         let mut intervals = [Interval::default(); MAX_INTERVALS];
         let mut count: usize = 0;
-        for Range { start, end } in self.holes.from(start) {
+        let mut left = self.rate.packets(self.chunk(), REQUEST_TIME);
+        for hole in self.holes.from(start) {
+            let start = hole.start.max(start);
+            let end = hole.end.min(start.saturating_add(left));
+            if start == end {
+                break;
+            }
+            left -= end - start;
             let last = count.checked_sub(1).and_then(|at| intervals.get_mut(at));
             if let Some(last) = last.filter(|it| may_join && start - it.end <= near) {
                 last.end = end - 1;
@@ -298,23 +318,32 @@ impl Download {
         if self.size.is_none() {
             self.size = Some(size);
             self.digest = Some(PayloadDigest::new(size));
-            self.holes.reset(size.div_ceil(self.chunk()));
+            self.reset_holes();
             self.first_missing = self.holes.missing();
             self.missing_before = self.holes.missing();
-            self.next = self.holes.missing();
             self.is_announced = false;
         }
         self.stage = Stage::Receiving {
             connection,
             deadline: now + self.silence(),
         };
+        let is_first = self.next == 0;
         self.asks.set_server(extension);
         let last = self.packets().saturating_sub(1);
         let asked = self.asked;
+        let mut asked_now = 0_u32;
         for interval in asked.as_slice() {
             self.last_asked = interval.end.min(last);
             let packets = self.last_asked.saturating_sub(interval.start) + 1;
-            self.asked_packets += u64::from(packets.min(self.packets()));
+            asked_now = asked_now.saturating_add(packets.min(self.packets()));
+        }
+        self.asked_packets += u64::from(asked_now);
+        if is_first {
+            self.next = self.last_asked.saturating_add(1);
+        }
+        if self.rate.follows() {
+            let (last, throughput) = (self.last_asked, self.rate.throughput());
+            self.asks.begin_measure(last, asked_now, throughput);
         }
         if self.is_next_round {
             self.count_round();
@@ -329,6 +358,27 @@ impl Download {
         }
         self.rounds += 1;
         true
+    }
+
+    /// Returns the packets that are wanted.
+    fn wanted(&self) -> Interval {
+        let end = match self.options.last {
+            u32::MAX => TO_THE_END,
+            last => last / self.chunk(),
+        };
+        Interval {
+            start: self.options.first / self.chunk(),
+            end,
+        }
+    }
+
+    /// Misses all packets that are wanted.
+    fn reset_holes(&mut self) {
+        let (packets, wanted) = (self.packets(), self.wanted());
+        self.holes.reset(packets);
+        self.holes.remove_range(0..wanted.start.min(packets));
+        let behind = wanted.end.saturating_add(1).min(packets);
+        self.holes.remove_range(behind..packets);
     }
 
     fn packets(&self) -> u32 {
@@ -433,6 +483,9 @@ impl Download {
 
     /// The request is over: another follows, or the transfer is.
     fn end_request(&mut self, now: Instant) {
+        if !self.asks.is_of_this_crate() {
+            self.follow_request();
+        }
         if self.holes.is_empty() {
             self.complete();
         } else if self.holes.missing() < self.missing_before {
@@ -443,6 +496,30 @@ impl Download {
         }
     }
 
+    /// Follows what has come of a request to a server that takes no asks.
+    fn follow_request(&mut self) {
+        let packets = self.packets();
+        let (mut asked, mut lost) = (0_u32, 0_u32);
+        for interval in self.asked.as_slice() {
+            let range = interval.start..interval.end.saturating_add(1).min(packets);
+            asked = asked.saturating_add(range.end.saturating_sub(range.start));
+            let holes = self.holes.from(range.start);
+            let holes = holes.take_while(|hole| hole.start < range.end);
+            lost += holes
+                .map(|hole| hole.end.min(range.end) - hole.start.max(range.start))
+                .sum::<u32>();
+        }
+        let (received, throughput) = (asked.saturating_sub(lost), self.rate.throughput());
+        let delivered = u64::from(throughput) * u64::from(received) / u64::from(asked.max(1));
+        self.rate.follow(Outcome {
+            asked,
+            throughput,
+            received,
+            // Bound: at most the throughput.
+            delivered: u32::try_from(delivered).unwrap_or(throughput),
+        });
+    }
+
     fn complete(&mut self) {
         self.stage = Stage::Complete;
     }
@@ -450,6 +527,9 @@ impl Download {
     /// Tells whether all octets are those of the server's payload, if its CRC-32C is known; to be called once they are
     /// given to the application.
     pub(super) fn check(&self) -> Option<bool> {
+        if self.options.first > 0 || self.options.last < self.size?.saturating_sub(1) {
+            return None;
+        }
         let crc32c = self.identity?.crc32c?;
         Some(self.digest?.crc32c() == crc32c)
     }

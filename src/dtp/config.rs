@@ -5,7 +5,7 @@ use core::fmt;
 use core::time::Duration;
 
 use super::wire::REQUEST_LEN;
-use crate::csp::{self, RdpHeader};
+use crate::csp::{self, Flags, RdpHeader};
 
 /// The configuration of one node.
 ///
@@ -18,6 +18,9 @@ pub struct Config {
     /// The node that carries the transfers. Its connections are those of the application; those of transfers come on
     /// top. Its packets need at least 85 octets of data.
     pub csp: csp::Config,
+    /// Whether transfers carry HMAC: requests of this node do, its server takes no others, and data do. libdtp has no
+    /// HMAC. The node needs a key. Default no.
+    pub hmac: bool,
     /// Payloads that may be got at a time. Default 4.
     pub clients: u8,
     /// Clients that may be served at a time; one more is told that there is no room. Default 4.
@@ -42,6 +45,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             csp: csp::Config::default(),
+            hmac: false,
             clients: 4,
             servers: 4,
             payloads: 8,
@@ -60,6 +64,8 @@ impl Default for Config {
 pub enum ConfigError {
     /// The configuration of the node that carries the transfers.
     Csp(csp::ConfigError),
+    /// Transfers are to carry HMAC, and the node has no key.
+    HmacWithoutKey,
     /// A value is less than it has to be.
     TooSmall {
         /// The field.
@@ -85,6 +91,7 @@ impl fmt::Display for ConfigError {
                 value,
                 least,
             } => write!(f, "{field} of {value} is less than {least}"),
+            Self::HmacWithoutKey => f.write_str("hmac: HMAC without a key"),
             Self::TooManyConnections { connections } => {
                 write!(f, "{connections} connections exceed the limit of 255")
             }
@@ -116,10 +123,23 @@ impl Config {
         })
     }
 
+    /// Returns the octets of the longest packet of data.
+    pub(super) fn max_mtu(&self) -> u16 {
+        let mut flags = Flags::empty();
+        flags.set(Flags::HMAC, self.hmac);
+        // Bound: at most the octets of a packet.
+        u16::try_from(self.csp.data_limit(flags)).unwrap_or(u16::MAX)
+    }
+
     pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if self.hmac && self.csp.hmac_key.is_none() {
+            return Err(ConfigError::HmacWithoutKey);
+        }
         let max_data = u32::from(self.csp.max_data);
-        // Bound: 85.
+        let trailers = self.csp.max_data - self.max_mtu();
+        // Bound: 85, and 4 of HMAC.
         let request = u32::try_from(REQUEST_LEN + RdpHeader::LEN).unwrap_or(u32::MAX);
+        let request = request + u32::from(trailers);
         for (field, value, least) in [
             ("max_data", max_data, request),
             ("max_holes", self.max_holes.into(), 1),

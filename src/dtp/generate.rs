@@ -17,7 +17,7 @@ use crate::{Tag, csp};
 impl<'a> Arbitrary<'a> for Config {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         let mut csp: csp::Config = u.arbitrary()?;
-        csp.max_data = csp.max_data.max(84);
+        csp.max_data = csp.max_data.max(89);
         Ok(Self {
             clients: u.int_in_range(0..=2)?,
             servers: u.int_in_range(0..=2)?,
@@ -27,6 +27,7 @@ impl<'a> Arbitrary<'a> for Config {
             data_event_octets: u32::from(csp.max_data) + u.int_in_range(0..=200)?,
             max_throughput: u.arbitrary::<bool>()?.then_some(5000),
             request_timeout: Duration::from_millis(u.int_in_range(0..=3000)?),
+            hmac: csp.hmac_key.is_some() && u.arbitrary()?,
             csp,
         })
     }
@@ -75,6 +76,7 @@ impl<'a> Arbitrary<'a> for Command {
 fn get_options(u: &mut Unstructured<'_>) -> Result<GetOptions> {
     Ok(GetOptions {
         throughput: u.int_in_range(0..=100_000)?,
+        follows_loss: u.arbitrary()?,
         mtu: u.int_in_range(8..=84)?,
         max_fruitless: u.int_in_range(0..=3)?,
         response_timeout: Duration::from_millis(u.int_in_range(0..=3000)?),
@@ -82,6 +84,8 @@ fn get_options(u: &mut Unstructured<'_>) -> Result<GetOptions> {
         time_limit: u
             .arbitrary::<bool>()?
             .then_some(Duration::from_secs(u.int_in_range(0..=20)?)),
+        first: *u.choose(&[0, 0, 0, 100])?,
+        last: *u.choose(&[u32::MAX, u32::MAX, 300])?,
     })
 }
 

@@ -72,6 +72,8 @@
 //! | client | yes, several transfers at a time, until complete: in requests of up to 8 intervals; to this crate all holes of a round at once | `client.rs`, `node/clients.rs` |
 //! | session files of libdtp, format version 2 | yes | `session/meta.rs`, [`Session`] |
 //! | payloads that the application reads as they are needed | yes | `server/source.rs`, [`Event::Need`] |
+//! | a rate that follows what arrives, a range of a payload | on option | `client/rate.rs`, [`GetOptions`] |
+//! | HMAC of transfers | on option, which libdtp does not have | [`Config::hmac`] |
 //! | VMEM dialect, keep-alive | no | |
 //!
 #![doc = include_str!("delivery.md")]
@@ -105,7 +107,9 @@ mod server;
 mod session;
 mod wire;
 
-pub use api::{Command, Error, Event, FailReason, GetOptions, NeedId, Stats};
+pub use api::{
+    Command, Error, Event, FailReason, GetOptions, NeedId, PayloadNeed, ServedRequest, Stats,
+};
 pub use config::{Config, ConfigError};
 pub use digest::PayloadDigest;
 pub use extension::PayloadIdentity;

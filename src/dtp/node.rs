@@ -70,7 +70,8 @@ impl Node {
         let mut csp = csp::Node::new(carrier, &seed.child("csp")).map_err(ConfigError::Csp)?;
         if config.servers > 0 {
             // Of a node that was just made, every port but that of pings is free.
-            let options = SocketOptions::RDP_REQUIRED;
+            let mut options = SocketOptions::RDP_REQUIRED;
+            options.set(SocketOptions::HMAC_REQUIRED, config.hmac);
             let _: Result<(), csp::Error> = csp.bind(REQUEST_PORT, options);
         }
         let (max_holes, max_ask) = (usize::from(config.max_holes), max_ask(&config));
@@ -333,7 +334,7 @@ impl Machine for Node {
         if !tx.is_empty() {
             return Output::Transmit;
         }
-        if is_released || self.csp.has_loopback() {
+        if is_released || self.csp.is_busy() {
             return Output::Yield;
         }
         Output::Idle(self.deadline())
@@ -342,7 +343,7 @@ impl Machine for Node {
 
 /// Returns the octets of the longest ask that a node takes or sends.
 fn max_ask(config: &Config) -> usize {
-    usize::from(config.csp.max_data).saturating_sub(RdpHeader::LEN)
+    usize::from(config.max_mtu()).saturating_sub(RdpHeader::LEN)
 }
 
 /// Returns the octets of payloads on demand that a node holds at most.

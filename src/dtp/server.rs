@@ -13,7 +13,7 @@ use super::extension::{AskHeader, Done, IntervalReader};
 use super::message::Message;
 use super::wire::Interval;
 use crate::Instant;
-use crate::csp::{ConnectionId, Flags, Header, Priority, Put};
+use crate::csp::{ConnectionId, Header, Put};
 
 pub(super) use job::{Job, Progress};
 pub(super) use source::{Blocks, Need, Payload};
@@ -297,16 +297,12 @@ impl Transfer {
     pub(super) fn write(
         &mut self,
         now: Instant,
-        address: u16,
+        from: Header,
         mut put: impl FnMut(Header, [&[u8]; 2]) -> Put,
     ) -> (u64, Progress) {
         let header = Header {
-            priority: Priority::Low,
-            source: address,
             destination: self.client,
-            destination_port: DATA_PORT,
-            source_port: 0,
-            flags: Flags::empty(),
+            ..from
         };
         let Stage::Sending(job) = &mut self.stage else {
             return (0, Progress::Waits);

@@ -7,6 +7,7 @@
 //! | `machine` (features `arbitrary`, `record`, `sim`) | How do I write a protocol, and what do I get for it? |
 //! | `ion` (features `blocking`, `ltp`) | How do I exchange blocks with ION, and what is pyion's call here? |
 //! | `hdtn` (feature `ltp`) | How do I exchange blocks with HDTN, and how fast are they? |
+//! | `libcsp` (features `blocking`, `dtp`) | How do I talk to nodes of libcsp and libdtp, and what is their call here? |
 //! | `recording` (features `cotp`, `record`) | How do I record what happens in production, and replay it in a test? |
 //!
 //! The long programs on these pages are those of the folder `examples`, which CI compiles and runs.
@@ -47,3 +48,7 @@ pub mod ion {}
 #[cfg(feature = "ltp")]
 #[doc = include_str!("hdtn.md")]
 pub mod hdtn {}
+
+#[cfg(all(feature = "blocking", feature = "dtp"))]
+#[doc = include_str!("libcsp.md")]
+pub mod libcsp {}

@@ -351,7 +351,7 @@ impl Reception {
             pending: SmallVec::from_buf([report]),
             ..Self::new(data.client, service, serial.saturating_add(1), cx.node.now)
         };
-        cx.node.budget.charge(cx.peer, 0, SESSION);
+        cx.charge(0, SESSION);
         cx.node.stats.red_octets += red;
         cx.node.stats.positive_reports_sent += 1;
         cx.node.stats.imports_complete += 1;
@@ -362,8 +362,7 @@ impl Reception {
             data: Bytes::copy_from_slice(data.octets),
             ends_block: true,
         };
-        cx.node
-            .push_service_event(data.client, event, octets + EVENT_OVERHEAD);
+        cx.push_service_event(data.client, event, octets + EVENT_OVERHEAD);
         Some(whole)
     }
 
@@ -498,7 +497,7 @@ impl Reception {
         }
         let (mut fresh, mut is_all) = (0, true);
         if !self.is_delivered && !data.octets.is_empty() {
-            let spare = if cx.node.is_over_share(data.client) {
+            let spare = if cx.node.is_over_share((data.client, cx.peer.origin)) {
                 0
             } else {
                 cx.free_octets()
@@ -557,7 +556,7 @@ impl Reception {
             self.unqueue(cx);
             if let Some((piece, octets)) = self.piece(cx.session) {
                 let octets = octets + EVENT_OVERHEAD;
-                cx.node.push_service_event(self.client, piece, octets);
+                cx.push_service_event(self.client, piece, octets);
             }
         }
         let (pool, limit) = (&mut cx.node.budget.pool, cx.node.config.limits.pool_octets);
@@ -570,8 +569,7 @@ impl Reception {
             data,
             ends_block: self.ends_block,
         };
-        cx.node
-            .push_service_event(self.client, event, counted + EVENT_OVERHEAD);
+        cx.push_service_event(self.client, event, counted + EVENT_OVERHEAD);
         Ok(self.close_if_over())
     }
 
@@ -787,7 +785,7 @@ impl Reception {
             cx.node.services.recount(self.client, before, untaken);
             let before = core::mem::replace(&mut parts.charge, weight);
             parts.red.report_excess(&mut cx.node.budget.pool);
-            cx.node.budget.charge(cx.peer, before, weight);
+            cx.charge(before, weight);
         }
     }
 

@@ -330,10 +330,12 @@ impl PeerState {
         }
     }
 
-    /// Notes that a command names the peer.
+    /// Notes that a command names the peer. What waited for octets from its host may leave.
     pub(super) fn name(&mut self, node: &mut Node) {
         if !core::mem::replace(&mut self.is_named, true) {
             node.strangers.peers.name(self.slot);
+            self.is_over_budget = false;
+            self.mark_ready(node);
         }
     }
 

@@ -65,11 +65,7 @@ fn what_ours_sends_to_libcsp_arrives_once_and_in_order_before_the_close() {
             let mut rng = seed.child("ours opens").rng();
             let mut world = World::new(rng.next_u64());
             let config = Config {
-                // Without delay libcsp never repeats an acknowledgement that was lost.
-                rdp: SynOptions {
-                    delayed_acks: 1,
-                    ..options(&mut rng)
-                },
+                rdp: options(&mut rng),
                 send_queue: 64,
                 ..Config::default()
             };

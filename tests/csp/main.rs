@@ -9,6 +9,7 @@
 )]
 
 mod alloc;
+mod bounds;
 #[path = "../support/bodies/csp_carriers.rs"]
 mod carrier_bodies;
 mod carriers;
@@ -22,12 +23,20 @@ mod libcsp;
 mod libcsp_chaos;
 mod libcsp_replays;
 mod node;
+#[path = "../support/node_talk.rs"]
+mod node_talk;
+mod packets;
+mod rates;
 mod replays;
+mod routing;
+mod security;
+mod service_replays;
+mod services;
+mod sfp;
 mod talk;
 #[path = "../tries/mod.rs"]
 mod tries;
 #[path = "../support/vector_octets.rs"]
 mod vector_octets;
-mod whole;
 mod wire;
 mod world;

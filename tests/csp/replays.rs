@@ -7,34 +7,29 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use farlink::csp::{
-    CRC32_LEN, CloseReason, Command, Config, ConnectionId, Endpoint, Event, Flags, Packet,
-    RdpFlags, RdpHeader, SendOptions, SequenceNumber, SocketOptions, SynOptions, Version, crc32,
+    CloseReason, Command, Config, ConnectionId, Endpoint, Event, Flags, Header, Packet, RdpFlags,
+    RdpHeader, SendOptions, SequenceNumber, SocketOptions, SynOptions, Version,
 };
 use farlink::{Instant, Tag};
 
 use crate::csp_captures::{Capture, Side, arrivals, captures};
+use crate::packets::{key, sealed, unsealed};
+use crate::service_replays::{frames, payload};
 use crate::talk::Talk;
 
 const SERVER: u16 = 1;
 const CLIENT: u16 = 2;
 
-/// The captures of connections whose packets this node takes.
+/// The captures of connections, one with HMAC and two with fragments of SFP.
 fn connections() -> Vec<Capture> {
-    let all = captures("csp", "rdp_");
-    let all: Vec<Capture> = all
-        .into_iter()
-        .filter(|capture| capture.hmac_passphrase.is_none())
-        .collect();
-    assert_eq!(all.len(), 17);
+    let mut all = captures("csp", "rdp_");
+    all.extend(captures("csp", "sfp_rdp_"));
+    assert_eq!(all.len(), 20);
     all
 }
 
 fn decode(version: Version, octets: &[u8]) -> (Packet<'_>, RdpHeader) {
-    let mut packet = Packet::decode(version, octets).unwrap();
-    if packet.header.flags.contains(Flags::CRC32) {
-        packet = packet.split_crc32(version).unwrap();
-    }
-    let (rdp, packet) = packet.split_rdp().unwrap();
+    let (rdp, packet) = unsealed(version, octets).split_rdp().unwrap();
     (packet, rdp)
 }
 
@@ -54,35 +49,31 @@ fn shifted(version: Version, octets: &[u8], shift: Shift) -> Vec<u8> {
     if let Some(port) = shift.destination_port {
         packet.header.destination_port = port;
     }
-    let mut data = [packet.data, &rdp.encode()].concat();
-    if packet.header.flags.contains(Flags::CRC32) {
-        data.extend(crc32(&[&data]).to_be_bytes());
-    }
-    let mut out = Vec::new();
-    let header = packet.header;
-    Packet {
-        header,
-        data: &data,
-    }
-    .encode(version, &mut out);
-    out
+    let data = [packet.data, &rdp.encode()].concat();
+    sealed(version, packet.header, &data)
 }
 
-/// The data of a connection in order, from one end.
+/// The data of a connection in order, from one end: of fragments with their trailers.
 fn data_of(capture: &Capture, side: Side) -> Vec<Vec<u8>> {
-    let version = capture.version();
+    let frames = capture.frames().filter(|frame| frame.from == Some(side));
+    let packets: Vec<Vec<u8>> = frames.map(|frame| frame.octets.to_vec()).collect();
+    data_in(&packets, capture.version())
+}
+
+/// The data of a connection in order, in the packets of one end.
+fn data_in(packets: &[Vec<u8>], version: Version) -> Vec<Vec<u8>> {
     let mut initial = None;
-    let mut packets: Vec<(u16, Vec<u8>)> = Vec::new();
-    for frame in capture.frames().filter(|frame| frame.from == Some(side)) {
-        let octets = frame.octets.to_vec();
-        let (packet, rdp) = decode(version, &octets);
+    let mut all: Vec<(u16, Vec<u8>)> = Vec::new();
+    for octets in packets {
+        let (packet, rdp) = decode(version, octets);
         if rdp.flags.contains(RdpFlags::SYN) {
             initial = Some(rdp.sequence);
-        } else if !packet.data.is_empty() {
+        } else if !packet.data.is_empty() && !rdp.flags.contains(RdpFlags::EAK) {
             let place = rdp.sequence.distance(initial.unwrap());
-            packets.push((place, packet.data.to_vec()));
+            all.push((place, packet.data.to_vec()));
         }
     }
+    let mut packets = all;
     packets.sort();
     packets.dedup();
     packets.into_iter().map(|(_, data)| data).collect()
@@ -94,6 +85,21 @@ fn initial_of(capture: &Capture, side: Side) -> Option<SequenceNumber> {
     let mut frames = capture.frames().filter(|frame| frame.from == Some(side));
     let first = frames.next()?.octets.to_vec();
     Some(decode(version, &first).1.sequence)
+}
+
+/// Sends what the application of the captures sent by SFP, and closes.
+fn send_payload(client: &mut Talk, connection: ConnectionId) {
+    let fragments = Command::SendFragments {
+        connection,
+        mtu: 200,
+        data: Bytes::from(payload()),
+    };
+    client.command(fragments).unwrap();
+    client.command(Command::Close(connection)).unwrap();
+}
+
+fn is_sfp(capture: &Capture) -> bool {
+    capture.name.starts_with("sfp")
 }
 
 fn ours(sent: &[Vec<u8>], version: Version) -> SequenceNumber {
@@ -111,9 +117,11 @@ fn captured_clients_deliver_all_they_sent_and_close() {
         let mut server = Talk::new(Config {
             address: SERVER,
             version,
+            hmac_key: Some(key()),
             ..Config::default()
         });
         let options = match name.as_str() {
+            "rdp_hmac" => SocketOptions::HMAC_REQUIRED,
             "rdp_crc_required" => SocketOptions::CRC32_REQUIRED,
             _ => SocketOptions::empty(),
         };
@@ -153,6 +161,9 @@ fn captured_clients_deliver_all_they_sent_and_close() {
                             server.command(Command::Send { connection, data }).unwrap();
                         }
                     }
+                    Event::Fragment { place, data, .. } => {
+                        got.push([&data[..], &place.encode()].concat());
+                    }
                     Event::Closed { reason, .. } => closed = Some(reason),
                     Event::Acknowledged { .. } => {}
                     other => panic!("{name}: {other:?}"),
@@ -172,7 +183,11 @@ fn captured_clients_deliver_all_they_sent_and_close() {
         let data = data_of(&capture, Side::Client);
         let notice = capture.server_notices.last().unwrap();
         let octets: usize = data.iter().map(Vec::len).sum();
-        let counts = format!("bytes={octets} packets={} ", data.len());
+        let counts = if is_sfp(&capture) {
+            String::from("done err=0")
+        } else {
+            format!("bytes={octets} packets={} ", data.len())
+        };
         assert!(notice.contains(&counts), "{name}: {notice}");
         assert_eq!(got, data, "{name}");
         assert_eq!(
@@ -208,12 +223,13 @@ fn captured_servers_acknowledge_all_that_is_sent() {
         let version = capture.version();
         let syn = capture.frames().next().unwrap().octets.to_vec();
         let (syn_packet, _) = decode(version, &syn);
-        let crc32 = syn_packet.header.flags.contains(Flags::CRC32);
+        let flags = syn_packet.header.flags;
         let mut client = Talk::new(Config {
             address: CLIENT,
             version,
             rdp: SynOptions::decode(syn_packet.data).unwrap(),
             send_queue: 64,
+            hmac_key: Some(key()),
             ..Config::default()
         });
         let to = Endpoint {
@@ -221,7 +237,8 @@ fn captured_servers_acknowledge_all_that_is_sent() {
             port: syn_packet.header.destination_port,
         };
         let options = SendOptions {
-            crc32,
+            crc32: flags.contains(Flags::CRC32),
+            hmac: flags.contains(Flags::HMAC),
             ..SendOptions::default()
         };
         let tag = Tag(7);
@@ -230,9 +247,8 @@ fn captured_servers_acknowledge_all_that_is_sent() {
             .unwrap();
         let sent = client.take_sent();
         let (first, first_rdp) = decode(version, &sent[0]);
-        let length = if crc32 { CRC32_LEN } else { 0 };
         assert_eq!(first.data, syn_packet.data, "{name}: the options");
-        assert_eq!(sent[0].len(), syn.len(), "{name}: {length} octets of CRC32");
+        assert_eq!(sent[0].len(), syn.len(), "{name}: {flags:?}");
         let shift = Shift {
             acknowledgement: ours(&sent, version)
                 .distance(initial_of(&capture, Side::Client).unwrap()),
@@ -242,6 +258,9 @@ fn captured_servers_acknowledge_all_that_is_sent() {
         let data = data_of(&capture, Side::Client);
         let mut next = 0;
         let mut submit = |client: &mut Talk, connection: ConnectionId, count: usize| {
+            if is_sfp(&capture) {
+                return send_payload(client, connection);
+            }
             for data in data.iter().skip(next).take(count) {
                 let data = Bytes::from(data.clone());
                 client.command(Command::Send { connection, data }).unwrap();
@@ -276,6 +295,7 @@ fn captured_servers_acknowledge_all_that_is_sent() {
             }
         }
         client.pass(Duration::from_secs(3));
+        let all_sent = [sent.clone(), client.take_sent()].concat();
 
         if ["rdp_refused", "rdp_crc_required"].contains(&name.as_str()) {
             let reason = CloseReason::TimedOut;
@@ -292,7 +312,25 @@ fn captured_servers_acknowledge_all_that_is_sent() {
         assert_eq!(acknowledged as usize, data.len(), "{name}");
         assert_eq!(end, Some(0), "{name}");
         assert_eq!(echoed, data_of(&capture, Side::Server), "{name}");
+        assert_eq!(data_in(&all_sent, version), data, "{name}");
+        let theirs = frames(&capture, Side::Client);
+        let header = |packets: &[Vec<u8>]| header_of_data(packets, version);
+        assert_eq!(header(&all_sent), header(&theirs), "{name}");
     }
+}
+
+/// Returns the header of the first packet with data, without the port that was drawn.
+fn header_of_data(packets: &[Vec<u8>], version: Version) -> Option<Header> {
+    let mut packets = packets.iter().map(|octets| decode(version, octets));
+    let (packet, _) = packets.find(|(packet, rdp)| {
+        let is_syn = rdp.flags.contains(RdpFlags::SYN);
+        !packet.data.is_empty() && !is_syn
+    })?;
+    let source_port = 0;
+    Some(Header {
+        source_port,
+        ..packet.header
+    })
 }
 
 #[test]

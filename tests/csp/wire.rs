@@ -214,6 +214,32 @@ fn any_octets_that_decode_encode_to_themselves() {
     });
 }
 
+/// Among octets as likely as others no table of routes would be.
+#[test]
+fn any_table_of_routes_that_is_read_is_printed_as_the_same() {
+    tries(2000, 1..=60, |u| {
+        let mut text = String::new();
+        while !u.is_empty() {
+            text.push_str(u.choose(&[
+                "0", "1", "5", "9", "14", "31", "16383", "/", " ", " ", " CAN", " 0", ",",
+            ])?);
+        }
+        csp_bodies::wire(text.as_bytes());
+        Ok(())
+    });
+}
+
+/// Requests of all kinds with octets damaged, added or cut off.
+#[test]
+fn any_request_that_decodes_encodes_to_the_same() {
+    tries(3000, 8..=250, |u| {
+        let mut octets = vec![0, u.int_in_range(0..=10)?];
+        octets.extend(u.bytes(u.len())?);
+        farlink::csp::check_decoders(&octets);
+        Ok(())
+    });
+}
+
 #[test]
 fn any_packet_that_fits_encodes_to_what_decodes_to_it() {
     tries(2000, 16..=64, |u| {

@@ -17,6 +17,14 @@ mod delivery;
 mod dtp_bodies;
 mod hostile;
 mod laws;
+#[path = "../support/libcsp/mod.rs"]
+mod libcsp;
+#[path = "../support/libdtp/mod.rs"]
+mod libdtp;
+mod model_chaos;
+mod model_replays;
+#[path = "../support/node_talk.rs"]
+mod node_talk;
 mod on_demand;
 #[cfg(feature = "record")]
 mod recorded;

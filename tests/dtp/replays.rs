@@ -6,9 +6,9 @@
 use core::time::Duration;
 
 use bytes::Bytes;
-use farlink::Tag;
 use farlink::csp::{Flags, Packet, RdpFlags, RdpHeader, SequenceNumber, Version};
 use farlink::dtp::{Command, Config, DataPacket, Event, GetOptions, Interval, Request, Response};
+use farlink::{Hop, Tag};
 
 use crate::csp_captures::{Capture, Phase, Side, arrivals, captures};
 use crate::talk::Talk;
@@ -218,8 +218,9 @@ fn captured_servers_complete_the_payload() {
                 break;
             }
             // It opens another connection once it takes the rest as lost.
-            let is_syn =
-                |octets: &Vec<u8>| split(version, octets).1.unwrap().flags == RdpFlags::SYN;
+            let is_syn = |(_, octets): &(Hop, Vec<u8>)| {
+                split(version, octets).1.unwrap().flags == RdpFlags::SYN
+            };
             let mut patience = 0;
             while !client.sent.iter().any(is_syn) && patience < 20_000 {
                 client.sent.clear();

@@ -239,6 +239,8 @@ fn an_unknown_payload_is_refused() {
         tag: Tag(1),
         reason: FailReason::Refused,
         missing: 0,
+        rounds: 0,
+        asked_again: 0,
     };
     assert_eq!(site.got(1).end, Some(refused));
     assert!(time < ms(3000), "{time:?}");
@@ -261,6 +263,8 @@ fn a_server_that_does_not_answer_is_told() {
         tag: Tag(1),
         reason: FailReason::NoAnswer,
         missing: 0,
+        rounds: 0,
+        asked_again: 0,
     };
     assert_eq!(site.got(1).end, Some(failed));
 }

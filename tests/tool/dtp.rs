@@ -1,5 +1,8 @@
 //! `farlink dtp`, over loopback.
 
+mod sessions;
+mod sources;
+
 use std::net::UdpSocket;
 use std::time::Duration;
 
@@ -10,7 +13,7 @@ use super::*;
 use crate::loopback::here;
 
 /// Two addresses that nobody has.
-fn addresses() -> [String; 2] {
+pub(crate) fn addresses() -> [String; 2] {
     let sockets = [here(), here()].map(|at| UdpSocket::bind(at).unwrap());
     sockets.map(|socket| socket.local_addr().unwrap().to_string())
 }
@@ -49,7 +52,9 @@ fn get([remote, local]: &[String; 2], out: &str, arguments: &[&str]) -> Ran {
 fn absent(name: &str) -> String {
     let path = scratch(name);
     let _ = fs::remove_file(&path);
-    let _ = fs::remove_file(format!("{path}.part"));
+    for suffix in [".part", ".session", ".meta"] {
+        let _ = fs::remove_file(format!("{path}{suffix}"));
+    }
     path
 }
 
@@ -244,7 +249,7 @@ fn bad_values_are_refused_with_the_value_and_the_limit() {
             "no such file: ",
         ),
         (&["--udp", udp, "--rate", "0"], "0 is not in 1..=4294967295"),
-        (&["--udp", udp, "--mtu", "95"], "95 is not in 96..=65000"),
+        (&["--udp", udp, "--mtu", "95"], "95 is not in 96..=64996"),
         (
             &["--udp", "127.0.0.1:0,[::1]:9"],
             "[::1]:9 has no IPv4 address",
@@ -260,9 +265,25 @@ fn bad_values_are_refused_with_the_value_and_the_limit() {
     }
     let out = absent("dtp_bad.bin");
     for (arguments, words) in [
-        (&["--mtu", "8"][..], "8 is not in 9..=65000"),
-        (&["--rate", "0"], "0 is not in 1..=4294967295"),
+        (&["--mtu", "8"][..], "8 is not in 9..=64996"),
+        (&["--mtu", "64997"], "64997 is not in 9..=64996"),
+        (
+            &["--rate", "0"],
+            "neither `max` nor octets per second from 1 to 4294967295",
+        ),
+        (&["--rate", "fast"], "neither `max` nor octets per second"),
         (&["--attempts", "0"], "0 is not in 1..=255"),
+        (&["--max-rounds", "0"], "0 is not in 1..=4294967295"),
+        (
+            &["--range", "5"],
+            "the first and the last octet, A-B, or A-",
+        ),
+        (&["--range", "5-4"], "octet 5 is behind the last one, 4"),
+        (
+            &["--range", "0-4294967296"],
+            "octet `4294967296` is not a number from 0 to 4294967295",
+        ),
+        (&["--hmac-key-file", "no such file"], "no such file: "),
     ] {
         farlink(&get_arguments(udp, &out, arguments)).badly(2, words);
     }

@@ -5,8 +5,8 @@ use crate::adapters::dtp;
 use crate::adapters::interfaces::Interfaces;
 
 pub use dtp::{
-    DownloadProgress, DtpOptions, DtpStats, Error, NodeFactory, NodeMachine, PayloadRun,
-    ServedRequest,
+    DownloadProgress, DtpOptions, DtpStats, Error, NodeFactory, NodeMachine, PayloadNeed,
+    PayloadRun, ServedRequest,
 };
 
 /// A DTP node on numbered interfaces; see [`dtp::Node`].

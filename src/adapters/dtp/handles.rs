@@ -10,7 +10,9 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::port::{Line, NodePort};
-use super::{DownloadProgress, DtpOptions, DtpStats, Error, PayloadRun, ServedRequest};
+use super::{
+    DownloadProgress, DtpOptions, DtpStats, Error, PayloadNeed, PayloadRun, ServedRequest,
+};
 use crate::Tag;
 #[cfg(feature = "blocking")]
 use crate::adapters::blocking::{dtp as blocking, threads};
@@ -19,7 +21,7 @@ use crate::adapters::interfaces::Interfaces;
 use crate::adapters::runtime::Runtime;
 use crate::adapters::seed;
 use crate::adapters::sockets::SocketCounters;
-use crate::dtp::{Command, GetOptions};
+use crate::dtp::{Command, GetOptions, NeedId, PayloadIdentity, Session};
 
 /// How long a node that ends waits for an interface that is full.
 const FLUSH_LIMIT: Duration = Duration::from_millis(100);
@@ -121,6 +123,36 @@ faces! {
             self.with(|core| core.command(Command::Serve { payload, data }))
         }
 
+        /// Serves a payload of so many octets that are not in memory, in place of one of the same number, whose
+        /// transfers end: [`next_need`](Self::next_need) tells which are needed.
+        ///
+        /// # Errors
+        ///
+        /// The payload exceeds 4 GiB - 1, or the limit of payloads is reached.
+        pub fn serve_on_demand(&self, payload: u8, size: u64, identity: PayloadIdentity) -> Result<(), Error> {
+            self.with(|core| core.command(Command::ServeOnDemand { payload, size, identity }))
+        }
+
+        /// Waits for the next octets that payloads on demand need. While 64 of them wait, the node reads nothing.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Closed`] when the node has ended.
+        pub async fn next_need[next_need_timeout](&self) -> Result<PayloadNeed, Error> {
+            self.0.shared.until(Line::Need, |core, _| core.next_need()).await?
+        }
+
+        /// Gives octets that a payload on demand needs. Any other number of octets says that they cannot be had: the
+        /// transfer ends.
+        ///
+        /// # Errors
+        ///
+        /// They are needed no longer: their transfer has ended.
+        pub fn feed(&self, need: NeedId, data: impl Into<Bytes>) -> Result<(), Error> {
+            let data = data.into();
+            self.with(|core| core.command(Command::Feed { need, data }))
+        }
+
         /// Serves a payload no longer. Transfers of it go on.
         ///
         /// # Errors
@@ -137,7 +169,18 @@ faces! {
         /// The options or the address are out of their range, no route leads there, or the limit of transfers is
         /// reached.
         pub fn get(&self, server: u16, payload: u8, options: GetOptions) -> Result<Download, Error> as Result<blocking::Download, Error> {
-            let tag = self.with(|core| core.get((server, payload), options))?;
+            let tag = self.with(|core| core.get((server, payload), None, options))?;
+            Ok(Download { node: self.clone(), tag })
+        }
+
+        /// Begins to get what a session lacks of its payload, with its MTU and throughput.
+        ///
+        /// # Errors
+        ///
+        /// As of [`get`](Self::get).
+        pub fn get_rest(&self, session: Session, options: GetOptions) -> Result<Download, Error> as Result<blocking::Download, Error> {
+            let from = (session.server, session.payload);
+            let tag = self.with(|core| core.get(from, Some(session), options))?;
             Ok(Download { node: self.clone(), tag })
         }
 
@@ -169,8 +212,8 @@ faces! {
             DtpStats { dtp, csp, udp }
         }
 
-        /// Ends the node: downloads are cancelled, their servers are told so once, and the interfaces are closed when it
-        /// returns. Clients that are served hear nothing more.
+        /// Ends the node: downloads and transfers to clients end, servers and clients are told so once, and the
+        /// interfaces are closed when it returns.
         pub async fn shutdown(&self) -> () {
             self.0.close();
             self.0.ended().await;
@@ -227,6 +270,36 @@ faces! {
         /// Returns the octets that have not come; `None` as long as the server has not told the size.
         pub fn missing(&self) -> Option<Vec<Range<u64>>> {
             self.node.with(|core| Ok(core.missing(self.tag))).ok()?
+        }
+
+        /// Tells whether all octets of a range have come.
+        pub fn has(&self, range: Range<u64>) -> bool {
+            self.node.with(|core| Ok(core.has(self.tag, &range))).unwrap_or_default()
+        }
+
+        /// Returns the session with which [`Node::get_rest`] goes on later; `None` as long as the server has not told the
+        /// size. It has the octets of all runs that were returned but the last, which counts once
+        /// [`next_run`](Self::next_run) is called again.
+        pub fn session(&self) -> Option<Session> {
+            self.node.with(|core| Ok(core.session(self.tag))).ok()?
+        }
+
+        /// Pauses the download: the server is told to stop.
+        ///
+        /// # Errors
+        ///
+        /// It is paused already, or over.
+        pub fn pause(&self) -> Result<(), Error> {
+            self.node.with(|core| core.command(Command::Pause(self.tag)))
+        }
+
+        /// Goes on with a download that is paused.
+        ///
+        /// # Errors
+        ///
+        /// It is not paused.
+        pub fn resume(&self) -> Result<(), Error> {
+            self.node.with(|core| core.command(Command::Resume(self.tag)))
         }
 
         /// Ends the download, unless it is over: [`next_run`](Self::next_run) fails with

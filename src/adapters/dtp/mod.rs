@@ -19,6 +19,7 @@ use crate::dtp::{self, Config, ConfigError, FailReason};
 use crate::preview::Preview;
 use crate::{BoxedMachine, Limits, Seed, csp};
 
+pub use crate::dtp::{PayloadNeed, ServedRequest};
 pub use handles::{Download, Node};
 
 /// The machine of a node: a [`dtp::Node`], or one around it that records, for example.
@@ -89,18 +90,12 @@ pub struct DownloadProgress {
     pub received: u64,
     /// Requests that were sent, once the download is complete.
     pub requests: Option<u32>,
-}
-
-/// A request of a client that is being answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ServedRequest {
-    /// The address of the client.
-    pub client: u16,
-    /// The payload.
-    pub payload: u8,
-    /// Octets that will be sent.
-    pub octets: u64,
+    /// How often all holes were asked for, once the download has ended.
+    pub rounds: u32,
+    /// Packets that were asked for again, once the download has ended.
+    pub asked_again: u64,
+    /// Whether all octets are known to be right, by the CRC-32C that the server has told.
+    pub is_checked: bool,
 }
 
 /// Why an operation on a node failed.

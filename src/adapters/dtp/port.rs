@@ -7,14 +7,18 @@ use core::task::Poll;
 use core::time::Duration;
 use std::io;
 
-use super::{DownloadProgress, Error, NodeMachine, PayloadRun, ServedRequest};
+use super::{DownloadProgress, Error, NodeMachine, PayloadRun};
 use crate::adapters::driver::{Core, Port, ReceiveQueue, Rest, Wakes};
-use crate::dtp::{self, Command, Event, FailReason, GetOptions};
+use crate::dtp::{
+    self, Command, Event, FailReason, GetOptions, PayloadNeed, ServedRequest, Session,
+};
 use crate::kit::RangeSet;
 use crate::{Tag, csp};
 
 /// Requests of clients that are kept for the application. The oldest ones are forgotten.
 const MAX_REQUESTS: usize = 64;
+/// Needs of payloads on demand that may wait for the application. Beyond it, the node reads nothing.
+const MAX_NEEDS: usize = 64;
 
 /// What the handles of a node wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +29,8 @@ pub(crate) enum Line {
     Ping(Tag),
     /// A request of a client.
     Request,
+    /// Octets that a payload on demand needs.
+    Need,
     /// The end of the node.
     End,
 }
@@ -35,6 +41,7 @@ pub(crate) struct NodePort {
     downloads: BTreeMap<Tag, DownloadState>,
     pings: BTreeMap<Tag, PingState>,
     requests: VecDeque<ServedRequest>,
+    needs: VecDeque<PayloadNeed>,
     /// The last number that was given to a download or a ping.
     ids: u64,
     receive_octets: usize,
@@ -52,32 +59,44 @@ enum PingState {
 /// A download that has a handle.
 #[derive(Debug)]
 struct DownloadState {
-    server: u16,
-    payload: u8,
+    /// What is wanted of the payload.
+    wanted: Range<u64>,
     runs: ReceiveQueue<PayloadRun>,
     received: RangeSet,
-    size: Option<u32>,
-    end: Option<Ended>,
-}
-
-/// How a download ended.
-#[derive(Debug, Clone, Copy)]
-enum Ended {
-    Complete { requests: u32 },
-    Failed(FailReason),
+    /// The run that was taken last, which its taker still works on, and what came before it.
+    taken: Option<PayloadRun>,
+    session: Session,
+    progress: DownloadProgress,
+    end: Option<Result<(), FailReason>>,
 }
 
 impl DownloadState {
-    fn missing(&self) -> Option<u64> {
-        let size = self.size?;
-        Some(u64::from(size).saturating_sub(self.received.len()))
+    /// Returns the octets that are wanted and have not come, if the size is known.
+    fn missing(&self) -> Option<impl Iterator<Item = Range<u64>>> {
+        let size = u64::from(self.progress.size?);
+        let end = self.wanted.end.min(size);
+        Some(self.received.gaps(self.wanted.start.min(end)..end))
+    }
+
+    /// The taker of a run has come back.
+    fn settle(&mut self) {
+        if let Some(run) = self.taken.take() {
+            self.session.add(run.offset, &run.data);
+        }
     }
 
     fn on_data(&mut self, offset: u32, data: bytes::Bytes) {
         let start = u64::from(offset);
         self.received.insert(start..start + data.len() as u64);
+        self.progress.received = self.received.len();
         let count = data.len();
         self.runs.put(PayloadRun { offset, data }, count);
+    }
+
+    const fn end(&mut self, (rounds, asked_again): (u32, u64), end: Result<(), FailReason>) {
+        self.progress.rounds = rounds;
+        self.progress.asked_again = asked_again;
+        self.end = Some(end);
     }
 }
 
@@ -87,30 +106,50 @@ impl Port for NodePort {
 
     fn deliver(&mut self, event: Event, wakes: &mut Wakes<Line>) {
         match event {
-            Event::Started { tag, size, .. } => self.change(tag, wakes, |it| it.size = Some(size)),
+            Event::Started {
+                tag,
+                size,
+                session,
+                identity,
+            } => self.change(tag, wakes, |it| {
+                it.progress.size = Some(size);
+                it.session.size = size;
+                it.session.id = session;
+                it.session.identity = identity;
+            }),
             Event::Data { tag, offset, data } => {
                 self.change(tag, wakes, |it| it.on_data(offset, data));
             }
-            Event::Complete { tag, requests, .. } => {
-                let end = Ended::Complete { requests };
-                self.change(tag, wakes, |it| it.end = Some(end));
+            Event::Complete {
+                tag,
+                requests,
+                rounds,
+                asked_again,
+                is_checked,
+                ..
+            } => self.change(tag, wakes, |it| {
+                it.progress.requests = Some(requests);
+                it.progress.is_checked = is_checked;
+                it.end((rounds, asked_again), Ok(()));
+            }),
+            Event::Failed {
+                tag,
+                reason,
+                rounds,
+                asked_again,
+                ..
+            } => self.change(tag, wakes, |it| {
+                it.end((rounds, asked_again), Err(reason));
+            }),
+            Event::Need(need) => {
+                self.needs.push_back(need);
+                wakes.first(Line::Need);
             }
-            Event::Failed { tag, reason, .. } => {
-                self.change(tag, wakes, |it| it.end = Some(Ended::Failed(reason)));
-            }
-            Event::Serving {
-                client,
-                payload,
-                octets,
-            } => {
+            Event::Serving(request) => {
                 if self.requests.len() == MAX_REQUESTS {
                     self.requests.pop_front();
                 }
-                self.requests.push_back(ServedRequest {
-                    client,
-                    payload,
-                    octets,
-                });
+                self.requests.push_back(request);
                 wakes.first(Line::Request);
             }
             Event::Csp(csp::Event::Pong { tag, time, .. }) => {
@@ -119,12 +158,12 @@ impl Port for NodePort {
             Event::Csp(csp::Event::PingEnded { tag, .. }) => {
                 self.answer(tag, PingState::Unanswered, wakes);
             }
-            Event::Csp(_) | Event::Need { .. } => {}
+            Event::Csp(_) => {}
         }
     }
 
     fn has_room(&self) -> bool {
-        self.downloads.values().all(|it| it.runs.has_room())
+        self.needs.len() < MAX_NEEDS && self.downloads.values().all(|it| it.runs.has_room())
     }
 
     fn tend(core: &mut Core<Self>, is_idle: bool) -> Rest {
@@ -145,6 +184,7 @@ impl NodePort {
             downloads: BTreeMap::new(),
             pings: BTreeMap::new(),
             requests: VecDeque::new(),
+            needs: VecDeque::new(),
             ids: 0,
             receive_octets,
             is_closing: false,
@@ -188,25 +228,43 @@ impl Core<NodePort> {
         Ok(self.give(command)?)
     }
 
-    /// Begins a download.
+    /// Begins a download, or goes on with one that has this session.
     pub(super) fn get(
         &mut self,
         (server, payload): (u16, u8),
+        session: Option<Session>,
         options: GetOptions,
     ) -> Result<Tag, Error> {
         let tag = self.port.draw_tag();
-        self.command(Command::Get {
-            tag,
-            server,
-            payload,
-            options,
-        })?;
+        let (mut received, mut progress) = (RangeSet::new(), DownloadProgress::default());
+        let command = match session.clone() {
+            Some(session) => Command::GetRest {
+                tag,
+                session,
+                options,
+            },
+            None => Command::Get {
+                tag,
+                server,
+                payload,
+                options,
+            },
+        };
+        self.command(command)?;
+        if let Some(session) = &session {
+            session.ranges().for_each(|it| _ = received.insert(it));
+            progress.size = Some(session.size);
+            progress.received = received.len();
+        }
+        let new = || Session::new((server, payload), options, 0, 0);
+        let session = session.unwrap_or_else(new);
         let download = DownloadState {
-            server,
-            payload,
+            wanted: options.first.into()..u64::from(options.last) + 1,
             runs: ReceiveQueue::new(self.port.receive_octets.max(1)),
-            received: RangeSet::new(),
-            size: None,
+            received,
+            taken: None,
+            session,
+            progress,
             end: None,
         };
         self.port.downloads.insert(tag, download);
@@ -219,16 +277,20 @@ impl Core<NodePort> {
         let Some(download) = self.port.downloads.get_mut(&tag) else {
             return Poll::Ready(Err(Error::Closed));
         };
+        download.settle();
         if let Some(run) = download.runs.take() {
+            download.taken = Some(run.clone());
             return Poll::Ready(Ok(Some(run)));
         }
         match download.end {
-            Some(Ended::Complete { .. }) => Poll::Ready(Ok(None)),
-            Some(Ended::Failed(reason)) => Poll::Ready(Err(Error::Failed {
-                server: download.server,
-                payload: download.payload,
+            Some(Ok(())) => Poll::Ready(Ok(None)),
+            Some(Err(reason)) => Poll::Ready(Err(Error::Failed {
+                server: download.session.server,
+                payload: download.session.payload,
                 reason,
-                missing: download.missing(),
+                missing: download
+                    .missing()
+                    .map(|gaps| gaps.map(|it| it.end - it.start).sum()),
             })),
             None if is_over => Poll::Ready(Err(Error::Closed)),
             None => Poll::Pending,
@@ -237,21 +299,25 @@ impl Core<NodePort> {
 
     pub(super) fn progress(&self, tag: Tag) -> DownloadProgress {
         let download = self.port.downloads.get(&tag);
-        download.map_or_else(DownloadProgress::default, |download| DownloadProgress {
-            size: download.size,
-            received: download.received.len(),
-            requests: match download.end {
-                Some(Ended::Complete { requests }) => Some(requests),
-                _ => None,
-            },
-        })
+        download.map_or_else(DownloadProgress::default, |it| it.progress)
+    }
+
+    /// Tells whether all octets of a range have come.
+    pub(super) fn has(&self, tag: Tag, range: &Range<u64>) -> bool {
+        let download = self.port.downloads.get(&tag);
+        range.is_empty() || download.is_some_and(|it| it.received.covers(range))
+    }
+
+    /// Returns what the application has of a download, if its size is known.
+    pub(super) fn session(&self, tag: Tag) -> Option<Session> {
+        let download = self.port.downloads.get(&tag)?;
+        download.progress.size?;
+        Some(download.session.clone())
     }
 
     /// Returns the octets of a download that have not come, if its size is known.
     pub(super) fn missing(&self, tag: Tag) -> Option<Vec<Range<u64>>> {
-        let download = self.port.downloads.get(&tag)?;
-        let size = download.size?;
-        Some(download.received.gaps(0..size.into()).collect())
+        Some(self.port.downloads.get(&tag)?.missing()?.collect())
     }
 
     /// Ends a download. It is told so, unless it is over.
@@ -307,17 +373,24 @@ impl Core<NodePort> {
         }
     }
 
-    /// Begins nothing any more, cancels all downloads, and ends once the servers were told.
+    /// Takes the oldest need of a payload on demand.
+    pub(super) fn next_need(&mut self) -> Poll<Result<PayloadNeed, Error>> {
+        self.touch();
+        match self.port.needs.pop_front() {
+            Some(need) => Poll::Ready(Ok(need)),
+            None if self.is_over() => Poll::Ready(Err(Error::Closed)),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Begins nothing any more, ends all transfers, and ends itself once the peers were told.
     pub(super) fn close(&mut self) {
         if self.port.is_closing || self.is_over() {
             return;
         }
-        let tags: Vec<Tag> = self.port.downloads.keys().copied().collect();
-        for tag in tags {
-            self.cancel(tag);
-        }
+        // It refuses nothing.
+        let _ = self.give(Command::Shutdown);
         self.port.is_closing = true;
-        self.touch();
     }
 
     pub(super) fn stats(&self) -> (dtp::Stats, csp::Stats) {

@@ -31,5 +31,5 @@
 
 pub use crate::adapters::dtp::{
     Download, DownloadProgress, DtpOptions, DtpStats, Error, Node, NodeFactory, NodeMachine,
-    PayloadRun, ServedRequest,
+    PayloadNeed, PayloadRun, ServedRequest,
 };

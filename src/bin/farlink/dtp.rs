@@ -3,19 +3,15 @@
 mod get;
 mod output_file;
 mod serve;
-
-use core::net::SocketAddr;
-use core::str::FromStr;
-use std::net::UdpSocket;
+mod session;
+mod source;
 
 use clap::Subcommand;
-use farlink::adapters::interfaces::Interfaces;
 use farlink::adapters::tokio::dtp::{DtpOptions, Error, Node};
-use farlink::csp::Version;
 use farlink::dtp::Config;
 
 use crate::Failure;
-use crate::address::Address;
+use crate::csp_options::{Links, NodeArguments, Role};
 
 /// The events of the commands.
 const EVENTS: &str = "\
@@ -25,25 +21,41 @@ Events of serve, with --json one object per line:
   listening  address, remote, node
   payload    payload, octets, file: what is served
   serving    client, payload, octets: a request of a client is answered
+  changed    payload, octets, file: the file has changed, which clients are told
+  unread     payload, file, reason: the file cannot be read; its transfers end
   error      reason: why the command failed
 
 Events of get:
 
-  asking     server, payload, address, remote, file
+  asking     server, payload, address, remote, file, received: octets that an
+             earlier run has got
   started    octets: the server has the payload
   progress   received, octets: every 10 s
   silent     server, seconds: nothing was heard for so long
-  complete   octets, requests, seconds, file
-  failed     cause, reason, received, octets, missing, ranges, seconds, file
+  complete   octets, requests, rounds, asked_again, checked, seconds, file
+  failed     cause, reason, received, octets, missing, ranges, rounds,
+             asked_again, seconds, file, session
   error      as above
 
+Event of session:
+
+  session    server, payload, octets, mtu, rate, session, crc32c, generation,
+             received, missing, ranges
+
   octets     octets of the payload, or that will be sent; null if not known
-  cause      interrupted, refused, no_answer, fruitless, payload_changed, or
-             bad_response
+  cause      interrupted, refused, no_answer, fruitless, payload_changed,
+             damaged, too_many_rounds, bad_response, or not_written
+  rounds     how often all that was missing was asked for
+  asked_again  packets that were asked for more than once
+  checked    whether the octets are known to be right, by the CRC-32C that the
+             server has told
   missing    the first ranges that are missing, at most 64: pairs of the first
              octet and the one behind the last; null if the size is not known
   ranges     how many ranges are missing
-  file       where the octets are; null if none have come";
+  file       where the octets are; null if none have come
+  session    of failed: the file with which --resume goes on, or null; of
+             session: the session id in packets of data
+  crc32c     of the payload; null, as generation, if the server did not tell";
 
 /// The Data Transfer Protocol over CSP, as libdtp and libcsp have them.
 #[derive(Debug, Subcommand)]
@@ -52,6 +64,7 @@ pub(crate) enum Command {
     // Comments here would hide those of the arguments.
     Serve(serve::Arguments),
     Get(get::Arguments),
+    Session(session::Arguments),
 }
 
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
@@ -59,102 +72,34 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(arguments) => crate::block_on(1, serve::run(&arguments)),
         Command::Get(arguments) => crate::block_on(1, get::run(&arguments)),
+        Command::Session(arguments) => session::run(&arguments),
     }
 }
 
-/// The port of CSP over UDP in libcsp.
-const PORT: u16 = 9600;
+/// Octets of the trailer of HMAC.
+const HMAC_LEN: u16 = 4;
 
 /// Packets of a transfer are at most this long.
-const MAX_MTU: u16 = 65_000;
+const MAX_MTU: u16 = 64_996;
 
-/// The node and its interface.
-#[derive(Debug, clap::Args)]
-pub(crate) struct NodeArguments {
-    /// The CSP address of this node
-    #[arg(long, value_name = "N")]
-    node: u16,
-    /// The UDP interface: the IP address and port to bind, and the host or IP address and port of the peer. Each
-    /// datagram is a packet. Port 9600 by default
-    #[arg(long, value_name = "LOCAL,REMOTE")]
-    udp: UdpInterface,
-    /// The version of headers: 1 as of libcsp 1.x, or 2 as of libcsp 2.x
-    #[arg(long, value_name = "N", value_parser = version, default_value = "2")]
-    csp: Version,
-}
-
-/// What `--udp` says.
-#[derive(Debug, Clone)]
-struct UdpInterface {
-    local: SocketAddr,
-    remote: Address,
-}
-
-impl FromStr for UdpInterface {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let Some((local, remote)) = text.split_once(',') else {
-            return Err("two addresses with a comma between them, LOCAL,REMOTE".into());
-        };
-        Ok(Self {
-            local: Address::parse_local(local, PORT)?,
-            remote: Address::parse(remote, PORT)?,
-        })
-    }
-}
-
-fn version(text: &str) -> Result<Version, String> {
-    match text {
-        "1" => Ok(Version::V1),
-        "2" => Ok(Version::V2),
-        _ => Err("version 1 or 2".into()),
-    }
-}
-
-/// A node on its interface.
+/// A node on its interfaces.
 pub(crate) struct Started {
     pub(crate) node: Node,
-    local: SocketAddr,
-    pub(crate) remote: SocketAddr,
+    pub(crate) links: Links,
 }
 
 impl NodeArguments {
     /// Starts the node with a configuration that lacks what these arguments say.
     pub(crate) async fn start(&self, mut config: Config) -> Result<Started, Failure> {
-        config.csp.address = self.node;
-        config.csp.version = self.csp;
-        let remote = self.remote().await?;
-        let local = self.udp.local;
-        let bound = UdpSocket::bind(local).and_then(|socket| {
-            let local = socket.local_addr()?;
-            let mut interfaces = Interfaces::new();
-            interfaces.add_udp_peer(0, socket, remote)?;
-            Ok((local, interfaces))
-        });
-        let (local, interfaces) =
-            bound.map_err(|error| Failure::Protocol(format!("{local}: {error}")))?;
+        let (interfaces, links) = self.attach(&mut config.csp, Role::End).await?;
+        if config.csp.hmac_key.is_some() {
+            config.hmac = true;
+            // As much data as without.
+            config.csp.max_data += HMAC_LEN;
+        }
         let options = DtpOptions::from(config);
         let node = Node::start(interfaces, options).map_err(failure_of)?;
-        Ok(Started {
-            node,
-            local,
-            remote,
-        })
-    }
-
-    /// Returns the address of the peer that the socket can reach.
-    async fn remote(&self) -> Result<SocketAddr, Failure> {
-        let UdpInterface { local, remote } = &self.udp;
-        let found = remote.clone().lookup().await;
-        let found = found.map_err(Failure::protocol)?;
-        let is_reached = |it: &&SocketAddr| it.is_ipv4() == local.is_ipv4();
-        found.iter().find(is_reached).copied().ok_or_else(|| {
-            let family = if local.is_ipv4() { "IPv4" } else { "IPv6" };
-            Failure::Usage(format!(
-                "--udp: {remote} has no {family} address, as {local} is one"
-            ))
-        })
+        Ok(Started { node, links })
     }
 }
 

@@ -6,6 +6,7 @@ mod address;
 mod contact_plan;
 mod cotp;
 mod csp;
+mod csp_options;
 mod decode;
 mod demo;
 mod dtp;
@@ -65,6 +66,15 @@ enum Failure {
     Usage(String),
     /// A failure that was reported before: status 1.
     Reported,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Protocol(text) | Self::Usage(text) => f.write_str(text),
+            Self::Reported => Ok(()),
+        }
+    }
 }
 
 impl Failure {

@@ -99,6 +99,14 @@ pub enum Error {
         /// How many there are.
         interfaces: usize,
     },
+    /// A route over a CAN bus has a next node, of which the frames of version 2 say nothing.
+    #[display("a route via {via} over the CAN bus of interface {interface}: CFP2 has no next hop")]
+    ViaOnCfp2 {
+        /// The number of the interface.
+        interface: u8,
+        /// The next node.
+        via: u16,
+    },
     /// The prefix of a route exceeds the bits of an address.
     #[display("prefix of {prefix} bits exceeds the {limit} bits of an address")]
     PrefixTooLarge {

@@ -209,6 +209,8 @@ pub enum SfpFault {
         /// The largest number.
         limit: u32,
     },
+    /// Others needed its place: no second fragment had come yet, or none for a second.
+    GaveWay,
     /// No fragment came for 10 s.
     TimedOut,
 }
@@ -235,6 +237,7 @@ impl fmt::Display for SfpFault {
             Self::TooLong { total, limit } => {
                 write!(f, "total of {total} octets exceeds the limit of {limit}")
             }
+            Self::GaveWay => f.write_str("others needed its place"),
             Self::TimedOut => f.write_str("no fragment came for 10 s"),
         }
     }

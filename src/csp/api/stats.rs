@@ -12,9 +12,9 @@ pub struct Stats {
     pub resent: u64,
     /// Dropped: shorter than a header.
     pub short_header: u64,
-    /// Dropped: for another address, and this node passes nothing on.
+    /// Dropped: for another address, and this node passes nothing on, or no route leads on.
     pub other_address: u64,
-    /// Dropped: from the address of all nodes.
+    /// Dropped: from the address of all nodes, or of all in a subnet.
     pub bad_source: u64,
     /// Dropped: CRC32 wrong, or shorter than its trailer.
     pub bad_crc32: u64,
@@ -30,12 +30,12 @@ pub struct Stats {
     pub unsupported_flags: u64,
     /// Dropped: from an interface that the configuration does not have.
     pub unknown_interface: u64,
-    /// Dropped: equal to one of 0.1 s before.
+    /// Dropped: equal to one of 0.1 s before, or one that this node sent to another and that came back.
     pub repeated: u64,
+    /// Not passed on: too many of the last 0.1 s are remembered to tell whether it is a repetition.
+    pub unremembered: u64,
     /// Passed on to another node.
     pub forwarded: u64,
-    /// Dropped: no route leads on to its destination.
-    pub no_route: u64,
     /// Dropped: its interface had too many to send, or was down. Copies of packets of this node are counted too.
     pub interface_full: u64,
     /// Dropped: a fragment without connection while others used up all places.
@@ -54,13 +54,13 @@ pub struct Stats {
     pub forbidden: u64,
     /// Dropped: no connection has these ports, and it is no SYN.
     pub no_connection: u64,
-    /// Dropped: a SYN while all slots were taken.
+    /// Dropped: a SYN while all slots were taken, or one that its peer did not confirm and that gave way.
     pub no_slot: u64,
     /// Dropped: the sequence number is out of the window.
     pub bad_sequence: u64,
     /// Dropped: the acknowledgement number was not sent.
     pub bad_acknowledgement: u64,
-    /// Dropped: it has no meaning in the state of the connection.
+    /// Dropped: it has no meaning in the state of the connection, or is an answer to nothing that was asked.
     pub unexpected: u64,
     /// Dropped: received before.
     pub duplicates: u64,
@@ -70,6 +70,15 @@ pub struct Stats {
     pub answers_full: u64,
     /// Not sent: longer than a datagram of the driver may be.
     pub too_long: u64,
+    /// Not sent: the route to its destination was removed.
+    pub no_route: u64,
+}
+
+impl Stats {
+    /// Returns how many packets to be sent went nowhere.
+    pub(in crate::csp) const fn lost(&self) -> u64 {
+        self.too_long + self.no_route + self.interface_full
+    }
 }
 
 /// Counters of an interface, as CMP tells them.

@@ -28,7 +28,7 @@ pub enum ByteOrder {
 ///
 /// let of_node_5: Vec<Vec<u8>> = subscriptions(Version::V2, &[5]).collect();
 /// assert_eq!(of_node_5, [[0, 5], [0x40, 5], [0x80, 5], [0xC0, 5]]);
-/// assert_eq!(subscriptions(Version::V1, &[5]).collect::<Vec<_>>(), [[]]);
+/// assert_eq!(subscriptions(Version::V1, &[5]).collect::<Vec<_>>(), [b""]);
 /// ```
 pub fn subscriptions(
     version: Version,

@@ -50,10 +50,9 @@ impl Node {
             _ => self.config.address,
         };
         let limit = self.config.connections;
-        let is_free = |slot: &Slot| slot.is_free();
-        let at = self.slots.iter().position(is_free);
-        let at = at.ok_or(Error::NoSlot { limit })?;
         let port = self.take_source_port().ok_or(Error::NoSourcePort)?;
+        let at = self.free_slot(Duration::ZERO);
+        let at = at.ok_or(Error::NoSlot { limit })?;
         let (initial, now) = (self.draw_initial(), self.now);
         if let Some(slot) = self.slots.get_mut(at) {
             let role = Role::Connecting { tag, retries: 0 };
@@ -197,6 +196,9 @@ impl Node {
                 interface,
                 interfaces,
             });
+        }
+        if let Some(via) = route.via.filter(|_| self.config.is_cfp2(interface)) {
+            return Err(Error::ViaOnCfp2 { interface, via });
         }
         self.router.set_route(route)
     }

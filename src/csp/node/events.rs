@@ -2,7 +2,7 @@
 
 use super::Node;
 use super::fragments::SenderStep;
-use crate::csp::api::Event;
+use crate::csp::api::{Event, SfpFault};
 use crate::csp::rdp::DataKind;
 use crate::csp::sfp::{Step, without_trailer};
 
@@ -62,6 +62,11 @@ impl Node {
                     return Some(Event::FragmentDatagramsFailed { port, from, fault });
                 }
                 SenderStep::Step(Step::Dropped) => self.stats.bad_fragment += 1,
+                SenderStep::GaveWay { port, from } => {
+                    self.stats.fragments_full += 1;
+                    let fault = SfpFault::GaveWay;
+                    return Some(Event::FragmentDatagramsFailed { port, from, fault });
+                }
                 SenderStep::Full => self.stats.fragments_full += 1,
             }
             self.datagrams.discard();

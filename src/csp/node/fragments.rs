@@ -10,6 +10,8 @@ use crate::csp::sfp::{Reassembly, Step};
 
 /// How long the next fragment is awaited.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a sender of several fragments keeps its place from others while it is silent.
+const PATIENCE_IF_FULL: Duration = Duration::from_secs(1);
 
 /// How far the fragments of each sender have come.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ struct Sender {
     from: Endpoint,
     reassembly: Reassembly,
     deadline: Instant,
+    /// Whether one followed on the first.
+    has_gone_on: bool,
 }
 
 /// What becomes of a fragment.
@@ -32,6 +36,11 @@ pub(super) enum SenderStep {
     Step(Step),
     /// Others have all places.
     Full,
+    /// A sender has given its place, and is told so; the fragment is to be given again.
+    GaveWay {
+        port: u8,
+        from: Endpoint,
+    },
 }
 
 impl FragmentSenders {
@@ -60,8 +69,9 @@ impl FragmentSenders {
         let known = place.and_then(|at| self.senders.get_mut(at));
         let mut reassembly = known.map_or(Reassembly::Idle, |it| it.reassembly);
         let step = reassembly.step(octets, limit);
-        if place.is_none() && self.senders.len() >= self.limit && matches!(step, Step::Next(_)) {
-            return SenderStep::Full;
+        let is_full = place.is_none() && self.senders.len() >= self.limit;
+        if is_full && reassembly.is_underway() {
+            return self.give_way(now);
         }
         if let Some(at) = place {
             self.senders.swap_remove(at);
@@ -72,9 +82,25 @@ impl FragmentSenders {
                 from,
                 reassembly,
                 deadline: now + PATIENCE,
+                has_gone_on: place.is_some(),
             });
         }
         SenderStep::Step(step)
+    }
+
+    /// Frees the place of the sender that is silent longest: of those with a first fragment alone, which anybody may
+    /// send; else of those that are silent for a second.
+    fn give_way(&mut self, now: Instant) -> SenderStep {
+        let senders = self.senders.iter().enumerate();
+        let first = senders.min_by_key(|(_, it)| (it.has_gone_on, it.deadline));
+        let is_silent = |it: &Sender| it.deadline + PATIENCE_IF_FULL <= now + PATIENCE;
+        match first {
+            Some((at, it)) if !it.has_gone_on || is_silent(it) => {
+                let Sender { port, from, .. } = self.senders.swap_remove(at);
+                SenderStep::GaveWay { port, from }
+            }
+            _ => SenderStep::Full,
+        }
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {

@@ -1,17 +1,22 @@
 //! Packets that the node receives.
 
 use core::mem;
+use core::time::Duration;
 
+use super::requests::AnswerStep;
 use super::slot::{Role, Slot};
 use super::{DatagramAddress, Node};
 use crate::csp::api::{Endpoint, SendOptions, SocketOptions};
 use crate::csp::rdp::{DataKind, Received};
-use crate::csp::routing::Queued;
+use crate::csp::routing::Seen;
 use crate::csp::security::HmacFault;
 use crate::csp::wire::{
     Flags, Header, Packet, RdpFlags, RdpHeader, SequenceNumber, SynOptions, Version, tail,
 };
 use crate::{Addr as _, Hop};
+
+/// How long a connection that its peer has not confirmed keeps its slot from the SYN of another.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Node {
     /// Takes the packets that the node has sent to itself.
@@ -79,18 +84,19 @@ impl Node {
         if let Some(other) = self.bridged(interface) {
             return self.pass_bridge(hop, other, packet.header, octets);
         }
-        if packet.header.source == version.broadcast() {
+        if self.router.is_broadcast(packet.header.source) {
             self.stats.bad_source += 1;
             return;
         }
         let destination = packet.header.destination;
         let is_for_node =
-            self.is_own(destination) || self.router.is_broadcast_on(Some(interface), destination);
-        let now = self.now;
-        if self.router.is_repeated(now, interface, is_for_node, octets) {
-            self.stats.repeated += 1;
-            self.router.on_dropped(interface);
-        } else if is_for_node {
+            self.is_own(destination) || self.router.is_broadcast_on(interface, destination);
+        if self.router.deduplicates(interface, is_for_node)
+            && self.is_repeated(interface, is_for_node, octets)
+        {
+            return;
+        }
+        if is_for_node {
             self.receive_own(Some(interface), packet, lend);
         } else {
             self.forward(interface, packet);
@@ -108,9 +114,7 @@ impl Node {
     }
 
     fn pass_bridge(&mut self, from: Hop, to: u8, header: Header, octets: &[u8]) {
-        if self.router.is_repeated_on_bridge(self.now, octets) {
-            self.stats.repeated += 1;
-            self.router.on_dropped(from.interface);
+        if self.is_repeated(from.interface, false, octets) {
             return;
         }
         let hop = Hop {
@@ -120,16 +124,37 @@ impl Node {
         self.pass_on(hop, &[octets]);
     }
 
+    /// Tells whether a packet is dropped since one like it came a short time ago, or might have come.
+    fn is_repeated(&mut self, interface: u8, is_for_node: bool, octets: &[u8]) -> bool {
+        match self.router.see(self.now, interface, octets) {
+            Seen::First => return false,
+            Seen::Again if !is_for_node => return false,
+            // What is not passed on can be in no loop.
+            Seen::Full if is_for_node => return false,
+            Seen::Full => self.stats.unremembered += 1,
+            Seen::Again | Seen::Repeated => self.stats.repeated += 1,
+        }
+        self.router.on_dropped(interface);
+        true
+    }
+
     /// Passes a packet for another node on. Nothing of it is changed but a broadcast to a subnet that it reaches.
     fn forward(&mut self, interface: u8, packet: Packet<'_>) {
-        let destination = packet.header.destination;
+        let Header {
+            source,
+            destination,
+            ..
+        } = packet.header;
+        if self.is_own(source) {
+            // It went round a loop.
+            self.stats.repeated += 1;
+            return self.router.on_dropped(interface);
+        }
         let mut exits = 0;
-        for place in 0..usize::from(u16::from(self.config.forward) * u16::MAX) {
-            let mut all = self.router.exits(destination, Some(interface));
-            let Some(exit) = all.nth(place) else {
+        while self.config.forward {
+            let Some(exit) = self.router.exits(destination, Some(interface)).nth(exits) else {
                 break;
             };
-            drop(all);
             exits += 1;
             let header = Header {
                 destination: exit.destination,
@@ -145,12 +170,10 @@ impl Node {
     }
 
     fn pass_on(&mut self, hop: Hop, pieces: &[&[u8]]) {
-        match self.router.enqueue(hop, pieces) {
-            Queued::Yes => self.stats.forwarded += 1,
-            Queued::Full => {
-                self.stats.interface_full += 1;
-                self.router.on_dropped(hop.interface);
-            }
+        if self.router.enqueue(hop, pieces) {
+            self.stats.forwarded += 1;
+        } else {
+            self.stats.interface_full += 1;
         }
     }
 
@@ -173,8 +196,14 @@ impl Node {
         let mut octets = mem::take(&mut self.decrypted);
         let fits = packet.data.len() <= usize::from(self.config.max_data);
         if fits && self.security.decrypt(packet.data, &mut octets) {
+            // Answers keep the flags of what they answer, and are not encrypted.
+            let flags = packet.header.flags.difference(Flags::XTEA);
+            let header = Header {
+                flags,
+                ..packet.header
+            };
             let data = &octets;
-            self.receive_decrypted(interface, Packet { data, ..packet }, lend);
+            self.receive_decrypted(interface, Packet { header, data }, lend);
         } else {
             self.stats.short_xtea += 1;
             self.count_authentication(interface);
@@ -258,16 +287,17 @@ impl Node {
     }
 
     fn receive_answer(&mut self, interface: Option<u8>, packet: Packet<'_>) {
-        let required = super::requests::required(&self.config);
+        let required = self.config.requests.flags();
         if !self.has_required(interface, packet.header, required) {
             return;
         }
         let router = &self.router;
-        let is_broadcast = |address| {
-            let mut interfaces = (0..=u8::MAX).take(router.interfaces());
-            interfaces.any(|it| router.is_broadcast_on(Some(it), address))
-        };
-        self.requests.on_answer(self.now, packet, is_broadcast);
+        let is_broadcast = |address| router.is_broadcast(address);
+        match self.requests.on_answer(self.now, packet, is_broadcast) {
+            AnswerStep::Taken => {}
+            AnswerStep::Unasked => self.stats.unexpected += 1,
+            AnswerStep::Full => self.stats.queue_full += 1,
+        }
     }
 
     /// Returns what the socket bound to the port of a packet says, if it takes the packet.
@@ -338,7 +368,7 @@ impl Node {
             Received::Unexpected => self.stats.unexpected += 1,
             Received::HalfOpen(sequence) => {
                 self.stats.unexpected += 1;
-                self.reset(header, sequence, rdp.sequence);
+                self.reset(header, sequence, SequenceNumber(0));
                 self.connect_again(at);
             }
         }
@@ -367,15 +397,25 @@ impl Node {
         rdp: RdpHeader,
         data: &[u8],
     ) {
-        if self.socket_of(interface, header).is_none() {
+        let (port, peer) = (header.destination_port, source(header));
+        let mut slots = self.slots.iter();
+        let ended = slots.find(|slot| slot.has_connected(port, peer));
+        let received = ended.map(|slot| slot.rdp.last_received());
+        let has_socket = self.socket_of(interface, header).is_some();
+        if received.is_none() && !has_socket {
             return;
         }
         if rdp.flags != RdpFlags::SYN {
             self.stats.no_connection += 1;
-            // The peer's connection is older than this node. No answer to an RST, or two nodes answer for ever.
+            // The peer's connection has ended here, or is older than this node. No answer to an RST, or two nodes
+            // answer for ever.
             if rdp.flags.contains(RdpFlags::ACK) && !rdp.flags.contains(RdpFlags::RST) {
-                self.reset(header, rdp.acknowledgement.plus(1), rdp.sequence);
+                let received = received.unwrap_or(SequenceNumber(0));
+                self.reset(header, rdp.acknowledgement.plus(1), received);
             }
+            return;
+        }
+        if !has_socket {
             return;
         }
         let Ok(options) = SynOptions::decode(data) else {
@@ -383,7 +423,7 @@ impl Node {
             return;
         };
         let (initial, now) = (self.draw_initial(), self.now);
-        let Some(slot) = self.slots.iter_mut().find(|slot| slot.is_free()) else {
+        let Some(at) = self.free_slot(HANDSHAKE_PATIENCE) else {
             self.stats.no_slot += 1;
             return;
         };
@@ -394,11 +434,30 @@ impl Node {
             ..SendOptions::default()
         };
         let local = (header.destination, header.destination_port);
-        slot.take(Role::Accepting, local, source(header), send_options);
-        slot.rdp.accept(now, (rdp, options), initial);
+        if let Some(slot) = self.slots.get_mut(at) {
+            slot.take(Role::Accepting, local, peer, send_options);
+            slot.rdp.accept(now, (rdp, options), initial);
+        }
     }
 
-    /// Tells a peer that there is no such connection, by the sequence number that it expects next.
+    /// Returns a slot that is free, or whose peer has not confirmed the SYN+ACK within `patience`: the one of these that
+    /// waits longest. Peers that prove nothing so shut nobody out.
+    pub(super) fn free_slot(&mut self, patience: Duration) -> Option<usize> {
+        if let Some(at) = self.slots.iter().position(Slot::is_free) {
+            return Some(at);
+        }
+        let now = self.now;
+        let half_open = self.slots.iter().enumerate();
+        let half_open = half_open.filter_map(|(at, slot)| Some((slot.half_open_since()?, at)));
+        let (_, at) = half_open
+            .min()
+            .filter(|(since, _)| *since + patience <= now)?;
+        self.stats.no_slot += 1;
+        Some(at)
+    }
+
+    /// Tells a peer that there is no such connection, by the sequence number that it expects next, and what was last
+    /// received on it.
     fn reset(&mut self, header: Header, sequence: SequenceNumber, received: SequenceNumber) {
         let trailer = RdpHeader {
             flags: RdpFlags::RST,

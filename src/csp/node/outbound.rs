@@ -10,6 +10,12 @@ use crate::{Hop, Instant, Transmit};
 impl Node {
     /// Writes what is to be sent to one destination.
     pub(crate) fn write(&mut self, tx: &mut Transmit<Hop>) {
+        let lost = self.stats.lost();
+        self.write_all(tx);
+        self.has_lost = self.stats.lost() > lost;
+    }
+
+    fn write_all(&mut self, tx: &mut Transmit<Hop>) {
         let now = self.now;
         let mut carrier = Carrier {
             config: &self.config,

@@ -16,6 +16,8 @@ use crate::csp::wire::{Flags, Header, Packet};
 /// Requests that may wait for the application, and how long.
 const MAX_PENDING: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Requests of one node that may wait for the application.
+const MAX_PENDING_OF_NODE: usize = MAX_PENDING / 2;
 /// Packets of the longest list of processes.
 const MAX_LIST: usize = 8;
 
@@ -66,10 +68,25 @@ impl PendingRequests {
         places(config) * place + max_reply(config)
     }
 
-    /// Keeps a request. Returns false if too many wait.
+    /// Keeps a request. Returns false if too many wait, of all nodes or of this one.
+    ///
+    /// One with HMAC takes the place of the oldest without, whose sender anybody may be.
     fn push(&mut self, now: Instant, header: Header, octets: &[u8]) -> bool {
-        let mut places = self.places.iter_mut();
-        let Some(place) = places.find(|place| place.request.is_none()) else {
+        let of_node = self
+            .pending()
+            .filter(|it| it.header.destination == header.destination);
+        if of_node.count() >= MAX_PENDING_OF_NODE {
+            return false;
+        }
+        let is_proved = header.flags.contains(Flags::HMAC);
+        // A free place comes first: it has no deadline.
+        let age = |place: &RequestSlot| place.request.as_ref().map(|it| it.deadline);
+        let can_give_way = |place: &&mut RequestSlot| match &place.request {
+            None => true,
+            Some(request) => is_proved && !request.header.flags.contains(Flags::HMAC),
+        };
+        let places = self.places.iter_mut().filter(can_give_way);
+        let Some(place) = places.min_by_key(|place| age(place)) else {
             return false;
         };
         fill(&mut place.buffer, self.max_data, &[octets]);

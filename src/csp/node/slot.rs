@@ -107,6 +107,11 @@ impl Slot {
         !self.is_free() && self.port == port && self.peer == peer
     }
 
+    /// Tells whether its last connection was between these ports, and has ended.
+    pub(super) fn has_connected(&self, port: u8, peer: Endpoint) -> bool {
+        self.is_free() && self.generation > 0 && self.port == port && self.peer == peer
+    }
+
     pub(super) fn is_named(&self, id: ConnectionId) -> bool {
         self.role == Role::Open && self.generation == id.generation
     }
@@ -119,6 +124,15 @@ impl Slot {
                 true
             }
             _ => false,
+        }
+    }
+
+    /// Returns since when the peer that opens it has not confirmed it.
+    pub(super) fn half_open_since(&self) -> Option<Instant> {
+        if self.role == Role::Accepting {
+            self.rdp.half_open_since()
+        } else {
+            None
         }
     }
 

@@ -86,6 +86,20 @@ enum Ack {
     Due,
 }
 
+/// What is sent to draw an acknowledgement from a peer that has all and is silent.
+///
+/// libcsp drops what comes a second time without an answer. If it delays acknowledgements, one that was lost comes
+/// again with the next packets or its timeout; if not, it comes with the next packet or never.
+#[derive(Debug, Clone, Copy, Default)]
+struct Ask {
+    /// Packets that may be sent beyond the window, to make the peer acknowledge all. It takes two windows.
+    packets: u16,
+    /// Whether an RST is to be sent behind the last packet: one in sequence is answered with an acknowledgement of
+    /// all, and one that overtook data is ignored.
+    is_reset_due: bool,
+    is_reset_sent: bool,
+}
+
 /// What became of a packet that the connection was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::csp) enum Received {
@@ -148,6 +162,8 @@ pub(in crate::csp) struct Connection {
     shortest: Option<Duration>,
     backoff: u32,
     retransmit_at: Option<Instant>,
+    /// How the peer is asked for an acknowledgement.
+    ask: Ask,
     /// When the state began, when the peer was last heard and when something was last sent to it.
     since: Instant,
     heard: Instant,
@@ -177,6 +193,7 @@ impl Connection {
             shortest: None,
             backoff: 0,
             retransmit_at: None,
+            ask: Ask::default(),
             since: Instant::ZERO,
             heard: Instant::ZERO,
             sent: Instant::ZERO,
@@ -193,12 +210,19 @@ impl Connection {
     }
 
     /// Opens the connection with a SYN.
+    ///
+    /// An acknowledgement that is delayed for more packets than half the window is reduced to that: libcsp would wait
+    /// with each window until its timeout.
     pub(in crate::csp) fn connect(
         &mut self,
         now: Instant,
         options: SynOptions,
         initial: SequenceNumber,
     ) {
+        let options = SynOptions {
+            ack_delay_count: options.ack_delay_count.min(options.window / 2),
+            ..options
+        };
         self.begin(now, options, initial);
         self.state = State::SynSent { is_due: true };
     }
@@ -232,6 +256,7 @@ impl Connection {
         self.shortest = None;
         self.backoff = 0;
         self.retransmit_at = None;
+        self.ask = Ask::default();
         self.since = now;
         self.heard = now;
         self.sent = now;
@@ -265,6 +290,14 @@ impl Connection {
         matches!(self.state, State::Open)
     }
 
+    /// Returns when the SYN came that this end has answered, as long as its peer has not confirmed the answer.
+    pub(in crate::csp) const fn half_open_since(&self) -> Option<Instant> {
+        match self.state {
+            State::SynReceived { .. } => Some(self.since),
+            _ => None,
+        }
+    }
+
     /// Closes the connection once all packets are acknowledged.
     pub(in crate::csp) fn close(&mut self, now: Instant) {
         match self.state {
@@ -289,6 +322,11 @@ impl Connection {
     /// Returns true once, when the connection has opened.
     pub(in crate::csp) const fn take_opened(&mut self) -> bool {
         core::mem::replace(&mut self.is_opened, false)
+    }
+
+    /// Returns RCV.CUR, the last number that was received in order, also of a connection that has ended.
+    pub(in crate::csp) const fn last_received(&self) -> SequenceNumber {
+        self.receive.current()
     }
 
     /// Takes the next packet in order.

@@ -67,6 +67,14 @@ impl Parameters {
         }
     }
 
+    /// Returns how many packets the peer may have without acknowledging them in time.
+    pub(super) const fn delayed_by_peer(&self) -> u16 {
+        match self.ack_timeout {
+            Some(_) => self.ack_delay_count,
+            None => 0,
+        }
+    }
+
     /// Returns how long nothing may be sent.
     pub(super) fn keepalive(&self) -> Duration {
         self.connection_timeout / 5

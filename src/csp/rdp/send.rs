@@ -101,6 +101,11 @@ impl SendQueue {
         self.sent
     }
 
+    /// Tells whether each packet was sent at least once.
+    pub(super) fn is_all_sent(&self) -> bool {
+        usize::from(self.sent) == self.packets.len()
+    }
+
     /// SND.NXT: the number of the next packet that was not sent.
     pub(super) const fn next_number(&self) -> SequenceNumber {
         self.unacknowledged.plus(self.sent)
@@ -190,22 +195,21 @@ impl SendQueue {
         sample
     }
 
-    /// Takes the first packet as lost, since nothing acknowledged it in time.
+    /// Takes the first `packets` as lost, since nothing acknowledged them in time.
     ///
-    /// Only the first: a peer that holds those behind it acknowledges them all once the gap is closed. What an EACK
-    /// has named counts as not received then, in case the peer has dropped it.
-    pub(super) fn on_timeout(&mut self) {
-        for packet in self.packets.iter_mut().take(usize::from(self.sent)) {
+    /// Those which the peer may have without saying so, and one more, are enough: a peer that holds the others
+    /// acknowledges them all once the gap is closed. What an EACK has named counts as not received then, in case the
+    /// peer has dropped it.
+    pub(super) fn on_timeout(&mut self, packets: u16) {
+        let outstanding = self.packets.iter_mut().take(usize::from(self.sent));
+        for (place, packet) in outstanding.enumerate() {
             if packet.status == Status::ReceivedAhead {
                 packet.status = Status::SentAgain;
             }
-        }
-        if self.sent == 0 {
-            return;
-        }
-        if let Some(packet) = self.packets.front_mut() {
-            self.lost += u16::from(packet.status != Status::Lost);
-            packet.status = Status::Lost;
+            if place < usize::from(packets) && packet.status != Status::Lost {
+                packet.status = Status::Lost;
+                self.lost += 1;
+            }
         }
     }
 
@@ -356,7 +360,7 @@ mod tests {
     #[test]
     fn a_repeated_packet_gives_no_sample_of_the_round_trip() {
         let mut queue = queue(2);
-        queue.on_timeout();
+        queue.on_timeout(1);
         assert_eq!(resend_all(&mut queue), [0]);
 
         let first = queue.acknowledge(ms(10), SequenceNumber(0));

@@ -106,7 +106,19 @@ impl Pair {
                 return end.accept(self.now, (*header, options), SequenceNumber(7));
             }
         }
-        self.ends[*to].receive_packet(self.now, *header, data);
+        let end = &mut self.ends[*to];
+        let is_ended = self.closed[*to].is_some() && !header.flags.contains(RdpFlags::RST);
+        if is_ended && header.flags.contains(RdpFlags::ACK) {
+            // As a node answers to what comes of a connection that has ended.
+            let reset = RdpHeader {
+                flags: RdpFlags::RST,
+                count: 0,
+                sequence: header.acknowledgement.plus(1),
+                acknowledgement: end.last_received(),
+            };
+            return self.fly(*to, reset, Vec::new());
+        }
+        end.receive_packet(self.now, *header, data);
     }
 
     fn drain(&mut self) {
@@ -120,7 +132,7 @@ impl Pair {
             self.acknowledged[from] += end.take_acknowledged();
             loop {
                 let mut put = None;
-                let written = end.write(self.now, |segment| {
+                let written = self.ends[from].write(self.now, |segment| {
                     let header = RdpHeader {
                         flags: segment.flags,
                         count: 0,
@@ -132,27 +144,7 @@ impl Pair {
                 });
                 self.repetitions += u32::from(written == Written::Repetition);
                 let Some((header, data)) = put else { break };
-                self.sent.push((from, header));
-                self.order += 1;
-                let outcome = (self.outcome)(self.order);
-                let copies = match outcome {
-                    PacketOutcome::Lost => 0,
-                    PacketOutcome::Repeated => 2,
-                    PacketOutcome::Delivered | PacketOutcome::Late => 1,
-                };
-                let extra = match outcome {
-                    PacketOutcome::Late => self.delay,
-                    _ => Duration::ZERO,
-                };
-                for copy in 0..copies {
-                    self.flying.push(Flying {
-                        at: self.now + self.delay + extra,
-                        order: self.order * 2 + copy,
-                        to: 1 - from,
-                        header,
-                        data: data.clone(),
-                    });
-                }
+                self.fly(from, header, data);
             }
             let end = &self.ends[from];
             if self.opened[from] > 0 || from == CLIENT {
@@ -161,6 +153,31 @@ impl Pair {
             if let Some(deadline) = end.deadline() {
                 assert!(deadline > self.now, "{end:?} at {}", self.now);
             }
+        }
+    }
+
+    /// Puts a packet on the line.
+    fn fly(&mut self, from: usize, header: RdpHeader, data: Vec<u8>) {
+        self.sent.push((from, header));
+        self.order += 1;
+        let outcome = (self.outcome)(self.order);
+        let copies = match outcome {
+            PacketOutcome::Lost => 0,
+            PacketOutcome::Repeated => 2,
+            PacketOutcome::Delivered | PacketOutcome::Late => 1,
+        };
+        let extra = match outcome {
+            PacketOutcome::Late => self.delay,
+            _ => Duration::ZERO,
+        };
+        for copy in 0..copies {
+            self.flying.push(Flying {
+                at: self.now + self.delay + extra,
+                order: self.order * 2 + copy,
+                to: 1 - from,
+                header,
+                data: data.clone(),
+            });
         }
     }
 

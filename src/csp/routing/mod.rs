@@ -5,7 +5,8 @@ mod interface;
 mod router;
 mod table;
 
-pub(super) use dedup::Deduplicator;
+use dedup::Deduplicator;
+pub(super) use dedup::Seen;
 pub use interface::{Deduplication, InterfaceConfig};
-pub(super) use router::{Exit, Queued, Router};
+pub(super) use router::{Exit, Router};
 pub use table::{Route, RouteError, RouteFault, RoutesText};

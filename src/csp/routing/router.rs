@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::interface::Subnet;
-use super::{Deduplication, Deduplicator, InterfaceConfig, Route};
+use super::{Deduplication, Deduplicator, InterfaceConfig, Route, Seen};
 use crate::csp::api::{Error, InterfaceStats};
 use crate::csp::config::Config;
 use crate::csp::ring::PacketRing;
@@ -52,28 +52,24 @@ pub(in crate::csp) struct Exit {
     pub(in crate::csp) destination: u16,
 }
 
-/// What became of a packet for an interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::csp) enum Queued {
-    Yes,
-    Full,
-}
-
 impl Router {
     pub(in crate::csp) fn new(config: &Config) -> Self {
         let max_routes = config.max_routes();
-        let mut routes = Vec::with_capacity(usize::from(max_routes));
-        routes.extend_from_slice(&config.routes);
         let interfaces = config.interfaces.iter();
-        Self {
+        let mut router = Self {
             version: config.version,
             interfaces: interfaces.map(|it| Interface::new(it, config)).collect(),
-            routes,
+            routes: Vec::with_capacity(usize::from(max_routes)),
             max_routes,
-            seen: Deduplicator::new(),
+            seen: Deduplicator::new(config.max_remembered),
             promiscuous: PacketRing::new(config.promiscuous.into(), config.max_packet()),
             next_queue: 0,
+        };
+        for route in &config.routes {
+            // Bound: there are at least as many as the configuration has.
+            let _: Result<(), Error> = router.set_route(*route);
         }
+        router
     }
 
     /// Returns the bytes that a router allocates.
@@ -82,6 +78,7 @@ impl Router {
             PacketRing::<u16>::footprint(config.interface_queue.into(), config.max_packet());
         config.interfaces.len() * (size_of::<Interface>() + queue)
             + usize::from(config.max_routes()) * size_of::<Route>()
+            + Deduplicator::footprint(config.max_remembered)
             + PacketRing::<Origin>::footprint(config.promiscuous.into(), config.max_packet())
     }
 
@@ -126,27 +123,26 @@ impl Router {
     }
 
     /// Tells whether an address is that of all nodes, or of all in the subnet of an interface.
-    pub(in crate::csp) fn is_broadcast_on(&self, interface: Option<u8>, address: u16) -> bool {
-        let subnet = interface.and_then(|number| self.interface(number)?.subnet);
+    pub(in crate::csp) fn is_broadcast_on(&self, interface: u8, address: u16) -> bool {
+        let subnet = self.interface(interface).and_then(|it| it.subnet);
         address == self.version.broadcast() || subnet.is_some_and(|it| it.is_broadcast(address))
     }
 
-    /// Tells whether a packet is to be dropped since one like it came a short time ago.
-    pub(in crate::csp) fn is_repeated(
-        &mut self,
-        now: Instant,
-        interface: u8,
-        is_for_node: bool,
-        octets: &[u8],
-    ) -> bool {
-        let interface = self.interface(interface);
-        let applies = interface.is_some_and(|it| it.deduplication.applies(is_for_node));
-        applies && self.seen.is_repeated(now, octets)
+    /// Tells whether an address is that of all nodes, or of all in any subnet of the node.
+    pub(in crate::csp) fn is_broadcast(&self, address: u16) -> bool {
+        let mut subnets = self.interfaces.iter().filter_map(|it| it.subnet);
+        address == self.version.broadcast() || subnets.any(|it| it.is_broadcast(address))
     }
 
-    /// Tells whether a packet of a bridge came a short time ago.
-    pub(in crate::csp) fn is_repeated_on_bridge(&mut self, now: Instant, octets: &[u8]) -> bool {
-        self.seen.is_repeated(now, octets)
+    /// Tells whether packets of an interface are looked at for repetitions.
+    pub(in crate::csp) fn deduplicates(&self, interface: u8, is_for_node: bool) -> bool {
+        let interface = self.interface(interface);
+        interface.is_some_and(|it| it.deduplication.applies(is_for_node))
+    }
+
+    /// Tells whether a packet like this one came a short time ago.
+    pub(in crate::csp) fn see(&mut self, now: Instant, interface: u8, octets: &[u8]) -> Seen {
+        self.seen.see(now, interface, octets)
     }
 
     /// Returns the ways out for a packet: by each interface whose subnet has the destination; else by the routes that
@@ -219,14 +215,14 @@ impl Router {
         Ok(())
     }
 
-    /// Lets a packet wait for its interface.
-    pub(in crate::csp) fn enqueue(&mut self, hop: Hop, pieces: &[&[u8]]) -> Queued {
+    /// Lets a packet wait for its interface. Returns false, and counts it there, if too many do.
+    pub(in crate::csp) fn enqueue(&mut self, hop: Hop, pieces: &[&[u8]]) -> bool {
         let interface = self.interfaces.get_mut(usize::from(hop.interface));
-        if interface.is_some_and(|it| it.queue.push(hop.via, pieces)) {
-            Queued::Yes
-        } else {
-            Queued::Full
+        let is_queued = interface.is_some_and(|it| it.queue.push(hop.via, pieces));
+        if !is_queued {
+            self.on_dropped(hop.interface);
         }
+        is_queued
     }
 
     /// Counts a packet that an interface did not take.
@@ -266,6 +262,11 @@ impl Router {
     /// Copies a packet for the application. Returns false if too many wait.
     pub(in crate::csp) fn capture(&mut self, from: Option<Hop>, pieces: &[&[u8]]) -> bool {
         self.promiscuous.capacity() == 0 || self.promiscuous.push(Origin(from), pieces)
+    }
+
+    /// Tells whether there is a packet for the application.
+    pub(in crate::csp) const fn has_captured(&self) -> bool {
+        !self.promiscuous.is_empty()
     }
 
     /// Takes the next packet for the application.

@@ -80,7 +80,8 @@ impl Key {
 mod tests {
     use super::*;
 
-    /// The vectors that Wikipedia's authors and Botan test, as big-endian words.
+    /// Published vectors, which the test suites of `PolarSSL` have too, as big-endian words. What libcsp makes of it is
+    /// tested by its own octets in `tests/csp/security.rs`.
     #[test]
     fn a_block_is_encrypted_as_xtea() {
         let key = Key([0x0001_0203, 0x0405_0607, 0x0809_0A0B, 0x0C0D_0E0F]);

@@ -110,14 +110,7 @@ pub enum ServiceRequest {
 impl ServiceRequest {
     /// Returns the port that it goes to.
     pub(in crate::csp) const fn port(&self) -> u8 {
-        match self {
-            Self::Processes => port::PROCESSES,
-            Self::FreeMemory => port::FREE_MEMORY,
-            Self::Reboot | Self::Shutdown => port::REBOOT,
-            Self::FreeBuffers => port::FREE_BUFFERS,
-            Self::Uptime => port::UPTIME,
-            _ => port::CMP,
-        }
+        self.service().port()
     }
 
     /// Returns the service that answers it.
@@ -326,8 +319,11 @@ fn decode_cmp(
         return None;
     }
     match code {
-        code::IDENT => Some(ServiceRequest::Ident),
-        code::INTERFACE_STATS => Some(ServiceRequest::InterfaceStats(InterfaceName::decode(body))),
+        // libcsp answers shorter ones too. Here no reply is longer than its request, so that none amplifies.
+        code::IDENT if octets.len() >= len::IDENT => Some(ServiceRequest::Ident),
+        code::INTERFACE_STATS if octets.len() >= len::INTERFACE_STATS => {
+            Some(ServiceRequest::InterfaceStats(InterfaceName::decode(body)))
+        }
         code::CLOCK => {
             let time = Timestamp::decode(body)?;
             Some(if time.seconds == 0 {
@@ -487,7 +483,6 @@ mod tests {
             for request in all(version) {
                 let octets = encoded(&request, version);
                 let least = match request {
-                    ServiceRequest::Ident | ServiceRequest::InterfaceStats(_) => 2,
                     ServiceRequest::SetRoute { .. } if version == Version::V1 => 4,
                     ServiceRequest::SetRoute { .. } => 8,
                     ServiceRequest::Peek { .. } | ServiceRequest::Poke { .. } => 207,

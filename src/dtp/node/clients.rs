@@ -2,9 +2,10 @@
 
 use super::{MAX_TAG, Node, REQUEST_PORT, Run};
 use crate::Tag;
-use crate::csp::{CloseReason, ConnectionId, Endpoint, Packet, SendOptions, SynOptions};
+use crate::csp::{CloseReason, ConnectionId, Endpoint, Flags, Packet, SendOptions, SynOptions};
 use crate::dtp::api::{Error, Event, FailReason, GetOptions, Stats};
 use crate::dtp::client::{Download, Stage};
+use crate::dtp::config::Config;
 use crate::dtp::extension::Extension;
 use crate::dtp::server::DATA_PORT;
 use crate::dtp::session::Session;
@@ -56,9 +57,13 @@ impl Node {
         }
         // Bound: 9.
         let least = u16::try_from(DATA_HEADER_LEN + 1).unwrap_or(u16::MAX);
-        let (mtu, most) = (options.mtu, self.config.csp.max_data);
+        let (mtu, most) = (options.mtu, self.config.max_mtu());
         if mtu < least || mtu > most {
             return Err(Error::Mtu { mtu, least, most });
+        }
+        let GetOptions { first, last, .. } = options;
+        if first > last {
+            return Err(Error::Range { first, last });
         }
         let to = Endpoint {
             address: server,
@@ -131,10 +136,11 @@ impl Node {
             runs,
             stats,
             now,
+            config,
             ..
         } = self;
         csp.receive_octets(hop, octets, &mut |packet| {
-            take_data(*now, packet, downloads, runs, stats)
+            take_data((*now, config), packet, downloads, runs, stats)
         });
     }
 
@@ -146,10 +152,11 @@ impl Node {
             runs,
             stats,
             now,
+            config,
             ..
         } = self;
         csp.advance(*now, &mut |packet| {
-            take_data(*now, packet, downloads, runs, stats)
+            take_data((*now, config), packet, downloads, runs, stats)
         });
     }
 
@@ -209,7 +216,10 @@ impl Node {
             ack_delay_count: 0,
             ..self.csp.config().rdp
         };
-        let options = SendOptions::default();
+        let options = SendOptions {
+            hmac: self.config.hmac,
+            ..SendOptions::default()
+        };
         if self.csp.connect(tag, to, options, syn).is_err()
             && let Some(download) = self.downloads.get_mut(place)
         {
@@ -314,6 +324,8 @@ impl Node {
                     tag: download.tag,
                     reason: FailReason::Damaged,
                     missing: 0,
+                    rounds: download.rounds,
+                    asked_again: download.asked_again(),
                 },
                 Stage::Complete => Event::Complete {
                     tag: download.tag,
@@ -327,6 +339,8 @@ impl Node {
                     tag: download.tag,
                     reason,
                     missing: download.holes.missing(),
+                    rounds: download.rounds,
+                    asked_again: download.asked_again(),
                 },
                 _ => return None,
             };
@@ -344,7 +358,7 @@ impl Download {
 
 /// Takes a data packet of a transfer. Returns whether the packet came to the port of data.
 fn take_data(
-    now: Instant,
+    (now, config): (Instant, &Config),
     packet: &Packet<'_>,
     downloads: &mut [Download],
     runs: &mut PacketRing<Run>,
@@ -354,7 +368,9 @@ fn take_data(
         return false;
     }
     let source = packet.header.source;
-    let found = DataPacket::decode(packet.data).ok().and_then(|data| {
+    let is_signed = !config.hmac || packet.header.flags.contains(Flags::HMAC);
+    let data = DataPacket::decode(packet.data).ok().filter(|_| is_signed);
+    let found = data.and_then(|data| {
         let mut downloads = downloads.iter_mut();
         let download = downloads.find(|it| it.expects(source, data.session))?;
         let place = download.place_of(&data)?;

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 
 use super::Node;
-use crate::csp::{self, ConnectionId, crc32};
-use crate::dtp::api::{Error, Event, NeedId};
+use crate::csp::{self, ConnectionId, Flags, Header, Priority, crc32};
+use crate::dtp::api::{Error, Event, NeedId, PayloadNeed, ServedRequest};
 use crate::dtp::extension::{AskHeader, Extension, PayloadIdentity};
-use crate::dtp::server::{Job, Payload, Progress, Stage, Then, Transfer};
+use crate::dtp::server::{DATA_PORT, Job, Payload, Progress, Stage, Then, Transfer};
 use crate::dtp::wire::{REQUEST_LEN, Request, Response};
 use crate::{Hop, Transmit};
 
@@ -126,12 +126,12 @@ impl Node {
         let mut transfers = self.transfers.iter_mut();
         let (payload, next) = transfers.find_map(|it| it.next_need(need))?;
         self.needs = NeedId(need.0.wrapping_add(1));
-        Some(Event::Need {
+        Some(Event::Need(PayloadNeed {
             need,
             payload,
             offset: next.offset,
             len: next.len,
-        })
+        }))
     }
 
     pub(super) fn on_accepted(&mut self, connection: ConnectionId, client: u16) {
@@ -210,7 +210,7 @@ impl Node {
     }
 
     fn job_of(&self, data: &[u8]) -> Option<Job> {
-        let max_mtu = self.config.csp.max_data;
+        let max_mtu = self.config.max_mtu();
         let request = Request::decode(data).ok().filter(|it| it.mtu <= max_mtu)?;
         let mut payloads = self.payloads.iter();
         let payload = payloads.find(|it| it.number == request.payload)?;
@@ -275,7 +275,14 @@ impl Node {
 
     /// Writes data packets to one client. Clients take turns.
     pub(super) fn write_data(&mut self, tx: &mut Transmit<Hop>) {
-        let (now, address) = (self.now, self.config.csp.address);
+        let now = self.now;
+        let mut from = Header {
+            priority: Priority::Low,
+            source: self.config.csp.address,
+            destination_port: DATA_PORT,
+            ..Header::default()
+        };
+        from.flags.set(Flags::HMAC, self.config.hmac);
         let count = self.transfers.len();
         let sent = self.stats.data_sent;
         for turn in 0..count {
@@ -284,9 +291,8 @@ impl Node {
                 continue;
             };
             let csp = &mut self.csp;
-            let (packets, progress) = transfer.write(now, address, |header, data| {
-                csp.put_datagram(tx, header, data)
-            });
+            let (packets, progress) =
+                transfer.write(now, from, |header, data| csp.put_datagram(tx, header, data));
             self.stats.data_sent += packets;
             match progress {
                 Progress::Waits => {}
@@ -330,11 +336,11 @@ impl Node {
             }
             transfer.is_announced = true;
             let job = transfer.job()?;
-            Some(Event::Serving {
+            Some(Event::Serving(ServedRequest {
                 client: transfer.client,
                 payload: job.request.payload,
                 octets: job.octets,
-            })
+            }))
         })
     }
 }

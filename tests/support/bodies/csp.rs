@@ -5,8 +5,9 @@ use core::time::Duration;
 
 use arbitrary::{Arbitrary as _, Result, Unstructured};
 use farlink::csp::{
-    Command, Config, Flags, Header, Node, Packet, PacketV1Codec, PacketV2Codec, Priority, RdpFlags,
-    RdpHeader, SequenceNumber, SfpTrailer, SocketOptions, SynOptions, Version, eack_numbers,
+    Command, Config, Flags, Header, InterfaceConfig, Node, Packet, PacketV1Codec, PacketV2Codec,
+    Priority, RdpFlags, RdpHeader, Route, SequenceNumber, SfpTrailer, SocketOptions, SynOptions,
+    Text, Version, check_decoders, eack_numbers,
 };
 use farlink::laws::codec;
 use farlink::laws::{self, Case, Step};
@@ -156,8 +157,13 @@ fn initial_of(config: &Config, seed: u64, script: &[Step<Hop, Command>]) -> u16 
     0
 }
 
-/// Checks law 10 for octets as a packet of both versions, and that its trailers come back.
+/// Checks law 10 for octets as a packet of both versions, and that its trailers come back, and all else that a packet
+/// may hold.
 pub(crate) fn wire(octets: &[u8]) {
+    check_decoders(octets);
+    if let Ok(text) = str::from_utf8(octets) {
+        table(text);
+    }
     codec::check_octets::<PacketV1Codec>(octets);
     codec::check_octets::<PacketV2Codec>(octets);
     for version in [Version::V1, Version::V2] {
@@ -166,6 +172,7 @@ pub(crate) fn wire(octets: &[u8]) {
         };
         assert!(packet.header.fits(version), "{packet:?}");
         let packet = packet.split_crc32(version).unwrap_or(packet);
+        check_decoders(packet.data);
         if let Ok((sfp, rest)) = packet.split_sfp() {
             assert_eq!(SfpTrailer::decode(sfp.encode()), sfp);
             assert_eq!([rest.data, &sfp.encode()].concat(), packet.data);
@@ -177,6 +184,22 @@ pub(crate) fn wire(octets: &[u8]) {
             if let Ok(options) = SynOptions::decode(rest.data) {
                 assert_eq!(options.encode(), rest.data[..SynOptions::LEN]);
             }
+        }
+    }
+}
+
+/// A table of routes that is read is printed as what is read as the same.
+fn table(text: &str) {
+    let named = InterfaceConfig {
+        name: Text::new("CAN").unwrap_or_default(),
+        ..InterfaceConfig::default()
+    };
+    let interfaces = [InterfaceConfig::default(), named];
+    for version in [Version::V1, Version::V2] {
+        if let Ok(routes) = Route::parse_table(text, version, &interfaces) {
+            let printed = Route::table_text(&routes, version, &interfaces).to_string();
+            let again = Route::parse_table(&printed, version, &interfaces);
+            assert_eq!(again.as_ref(), Ok(&routes), "{text:?}");
         }
     }
 }

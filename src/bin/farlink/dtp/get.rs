@@ -1,18 +1,19 @@
 //! `farlink dtp get`: a payload from a server.
 
-use core::ops::Range;
+use core::ops::{Range, RangeInclusive};
 use core::time::Duration;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use farlink::adapters::tokio::dtp::{Download, Error, PayloadRun};
-use farlink::dtp::{Config, FailReason, GetOptions};
+use farlink::dtp::{Config, FailReason, GetOptions, Session};
 use indicatif::DecimalBytes;
 use serde_json::{Value, json};
 use tokio::time::{Instant, interval};
 
-use super::output_file::OutputFile;
-use super::{MAX_MTU, NodeArguments, Started, failure_of};
+use super::output_file::{OutputFile, PartialOutput, Unfinished};
+use super::{MAX_MTU, Started, failure_of};
 use crate::Failure;
+use crate::csp_options::NodeArguments;
 use crate::interrupt::Interrupt;
 use crate::ltp::status::{StatusLine, span};
 use crate::ltp::target::is_port_closed;
@@ -22,12 +23,16 @@ use crate::output::OutputFormat;
 const INTERVAL: Duration = Duration::from_millis(200);
 /// How long nothing is heard before that is reported.
 const SILENCE: Duration = Duration::from_secs(3);
+/// Octets per second at first.
+const FIRST_RATE: u32 = 1_000_000;
 /// Ranges that are missing, as far as they are named: to people, and to programs.
 const NAMED: (usize, usize) = (4, 64);
 
 /// Gets a payload from a server, and asks again until nothing is missing.
 ///
-/// The octets go to the file with `.part` behind its name, which is renamed when all have come.
+/// The octets go to the file with `.part` behind its name, which is renamed when all have come. Until then a session is
+/// kept beside it, with `.session` behind the name: --resume goes on with it, whatever has ended the transfer, and loses
+/// what came since it was saved, a second or two. It goes on with the session of libdtp as well, `.meta`.
 ///
 /// Exit status 1: not all octets have come; what is missing is told, and why.
 #[derive(Debug, clap::Args)]
@@ -42,12 +47,22 @@ pub(crate) struct Arguments {
     /// The file for the payload
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Octets per second that the server may send
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), default_value_t = 1_000_000)]
-    rate: u32,
-    /// Octets of a data packet, its header of 8 octets included. A node of libcsp takes 256 by default
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(9..=i64::from(MAX_MTU)), default_value_t = 208)]
-    mtu: u16,
+    /// Go on with the session beside the file; without one, begin
+    #[arg(long)]
+    resume: bool,
+    /// Octets per second that the server may send, or `max`: as many as arrive. Default 1,000,000, or that of the session
+    #[arg(long, value_name = "N|max", value_parser = rate)]
+    rate: Option<Rate>,
+    /// Octets of a data packet, its header of 8 octets included. A node of libcsp takes 256 by default. Default 208, or
+    /// that of the session
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(9..=i64::from(MAX_MTU)))]
+    mtu: Option<u16>,
+    /// The first and the last octet to get, `A-`: to the end. They have their place in the file
+    #[arg(long, value_name = "A-B", value_parser = range, default_value = "0-")]
+    range: RangeInclusive<u32>,
+    /// How often all that is missing may be asked for
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), default_value_t = 1000)]
+    max_rounds: u32,
     /// How many requests in a row may bring nothing
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..), default_value_t = 5)]
     attempts: u8,
@@ -56,19 +71,85 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
+/// What `--rate` says.
+#[derive(Debug, Clone, Copy)]
+enum Rate {
+    Octets(u32),
+    /// As many as arrive.
+    Max,
+}
+
+impl Rate {
+    /// The rate at first.
+    const fn octets(self) -> u32 {
+        match self {
+            Self::Octets(octets) => octets,
+            Self::Max => FIRST_RATE,
+        }
+    }
+}
+
+fn rate(text: &str) -> Result<Rate, String> {
+    if text == "max" {
+        return Ok(Rate::Max);
+    }
+    let octets = text.parse().ok().filter(|octets| *octets > 0);
+    octets.map(Rate::Octets).ok_or_else(|| {
+        let limit = u32::MAX;
+        format!("neither `max` nor octets per second from 1 to {limit}")
+    })
+}
+
+fn range(text: &str) -> Result<RangeInclusive<u32>, String> {
+    let octet = |text: &str| {
+        let limit = u32::MAX;
+        let octet = text.parse();
+        octet.map_err(|_| format!("octet `{text}` is not a number from 0 to {limit}"))
+    };
+    let Some((first, last)) = text.split_once('-') else {
+        return Err("the first and the last octet, A-B, or A-".into());
+    };
+    let first = octet(first)?;
+    let last = if last.is_empty() {
+        u32::MAX
+    } else {
+        octet(last)?
+    };
+    if first > last {
+        return Err(format!("octet {first} is behind the last one, {last}"));
+    }
+    Ok(first..=last)
+}
+
 pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let format = OutputFormat::of(arguments.json).with_failures();
     let mut interrupt = Interrupt::new().await;
-    let config = arguments.config();
+    let unfinished = arguments.unfinished()?;
+    let session = unfinished.as_ref().map(|it| &it.session);
+    let options = arguments.options(session);
+    let config = config(options.mtu);
     let attempt = Duration::from_millis(config.csp.rdp.connection_timeout.into());
     let started = arguments.node.start(config).await?;
-    let options = arguments.options();
     let (server, payload) = (arguments.server, arguments.payload);
     // What is refused leaves no file behind.
-    let download = started.node.get(server, payload, options);
+    let download = match session {
+        Some(session) => {
+            let throughput = options.throughput;
+            let session = Session {
+                throughput,
+                ..session.clone()
+            };
+            started.node.get_rest(session, options)
+        }
+        None => started.node.get(server, payload, options),
+    };
     let mut download = download.map_err(failure_of)?;
-    let file = OutputFile::create(&arguments.out)?;
-    arguments.report_start(format, &started);
+    let is_resumed = unfinished.is_some();
+    let file = match unfinished {
+        Some(unfinished) => unfinished.open()?,
+        None => OutputFile::create(&arguments.out)?,
+    };
+    arguments.report_start(format, &started, download.progress().received);
     let mut monitor = Monitor::new(arguments, format, &started, attempt);
     let mut transfer = Transfer {
         download: &mut download,
@@ -80,25 +161,22 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     drop(monitor.status.take());
     let seconds = monitor.begun.elapsed().as_secs_f64();
     let outcome = match outcome {
-        Ok(()) => file.finish().map(|()| {
+        Ok(()) => file.finish().await.map(|()| {
             arguments.report_complete(format, &download, seconds);
         }),
-        Err(Stop::Failed(reason)) => {
+        Err(stop) => {
             let failed = Failed {
-                reason,
+                stop,
                 is_interrupted,
+                is_resumed,
+                mtu: options.mtu,
                 seconds,
                 is_unheard: started.node.stats().csp.received == 0,
-                file: file.keep(),
+                kept: file.keep(download.session()).await,
             };
             arguments
                 .report_failed(format, &started, &download, failed)
-                .await;
-            Err(Failure::Reported)
-        }
-        Err(Stop::Other(failure)) => {
-            file.keep();
-            Err(failure)
+                .await
         }
     };
     drop(download);
@@ -109,6 +187,8 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// Why a transfer ended before it was complete.
 enum Stop {
     Failed(FailReason),
+    /// The octets or the session cannot be written.
+    NotWritten(Failure),
     Other(Failure),
 }
 
@@ -134,7 +214,11 @@ impl Transfer<'_> {
                         return Ok(());
                     }
                 }
-                _ = ticks.tick() => monitor.check(self.download),
+                _ = ticks.tick() => {
+                    monitor.check(self.download);
+                    let saved = self.file.save_regularly(|| self.download.session()).await;
+                    saved.map_err(Stop::NotWritten)?;
+                }
                 () = interrupt.wait(), if !self.is_interrupted => {
                     self.is_interrupted = true;
                     self.download.cancel();
@@ -148,7 +232,7 @@ impl Transfer<'_> {
         match run {
             Ok(Some(run)) => {
                 let written = self.file.write(run.offset, &run.data);
-                written.map_err(Stop::Other)?;
+                written.map_err(Stop::NotWritten)?;
                 Ok(true)
             }
             Ok(None) => Ok(false),
@@ -160,47 +244,135 @@ impl Transfer<'_> {
 
 /// How a transfer failed.
 struct Failed {
-    reason: FailReason,
+    stop: Stop,
     is_interrupted: bool,
+    is_resumed: bool,
+    mtu: u16,
     seconds: f64,
     /// Nothing ever came from the peer.
     is_unheard: bool,
-    file: Option<PathBuf>,
+    kept: Option<PartialOutput>,
+}
+
+impl Failed {
+    fn cause(&self) -> Value {
+        match self.stop {
+            _ if self.is_interrupted => json!("interrupted"),
+            Stop::Failed(reason) => json!(reason),
+            Stop::NotWritten(_) | Stop::Other(_) => json!("not_written"),
+        }
+    }
+
+    /// Says where what has come is, and how to get the rest.
+    fn kept_text(&self) -> String {
+        match &self.kept {
+            None => String::new(),
+            Some(PartialOutput {
+                part,
+                session: None,
+            }) => format!("; what has come is in {}", part.display()),
+            Some(PartialOutput {
+                part,
+                session: Some(session),
+            }) => {
+                let (part, session) = (part.display(), session.display());
+                let rest = if self.is_of_other() {
+                    "remove the session to begin anew"
+                } else {
+                    "the same command with --resume gets the rest"
+                };
+                format!("; what has come is in {part}, its session in {session}: {rest}")
+            }
+        }
+    }
+
+    /// Tells whether another try with the session fails as well.
+    const fn is_of_other(&self) -> bool {
+        matches!(
+            self.stop,
+            Stop::Failed(FailReason::PayloadChanged | FailReason::Damaged)
+        )
+    }
+}
+
+fn config(mtu: u16) -> Config {
+    let mut config = Config {
+        clients: 1,
+        servers: 0,
+        ..Config::default()
+    };
+    config.csp.max_data = config.csp.max_data.max(mtu);
+    config
 }
 
 impl Arguments {
-    fn config(&self) -> Config {
-        let mut config = Config {
-            clients: 1,
-            servers: 0,
-            ..Config::default()
+    /// Looks for a session to go on with, and checks that it is the one of these arguments.
+    fn unfinished(&self) -> Result<Option<Unfinished>, Failure> {
+        if !self.resume {
+            return Ok(None);
+        }
+        let Some(unfinished) = Unfinished::find(&self.out)? else {
+            return Ok(None);
         };
-        config.csp.max_data = config.csp.max_data.max(self.mtu);
-        config
+        let session = &unfinished.session;
+        let (server, payload, mtu) = (session.server, session.payload, session.mtu);
+        let refuse = |text: String| Err(Failure::file(&unfinished.path, text));
+        if (server, payload) != (self.server, self.payload) {
+            let other = format!("payload {} of node {}", self.payload, self.server);
+            return refuse(format!(
+                "session of payload {payload} of node {server}, not of {other}"
+            ));
+        }
+        if let Some(asked) = self.mtu.filter(|asked| *asked != mtu) {
+            return refuse(format!("session with an mtu of {mtu}, not of {asked}"));
+        }
+        if mtu > MAX_MTU {
+            return refuse(format!(
+                "session with an mtu of {mtu}, the limit is {MAX_MTU}"
+            ));
+        }
+        Ok(Some(unfinished))
     }
 
-    fn options(&self) -> GetOptions {
+    fn options(&self, session: Option<&Session>) -> GetOptions {
+        let throughput = match (self.rate, session) {
+            (Some(rate), _) => rate.octets(),
+            (None, Some(session)) => session.throughput,
+            (None, None) => FIRST_RATE,
+        };
+        let mtu = self.mtu.or(session.map(|it| it.mtu));
         GetOptions {
-            throughput: self.rate,
-            mtu: self.mtu,
+            throughput,
+            follows_loss: matches!(self.rate, Some(Rate::Max)),
+            mtu: mtu.unwrap_or(GetOptions::default().mtu),
             max_fruitless: self.attempts,
+            max_rounds: self.max_rounds,
+            first: *self.range.start(),
+            last: *self.range.end(),
             ..GetOptions::default()
         }
     }
 
-    fn report_start(&self, format: OutputFormat, started: &Started) {
+    fn report_start(&self, format: OutputFormat, started: &Started, received: u64) {
         let (server, payload) = (self.server, self.payload);
-        let (local, remote) = (started.local, started.remote);
+        let (local, remote) = (started.links.local(), started.links.remote());
         format.report(
-            || format!("asking node {server} at {remote} for payload {payload}"),
+            || {
+                let rest = match received {
+                    0 => String::new(),
+                    octets => format!(", {octets} octets of which are there"),
+                };
+                format!("asking node {server} at {remote} for payload {payload}{rest}")
+            },
             || {
                 json!({
                     "event": "asking",
                     "server": server,
                     "payload": payload,
-                    "address": local.to_string(),
-                    "remote": remote.to_string(),
+                    "address": local,
+                    "remote": remote,
                     "file": self.out,
+                    "received": received,
                 })
             },
         );
@@ -208,18 +380,25 @@ impl Arguments {
 
     fn report_complete(&self, format: OutputFormat, download: &Download, seconds: f64) {
         let progress = download.progress();
-        let (octets, requests) = (progress.received, progress.requests.unwrap_or_default());
+        let octets = progress.received;
+        let (rounds, again) = (progress.rounds, progress.asked_again);
         format.report(
             || {
                 let file = self.out.display();
-                let plural = if requests == 1 { "" } else { "s" };
-                format!("{file}: {octets} octets in {seconds:.3} s, {requests} request{plural}")
+                let plural = if rounds == 1 { "" } else { "s" };
+                let checked = if progress.is_checked { ", CRC-32C right" } else { "" };
+                format!(
+                    "{file}: {octets} octets in {seconds:.3} s, {rounds} round{plural}, {again} packets asked again{checked}"
+                )
             },
             || {
                 json!({
                     "event": "complete",
                     "octets": octets,
-                    "requests": requests,
+                    "requests": progress.requests,
+                    "rounds": rounds,
+                    "asked_again": again,
+                    "checked": progress.is_checked,
                     "seconds": seconds,
                     "file": self.out,
                 })
@@ -233,22 +412,27 @@ impl Arguments {
         started: &Started,
         download: &Download,
         failed: Failed,
-    ) {
-        let reason = self.reason(started, &failed).await;
+    ) -> Result<(), Failure> {
+        let reason = match &failed.stop {
+            Stop::Other(_) => None,
+            Stop::NotWritten(failure) => Some(failure.to_string()),
+            Stop::Failed(reason) => Some(self.reason(started, &failed, *reason).await),
+        };
+        let Some(reason) = reason else {
+            return match failed.stop {
+                Stop::Other(failure) => Err(failure),
+                _ => Err(Failure::Reported),
+            };
+        };
         let progress = download.progress();
         let missing = download.missing();
         format.report_failure(
             || {
                 let missing = missing_text(self.payload, progress.size, missing.as_deref());
-                let kept = failed.file.as_deref().map_or_else(String::new, kept_text);
+                let kept = failed.kept_text();
                 format!("{missing}: {reason}{kept}")
             },
             || {
-                let cause = if failed.is_interrupted {
-                    json!("interrupted")
-                } else {
-                    json!(failed.reason)
-                };
                 let ranges = missing.as_ref().map(Vec::len);
                 let named = missing.as_ref().map(|missing| {
                     let named = missing.iter().take(NAMED.1);
@@ -256,28 +440,34 @@ impl Arguments {
                 });
                 json!({
                     "event": "failed",
-                    "cause": cause,
+                    "cause": failed.cause(),
                     "reason": reason,
                     "received": progress.received,
                     "octets": progress.size,
                     "missing": named,
                     "ranges": ranges,
                     "seconds": failed.seconds,
-                    "file": failed.file,
+                    "rounds": progress.rounds,
+                    "asked_again": progress.asked_again,
+                    "file": failed.kept.as_ref().map(|it| &it.part),
+                    "session": failed.kept.as_ref().and_then(|it| it.session.as_ref()),
                 })
             },
         );
+        Err(Failure::Reported)
     }
 
     /// Says why the transfer failed.
-    async fn reason(&self, started: &Started, failed: &Failed) -> String {
-        let (server, remote) = (self.server, started.remote);
+    async fn reason(&self, started: &Started, failed: &Failed, reason: FailReason) -> String {
+        let (server, remote) = (self.server, started.links.remote());
         if failed.is_interrupted {
             return "interrupted by Ctrl-C or SIGTERM".into();
         }
-        match failed.reason {
+        match reason {
             FailReason::NoAnswer if failed.is_unheard => {
-                let hint = if is_port_closed(remote).await {
+                let hint = if let Some(peer) = started.links.udp_peer()
+                    && is_port_closed(peer).await
+                {
                     "; its host says that no program has the port"
                 } else {
                     ""
@@ -286,9 +476,15 @@ impl Arguments {
                 format!("nothing was heard from node {server} at {remote} for {silence}{hint}")
             }
             FailReason::Refused => {
-                let mtu = self.mtu;
-                let reason = failed.reason;
-                format!("{reason}, or it allows no packets of {mtu} octets (--mtu)")
+                let mtu = failed.mtu;
+                let range = match self.range.start() {
+                    0 => String::new(),
+                    first => format!(", or it ends before octet {first} (--range)"),
+                };
+                format!("{reason}, or it allows no packets of {mtu} octets (--mtu){range}")
+            }
+            FailReason::PayloadChanged if failed.is_resumed => {
+                "the payload is not the one of the session: its size, CRC-32C or generation is another".into()
             }
             reason => reason.to_string(),
         }
@@ -301,20 +497,21 @@ fn missing_text(payload: u8, size: Option<u32>, missing: Option<&[Range<u64>]>) 
         return format!("all of payload {payload} is missing");
     };
     let octets: u64 = missing.iter().map(|it| it.end - it.start).sum();
-    let named = missing.iter().take(NAMED.0);
+    let named = ranges_text(missing);
+    format!("{octets} of {size} octets of payload {payload} are missing ({named})")
+}
+
+/// Names the first ranges, and says how many more there are.
+pub(super) fn ranges_text(ranges: &[Range<u64>]) -> String {
+    let named = ranges.iter().take(NAMED.0);
     let named: Vec<String> = named
         .map(|it| format!("{}..{}", it.start, it.end))
         .collect();
-    let more = match missing.len().saturating_sub(NAMED.0) {
+    let more = match ranges.len().saturating_sub(NAMED.0) {
         0 => String::new(),
         more => format!(" and {more} more ranges"),
     };
-    let named = named.join(", ");
-    format!("{octets} of {size} octets of payload {payload} are missing ({named}{more})")
-}
-
-fn kept_text(file: &Path) -> String {
-    format!("; what has come is in {}", file.display())
+    format!("{}{more}", named.join(", "))
 }
 
 /// What is shown while a transfer is under way.
@@ -400,7 +597,7 @@ impl<'a> Monitor<'a> {
         let server = self.arguments.server;
         self.format.report_failure(
             || {
-                let (remote, attempts) = (self.started.remote, self.arguments.attempts);
+                let (remote, attempts) = (self.started.links.remote(), self.arguments.attempts);
                 let until = if heard == 0 {
                     format!("trying for {}", span(self.longest()))
                 } else {

@@ -5,14 +5,17 @@ use std::path::PathBuf;
 use farlink::dtp::Config;
 use serde_json::json;
 
-use super::{MAX_MTU, NodeArguments, Started, failure_of};
+use super::source::{Answer, Source};
+use super::{MAX_MTU, Started, failure_of};
+use crate::csp_options::NodeArguments;
 use crate::interrupt::Interrupt;
 use crate::output::OutputFormat;
 use crate::{Failure, input};
 
 /// Serves files as payloads, until Ctrl-C.
 ///
-/// The files are read once, when the command begins. Several clients are served at a time.
+/// Files are read once for their CRC-32C, and then as clients need their octets; standard input (`-`) and pipes are kept
+/// in memory. Several clients are served at a time. A file that changes is served anew, which clients are told.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -46,15 +49,24 @@ fn payload(text: &str) -> Result<(u8, PathBuf), String> {
 
 pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let format = OutputFormat::of(arguments.json).with_failures();
-    let payloads = arguments.read()?;
+    let mut sources = arguments.open()?;
     let mut interrupt = Interrupt::new().await;
     let started = arguments.node.start(arguments.config()).await?;
-    for (payload, octets) in &payloads {
-        let served = started.node.serve(*payload, octets.clone());
-        served.map_err(failure_of)?;
+    for source in &sources {
+        source.serve(&started.node)?;
     }
-    arguments.report_start(format, &started, &payloads);
+    arguments.report_start(format, &started, &sources);
     let node = &started.node;
+    let feeding = async {
+        loop {
+            let need = node.next_need().await.map_err(failure_of)?;
+            let mut sources = sources.iter_mut();
+            if let Some(source) = sources.find(|it| it.number == need.payload) {
+                let answer = source.answer(node, need)?;
+                report_answer(format, source, &answer);
+            }
+        }
+    };
     let serving = async {
         loop {
             let request = node.next_request().await.map_err(failure_of)?;
@@ -74,6 +86,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let outcome = tokio::select! {
         outcome = serving => outcome,
+        outcome = feeding => outcome,
         () = interrupt.wait() => Ok(()),
     };
     node.shutdown().await;
@@ -93,47 +106,64 @@ impl Arguments {
         config
     }
 
-    fn read(&self) -> Result<Vec<(u8, bytes::Bytes)>, Failure> {
-        let mut payloads: Vec<(u8, bytes::Bytes)> = Vec::new();
+    fn open(&self) -> Result<Vec<Source>, Failure> {
+        let mut sources: Vec<Source> = Vec::new();
         for (number, file) in &self.payloads {
-            if payloads.iter().any(|(taken, _)| taken == number) {
+            if sources.iter().any(|it| it.number == *number) {
                 return Err(Failure::Usage(format!("payload {number} is given twice")));
             }
-            // Before so much is read.
-            let len = std::fs::metadata(file).map_or(0, |file| file.len());
-            if len > u32::MAX.into() {
-                let limit = u32::MAX;
-                let text = format!("{len} octets exceed the limit of a payload, {limit}");
-                return Err(Failure::file(file, text));
-            }
-            payloads.push((*number, input::read(file)?.into()));
+            sources.push(Source::open(*number, file)?);
         }
-        Ok(payloads)
+        Ok(sources)
     }
 
-    fn report_start(
-        &self,
-        format: OutputFormat,
-        started: &Started,
-        payloads: &[(u8, bytes::Bytes)],
-    ) {
-        let (local, remote, node) = (started.local, started.remote, self.node.node);
+    fn report_start(&self, format: OutputFormat, started: &Started, sources: &[Source]) {
+        let (links, node) = (&started.links, self.node.node);
         format.report(
-            || format!("node {node} on {local}, its peer at {remote}"),
+            || format!("node {node} on {links}"),
             || {
                 json!({
                     "event": "listening",
-                    "address": local.to_string(),
-                    "remote": remote.to_string(),
+                    "address": links.local(),
+                    "remote": links.remote(),
                     "node": node,
                 })
             },
         );
-        for ((number, octets), (_, file)) in payloads.iter().zip(&self.payloads) {
-            let (octets, file) = (octets.len(), input::display_name(file));
-            format.report(
-                || format!("payload {number}: {file}, {octets} octets"),
-                || json!({ "event": "payload", "payload": number, "octets": octets, "file": file }),
+        for source in sources {
+            report_payload(format, "payload", source);
+        }
+    }
+}
+
+fn report_payload(format: OutputFormat, event: &str, source: &Source) {
+    let (number, octets, file) = (
+        source.number,
+        source.octets,
+        input::display_name(&source.path),
+    );
+    format.report(
+        || {
+            let changed = if event == "changed" {
+                " has changed"
+            } else {
+                ""
+            };
+            format!("payload {number}{changed}: {file}, {octets} octets")
+        },
+        || json!({ "event": event, "payload": number, "octets": octets, "file": file }),
+    );
+}
+
+fn report_answer(format: OutputFormat, source: &Source, answer: &Answer) {
+    match answer {
+        Answer::Fed => {}
+        Answer::Changed => report_payload(format, "changed", source),
+        Answer::Unread(reason) => {
+            let (payload, file) = (source.number, input::display_name(&source.path));
+            format.report_failure(
+                || format!("payload {payload}: {file}: {reason}"),
+                || json!({ "event": "unread", "payload": payload, "file": file, "reason": reason }),
             );
         }
     }

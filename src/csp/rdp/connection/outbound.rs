@@ -103,9 +103,31 @@ impl Connection {
                 State::SynSent { is_due }
                 | State::SynReceived { is_due }
                 | State::CloseWait { is_due } => *is_due = true,
-                _ => self.send.on_timeout(),
+                _ => {
+                    self.send.on_timeout(self.packets_to_repeat());
+                    self.ask_for_acknowledgement();
+                }
             }
         }
+    }
+
+    /// Returns how many packets go again after a timeout: those that the peer may have without saying so, and one more.
+    const fn packets_to_repeat(&self) -> u16 {
+        match self.parameters.ack_timeout {
+            Some(_) => self.parameters.delayed_by_peer().saturating_add(1),
+            None if self.ask.packets == 0 => 1,
+            // A peer that acknowledges nothing twice may have the first and miss another.
+            None => u16::MAX,
+        }
+    }
+
+    /// Asks for an acknowledgement: each timeout by a packet more, and one that is never repeated by an RST once there
+    /// is no packet.
+    fn ask_for_acknowledgement(&mut self) {
+        self.ask.packets = self.ask.packets.saturating_add(1);
+        self.ask.is_reset_due = self.parameters.ack_timeout.is_none()
+            && self.state == State::Closing
+            && self.send.is_all_sent();
     }
 
     /// Writes the next segment, if there is one, by `put`, which tells whether there was room for it.
@@ -160,7 +182,7 @@ impl Connection {
 
     fn write_in_open(&mut self, now: Instant, mut put: impl FnMut(Segment<'_>) -> bool) -> Written {
         let acknowledgement = self.receive.current();
-        let window = self.parameters.window + u16::from(self.must_ask());
+        let window = self.parameters.window.saturating_add(self.ask.packets);
         if let Some(next) = self.send.next(window) {
             let segment = Segment {
                 flags: RdpFlags::ACK,
@@ -176,9 +198,9 @@ impl Connection {
             }
             let is_again = self.send.on_sent(now, place);
             self.on_acknowledged_sent(now);
-            if self.retransmit_at.is_none() {
-                self.retransmit_at = Some(now + self.retransmission_timeout());
-            }
+            // Each packet shortens the wait for one that the peer may delay.
+            let at = now + self.retransmission_timeout();
+            self.retransmit_at = Some(self.retransmit_at.map_or(at, |it| it.min(at)));
             return if is_again {
                 Written::Repetition
             } else {
@@ -191,13 +213,16 @@ impl Connection {
             self.backoff = 0;
             return self.write(now, put);
         }
-        if self.ack != Ack::Due {
-            return Written::Nothing;
-        }
         let mut numbers = [0; 2 * MAX_EACK];
-        let (flags, data) = match self.numbers_ahead(&mut numbers) {
-            [] => (RdpFlags::ACK, &[][..]),
-            numbers => (RdpFlags::ACK | RdpFlags::EAK, numbers),
+        let (flags, data) = if self.ask.is_reset_due {
+            (RdpFlags::RST | RdpFlags::ACK, &[][..])
+        } else if self.ack != Ack::Due {
+            return Written::Nothing;
+        } else {
+            match self.numbers_ahead(&mut numbers) {
+                [] => (RdpFlags::ACK, &[][..]),
+                numbers => (RdpFlags::ACK | RdpFlags::EAK, numbers),
+            }
         };
         let segment = Segment {
             flags,
@@ -210,16 +235,10 @@ impl Connection {
         if !put(segment) {
             return Written::Blocked;
         }
+        self.ask.is_reset_sent |= self.ask.is_reset_due;
+        self.ask.is_reset_due = false;
         self.on_acknowledged_sent(now);
         Written::Segment
-    }
-
-    /// Tells whether the acknowledgement of what was sent has to be asked for.
-    ///
-    /// Without delayed acknowledgements libcsp drops what comes again without an answer, so one that was lost stays
-    /// lost. The next packet, one beyond the window, makes it acknowledge all.
-    const fn must_ask(&self) -> bool {
-        self.parameters.ack_timeout.is_none() && self.backoff > 0
     }
 
     /// Writes the numbers received out of order as the data of an EACK.
