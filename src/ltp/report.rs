@@ -185,16 +185,10 @@ impl Reports {
         };
         // An overtaken checkpoint would have an empty scope and so no report, and by section 6.7 its sender would give
         // up.
-        let scope = if lower < upper {
-            lower..upper
-        } else {
-            any()..upper
-        };
+        let lower = if lower < upper { lower } else { any() };
         // Nothing can be claimed where nothing is held, and a checkpoint without octets may be behind a gap.
-        match held.last_before(upper) {
-            Some(last) if last.end <= scope.start => last.start..upper,
-            _ => scope,
-        }
+        let last = held.last_before(upper).filter(|last| last.end <= lower);
+        last.map_or(lower, |last| last.start)..upper
     }
 
     fn note_bound(&mut self, serial: u64, lower: u64) {

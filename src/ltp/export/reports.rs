@@ -10,6 +10,9 @@ use crate::ltp::end_cause::Limit;
 use crate::ltp::report_history::{Reported, Verdict};
 use crate::ltp::wire::{Mark, Report};
 
+/// The part of a segment of which the octets are progress.
+const SMALL_PART: usize = 8;
+
 /// The claims that a report takes back.
 #[derive(Debug, Clone, Copy, Default)]
 struct Revoked {
@@ -57,6 +60,7 @@ impl Sending {
             return Outcome::Continues;
         };
         let counts = self.counts_in_flight();
+        let least = self.least_progress(cx);
         let repair = self.repair_mut();
         repair.history.note(serial, is_whole);
         let claims = report.claims.iter();
@@ -69,7 +73,7 @@ impl Sending {
         if repair.lowest.is_none_or(|(lower, _)| scope.start < lower) {
             repair.lowest = Some((scope.start, serial));
         }
-        if claimed > 0 || revoked.end.is_some() {
+        if claimed >= least || revoked.end.is_some() {
             repair.tries = 0;
             self.stop_guard(cx);
         }
@@ -96,7 +100,9 @@ impl Sending {
         } else {
             cx.node.stats.positive_reports_received += 1;
         }
-        let is_useless = answered.as_ref().is_some_and(|one| self.is_useless(one));
+        let is_useless = answered
+            .as_ref()
+            .is_some_and(|one| self.is_useless(one, least));
         if is_useless && self.repair().tries > cx.peer.config.limits.checkpoint_retries {
             return Outcome::Failed(cx.unanswered(Limit::CheckpointRetries));
         }
@@ -113,11 +119,20 @@ impl Sending {
         self.check_progress(cx)
     }
 
-    /// Whether nothing was claimed since a checkpoint was sent that is answered. Then it was sent in vain, as if its answer
-    /// had not come.
-    fn is_useless(&mut self, answered: &Outstanding) -> bool {
+    /// Returns how many octets a report must claim to count as progress. A receiver that claimed one octet a report would
+    /// keep a session for as many rounds as the block has octets. Honest ones claim segments.
+    fn least_progress(&self, cx: &Context<'_>) -> u64 {
+        // Bound: usize has at most 64 bits.
+        let part = (cx.segment_room(None) / SMALL_PART) as u64;
+        let missing = self.red.saturating_sub(self.repair().claimed.len());
+        part.min(missing).max(1)
+    }
+
+    /// Whether hardly anything was claimed since a checkpoint was sent that is answered. Then it was sent in vain, as if
+    /// its answer had not come.
+    fn is_useless(&mut self, answered: &Outstanding, least: u64) -> bool {
         let repair = self.repair_mut();
-        let is_useless = repair.claimed.len() <= answered.claimed;
+        let is_useless = repair.claimed.len().saturating_sub(answered.claimed) < least;
         if is_useless {
             repair.tries = repair.tries.max(answered.tries);
         }

@@ -1,7 +1,7 @@
 //! Peers that answer, and whose answers bring a block no further: a checkpoint is sent as often as the retries say, and
 //! the block fails.
 
-use farlink::ltp::{Body, Claims, Color, Config, EndCause, Event, Limit, Peer, Report, Side};
+use farlink::ltp::{Body, Claims, Color, Config, EndCause, Event, Flow, Limit, Peer, Report, Side};
 
 use super::{PEER, block, checkpoints};
 use crate::ltp_alone::{Alone, encode, secs};
@@ -101,6 +101,51 @@ fn answers_that_claim_nothing_more_count_as_none() {
             );
             assert!(is_of_retries, "{name}: {cause:?}");
         }
+    }
+}
+
+/// Honest receivers claim segments. One octet a round would be as many rounds as the block has octets.
+#[test]
+fn answers_that_claim_one_octet_each_count_as_none() {
+    for is_narrow in [true, false] {
+        let mut alone = Alone::new(Config::engine(1), 1);
+        let mut peer = Peer::at(PEER).with_flow(Flow::rate(1_000_000));
+        peer.limits.problems = 100_000;
+        peer.limits.cycles = 100_000;
+        alone.engine.add_peer(alone.now, 2, peer).unwrap();
+        let block = block(2, 10_000);
+        let id = alone.engine.send_block(alone.now, block).unwrap();
+        alone.drain();
+        let (mut answered, mut count) = (0, 0);
+        for _ in 0..200 {
+            let sent = checkpoints(&alone, id);
+            for serial in &sent[answered..] {
+                count += 1;
+                let scope = if is_narrow {
+                    count - 1..count
+                } else {
+                    0..10_000
+                };
+                let claim = if is_narrow {
+                    count - 1..count
+                } else {
+                    0..count
+                };
+                let report = Report {
+                    serial: 99 + count,
+                    checkpoint: *serial,
+                    scope: scope.into(),
+                    claims: Claims::new(core::slice::from_ref(&claim)),
+                };
+                let octets = encode(id, Body::Report(report));
+                alone.receive(PEER, &octets);
+            }
+            answered = sent.len();
+            alone.run_for(secs(60));
+        }
+
+        assert!(count <= 12, "{count} checkpoints, {is_narrow}");
+        assert_eq!(alone.engine.usage().sessions, (0, 0));
     }
 }
 
