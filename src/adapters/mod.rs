@@ -13,6 +13,8 @@ pub mod blocking;
 mod clock;
 #[cfg(all(feature = "cotp", any(feature = "blocking", feature = "tokio")))]
 pub mod cotp;
+#[cfg(all(feature = "csp", any(feature = "blocking", feature = "tokio")))]
+pub mod csp;
 #[cfg(all(
     feature = "csp-can",
     target_os = "linux",

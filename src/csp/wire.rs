@@ -125,6 +125,15 @@ bitflags! {
     }
 }
 
+impl Flags {
+    /// Returns the flags of these trailers.
+    pub(super) const fn of_trailers(crc32: bool, hmac: bool) -> Self {
+        let crc32 = if crc32 { Self::CRC32 } else { Self::empty() };
+        let hmac = if hmac { Self::HMAC } else { Self::empty() };
+        crc32.union(hmac)
+    }
+}
+
 /// The header of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Header {

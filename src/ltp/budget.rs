@@ -16,7 +16,9 @@ pub(super) struct Budget {
     pub(super) waiting: usize,
     /// The maximum of `imports` and `events` together.
     limit: usize,
-    /// Octets of the sessions of accepted peers, which are part of `imports`, and their maximum.
+    /// Octets that wait of accepted peers, which are part of `waiting`.
+    pub(super) strangers_waiting: usize,
+    /// Octets of the sessions of accepted peers, which are part of `imports`, and the maximum of both.
     pub(super) strangers: usize,
     strangers_limit: usize,
     pub(super) pool: BufferPool,
@@ -63,7 +65,13 @@ impl Budget {
 
     /// Returns the octets that may yet be allocated for the sessions of accepted peers.
     pub(super) const fn free_for_strangers(&self) -> usize {
-        self.strangers_limit.saturating_sub(self.strangers)
+        let held = self.strangers + self.strangers_waiting;
+        self.strangers_limit.saturating_sub(held)
+    }
+
+    /// Whether more waits of accepted peers than half of what they may hold: the rest is for their sessions.
+    pub(super) const fn has_much_waiting_of_strangers(&self) -> bool {
+        self.strangers_waiting > self.strangers_limit / 2
     }
 
     /// Counts a session that held `before` octets and holds `after`.

@@ -11,8 +11,8 @@ use super::closed::{Closed, End, Record};
 use super::config::{Config, Direction, Numbers};
 use super::end_cause::{EndCause, Limit};
 use super::fingerprint::Fingerprint;
-use super::peer::{Control, PeerState, Role};
-use super::peers::Peers;
+use super::peer::{Control, Origin, PeerState, Role};
+use super::peers::{Peers, index};
 use super::services::Services;
 use super::table::Keyed;
 use super::wire::{Reason, SessionId};
@@ -384,10 +384,14 @@ impl Core {
     }
 
     /// Returns what a timer that is due lets happen, and whether it counts. `None` if that waits.
-    pub(super) fn due(&mut self, Key { slot, what }: Key) -> Option<(TimerKind, Lateness)> {
+    pub(super) fn due(
+        &mut self,
+        Key { slot, what }: Key,
+        is_awaited: impl Fn(TimerKind) -> bool,
+    ) -> Option<(TimerKind, Lateness)> {
         let Self { node, peers } = self;
         match what {
-            TimerKind::Silence => peers.get_mut(slot)?.silence_due(node),
+            TimerKind::Silence => peers.get_mut(slot)?.silence_due(node, is_awaited),
             TimerKind::Resume => peers.get_mut(slot)?.next_waiting(node),
             what if what.awaits_answer() => {
                 let late = peers.get_mut(slot)?.on_late(node, what);
@@ -474,6 +478,29 @@ impl Context<'_> {
     pub(super) fn limit_lifetime(&mut self) -> Option<TimerId> {
         self.peer.unproved(self.node)?;
         self.start_local(self.node.now + MAX_UNPROVED, ImportTimer::Lifetime)
+    }
+
+    /// Queues an event of a client service, which counts for `octets`.
+    pub(super) fn push_service_event(&mut self, client: u64, event: Event, octets: usize) {
+        let service = (client, self.peer.origin);
+        self.node.push_service_event(service, event, octets);
+    }
+
+    /// Counts a session that held `before` octets and holds `after`.
+    pub(super) fn charge(&mut self, before: usize, after: usize) {
+        self.node.budget.charge(self.peer, before, after);
+        self.weigh();
+    }
+
+    /// Notes what an accepted peer holds, each session counted for its share of their table too.
+    pub(super) fn weigh(&mut self) {
+        let Self { node, peer, .. } = self;
+        if peer.origin == Origin::Accepted {
+            let limits = &node.config.limits;
+            let each = limits.stranger_octets / index(limits.imports.max(1));
+            let held = peer.import_octets + each * index(peer.imports);
+            node.strangers.peers.weigh(peer.slot, held);
+        }
     }
 
     /// Returns the octets that may yet be allocated for receiving from the peer.

@@ -18,11 +18,12 @@ use super::output::KEEPALIVE;
 use super::peer::{Control, LinkState, Origin, PeerState, Role};
 use super::peers::{Addresses, Peers};
 use super::table::Keyed;
-use super::wire::{Body, Segment};
+use super::wire::{Body, Report, Segment};
 use crate::{Addr, Instant, Link, Machine, Output, Seed, Transmit};
 
-/// The maximum number of due timers that one poll fires, so that a driver looks at its inputs in between.
-const MAX_TIMERS: usize = 256;
+/// The maximum number of due timers that one poll fires, and of segments that it looks at, so that a driver looks at its
+/// inputs in between.
+pub(super) const MAX_STEPS: usize = 256;
 
 /// The engine of one LTP node, in both roles, with any number of peers.
 #[derive(Debug)]
@@ -167,11 +168,24 @@ impl<A: Addr> Engine<A> {
         let hello = Hello::find(&segment.header).filter(|_| self.core.node.config.hello);
         // Anybody can write what its own host says.
         let own = self.addresses.of(slot);
-        let hello = hello.filter(|_| own.is_some_and(|own| from.same_host(own)));
+        let is_own_host = own.is_some_and(|own| from.same_host(own));
+        let hello = hello.filter(|_| is_own_host);
         if let Some(hello) = hello {
             self.core.greeted(slot, hello);
         }
-        self.dispatch((slot, place), segment);
+        match segment.body {
+            // It cites nothing that only the peer has seen, so its claims are not used.
+            Body::Report(Report {
+                serial,
+                checkpoint: 0,
+                ..
+            }) if !is_own_host && key.is_none() => {
+                self.core.node.stats.unknown_checkpoint += 1;
+                self.core
+                    .queue(slot, Control::ReportAck { session, serial });
+            }
+            _ => self.dispatch((slot, place), segment),
+        }
         if hello.is_some() && matches!(segment.body, Body::Data(_)) {
             self.imports.answer_hello(session, &mut self.core);
         }
@@ -187,8 +201,8 @@ impl<A: Addr> Engine<A> {
         });
     }
 
-    /// Counts a segment of an accepted peer, and makes room for it: others that have proved nothing give way. Returns the
-    /// place of its session.
+    /// Counts a segment of an accepted peer, and makes room for it: the host that holds most gives way. Returns the place
+    /// of its session.
     fn admit(
         &mut self,
         (slot, place): (u32, Option<u32>),
@@ -215,7 +229,12 @@ impl<A: Addr> Engine<A> {
             let is_over = u32::try_from(engine.imports.table.len()).is_ok_and(|len| len >= limit);
             engine.core.node.budget.free_for_strangers() < needed || (place.is_none() && is_over)
         };
-        while is_full(self) && self.make_way(Newcomer::Segment(slot)) {
+        let newcomer = Newcomer::Segment {
+            slot,
+            octets: needed,
+            limit: self.core.node.config.limits.stranger_octets,
+        };
+        while is_full(self) && self.make_way(newcomer) {
             self.core.node.stats.no_room += 1;
         }
         // The oldest session of a stranger gives way to its newest.
@@ -300,11 +319,22 @@ impl<A: Addr> Engine<A> {
     #[inline(never)]
     fn fire_due(&mut self) -> bool {
         let (core, exports, imports) = (&mut self.core, &mut self.exports, &mut self.imports);
-        for _ in 0..MAX_TIMERS {
+        for _ in 0..MAX_STEPS {
             let Some(key) = core.node.timers.pop(core.node.now) else {
                 return true;
             };
-            let Some((what, late)) = core.due(key) else {
+            let is_awaited = |what| match what {
+                TimerKind::Session(session, SessionTimer::Export(timer)) => {
+                    let export = exports.table.get(&session.number);
+                    export.is_some_and(|export| export.awaits(timer))
+                }
+                TimerKind::Session(session, SessionTimer::Import(timer)) => {
+                    let import = imports.table.get(&session);
+                    import.is_some_and(|import| import.awaits(timer))
+                }
+                _ => false,
+            };
+            let Some((what, late)) = core.due(key, is_awaited) else {
                 continue;
             };
             match what {
@@ -476,6 +506,9 @@ impl<A: Addr> Machine for Engine<A> {
                 && let Some(event) = self.take_event()
             {
                 return Output::Event(event);
+            }
+            if !self.core.node.ready.is_empty() {
+                return Output::Yield;
             }
         }
         Output::Idle(self.core.node.timers.next())

@@ -329,6 +329,17 @@ impl ExportSession {
         self.fail_with((Side::Remote, reason, EndCause::Peer), cx)
     }
 
+    /// Whether the answer that a timer waits for is still awaited.
+    pub(super) fn awaits(&self, timer: ExportTimer) -> bool {
+        match (&self.stage, timer) {
+            (Stage::Sending(sending), ExportTimer::Checkpoint(serial)) => {
+                sending.place_of(serial).is_some()
+            }
+            (Stage::Sending(sending), ExportTimer::Guard) => sending.repair().guard.is_some(),
+            _ => false,
+        }
+    }
+
     pub(super) fn on_timer(&mut self, timer: ExportTimer, cx: &mut Context<'_>) -> Step {
         match timer {
             ExportTimer::Checkpoint(serial) => {

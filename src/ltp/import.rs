@@ -165,11 +165,15 @@ impl ImportSession {
     #[inline]
     pub(super) fn on_data(&mut self, data: &Data<'_>, cx: &mut Context<'_>) -> Step {
         if Fingerprint::is_telling(data) {
-            if self.is_overtaken_by(data) {
+            match self.judge(data) {
                 // Its sender started anew, and sends another block under the same number.
-                return self.cancel(EndCause::StateLost, cx);
+                Judgment::NewSession => return self.cancel(EndCause::StateLost, cx),
+                Judgment::Undecided if self.is_claimed_and_not_cited(data) => {
+                    cx.node.stats.closed_session += 1;
+                    return Step::Continues;
+                }
+                Judgment::Undecided | Judgment::Repeat => self.fingerprint.note(data),
             }
-            self.fingerprint.note(data);
         }
         if matches!(self.stage, Stage::Cancelling(_)) {
             cx.node.stats.closed_session += 1;
@@ -200,27 +204,55 @@ impl ImportSession {
         act(reception, cx).unwrap_or_else(|cause| self.cancel(cause, cx))
     }
 
-    /// Whether a segment is of another session under the same number.
-    fn is_overtaken_by(&self, data: &Data<'_>) -> bool {
-        let is_same_client =
-            matches!(&self.stage, Stage::Receiving(one) if one.client == data.client);
-        is_same_client && self.fingerprint.judge(data, None) == Judgment::NewSession
+    /// Judges a segment under the number of the session.
+    fn judge(&self, data: &Data<'_>) -> Judgment {
+        match &self.stage {
+            Stage::Receiving(one) => {
+                let red = one.red.filter(|_| one.is_delivered);
+                self.fingerprint.judge(data, red)
+            }
+            Stage::Cancelling(_) => Judgment::Undecided,
+        }
+    }
+
+    /// Whether a segment is a checkpoint that the reports of this session did not cause, and the red part was delivered:
+    /// its octets are compared with none, and a report would claim all of them.
+    fn is_claimed_and_not_cited(&self, data: &Data<'_>) -> bool {
+        let Color::Red(Some(checkpoint)) = data.color else {
+            return false;
+        };
+        matches!(&self.stage, Stage::Receiving(one) if one.is_delivered && !one.has_issued(checkpoint.report))
     }
 
     /// Whether the red part was delivered, and a segment is of another session under the same number.
     pub(super) fn gives_way_to(&self, data: &Data<'_>) -> bool {
         Fingerprint::is_telling(data)
             && matches!(&self.stage, Stage::Receiving(one) if one.is_delivered && !one.is_to_be_stored())
-            && self.is_overtaken_by(data)
+            && self.judge(data) == Judgment::NewSession
+    }
+
+    /// Whether the answer that a timer waits for is still awaited.
+    pub(super) fn awaits(&self, timer: ImportTimer) -> bool {
+        matches!((&self.stage, timer), (Stage::Receiving(one), ImportTimer::Report(serial))
+            if one.place_of(serial).is_some())
     }
 
     pub(super) fn on_timer(&mut self, timer: ImportTimer, cx: &mut Context<'_>) -> Step {
         if timer == ImportTimer::Lifetime {
             self.lifetime = None;
-            return if cx.peer.unproved(cx.node).is_some() {
-                self.give_up_end(cx)
-            } else {
-                Step::Continues
+            if cx.peer.unproved(cx.node).is_some() {
+                return self.give_up_end(cx);
+            }
+            // What was dropped while the peer was not proved is sent after all.
+            return match &mut self.stage {
+                Stage::Cancelling(cancel) if cancel.timer.is_none() => {
+                    cancel.send(Role::Receiver, cx)
+                }
+                Stage::Cancelling(_) => Step::Continues,
+                Stage::Receiving(reception) => {
+                    reception.queue_withheld(cx);
+                    Step::Continues
+                }
             };
         }
         if let (Stage::Cancelling(cancel), ImportTimer::Cancel) = (&mut self.stage, timer) {
@@ -319,7 +351,7 @@ impl Reception {
             pending: SmallVec::from_buf([report]),
             ..Self::new(data.client, service, serial.saturating_add(1), cx.node.now)
         };
-        cx.node.budget.charge(cx.peer, 0, SESSION);
+        cx.charge(0, SESSION);
         cx.node.stats.red_octets += red;
         cx.node.stats.positive_reports_sent += 1;
         cx.node.stats.imports_complete += 1;
@@ -330,8 +362,7 @@ impl Reception {
             data: Bytes::copy_from_slice(data.octets),
             ends_block: true,
         };
-        cx.node
-            .push_service_event(data.client, event, octets + EVENT_OVERHEAD);
+        cx.push_service_event(data.client, event, octets + EVENT_OVERHEAD);
         Some(whole)
     }
 
@@ -466,7 +497,7 @@ impl Reception {
         }
         let (mut fresh, mut is_all) = (0, true);
         if !self.is_delivered && !data.octets.is_empty() {
-            let spare = if cx.node.is_over_share(data.client) {
+            let spare = if cx.node.is_over_share((data.client, cx.peer.origin)) {
                 0
             } else {
                 cx.free_octets()
@@ -478,6 +509,10 @@ impl Reception {
                 red: self.red,
             };
             let parts = self.parts();
+            if parts.red.differs(&range, data.octets) {
+                // They are of two blocks under the same number, and nothing says which octets are of which.
+                return Err(EndCause::StateLost);
+            }
             let pool = &mut cx.node.budget.pool;
             (fresh, is_all) = parts.red.store(&range, data.octets, room, pool);
             if fresh > 0 {
@@ -521,7 +556,7 @@ impl Reception {
             self.unqueue(cx);
             if let Some((piece, octets)) = self.piece(cx.session) {
                 let octets = octets + EVENT_OVERHEAD;
-                cx.node.push_service_event(self.client, piece, octets);
+                cx.push_service_event(self.client, piece, octets);
             }
         }
         let (pool, limit) = (&mut cx.node.budget.pool, cx.node.config.limits.pool_octets);
@@ -534,8 +569,7 @@ impl Reception {
             data,
             ends_block: self.ends_block,
         };
-        cx.node
-            .push_service_event(self.client, event, counted + EVENT_OVERHEAD);
+        cx.push_service_event(self.client, event, counted + EVENT_OVERHEAD);
         Ok(self.close_if_over())
     }
 
@@ -751,7 +785,7 @@ impl Reception {
             cx.node.services.recount(self.client, before, untaken);
             let before = core::mem::replace(&mut parts.charge, weight);
             parts.red.report_excess(&mut cx.node.budget.pool);
-            cx.node.budget.charge(cx.peer, before, weight);
+            cx.charge(before, weight);
         }
     }
 

@@ -6,7 +6,7 @@ use core::slice;
 
 use super::beyond::Hello;
 use super::context::{Cancel, Context, Core, Node, TimerKind};
-use super::engine::Engine;
+use super::engine::{Engine, MAX_STEPS};
 use super::export::{ExportSession, Exports, Piece};
 use super::import::{ImportSession, Imports, Reception};
 use super::peer::{Control, PeerState, Queue, Role};
@@ -88,16 +88,22 @@ impl<A: Addr> Datagrams for Addressed<'_, A> {
 }
 
 impl<A: Addr> Engine<A> {
-    /// Writes a batch for the next ready peer. Peers take turns, so that none waits for another's backlog.
+    /// Writes a batch for the next ready peer. Peers take turns, so that none waits for another's backlog. After many
+    /// steps that write nothing, peers may be left that are ready.
     #[inline(never)]
     pub(super) fn send(&mut self, tx: &mut Transmit<A>) -> bool {
-        while let Some(slot) = self.core.node.ready.pop_front() {
+        let mut steps = MAX_STEPS;
+        while steps > 0
+            && let Some(slot) = self.core.node.ready.pop_front()
+        {
+            steps -= 1;
             self.core.peers.forget_ready(slot);
             let Some(to) = self.addresses.of(slot) else {
                 continue;
             };
             let sessions = (&mut self.exports, &mut self.imports);
-            self.core.fill(slot, sessions, &mut Addressed(tx, to));
+            let mut out = Addressed(tx, to);
+            self.core.fill(slot, sessions, &mut steps, &mut out);
             if !tx.is_empty() {
                 if let Some(peer) = self.core.peers.get_mut(slot) {
                     peer.last_sent = self.core.node.now;
@@ -139,14 +145,17 @@ impl Core {
         &mut self,
         slot: u32,
         (exports, imports): (&mut Exports, &mut Imports),
+        steps: &mut usize,
         tx: &mut Out<'_>,
     ) {
         if let Some(peer) = self.peers.get_mut(slot) {
             peer.is_ready = false;
         }
-        while let Some(peer) = self.peers.get_mut(slot)
+        while *steps > 0
+            && let Some(peer) = self.peers.get_mut(slot)
             && let Some(work) = peer.next_work(&mut self.node)
         {
+            *steps -= 1;
             let batch = match work {
                 Work::Control(control) => self.send_control(slot, control, (exports, imports), tx),
                 Work::Data(queue, number) => exports.send(slot, (queue, number), self, tx),
@@ -310,7 +319,7 @@ impl Context<'_> {
         if put == WriteResult::NoRoom {
             return false;
         }
-        self.peer.control.pop_front();
+        self.peer.pop_control();
         true
     }
 

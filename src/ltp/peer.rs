@@ -10,7 +10,7 @@ use super::beyond::{
     RtoPolicy,
 };
 use super::config::{Direction, Peer};
-use super::context::{Key, Lateness, Node, TimerKind};
+use super::context::{ImportTimer, Key, Lateness, Node, TimerKind};
 use super::silence::{Late, Patience, Silence, Step};
 use super::wire::SessionId;
 use crate::Instant;
@@ -45,6 +45,8 @@ pub(super) struct PeerState {
     pub(super) contact_start: Instant,
     /// Control segments, sent ahead of everything else.
     pub(super) control: VecDeque<Control>,
+    /// How many of those have left the queue, sent or dropped.
+    control_left: u64,
     /// Sessions with data or checkpoints to send again, ahead of first passes. RFC 5325 section 3.2 queues them
     /// behind, but a repair behind a long first pass costs round trips.
     pub(super) repairs: VecDeque<u64>,
@@ -328,10 +330,12 @@ impl PeerState {
         }
     }
 
-    /// Notes that a command names the peer.
+    /// Notes that a command names the peer. What waited for octets from its host may leave.
     pub(super) fn name(&mut self, node: &mut Node) {
         if !core::mem::replace(&mut self.is_named, true) {
             node.strangers.peers.name(self.slot);
+            self.is_over_budget = false;
+            self.mark_ready(node);
         }
     }
 
@@ -348,10 +352,10 @@ impl PeerState {
         let limit = usize::try_from(node.config.limits.control_segments).unwrap_or(usize::MAX);
         if !self.can_send() {
             // Receive-only: nothing is sent to such a peer.
-            return true;
+            return false;
         }
         if self.is_over_budget && self.control.len() >= MAX_WAITING {
-            self.control.pop_front();
+            self.pop_control();
             node.stats.no_room += 1;
         }
         if self.control.len() >= limit {
@@ -361,6 +365,38 @@ impl PeerState {
         self.control.push_back(control);
         self.mark_ready(node);
         true
+    }
+
+    /// Takes the first control segment off the queue.
+    pub(super) fn pop_control(&mut self) -> Option<Control> {
+        let first = self.control.pop_front()?;
+        self.control_left += 1;
+        Some(first)
+    }
+
+    /// Returns the place in the queue behind all that was queued. Whoever has a place knows whether it is yet to be
+    /// served.
+    // Bound: usize has at most 64 bits.
+    pub(super) fn control_end(&self) -> u64 {
+        self.control_left + self.control.len() as u64
+    }
+
+    /// Whether the control segment at a place waits to be sent.
+    pub(super) const fn is_waiting(&self, place: u64) -> bool {
+        place > self.control_left
+    }
+
+    /// Drops all control segments. Reports among them count as lost on the line.
+    pub(super) fn drop_control(&mut self, node: &mut Node) {
+        while let Some(dropped) = self.pop_control() {
+            if let Control::Report {
+                session, serial, ..
+            } = dropped
+            {
+                let what = TimerKind::Session(session, ImportTimer::Report(serial).into());
+                self.start_local(node, node.now, what);
+            }
+        }
     }
 
     /// Returns a queue of sessions with data to send.
@@ -501,8 +537,13 @@ impl PeerState {
         self.silence_timer = next.and_then(|at| self.start_local(node, at, TimerKind::Silence));
     }
 
-    /// Takes the step that is due in a silence, and returns the signal that is sent as a probe.
-    pub(super) fn silence_due(&mut self, node: &mut Node) -> Option<(TimerKind, Lateness)> {
+    /// Takes the step that is due in a silence, and returns the signal that is sent as a probe: the oldest whose session
+    /// still awaits its answer.
+    pub(super) fn silence_due(
+        &mut self,
+        node: &mut Node,
+        is_awaited: impl Fn(TimerKind) -> bool,
+    ) -> Option<(TimerKind, Lateness)> {
         self.silence_timer = None;
         let lasts = self.silence.lasts(node.now);
         let step = self.silence.step(node.now, &self.patience());
@@ -510,7 +551,10 @@ impl PeerState {
         match step? {
             Step::Probe => {
                 let late = Lateness::of_probe(self.silence.was_given_up());
-                self.waiting.pop_front().map(|what| (what, late))
+                let mut waiting = core::iter::from_fn(|| self.waiting.pop_front());
+                waiting
+                    .find(|what| is_awaited(*what))
+                    .map(|what| (what, late))
             }
             Step::GiveUp => {
                 self.given_up = self.waiting.len();
@@ -639,12 +683,18 @@ impl PeerState {
         self.next_report = self.next_report.max(self.departure(now)) + others;
     }
 
-    /// Whether at most one further segment can be sent before the contact ends, by the rate.
-    pub(super) fn is_last_of_contact(&self, now: Instant) -> bool {
+    /// Whether the next red segment is to be a checkpoint that was asked for, or is the last before the contact ends, by
+    /// the rate, of a peer that bears one there. ION cancels the block for it, so where the rate is estimated the peer must
+    /// be known to.
+    pub(super) fn must_check(&self, is_asked_for: bool, now: Instant) -> bool {
+        if !self.flow.allows_checkpoints() {
+            return false;
+        }
         let two = self.config.segment.saturating_mul(2);
         let two = self.pacer.transmission_time(two);
-        self.ends
-            .is_some_and(|ends| now < ends && self.pacer.tx_clock(now) + two > ends)
+        let is_last = |ends: Instant| now < ends && self.pacer.tx_clock(now) + two > ends;
+        let is_borne = !self.flow.is_estimated() || self.flow.takes_checkpoints();
+        is_asked_for || is_borne && self.ends.is_some_and(is_last)
     }
 
     /// How long closed sessions are remembered: as long as the peer may wait for an answer, and twice the time of its

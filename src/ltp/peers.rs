@@ -353,7 +353,7 @@ impl<A: Addr> Addresses<A> {
     }
 }
 
-const fn index(slot: u32) -> usize {
+pub(super) const fn index(slot: u32) -> usize {
     // Bound: usize has at least 32 bits where there is room for a peer.
     slot as usize
 }
@@ -408,14 +408,27 @@ impl<A: Addr> Engine<A> {
 
     /// Adds a peer under its engine ID.
     ///
+    /// A peer that was accepted as an unknown one under the ID becomes this one where it is on the same host and no
+    /// authentication is asked for, and its sessions go on. Any other one is removed first.
+    ///
     /// # Errors
     ///
-    /// A peer with the ID exists, the limit of peers is reached, or the configuration is invalid. A peer that was
+    /// A peer with the ID was added, the limit of peers is reached, or the configuration is invalid. A peer that was
     /// accepted as an unknown one gives way where the limit is reached.
     pub fn add_peer(&mut self, now: Instant, id: u64, peer: Peer<A>) -> Result<(), Error> {
         self.advance(now);
-        Addresses::<A>::may_add(id, &self.core.peers)?;
         let keys = Arc::new(peer.check().map_err(Error::InvalidPeer)?);
+        let slot = self.core.peers.slot(id).ok();
+        let old = slot.and_then(|slot| self.core.peers.get(slot));
+        if old.is_some_and(|old| old.origin == Origin::Accepted) {
+            let at = slot.and_then(|slot| self.addresses.of(slot));
+            let is_there = at.is_some_and(|at| at.same_host(peer.address)) && keys.accepts_all();
+            if is_there && self.change_peer(now, id, peer.clone()).is_ok() {
+                return Ok(());
+            }
+            self.remove(id, Imports::drop_at)?;
+        }
+        Addresses::<A>::may_add(id, &self.core.peers)?;
         if self.core.peers.is_full(&self.core.node) {
             self.make_way(Newcomer::Named);
         }
@@ -475,7 +488,7 @@ impl<A: Addr> Engine<A> {
             addresses.hosts.leave(old, node.now, &mut node.strangers);
         }
         if !state.can_send() {
-            state.control.clear();
+            state.drop_control(node);
         }
         state.keep_alive(node);
         state.release_pacing(node);

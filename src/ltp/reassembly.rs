@@ -225,6 +225,26 @@ impl Reassembly {
         pool.exceed(self.excess, 0);
     }
 
+    /// Whether octets of a range differ from those that were received before, as far as these are here.
+    pub(super) fn differs(&self, range: &Range<u64>, octets: &[u8]) -> bool {
+        // Bound: usize has at most 64 bits.
+        let end = |start: u64, octets: &[u8]| start.saturating_add(octets.len() as u64);
+        let differs_in = |held: Range<u64>, start: u64, kept: &[u8]| {
+            let common = held.start.max(range.start)..held.end.min(range.end);
+            let one = indices(&common, start).and_then(|at| kept.get(at));
+            let other = indices(&common, range.start).and_then(|at| octets.get(at));
+            common.start < common.end && one != other
+        };
+        let in_buffer = self.start..end(self.start, &self.buffer);
+        let mut in_buffer = self
+            .held
+            .within(in_buffer.start.max(range.start)..in_buffer.end.min(range.end));
+        let pieces = self.pieces.range(..range.end).rev();
+        let mut pieces = pieces.take_while(|(start, piece)| end(**start, piece) > range.start);
+        in_buffer.any(|held| differs_in(held, self.start, &self.buffer))
+            || pieces.any(|(start, piece)| differs_in(*start..end(*start, piece), *start, piece))
+    }
+
     /// Stores the octets of a range that were not received before. Returns how many they are, and whether all found room:
     /// the first that did not and those behind it count as not received.
     pub(super) fn store(

@@ -11,7 +11,7 @@ use super::context::{Context, ImportTimer, Step};
 use super::end_cause::{EndCause, Limit};
 use super::import::{Awaited, Reception};
 use super::output::{Out, WriteResult};
-use super::peer::Control;
+use super::peer::{Control, PeerState};
 use super::sdnv::Head;
 use super::wire::{Body, Checkpoint, Claims, Mark, Report, claim_len, header_len, report_head_len};
 use crate::Instant;
@@ -73,7 +73,8 @@ pub(super) struct Issued {
     body: Octets,
     tries: u8,
     pub(super) timer: Option<TimerId>,
-    is_queued: bool,
+    /// Its place in the queue of the peer, where it was queued last. It may have been sent or dropped since.
+    queued: u64,
     /// When it was sent first, when its timer started, and when it or a copy was sent last.
     first: Instant,
     left: Instant,
@@ -98,6 +99,11 @@ impl Issued {
     /// Makes the report on all of a red part. Its body follows from that.
     pub(super) fn on_all(serial: u64, checkpoint: u64, red: u64) -> Self {
         Self::new(serial, checkpoint, 0..red, true)
+    }
+
+    /// Whether it is neither under way nor about to be: it was withheld, or dropped from the queue of the peer.
+    fn is_idle(&self, peer: &PeerState) -> bool {
+        self.timer.is_none() && !peer.is_waiting(self.queued)
     }
 
     /// Whether its claims are yet to be made.
@@ -179,10 +185,15 @@ impl Reports {
         };
         // An overtaken checkpoint would have an empty scope and so no report, and by section 6.7 its sender would give
         // up.
-        if lower < upper {
+        let scope = if lower < upper {
             lower..upper
         } else {
             any()..upper
+        };
+        // Nothing can be claimed where nothing is held, and a checkpoint without octets may be behind a gap.
+        match held.last_before(upper) {
+            Some(last) if last.end <= scope.start => last.start..upper,
+            _ => scope,
         }
     }
 
@@ -254,7 +265,14 @@ impl Reception {
         !self.pending.is_empty() || parts.is_some_and(|parts| !parts.reports.delayed.is_empty())
     }
 
-    fn place_of(&self, serial: u64) -> Option<usize> {
+    /// Whether a report with a serial number was made in the session.
+    pub(super) fn has_issued(&self, serial: u64) -> bool {
+        let parts = self.parts.as_ref();
+        let first = parts.map_or(self.serial.saturating_sub(1), |parts| parts.reports.first);
+        serial > 0 && (first..self.serial).contains(&serial)
+    }
+
+    pub(super) fn place_of(&self, serial: u64) -> Option<usize> {
         self.pending
             .binary_search_by_key(&serial, |one| one.serial)
             .ok()
@@ -284,6 +302,16 @@ impl Reception {
             return cx.put_report_on_all((serial, checkpoint), red, hello, tx);
         }
         let is_written_first = issued.body.is_empty();
+        if issued.body.len() > cx.segment_room(None) {
+            // Shorter ones report on its scope, under other serial numbers.
+            if let Some(long) = self.acknowledge(serial, cx)
+                && !self.issue(long.checkpoint, long.scope, cx)
+            {
+                self.parts().reports.forget_checkpoint(long.checkpoint);
+            }
+            self.recharge(cx);
+            return WriteResult::Impossible;
+        }
         if is_written_first && !self.make_body(serial, cx) {
             // Nothing is held in its scope, which may not be said (RFC 5326 section 3.2.2).
             self.drop_report(serial, cx);
@@ -386,7 +414,7 @@ impl Reception {
         let config = &cx.peer.config;
         let (delay, segment) = (config.timers.report_delay, config.segment);
         let is_auto = config.redundancy.adaptive().is_some();
-        let (complete, next) = (self.complete_red(), self.serial);
+        let (complete, may_be_cited) = (self.complete_red(), self.has_issued(checkpoint.report));
         let serial = checkpoint.serial;
         let parts = self.parts();
         let (reports, held) = (&mut parts.reports, &parts.red.held);
@@ -402,7 +430,6 @@ impl Reception {
         }
         // The checkpoint cites a report that this engine made before it lost its state, together with the claims in it.
         // The peer would never send the claimed octets again, and take the block for delivered.
-        let may_be_cited = (reports.first..next).contains(&checkpoint.report);
         if checkpoint.report != 0 && !may_be_cited {
             return Err(EndCause::StateLost);
         }
@@ -538,7 +565,11 @@ impl Reception {
             let mut old = old.filter(|one| one.scope.end <= scope.end);
             match old.next() {
                 // What says all may have to wait longer than what is queued.
-                Some(one) if one.is_unwritten() && one.is_queued && self.awaits.is_none() => {
+                Some(one)
+                    if one.is_unwritten()
+                        && cx.peer.is_waiting(one.queued)
+                        && self.awaits.is_none() =>
+                {
                     one.scope = scope.clone();
                     one.tells_all = tells_all;
                     let old = core::mem::replace(&mut one.checkpoint, checkpoint);
@@ -575,7 +606,7 @@ impl Reception {
             // Treated as lost on the line: the timer repeats it.
             self.on_report_sent(serial, false, cx);
         } else if let Some(issued) = self.issued(serial) {
-            issued.is_queued = true;
+            issued.queued = cx.peer.control_end();
         }
     }
 
@@ -593,10 +624,10 @@ impl Reception {
         }
     }
 
-    /// Queues the reports that waited until the block was taken or stored.
+    /// Queues the reports that waited until the block was taken or stored, or were dropped from the queue of the peer.
     pub(super) fn queue_withheld(&mut self, cx: &mut Context<'_>) {
         let waiting = self.pending.iter();
-        let waiting = waiting.filter(|one| one.tries == 0 && !one.is_queued);
+        let waiting = waiting.filter(|one| one.is_idle(cx.peer));
         let serials: SmallVec<[u64; 4]> = waiting.map(|one| one.serial).collect();
         for serial in serials {
             self.queue_report(serial, cx);
@@ -610,7 +641,6 @@ impl Reception {
         let Some(issued) = self.issued(serial) else {
             return;
         };
-        issued.is_queued = false;
         issued.left = departure;
         issued.tries = issued.tries.saturating_add(1);
         issued.timer = cx.await_answer(ImportTimer::Report(serial));
@@ -641,16 +671,9 @@ impl Reception {
         issued.timer = None;
         issued.tries = cx.late.tries(issued.tries);
         if issued.tries <= limit {
-            let is_too_long = issued.body.len() > cx.segment_room(None);
             cx.peer.line.exchanged(false);
             cx.peer.back_off(cx.node.now);
-            if !is_too_long {
-                self.queue_report(serial, cx);
-            } else if let Some(issued) = self.acknowledge(serial, cx) {
-                // Shorter ones report on its scope, under other serial numbers.
-                self.report(issued.checkpoint, issued.scope, cx)?;
-                self.recharge(cx);
-            }
+            self.queue_report(serial, cx);
             return Ok(Step::Continues);
         }
         if !self.is_delivered {
@@ -672,18 +695,16 @@ impl Reception {
         // Copies of a checkpoint must not use up the retries, which belong to the timers.
         let is_due = |one: &Issued| {
             one.checkpoint == checkpoint
-                && one.tries > 0
-                && !one.is_queued
+                && !cx.peer.is_waiting(one.queued)
                 && one.tries <= limit
                 && now > one.left
                 && now - one.left >= round
         };
-        let mut due = Vec::new();
-        for issued in self.pending.iter_mut().filter(|one| is_due(one)) {
-            cx.stop(issued.timer.take());
-            due.push(issued.serial);
-        }
+        let due = self.pending.iter().filter(|one| is_due(one));
+        let due: Vec<u64> = due.map(|one| one.serial).collect();
         for serial in due {
+            let timer = self.issued(serial).and_then(|one| one.timer.take());
+            cx.stop(timer);
             self.queue_report(serial, cx);
         }
     }
@@ -691,9 +712,8 @@ impl Reception {
     /// Handles an RA (RFC 5326 section 6.14).
     pub(super) fn on_report_ack(&mut self, serial: u64, cx: &mut Context<'_>) -> Step {
         let Some(issued) = self.acknowledge(serial, cx) else {
-            let first = self.parts.as_ref().map_or(0, |parts| parts.reports.first);
             if let Some(account) = cx.peer.account
-                && !(first..self.serial).contains(&serial)
+                && !self.has_issued(serial)
             {
                 cx.node.strangers.cite_wrong(account);
             }

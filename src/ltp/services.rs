@@ -8,6 +8,7 @@ use super::context::Node;
 use super::end_cause::EndCause;
 use super::engine::Engine;
 use super::import::{ImportSession, Imports};
+use super::peer::Origin;
 use super::wire::SessionId;
 use crate::{Addr, Instant};
 
@@ -49,15 +50,22 @@ pub(super) struct Services {
 /// Sessions with an item, by their tickets, in the order in which they were queued.
 type Queue = BTreeMap<u64, SessionId>;
 
+/// The octets that items to be taken count for, and those that are from accepted peers among them.
+#[derive(Debug, Default, Clone, Copy)]
+struct Share {
+    octets: usize,
+    of_strangers: usize,
+}
+
 /// A client service that is open.
 #[derive(Debug, Default)]
 pub(super) struct ClientService {
     pub(super) service: Service,
     pub(super) delivery: Delivery,
-    /// Items to be taken, each with the octets it counts for.
-    queue: VecDeque<(Event, usize)>,
-    /// Octets that the queue counts for.
-    octets: usize,
+    /// Items to be taken, each with what it counts for.
+    queue: VecDeque<(Event, Share)>,
+    /// What the queue counts for.
+    held: Share,
     /// Octets of scattered red parts that were not taken. Their sessions count them.
     untaken: usize,
     /// Sessions with an item: octets for the next piece, or a run.
@@ -111,7 +119,10 @@ impl<A: Addr> Engine<A> {
     /// nobody has. Until then the sender repeats its checkpoint, and gives up when its limits are reached.
     ///
     /// What waits counts against [`EngineLimits::import_octets`](super::EngineLimits::import_octets). A service with
-    /// more octets waiting than are free in all accepts no further data, which leaves room for the other services.
+    /// more octets waiting than are free in all accepts no further data, which leaves room for the other services. What
+    /// waits of accepted unknown peers counts against
+    /// [`EngineLimits::stranger_octets`](super::EngineLimits::stranger_octets) too; beyond half of that, nothing
+    /// further is accepted from them for such services.
     ///
     /// # Errors
     ///
@@ -293,7 +304,7 @@ impl Services {
         let each = |opened: &ClientService| {
             size_of::<(u64, ClientService)>()
                 + 64
-                + opened.queue.capacity() * size_of::<(Event, usize)>()
+                + opened.queue.capacity() * size_of::<(Event, Share)>()
                 + opened.queued.len() * QUEUED
         };
         self.open.values().map(each).sum::<usize>()
@@ -330,8 +341,7 @@ impl Node {
     fn close(&mut self, client: u64) -> Result<(), Error> {
         let opened = self.services.open.remove(&client);
         let opened = opened.ok_or(Error::NotOpen(client))?;
-        self.budget.events -= opened.octets;
-        self.budget.waiting -= opened.octets;
+        self.give_back(opened.held);
         if opened.is_answerable {
             self.services.answerable.retain(|other| *other != client);
         }
@@ -339,16 +349,37 @@ impl Node {
     }
 
     /// Queues an event of a client service, which counts for `octets`.
-    pub(super) fn push_service_event(&mut self, client: u64, event: Event, octets: usize) {
+    pub(super) fn push_service_event(
+        &mut self,
+        (client, origin): (u64, Origin),
+        event: Event,
+        octets: usize,
+    ) {
         let Ok(opened) = self.services.on_demand(client) else {
             self.push_event(event, octets);
             return;
         };
-        opened.queue.push_back((event, octets));
-        opened.octets += octets;
+        let of_strangers = match origin {
+            Origin::Accepted => octets,
+            Origin::Added => 0,
+        };
+        let share = Share {
+            octets,
+            of_strangers,
+        };
+        opened.queue.push_back((event, share));
+        opened.held.octets += octets;
+        opened.held.of_strangers += of_strangers;
         self.budget.waiting += octets;
         self.budget.events += octets;
+        self.budget.strangers_waiting += of_strangers;
         self.services.list_answerable(client);
+    }
+
+    fn give_back(&mut self, share: Share) {
+        self.budget.waiting -= share.octets;
+        self.budget.events -= share.octets;
+        self.budget.strangers_waiting -= share.of_strangers;
     }
 
     /// Returns the next event that answers a take; services take turns.
@@ -359,11 +390,11 @@ impl Node {
             if opened.takes == 0 {
                 continue;
             }
-            let event = if let Some((event, octets)) = opened.queue.pop_front() {
-                opened.octets -= octets;
-                self.budget.waiting -= octets;
-                self.budget.events -= octets;
+            let event = if let Some((event, share)) = opened.queue.pop_front() {
+                opened.held.octets -= share.octets;
+                opened.held.of_strangers -= share.of_strangers;
                 trim(&mut opened.queue);
+                self.give_back(share);
                 Some(event)
             } else {
                 self.services.next_item(Some(client), imports)
@@ -379,10 +410,14 @@ impl Node {
         None
     }
 
-    /// Tells whether more waits for a client service than is free.
-    pub(super) fn is_over_share(&self, client: u64) -> bool {
-        let opened = self.services.open.get(&client);
-        let waiting = opened.map_or(0, |opened| opened.octets + opened.untaken);
+    /// Tells whether more waits for a client service than is free, or more of accepted peers than theirs to hold.
+    pub(super) fn is_over_share(&self, (client, origin): (u64, Origin)) -> bool {
+        let Some(opened) = self.services.open.get(&client) else {
+            return false;
+        };
+        let waiting = opened.held.octets + opened.untaken;
+        let is_strangers = origin == Origin::Accepted && opened.delivery == Delivery::OnDemand;
         waiting > 0 && waiting > self.budget.free()
+            || is_strangers && self.budget.has_much_waiting_of_strangers()
     }
 }

@@ -363,7 +363,7 @@ impl<A: Addr> Engine<A> {
         }
         node.restore_closed(&snapshot.closed, peers)?;
         node.restore_events(snapshot.events)?;
-        node.restore_waiting(snapshot.services)?;
+        node.restore_waiting(snapshot.services, peers)?;
         let limits = [node.config.limits.exports, node.config.limits.imports].map(count);
         within("exports", snapshot.exports.len(), limits[0])?;
         within("imports", snapshot.imports.len(), limits[1])?;
@@ -506,7 +506,7 @@ impl Node {
                 let octets = &mut self.budget.exports;
                 *octets = octets.saturating_add(data.len());
             }
-            let octets = item_of(&event).map_or(0, |(_, len)| len + EVENT_OVERHEAD);
+            let octets = item_of(&event).map_or(0, |(.., len)| len + EVENT_OVERHEAD);
             self.push_event(event, octets);
         }
         let weightless = self.events.len().saturating_mul(EVENT_OVERHEAD);
@@ -517,7 +517,7 @@ impl Node {
         )
     }
 
-    fn restore_waiting(&mut self, services: Vec<SavedService>) -> Restored {
+    fn restore_waiting(&mut self, services: Vec<SavedService>, peers: &Peers) -> Restored {
         let config = &self.config;
         let sessions = count(config.limits.exports).saturating_add(count(config.limits.imports));
         let limit = config.limits.import_octets.saturating_mul(2);
@@ -526,10 +526,13 @@ impl Node {
             let may_wait = saved.delivery == Delivery::OnDemand || saved.waiting.is_empty();
             require(may_wait, "services.waiting", at)?;
             for event in saved.waiting {
-                let item = item_of(&event).filter(|(client, _)| *client == saved.client);
+                let item = item_of(&event).filter(|(client, ..)| *client == saved.client);
                 require(item.is_some(), "services.waiting", at)?;
-                let octets = item.map_or(0, |(_, len)| len + EVENT_OVERHEAD);
-                self.push_service_event(saved.client, event, octets);
+                let octets = item.map_or(0, |(.., len)| len + EVENT_OVERHEAD);
+                let id = item.map_or(0, |(_, session, _)| session.originator);
+                let peer = peers.slot(id).ok().and_then(|slot| peers.get(slot));
+                let origin = peer.map_or(Origin::Added, |peer| peer.origin);
+                self.push_service_event((saved.client, origin), event, octets);
                 within("waiting octets", self.budget.waiting, limit)?;
             }
         }
@@ -537,13 +540,33 @@ impl Node {
     }
 }
 
-/// Returns the client service of an event that answers a take, and the octets of its payload.
-pub(super) const fn item_of(event: &Event) -> Option<(u64, usize)> {
+/// Returns the client service and the session of an event that answers a take, and the octets of its payload.
+pub(super) const fn item_of(event: &Event) -> Option<(u64, SessionId, usize)> {
     match event {
-        Event::Received { client, data, .. }
-        | Event::Piece { client, data, .. }
-        | Event::Green { client, data, .. } => Some((*client, data.len())),
-        Event::Started { client, .. } | Event::Cancelled { client, .. } => Some((*client, 0)),
+        Event::Received {
+            client,
+            session,
+            data,
+            ..
+        }
+        | Event::Piece {
+            client,
+            session,
+            data,
+            ..
+        }
+        | Event::Green {
+            client,
+            session,
+            data,
+            ..
+        } => Some((*client, *session, data.len())),
+        Event::Started {
+            client, session, ..
+        }
+        | Event::Cancelled {
+            client, session, ..
+        } => Some((*client, *session, 0)),
         _ => None,
     }
 }

@@ -21,6 +21,8 @@ mod clock;
 mod cotp;
 mod cotp_blocking;
 mod cotp_waits;
+#[cfg(feature = "csp")]
+mod csp;
 #[cfg(feature = "dtp")]
 mod dtp;
 mod face;

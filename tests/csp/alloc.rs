@@ -34,6 +34,7 @@ struct Row {
     flying: Vec<(usize, u8, [u8; LONGEST], usize)>,
     now: Instant,
     kind: Kind,
+    options: SendOptions,
     written: usize,
     received: usize,
     datagrams: usize,
@@ -43,7 +44,7 @@ struct Row {
 }
 
 impl Row {
-    fn new(configs: Vec<Config>, kind: Kind) -> Self {
+    fn new(configs: Vec<Config>, kind: Kind, options: SendOptions) -> Self {
         let tx = || {
             let mut tx = Transmit::with_memory(Limits::default(), Vec::with_capacity(1 << 17));
             tx.clear();
@@ -54,8 +55,10 @@ impl Row {
         let mut nodes: Vec<Node> = nodes
             .map(|(config, seed)| Node::new(config, &Seed::from(seed)).unwrap())
             .collect();
-        let options = SocketOptions::empty();
-        let bind = Command::Bind { port: 10, options };
+        let bind = Command::Bind {
+            port: 10,
+            options: SocketOptions::empty(),
+        };
         nodes[count - 1].command(Instant::ZERO, bind).unwrap();
         Self {
             nodes,
@@ -63,6 +66,7 @@ impl Row {
             flying: Vec::with_capacity(10_000),
             now: Instant::ZERO,
             kind,
+            options,
             written: 0,
             received: 0,
             datagrams: 0,
@@ -121,6 +125,8 @@ impl Row {
             }
             Event::Received { .. } | Event::Fragment { .. } => self.received += 1,
             Event::Closed { .. } => self.closed += 1,
+            // All its SYNs were lost.
+            Event::ConnectFailed { tag, .. } => self.connect(tag),
             Event::FragmentDatagram { .. } => self.datagrams += 1,
             Event::PingEnded { answers, .. } | Event::RequestEnded { answers, .. } => {
                 self.answers += answers;
@@ -144,18 +150,20 @@ impl Row {
         self.nodes[at].command(self.now, close).unwrap();
     }
 
-    fn connect(&mut self, options: SendOptions) {
+    fn connect_all(&mut self) {
         for number in 0..8 {
-            let connect = Command::Connect {
-                tag: Tag(number),
-                to: Endpoint {
-                    address: 2,
-                    port: 10,
-                },
-                options,
-            };
-            self.nodes[CLIENT].command(self.now, connect).unwrap();
+            self.connect(Tag(number));
         }
+    }
+
+    fn connect(&mut self, tag: Tag) {
+        let to = Endpoint {
+            address: 2,
+            port: 10,
+        };
+        let options = self.options;
+        let connect = Command::Connect { tag, to, options };
+        self.nodes[CLIENT].command(self.now, connect).unwrap();
     }
 
     fn run(&mut self, time: Duration) {
@@ -194,10 +202,11 @@ fn config(address: u16) -> Config {
 
 #[test]
 fn from_the_first_syn_to_the_last_rst_nothing_is_allocated() {
-    let mut row = Row::new(vec![config(1), config(2)], Kind::Packets);
+    let nodes = vec![config(1), config(2)];
+    let mut row = Row::new(nodes, Kind::Packets, SendOptions::default());
 
     let counted = measure(|| {
-        row.connect(SendOptions::default());
+        row.connect_all();
         row.run(Duration::from_secs(60));
     });
 
@@ -230,15 +239,16 @@ fn fragments_hmac_services_and_a_router_allocate_nothing() {
         routes: vec![routes(0), routes(1)],
         ..node(3)
     };
-    let mut row = Row::new(vec![node(1), between, node(2)], Kind::Fragments);
     let options = SendOptions {
         crc32: true,
         hmac: true,
         ..SendOptions::default()
     };
+    let nodes = vec![node(1), between, node(2)];
+    let mut row = Row::new(nodes, Kind::Fragments, options);
 
     let counted = measure(|| {
-        row.connect(options);
+        row.connect_all();
         for number in 0..60 {
             row.run(Duration::from_secs(1));
             let (tag, timeout) = (Tag(number), Duration::from_millis(900));

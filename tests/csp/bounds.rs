@@ -213,3 +213,179 @@ fn a_hop_that_is_down_takes_no_memory_of_what_is_to_be_sent_over_it() {
     assert_eq!(talk.node.memory_used(), before);
     assert!(talk.take_events().is_empty());
 }
+
+/// Full slots, queues and pools: the newest is refused or dropped, counted, and told.
+mod full {
+    use bytes::Bytes;
+    use farlink::csp::{CloseReason, Error, ServiceAnswer, ServiceRequest};
+    use farlink::{Cause, Link};
+
+    use super::*;
+
+    const TO: Endpoint = Endpoint {
+        address: 5,
+        port: 10,
+    };
+
+    fn send() -> Command {
+        Command::SendTo {
+            from: 20,
+            to: TO,
+            options: SendOptions::default(),
+            data: Bytes::from("x"),
+        }
+    }
+
+    fn header(destination_port: u8) -> Header {
+        Header {
+            source: 30,
+            destination: 1,
+            destination_port,
+            source_port: 20,
+            flags: Flags::CRC32,
+            ..Header::default()
+        }
+    }
+
+    #[test]
+    fn packets_that_wait_for_an_interface_are_refused_beyond_the_queue() {
+        let mut talk = bound(1);
+        let carrier = Hop {
+            interface: 0,
+            via: 0,
+        };
+        talk.node.link(talk.now, carrier, Link::Full);
+        for _ in 0..16 {
+            talk.command(send()).unwrap();
+        }
+        assert_eq!(talk.command(send()), Err(Error::Full { limit: 16 }));
+        talk.node.link(talk.now, carrier, Link::Free);
+        talk.drain();
+        assert_eq!(talk.take_sent().len(), 16);
+    }
+
+    #[test]
+    fn answers_beyond_16_that_wait_are_not_sent() {
+        let mut talk = bound(1);
+        for number in 0..20 {
+            let ping = sealed(V2, header(1), &[number]);
+            talk.node.receive(talk.now, HOP, &ping);
+        }
+        talk.drain();
+
+        let answers = talk.take_sent();
+        let first: Vec<u8> = answers.iter().map(|it| unsealed(V2, it).data[0]).collect();
+        assert_eq!(first, (0..16).collect::<Vec<u8>>());
+        assert_eq!(talk.node.stats().answers_full, 4);
+    }
+
+    #[test]
+    fn answers_to_a_hop_that_takes_none_do_not_wait() {
+        let mut talk = bound(1);
+        let peer = Hop {
+            interface: 0,
+            via: 30,
+        };
+        let down = Link::Down(Cause::Closed);
+        talk.node.link(talk.now, peer, down);
+        talk.receive(&sealed(V2, header(1), b"x"));
+        assert_eq!(talk.node.stats().answers_full, 1);
+        talk.node.link(talk.now, peer, Link::Up);
+        talk.drain();
+        assert!(talk.take_sent().is_empty());
+    }
+
+    #[test]
+    fn answers_to_a_request_beyond_16_that_wait_are_dropped_and_counted() {
+        let mut talk = bound(1);
+        let ask = Command::Request {
+            tag: Tag(1),
+            destination: V2.broadcast(),
+            request: ServiceRequest::Uptime,
+            timeout: Duration::from_secs(1),
+        };
+        talk.command(ask).unwrap();
+        let sent = talk.take_sent();
+        let asked = unsealed(V2, &sent[0]).header;
+        for source in 30..50 {
+            let reply = Header {
+                source,
+                destination: 1,
+                ..asked.reversed()
+            };
+            let octets = sealed(V2, reply, &[0, 0, 0, 9]);
+            talk.node.receive(talk.now, HOP, &octets);
+        }
+        talk.drain();
+
+        let events = talk.take_events();
+        let answered = |event: &&Event| {
+            let uptime = ServiceAnswer::Uptime(9);
+            matches!(event, Event::Answered { answer, .. } if *answer == uptime)
+        };
+        assert_eq!(events.iter().filter(answered).count(), 16);
+        assert_eq!(talk.node.stats().queue_full, 4);
+        let reply = Header {
+            destination: 1,
+            source: 30,
+            ..asked.reversed()
+        };
+        talk.receive(&sealed(V2, reply, &[0, 9]));
+        assert_eq!(talk.node.stats().unexpected, 1, "no answer at all");
+    }
+
+    #[test]
+    fn packets_of_a_connection_beyond_its_queue_are_dropped_and_not_acknowledged() {
+        let mut talk = Talk::new(Config {
+            max_window: 4,
+            receive_queue: 4,
+            rdp: SynOptions {
+                window: 4,
+                ..SynOptions::default()
+            },
+            ..Config::default()
+        });
+        let options = SocketOptions::empty();
+        talk.command(Command::Bind { port: 10, options }).unwrap();
+        talk.receive(&syn(2));
+        let sent = talk.take_sent();
+        let (answer, _) = unsealed(V2, &sent[0]).split_rdp().unwrap();
+        // Nothing is taken from the node while they come.
+        for number in 0..6 {
+            let data = rdp(RdpFlags::ACK, 8 + number, answer.sequence.0);
+            let octets = segment(2, data, b"x");
+            talk.node.receive(talk.now, HOP, &octets);
+        }
+        assert_eq!(talk.node.stats().queue_full, 2);
+        talk.drain();
+        let received = |event: &Event| matches!(event, Event::Received { .. });
+        let events = talk.take_events();
+        assert_eq!(events.iter().filter(|it| received(it)).count(), 4);
+        let sent = talk.take_sent();
+        let (last, _) = unsealed(V2, sent.last().unwrap()).split_rdp().unwrap();
+        assert_eq!(last.acknowledgement, SequenceNumber(11));
+    }
+
+    #[test]
+    fn a_connection_is_refused_while_all_source_ports_rest() {
+        let mut talk = bound(1);
+        let connect = |number: u8| Command::Connect {
+            tag: Tag(number.into()),
+            to: TO,
+            options: SendOptions::default(),
+        };
+        for number in 0..47 {
+            talk.command(connect(number)).unwrap();
+            let sent = talk.take_sent();
+            let (syn, packet) = unsealed(V2, &sent[0]).split_rdp().unwrap();
+            let reset = rdp(RdpFlags::RST | RdpFlags::ACK, 0, syn.sequence.0);
+            let refusal = sealed(V2, packet.header.reversed(), &reset.encode());
+            talk.receive(&refusal);
+            let (tag, reason) = (Tag(number.into()), CloseReason::Refused);
+            assert_eq!(talk.take_events(), [Event::ConnectFailed { tag, reason }]);
+        }
+        assert_eq!(talk.command(connect(47)), Err(Error::NoSourcePort));
+        talk.pass(Duration::from_secs(10));
+        assert_eq!(talk.command(connect(47)), Ok(()));
+    }
+}

@@ -33,6 +33,7 @@ mod security;
 mod service_replays;
 mod services;
 mod sfp;
+mod stories;
 mod talk;
 #[path = "../tries/mod.rs"]
 mod tries;

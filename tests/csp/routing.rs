@@ -451,14 +451,32 @@ fn a_packet_goes_round_a_loop_of_routers_once() {
     world.run_until(world.now() + Duration::from_secs(10));
 
     let forwarded = |host: Host<Node>| world.machine(host).stats().forwarded;
-    assert_eq!((forwarded(other), forwarded(one)), (1, 1));
+    assert_eq!((forwarded(other), forwarded(one)), (1, 0));
+    let repeated = |host: Host<Node>| world.machine(host).stats().repeated;
+    assert_eq!((repeated(other), repeated(one)), (1, 1));
+}
+
+/// A host beside two routers on a bus, from which a third leads back: it missed the packet of the host.
+#[test]
+fn a_loop_that_returns_by_the_interface_of_the_first_goes_round_three_times() {
+    let mut talk = Talk::new(Config {
+        interfaces: vec![InterfaceConfig::default(); 2],
+        ..Config::default()
+    });
+    let octets = packet(2, 7, b"x");
+    let mut passed = 0;
+    while !receive(&mut talk, 1, &octets).is_empty() {
+        passed += 1;
+        talk.pass(Duration::from_millis(99));
+    }
+    assert_eq!((passed, talk.node.stats().repeated), (3, 1));
 }
 
 /// Were the oldest forgotten, all would go round for ever.
 #[test]
 fn more_packets_than_are_remembered_are_not_passed_on() {
     let mut talk = Talk::new(Config {
-        interfaces: vec![InterfaceConfig::default(); 2],
+        interfaces: vec![InterfaceConfig::default(); 3],
         max_remembered: 10,
         ..Config::default()
     });
@@ -468,7 +486,7 @@ fn more_packets_than_are_remembered_are_not_passed_on() {
         assert_eq!(receive(&mut talk, 1, &octets).len(), expected);
     }
     for number in 0..10 {
-        assert_eq!(receive(&mut talk, 1, &packet(2, 7, &[number])), []);
+        assert_eq!(receive(&mut talk, 2, &packet(2, 7, &[number])), []);
     }
     let stats = talk.node.stats();
     assert_eq!((stats.unremembered, stats.repeated), (2, 10));

@@ -4,8 +4,8 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use farlink::csp::{
-    CloseReason, Command, Config, ConnectionId, Endpoint, Error, Event, Node, SendOptions,
-    SocketOptions,
+    CloseReason, Command, Config, ConnectionId, Deduplication, Endpoint, Error, Event,
+    InterfaceConfig, Node, Route, SendOptions, SocketOptions,
 };
 use farlink::sim::{Host, Line, World};
 use farlink::{Seed, Tag};
@@ -239,4 +239,63 @@ fn a_loss_costs_a_round_trip_from_window_1_to_30() {
         let rate = sent / 10;
         assert!(rate >= least, "window {window}: {rate} packets a second");
     }
+}
+
+/// A router looks for repetitions, and a packet that was lost behind it and is sent again is none.
+#[test]
+fn a_loss_behind_a_router_that_drops_repetitions_costs_a_round_trip_too() {
+    let rate = |deduplication| {
+        let mut world = World::new(5);
+        let mut node = |address, interfaces, routes| {
+            let config = Config {
+                address,
+                interfaces: vec![
+                    InterfaceConfig {
+                        deduplication,
+                        ..InterfaceConfig::default()
+                    };
+                    interfaces
+                ],
+                routes,
+                ..Config::default()
+            };
+            let seed = Seed::from(u64::from(address));
+            world.host(address, Node::new(config, &seed).unwrap())
+        };
+        let route = |address, interface| Route {
+            address,
+            prefix: 14,
+            interface,
+            via: None,
+        };
+        let client = node(1, 1, vec![Route::default()]);
+        let server = node(2, 1, vec![Route::default()]);
+        let router = node(3, 2, vec![route(1, 0), route(2, 1)]);
+        world.wire((client, 0), (router, 0), lossy(1, 0.0));
+        world.wire((router, 1), (server, 0), lossy(1, 0.02));
+        let options = SocketOptions::empty();
+        let bind = Command::Bind { port: 10, options };
+        world.command(server, bind).unwrap();
+        let mut site = Site {
+            world,
+            client,
+            server,
+            seen: [0; 2],
+        };
+        let (connection, _) = open(&mut site);
+        let start = site.world.now();
+        let mut sent = 0;
+        while site.world.now() - start < ms(10_000) {
+            let data = Bytes::from(vec![1; 200]);
+            let packet = Command::Send { connection, data };
+            while site.world.command(site.client, packet.clone()).is_ok() {
+                sent += 1;
+            }
+            site.run(ms(1));
+        }
+        sent / 10
+    };
+
+    let (off, forwarded) = (rate(Deduplication::Off), rate(Deduplication::Forwarded));
+    assert!(forwarded * 10 > off * 9, "{forwarded} of {off}");
 }

@@ -8,8 +8,8 @@ use farlink::csp::{
     Flags, Header, Packet, Priority, RdpFlags, RdpHeader, SequenceNumber, SynOptions, Version,
 };
 use farlink::dtp::{
-    Command, Config, DataPacket, Event, GetOptions, Interval, Intervals, Request, Response,
-    TO_THE_END,
+    Command, Config, DataPacket, Error, Event, GetOptions, Interval, Intervals, PayloadIdentity,
+    Request, Response, TO_THE_END,
 };
 
 use crate::talk::Talk;
@@ -290,4 +290,20 @@ fn data_of_another_source_session_offset_or_length_are_dropped() {
         (stats.foreign_data, stats.duplicates, stats.data_received),
         (7, 1, 3)
     );
+}
+
+/// An offset has 32 bits.
+#[test]
+fn a_payload_of_more_than_4_gib_less_1_is_refused() {
+    let mut talk = Talk::new(config(1));
+    let mut serve = |size| {
+        talk.command(Command::ServeOnDemand {
+            payload: 1,
+            size,
+            identity: PayloadIdentity::default(),
+        })
+    };
+    assert_eq!(serve(u64::from(u32::MAX)), Ok(()));
+    let size = 1 << 32;
+    assert_eq!(serve(size), Err(Error::PayloadTooLarge(size)));
 }

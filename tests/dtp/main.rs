@@ -17,6 +17,13 @@ mod delivery;
 mod dtp_bodies;
 mod hostile;
 mod laws;
+#[path = "../support/libcsp/mod.rs"]
+mod libcsp;
+#[path = "../support/libdtp/mod.rs"]
+mod libdtp;
+mod model_chaos;
+mod model_replays;
+mod model_stories;
 #[path = "../support/node_talk.rs"]
 mod node_talk;
 mod on_demand;

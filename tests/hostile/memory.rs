@@ -2,9 +2,9 @@
 
 use allocation_counter::measure;
 use farlink::Path;
-use farlink::ltp::{Body, Color, Config, Data, EngineLimits, Peer, put_sdnv};
+use farlink::ltp::{Body, Color, Config, Data, EngineLimits, Peer, Service, put_sdnv};
 
-use crate::ltp_alone::{Alone, encode, secs, session};
+use crate::ltp_alone::{Alone, datagram, encode, secs, session};
 use crate::site::{Beside, CLIENT, KIB, MIB, node, node_with, stranger};
 
 /// A red segment without a checkpoint.
@@ -167,4 +167,125 @@ fn all_strangers_together_take_at_most_64_mib() {
     // Sessions that prove nothing end.
     node.run_for(secs(31));
     beside.assert_served(&mut node);
+}
+
+/// Sends blocks of 1 MiB that never end, after an acknowledgment that proves the host if it is to be proved.
+fn take_all(node: &mut Alone<Path>, host: u32, id: u64, is_proved: bool) {
+    if is_proved {
+        let whole = datagram(&format!("03 @{id} 01 00 04 00 01 05 00 78"));
+        node.receive(stranger(host), &whole);
+        let serial = node.reports(session(id, 1))[0];
+        let ack = encode(session(id, 1), Body::ReportAck(serial));
+        node.receive(stranger(host), &ack);
+    }
+    let data = vec![0x41; 1380];
+    node.kept = Some(stranger(0));
+    for number in 2..102 {
+        for at in 0..760 {
+            node.receive(stranger(host), &red(id, number, at * 1380, &data));
+        }
+    }
+    node.kept = None;
+}
+
+/// The first half of a block of 20 octets, and the second.
+fn half(id: u64, is_last: bool) -> Vec<u8> {
+    let text = if is_last {
+        format!("03 @{id} 01 00 04 0a 0a 05 00 42*10")
+    } else {
+        format!("00 @{id} 01 00 04 00 0a 41*10")
+    };
+    datagram(&text)
+}
+
+#[test]
+fn a_stranger_that_takes_all_memory_takes_none_of_another_host() {
+    for is_proved in [false, true] {
+        let mut node = node();
+        node.receive(stranger(70), &half(70, false));
+        node.now += secs(1);
+
+        take_all(&mut node, 7, 1007, is_proved);
+        node.receive(stranger(70), &half(70, true));
+
+        let of_it = |(id, _): &(_, &[u8])| *id == session(70, 1);
+        assert!(node.received().iter().any(of_it), "proved: {is_proved}");
+    }
+}
+
+/// Whoever holds most gives way, whether it has proved itself or not.
+#[test]
+fn a_stranger_that_takes_all_memory_gives_way_to_other_hosts() {
+    for is_proved in [false, true] {
+        let mut node = node();
+        let mut beside = Beside::new(&mut node);
+        let used = node.engine.usage().octets_held;
+        take_all(&mut node, 7, 1007, is_proved);
+        assert!(node.engine.usage().octets_held - used > 60 * MIB);
+
+        beside.assert_served(&mut node);
+        node.receive(stranger(70), &half(70, false));
+        node.receive(stranger(70), &half(70, true));
+
+        let of_it = |(id, _): &(_, &[u8])| *id == session(70, 1);
+        assert!(node.received().iter().any(of_it), "proved: {is_proved}");
+    }
+}
+
+#[test]
+fn a_stranger_that_opens_all_sessions_ends_none_of_another_host() {
+    let mut node = node_with(Config {
+        limits: EngineLimits {
+            imports: 1000,
+            ..EngineLimits::default()
+        },
+        ..Config::engine(2)
+    });
+    node.receive(stranger(70), &half(70, false));
+    node.now += secs(1);
+    for number in 0..5000 {
+        node.receive(stranger(7), &red(1007, 1 + number, 0, b"x"));
+    }
+
+    node.receive(stranger(70), &half(70, true));
+    node.receive(stranger(71), &half(71, false));
+    node.receive(stranger(71), &half(71, true));
+
+    let received: Vec<_> = node.received().iter().map(|(id, _)| *id).collect();
+    assert_eq!(received, [session(70, 1), session(71, 1)]);
+}
+
+/// Blocks that wait to be taken are memory, too.
+#[test]
+fn blocks_of_strangers_that_nobody_takes_count_for_what_strangers_may_hold() {
+    let mut node = node();
+    let now = node.now;
+    node.engine.open_on_demand(now, 5, Service::Whole).unwrap();
+    let mut beside = Beside::new(&mut node);
+    node.kept = Some(stranger(0));
+
+    // 100 MB, from a hundred hosts.
+    for number in 0..100_000 {
+        let text = format!(
+            "03 @{} @{number} 00 05 00 @1000 05 00 41*1000",
+            1000 + number % 100
+        );
+        node.receive(stranger(1000 + number % 100), &datagram(&text));
+    }
+
+    let waiting = node.engine.usage().octets_waiting;
+    assert!((30 * MIB..34 * MIB).contains(&waiting), "{waiting} octets");
+    beside.assert_served(&mut node);
+    // What is taken makes room.
+    for _ in 0..1000 {
+        node.engine.take(node.now, 5).unwrap();
+    }
+    node.drain();
+    node.hear(stranger(7), "03 @7 01 00 05 00 05 05 00 41*5");
+    for _ in 0..100_000 {
+        node.engine.take(node.now, 5).unwrap();
+    }
+    node.drain();
+    let of_it = |(id, _): &(_, &[u8])| *id == session(7, 1);
+    assert!(node.received().iter().any(of_it));
 }

@@ -4,8 +4,8 @@
 use core::net::{Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
-use farlink::ltp::{Block, Body, Claims, Report};
-use farlink::{Path, Tag};
+use farlink::ltp::{Age, Block, Body, Claims, Config, Engine, Event, Flow, Peer, Report};
+use farlink::{Path, Seed, Tag};
 
 use crate::ltp_alone::{Alone, datagram, encode, secs, session};
 use crate::site::{Beside, KIB, node, path, stranger};
@@ -217,7 +217,6 @@ fn an_answer_over_the_budget_leaves_when_more_has_come() {
 #[test]
 fn checkpoints_of_a_named_peer_that_come_at_once_are_answered_by_few_reports() {
     use farlink::Machine as _;
-    use farlink::ltp::Peer;
     let mut node = counting();
     node.engine
         .add_peer(node.now, 7, Peer::at(stranger(7)))
@@ -292,4 +291,86 @@ fn a_peer_that_a_command_named_and_that_moves_to_another_host_has_a_budget_there
     }
     budget.run(&mut node);
     assert!(!node.sent.is_empty(), "the peer has moved");
+}
+
+/// A node whose answers to strangers no rate delays.
+fn unlimited() -> Alone<Path> {
+    let mut node = node();
+    let template = Peer::at(stranger(0)).with_flow(Flow::Unlimited);
+    let now = node.now;
+    let accepted = node.engine.accept_unknown_peers(now, Some(template), 1024);
+    accepted.unwrap();
+    node
+}
+
+/// Ten times as many reports are asked for as may leave, and the checkpoints of each session come again.
+#[test]
+fn a_flood_of_checkpoints_that_ask_for_long_reports_is_answered_within_the_budget() {
+    let mut node = unlimited();
+    let mut beside = Beside::new(&mut node);
+    node.kept = Some(stranger(0));
+    let mut budget = Budget::new(&node);
+    for octets in (1000..1300).flat_map(long_reports) {
+        budget.hear(&mut node, stranger(7), &octets);
+    }
+    let left = 3 * budget.came + KIB - (node.octets_out - budget.before);
+    assert!(left < 300, "{left} octets may yet leave");
+    for octets in (1000..1300).flat_map(|number| long_reports(number).skip(61)) {
+        budget.hear(&mut node, stranger(7), &octets);
+    }
+    budget.run(&mut node);
+
+    beside.assert_served(&mut node);
+}
+
+/// A node whose answers to a stranger wait for octets from it.
+fn over_budget() -> Alone<Path> {
+    let mut node = unlimited();
+    let mut came = 0;
+    for octets in (1000..1030).flat_map(long_reports) {
+        came += octets.len() as u64;
+        node.receive(stranger(7), &octets);
+    }
+    let left = 3 * came + KIB - node.octets_out;
+    assert!(left < 300, "{left} octets may yet leave");
+    node
+}
+
+/// Whether all of a block of 100,000 octets has left, and how it has ended a quarter of an hour later.
+fn leaves(node: &mut Alone<Path>) -> (bool, bool) {
+    let before = node.octets_out;
+    node.run_for(secs(60));
+    let has_left = node.octets_out - before > 100_000;
+    node.run_for(secs(900));
+    let is_end = |event: &Event| matches!(event, Event::Failed { tag: Tag(5), .. });
+    (has_left, node.events.iter().any(|(_, event)| is_end(event)))
+}
+
+#[test]
+fn a_block_that_is_commanded_to_a_stranger_over_its_budget_leaves_and_ends() {
+    let mut node = over_budget();
+
+    let block = Block::red(Tag(5), 7, 4, vec![1; 100_000].into());
+    node.engine.send_block(node.now, block).unwrap();
+
+    assert_eq!(leaves(&mut node), (true, true));
+}
+
+/// The commands that named it were given before the restart.
+#[test]
+fn blocks_that_were_commanded_to_a_stranger_leave_and_end_after_a_restart() {
+    let mut node = over_budget();
+    for tag in 1..=5 {
+        let block = Block::red(Tag(tag), 7, 4, vec![1; 1000].into());
+        node.engine.send_block(node.now, block).unwrap();
+    }
+
+    let saved = node.engine.snapshot(node.now);
+    let (config, now) = (Config::engine(2), node.now);
+    node.engine = Engine::restore(config, Seed::from(3), saved, Age::Current, now).unwrap();
+
+    node.run_for(secs(3600));
+    let is_end = |event: &Event| matches!(event, Event::Failed { .. });
+    let ends = node.events.iter().filter(|(_, event)| is_end(event));
+    assert_eq!(ends.count(), 5);
 }

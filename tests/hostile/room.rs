@@ -2,8 +2,8 @@
 
 use core::net::SocketAddr;
 
-use farlink::ltp::{Config, EngineLimits, Event, Peer, Red};
-use farlink::{Path, Tag};
+use farlink::ltp::{Age, Config, Engine, EngineLimits, Event, Peer, Red};
+use farlink::{Path, Seed, Tag};
 
 use crate::ltp_alone::{Alone, datagram, secs, session};
 use crate::site::{Beside, Honest, node, node_with, path, port, stranger};
@@ -310,4 +310,43 @@ fn a_node_that_is_flooded_sends_its_own_blocks() {
     node.drain();
 
     assert_eq!(node.bodies(id).len(), 1);
+}
+
+/// The sessions of whoever used the ID elsewhere are over. Those of the peer itself go on.
+#[test]
+fn a_peer_is_added_under_an_id_that_a_stranger_has_used() {
+    let named = path(SocketAddr::from(([192, 0, 2, 77], 1113)));
+    for (from, goes_on) in [(stranger(9), false), (named, true)] {
+        let mut node = node();
+        node.hear(from, "00 4d 05 00 04 00 05 41*5");
+
+        let added = node.engine.add_peer(node.now, 77, Peer::at(named));
+
+        assert_eq!(added, Ok(()));
+        assert_eq!(node.engine.peer_address(77), Some(named));
+        node.hear(named, "03 4d 05 00 04 05 05 09 00 42*5");
+        assert_eq!(node.received().len(), usize::from(goes_on));
+        node.hear(named, "03 4d 06 00 04 00 05 09 00 42*5");
+        let of_it = |(id, _): &(_, &[u8])| *id == session(77, 6);
+        assert!(node.received().iter().any(of_it));
+        // It is named from here on: strangers cannot crowd it out.
+        flood(&mut node, 3000);
+        assert_eq!(node.engine.peer_address(77), Some(named));
+        let again = node.engine.add_peer(node.now, 77, Peer::at(named));
+        assert!(again.is_err());
+    }
+}
+
+#[test]
+fn a_session_of_a_stranger_that_proved_nothing_ends_within_30_s_of_a_restart() {
+    let mut node = node();
+    flood(&mut node, 100);
+
+    let saved = node.engine.snapshot(node.now);
+    let (config, now) = (Config::engine(2), node.now);
+    node.engine = Engine::restore(config, Seed::from(3), saved, Age::Current, now).unwrap();
+    assert_eq!(node.engine.usage().sessions, (0, 100));
+    node.run_for(secs(31));
+
+    assert_eq!(node.engine.usage().sessions, (0, 0));
 }

@@ -2,11 +2,11 @@
 //! outputs: whatever is rebuilt shows there.
 
 use allocation_counter::measure;
-use farlink::ltp::{Config, EngineLimits, Flow, Peer};
-use farlink::{Limits, Machine as _, Output, Path, Transmit};
+use farlink::ltp::{Block, Config, Cue, EngineLimits, Flow, Peer};
+use farlink::{Cause, Limits, Link, Machine as _, Output, Path, Tag, Transmit};
 
 use crate::ltp_alone::{Alone, datagram, secs};
-use crate::site::{Beside, node, node_with, port, stranger};
+use crate::site::{Beside, CLIENT, node, node_with, port, stranger};
 
 /// A node that remembers this many closed sessions of engine 7.
 fn with_closed(count: u64) -> Alone<Path> {
@@ -101,6 +101,82 @@ fn a_poll_yields_when_many_timers_are_due() {
         yields >= 10_000 / 256 - 1,
         "{yields} yields for 10,000 timers"
     );
+}
+
+/// Counts the polls that yield until nothing is left to do.
+fn yields(node: &mut Alone<Path>) -> usize {
+    let mut tx = Transmit::new(Limits::default());
+    let mut yields = 0;
+    loop {
+        match node.engine.poll(node.now, &mut tx) {
+            Output::Yield => yields += 1,
+            Output::Idle(_) => return yields,
+            _ => {}
+        }
+    }
+}
+
+/// Commands may leave more than one poll is to look at: peers that wait to send, and are gone.
+#[test]
+fn a_poll_yields_when_many_peers_that_were_to_send_are_removed() {
+    let mut node = node();
+    let count = 5000;
+    for id in 1000..1000 + count {
+        let peer = Peer::at(stranger(9));
+        node.engine.add_peer(node.now, id, peer).unwrap();
+        let block = Block::red(Tag(id), id, 4, vec![1; 10].into());
+        node.engine.send_block(node.now, block).unwrap();
+    }
+    for id in 1000..1000 + count {
+        node.engine.remove_peer(node.now, id).unwrap();
+    }
+
+    let yields = yields(&mut node);
+
+    assert!(yields as u64 >= count / 256 - 1, "{yields} yields");
+}
+
+/// Segments may do so, too: reports of sessions that are cancelled before they are written.
+#[test]
+fn a_poll_yields_when_many_reports_are_of_sessions_that_are_cancelled() {
+    let mut node = node();
+    let known = Peer::at(stranger(7)).with_flow(Flow::Unlimited);
+    node.engine.add_peer(node.now, 7, known).unwrap();
+    let count = 4000;
+    for number in 1..=count {
+        let open = datagram(&format!("01 07 @{number} 00 04 00 01 05 00 78"));
+        node.engine.receive(node.now, stranger(7), &open);
+    }
+    let cue = Cue::MustStop;
+    node.engine.contact(node.now, 7, cue).unwrap();
+    node.engine.close(node.now, CLIENT).unwrap();
+    node.drain();
+    node.engine.contact(node.now, 7, Cue::MayTransmit).unwrap();
+
+    let yields = yields(&mut node);
+
+    assert!(yields as u64 >= count / 256 - 1, "{yields} yields");
+}
+
+/// A link that is back lets all timers of its peers go on at once.
+#[test]
+fn a_poll_yields_when_a_link_is_back_on_which_many_timers_stood_still() {
+    let mut node = node();
+    let known = Peer::at(stranger(7)).with_flow(Flow::Unlimited);
+    node.engine.add_peer(node.now, 7, known).unwrap();
+    for number in 1..=10_000 {
+        let whole = datagram(&format!("03 07 @{number} 00 04 00 01 05 00 78"));
+        node.receive(stranger(7), &whole);
+    }
+    let down = Link::Down(Cause::Closed);
+    node.engine.link(node.now, stranger(7), down);
+    node.run_for(secs(100));
+    node.engine.link(node.now, stranger(7), Link::Up);
+    node.now += secs(3);
+
+    let yields = yields(&mut node);
+
+    assert!(yields >= 10_000 / 256 - 1, "{yields} yields");
 }
 
 /// Ranges that come backwards are kept at a cost that does not depend on how many there are.

@@ -11,7 +11,10 @@ use bytes::Bytes;
 
 use farlink::adapters::interfaces::Interfaces;
 use farlink::adapters::raw::{self, Commands, DriverOptions, Events, Notice};
-use farlink::csp::{Command, Config, Endpoint, Event, Node, SendOptions, SocketOptions};
+use farlink::csp::{
+    Command, Config, Encapsulation, Endpoint, Event, InterfaceConfig, Node, SendOptions,
+    SocketOptions, Version,
+};
 use farlink::{Limits, Seed, Tag};
 use serde_json::Value;
 
@@ -74,6 +77,21 @@ struct Pair {
 
 impl Pair {
     fn start(arguments: &[&str]) -> Self {
+        Self::start_with(arguments, Version::V2, Encapsulation::Packet)
+    }
+
+    /// Starts a pair whose datagrams are frames of a CAN bus: CFP1 or CFP2, as the version says.
+    fn on_can(arguments: &[&str], version: Version) -> Self {
+        let carrier = match version {
+            Version::V1 => "can1",
+            Version::V2 => "can2",
+        };
+        let can = Encapsulation::Can { promiscuous: false };
+        let arguments = [&["--carrier", carrier], arguments].concat();
+        Self::start_with(&arguments, version, can)
+    }
+
+    fn start_with(arguments: &[&str], version: Version, encapsulation: Encapsulation) -> Self {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let mut peer = Peer::start(socket.local_addr().unwrap().port(), arguments);
         let port = u16::try_from(peer.told("bound")["port"].as_u64().unwrap()).unwrap();
@@ -82,6 +100,11 @@ impl Pair {
         interfaces.add_udp_peer(0, socket, remote).unwrap();
         let config = Config {
             address: OURS,
+            version,
+            interfaces: vec![InterfaceConfig {
+                encapsulation,
+                ..InterfaceConfig::default()
+            }],
             max_data: 2048,
             ..Config::default()
         };
@@ -348,4 +371,73 @@ fn a_socket_that_requires_crc32_takes_nothing_without_it() {
         assert_eq!(stats.forbidden, 1);
         assert!(pair.events.try_recv().is_none());
     });
+}
+
+/// Pings both ways, then sends packets to a bound port, which come back.
+async fn frames_of_can_pass_both_ways(version: Version) {
+    let port = PORT.to_string();
+    let longest = if version == Version::V1 { 1000 } else { 2000 };
+    let longest_text = format!("--size={longest}");
+    let fixed = [
+        "--echo",
+        &port,
+        "--crc32",
+        "--size=0",
+        "--size=255",
+        &longest_text,
+    ];
+    let mut pair = Pair::on_can(&fixed, version);
+    for (tag, octets) in (0..).map(Tag).zip([0, 2, 100, 256]) {
+        let ping = Command::Ping {
+            tag,
+            destination: THEIRS,
+            octets,
+            timeout: Duration::from_secs(10),
+        };
+        pair.command(ping).await;
+        let event = pair.next().await;
+        assert!(matches!(event, Event::Pong { .. }), "{event:?}");
+        assert_eq!(pair.next().await, Event::PingEnded { tag, answers: 1 });
+    }
+    pair.bind(SocketOptions::empty()).await;
+    for data in [0, 1, 2, 3, 10, longest].map(pattern) {
+        let to = Endpoint {
+            address: THEIRS,
+            port: PORT,
+        };
+        let crc32 = SendOptions {
+            crc32: true,
+            ..SendOptions::default()
+        };
+        let send = Command::SendTo {
+            from: PORT,
+            to,
+            options: crc32,
+            data: data.clone(),
+        };
+        pair.command(send).await;
+        let datagram = Event::Datagram {
+            port: PORT,
+            from: to,
+            data,
+        };
+        assert_eq!(pair.next().await, datagram);
+        pair.peer.told("packet");
+    }
+    pair.peer.go();
+    for size in [0, 255, longest] {
+        assert_eq!(pair.peer.told("pong")["size"], size);
+    }
+}
+
+#[test]
+#[ignore = "needs cubesat-space-protocol-py; tests/interop/setup.sh installs it"]
+fn csp_py_reads_our_frames_of_cfp1_and_we_read_its() {
+    run(frames_of_can_pass_both_ways(Version::V1));
+}
+
+#[test]
+#[ignore = "needs cubesat-space-protocol-py; tests/interop/setup.sh installs it"]
+fn csp_py_reads_our_frames_of_cfp2_and_we_read_its() {
+    run(frames_of_can_pass_both_ways(Version::V2));
 }

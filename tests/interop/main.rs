@@ -12,6 +12,13 @@
     reason = "a helper of a test fails the test"
 )]
 
+#[cfg(feature = "cli")]
+#[path = "../support/csp_captures.rs"]
+mod csp_captures;
+#[cfg(all(feature = "tokio", feature = "csp-zmq"))]
+mod csp_carriers;
+#[cfg(feature = "cli")]
+mod csp_dissector;
 #[cfg(all(feature = "tokio", feature = "csp"))]
 mod csp_py;
 #[cfg(all(feature = "tokio", feature = "cotp", feature = "record"))]
@@ -30,3 +37,6 @@ mod traces;
 mod tshark;
 #[cfg(all(feature = "record", feature = "sim", feature = "cotp", feature = "ltp"))]
 mod tshark_ltp;
+#[cfg(feature = "cli")]
+#[path = "../support/vector_octets.rs"]
+mod vector_octets;

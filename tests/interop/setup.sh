@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Installs the programs that the interop tests talk to: hat-drivers and cubesat-space-protocol-py in a venv and
-# licklider in a folder beside this file, tshark from Debian.
+# Installs the programs that the interop tests talk to: hat-drivers, cubesat-space-protocol-py, cubesat-testbed and
+# pyzmq in a venv and licklider in a folder beside this file, tshark from Debian.
 # Run it again at will: what is there already is left alone.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 HAT_DRIVERS=0.10.10
 CSP_PY=1.5.2
+CUBESAT_TESTBED=1.1.0
+PYZMQ=27.3.0
 LICKLIDER=0.1.1
 VENV=.venv
 LICKLIDER_ROOT=.licklider
@@ -71,6 +73,8 @@ fi
 install_package hat-drivers "$HAT_DRIVERS"
 # It asks for Python 3.12 and runs on 3.11.
 install_package cubesat-space-protocol-py "$CSP_PY" --ignore-requires-python
+install_package cubesat-testbed "$CUBESAT_TESTBED"
+install_package pyzmq "$PYZMQ"
 
 if ! have_licklider; then
     cargo install --quiet --locked --force --root "$LICKLIDER_ROOT" "licklider-cli@$LICKLIDER"
@@ -80,4 +84,4 @@ if ! have_licklider; then
     }
 fi
 
-echo "hat-drivers $HAT_DRIVERS, cubesat-space-protocol-py $CSP_PY, licklider $LICKLIDER, $(tshark --version 2>/dev/null | head -n 1)"
+echo "hat-drivers $HAT_DRIVERS, cubesat-space-protocol-py $CSP_PY, cubesat-testbed $CUBESAT_TESTBED, pyzmq $PYZMQ, licklider $LICKLIDER, $(tshark --version 2>/dev/null | head -n 1)"

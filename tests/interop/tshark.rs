@@ -14,10 +14,13 @@ use serde::{Deserialize, Serialize};
 use crate::sink::Sink;
 
 /// Sends the octets of its commands.
-struct Talker<A>(Vec<(A, Bytes)>);
+pub(crate) struct Talker<A>(Vec<(A, Bytes)>);
 
 #[derive(Serialize, Deserialize)]
-struct Say<A>(A, #[serde(with = "farlink::hex")] Bytes);
+pub(crate) struct Say<A>(
+    pub(crate) A,
+    #[serde(with = "farlink::hex")] pub(crate) Bytes,
+);
 
 impl<A: farlink::Addr> Machine for Talker<A> {
     type Addr = A;
@@ -62,6 +65,16 @@ impl<A: farlink::record::RecordAddr> Recorded for Talker<A> {
 
 /// Returns these fields of each packet.
 pub(crate) fn tshark(name: &str, file: &[u8], fields: &[&str]) -> Vec<Vec<String>> {
+    tshark_with(&[], name, file, fields)
+}
+
+/// Returns these fields of each packet, read with further arguments.
+pub(crate) fn tshark_with(
+    arguments: &[&str],
+    name: &str,
+    file: &[u8],
+    fields: &[&str],
+) -> Vec<Vec<String>> {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.pcapng"));
     fs::write(&path, file).unwrap();
     let mut process = Process::new("tshark");
@@ -80,6 +93,7 @@ pub(crate) fn tshark(name: &str, file: &[u8], fields: &[&str]) -> Vec<Vec<String
         "-E",
         "separator=|",
     ]);
+    process.args(arguments);
     for field in fields {
         process.args(["-e", field]);
     }

@@ -92,11 +92,14 @@ pub(crate) fn arrivals(frames: &[Frame], side: Side) -> Vec<(Duration, Vec<u8>)>
     let mut arrivals = Vec::new();
     let mut held: Option<&Frame> = None;
     for frame in frames.iter().filter(|frame| frame.from == Some(side)) {
+        let time = frame.time(frames);
         if frame.held {
-            held = Some(frame);
+            // The one before it was held until this one.
+            if let Some(held) = held.replace(frame) {
+                arrivals.push((time, held.octets.to_vec()));
+            }
             continue;
         }
-        let time = frame.time(frames);
         let copies = match (frame.dropped, frame.duplicated) {
             (true, _) => 0,
             (false, true) => 2,

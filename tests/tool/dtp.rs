@@ -13,7 +13,7 @@ use super::*;
 use crate::loopback::here;
 
 /// Two addresses that nobody has.
-fn addresses() -> [String; 2] {
+pub(crate) fn addresses() -> [String; 2] {
     let sockets = [here(), here()].map(|at| UdpSocket::bind(at).unwrap());
     sockets.map(|socket| socket.local_addr().unwrap().to_string())
 }

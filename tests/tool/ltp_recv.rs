@@ -55,6 +55,23 @@ fn a_datagram_of_12_octets_takes_one_page_of_the_disk_wherever_it_says_to_be() {
 }
 
 #[test]
+fn a_block_beyond_the_limit_is_refused_with_the_name_of_the_limit() {
+    let mut node = receive(&["--limit", "1000"]);
+
+    // The octet at 1000 of engine 7, session 100.
+    datagram(&[3, 7, 100, 0, 4, 0x87, 0x68, 1, 5, 0, b'x'], &node.address);
+
+    node.next_event("peer");
+    let failed = node.next_event("failed");
+    assert_eq!(failed["cause"], "limit_exceeded");
+    assert_eq!(failed["exceeded"], "session_octets");
+    assert_eq!(
+        (&failed["limit"], &failed["value"]),
+        (&json!(1000), &json!(1001))
+    );
+}
+
+#[test]
 fn green_octets_beyond_the_limit_are_refused_with_the_limit() {
     let mut node = receive(&["--once", "--limit", "1000"]);
 

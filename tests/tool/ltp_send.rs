@@ -181,7 +181,9 @@ fn a_closed_port_is_told_of_while_a_block_is_tried() {
         format!("farlink: nobody listens at {address}: its host says that no program has");
     assert!(ran.err.starts_with(&expected), "{}", ran.err);
     assert_eq!(event(&objects, "unreachable")["at"], address);
-    assert_eq!(event(&objects, "failed")["cause"], "peer_silent");
+    let failed = event(&objects, "failed");
+    assert_eq!(failed["cause"], "limit_exceeded");
+    assert_eq!(failed["exceeded"], "checkpoint_retries");
 }
 
 #[test]

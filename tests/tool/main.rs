@@ -17,6 +17,7 @@ mod address;
 mod calls;
 mod capture;
 mod cotp;
+mod csp;
 mod decode;
 mod demo;
 mod dtp;

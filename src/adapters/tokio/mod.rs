@@ -7,6 +7,10 @@
     doc = "[`cotp`] holds connections that carry whole messages."
 )]
 #![cfg_attr(
+    feature = "csp",
+    doc = "[`csp`] holds nodes that open connections and are asked for services."
+)]
+#![cfg_attr(
     feature = "dtp",
     doc = "[`dtp`] holds nodes that serve payloads and get them."
 )]
@@ -20,6 +24,8 @@
 
 #[cfg(feature = "cotp")]
 pub mod cotp;
+#[cfg(feature = "csp")]
+pub mod csp;
 #[cfg(feature = "dtp")]
 pub mod dtp;
 #[cfg(feature = "ltp")]

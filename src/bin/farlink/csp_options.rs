@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use farlink::adapters::interfaces::Interfaces;
 use farlink::csp::carriers::ByteOrder;
-use farlink::csp::{Config, Encapsulation, InterfaceConfig, Route, SharedKey, Text, Version};
+use farlink::csp::{
+    Config, Encapsulation, InterfaceConfig, PingService, Route, SharedKey, Text, Version,
+};
 
 use crate::address::Address;
 use crate::{Failure, input};
@@ -26,7 +28,8 @@ pub(crate) struct NodeArguments {
     pub(crate) node: u16,
     #[command(flatten)]
     interfaces: InterfaceArguments,
-    /// The version of headers: 1 as of libcsp 1.x, or 2 as of libcsp 2.x
+    /// The version of headers: 1 as of libcsp 1.x, whose nodes answer pings and requests without CRC32 too, or 2 as of
+    /// libcsp 2.x
     #[arg(long, value_name = "N", value_parser = version, default_value = "2")]
     csp: Version,
     /// Routes as libcsp writes them: `ADDRESS[/BITS] INTERFACE [VIA]`, with commas between. Interfaces are called UDP,
@@ -141,6 +144,12 @@ impl NodeArguments {
         config.address = self.node;
         config.version = self.csp;
         config.forward = role == Role::Router;
+        if self.csp == Version::V1 {
+            config.services.require_crc32 = false;
+            if config.ping == PingService::RequireCrc32 {
+                config.ping = PingService::Any;
+            }
+        }
         self.read_key(config)?;
         let devices = self.interfaces.devices();
         config.interfaces = self.interface_configs(&devices, role);
@@ -399,6 +408,11 @@ impl Links {
                 .map_or(it.local.clone(), |remote| remote.to_string())
         });
         each.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Returns the names of the interfaces, in the order of their numbers.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (u8, &str)> {
+        (0..=u8::MAX).zip(self.0.iter().map(|it| it.interface.as_str()))
     }
 
     /// Returns the address of the peer, if there is one alone and it is reached by UDP.

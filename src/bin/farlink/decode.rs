@@ -23,6 +23,9 @@ use printer::{Context, Printer, Style};
 /// The first octets of a file that gzip has compressed.
 const GZIP: [u8; 2] = [0x1F, 0x8B];
 
+/// The dissector of CSP for Wireshark.
+const DISSECTOR: &str = include_str!("decode/csp.lua");
+
 /// The fields of JSON objects.
 const FIELDS: &str = "\
 Input that is text is read as hex digits, an array of C, or the dump of xxd,
@@ -114,12 +117,20 @@ pub(crate) struct Arguments {
     /// Read the input as raw octets, even if it is text
     #[arg(long)]
     raw: bool,
+    /// Print a dissector in Lua for Wireshark and `tshark -X lua_script:FILE`: CSP of both versions, RDP and DTP, on
+    /// UDP port 9600, Ethernet and CAN
+    #[arg(long, exclusive = true)]
+    dissector: bool,
     /// The file to read, or - for standard input
     #[arg(default_value = "-")]
     file: PathBuf,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if arguments.dissector {
+        output::line_of_many(DISSECTOR.trim_end());
+        return Ok(());
+    }
     let input = input::read(&arguments.file)?;
     let octets = if arguments.raw {
         &input[..]

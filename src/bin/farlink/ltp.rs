@@ -48,7 +48,8 @@ Events of recv, with --json one object per line:
   received      session, from, client, octets, red, green, missing, ended, file
   receiving     blocks, red, green: what is under way, every 10 s
   silent        seconds: nothing was heard for so long
-  failed        session, peer, by, cause, code, reason: the block was cancelled
+  failed        session, peer, by, cause, code, reason, exceeded, limit, value:
+                the block was cancelled
   more_failed   count: blocks whose failure is not reported one by one
   unfinished    file, octets: a file that another process has not finished
   error         reason: why the command failed
@@ -82,6 +83,9 @@ Events of ping:
                 client service), shutdown, contact_plan_over, limit_exceeded,
                 miscolored, not_stored (the file cannot be written), or system
   code          the reason code of RFC 5326, null if the session was over
+  exceeded      the limit of this engine that was exceeded, or null, such as
+                session_octets (--limit) or checkpoint_retries (--retries);
+                limit is its value, and value the one that exceeded it
   claimed       red octets that the receiver has acknowledged
   due           seconds until an answer to what was sent last can be here
   resent        octets that were sent again

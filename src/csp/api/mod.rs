@@ -68,14 +68,8 @@ bitflags! {
 impl SocketOptions {
     /// Returns the trailers that a packet needs.
     pub(super) const fn required(self) -> Flags {
-        let mut flags = Flags::empty();
-        if self.contains(Self::CRC32_REQUIRED) {
-            flags = flags.union(Flags::CRC32);
-        }
-        if self.contains(Self::HMAC_REQUIRED) {
-            flags = flags.union(Flags::HMAC);
-        }
-        flags
+        let crc32 = self.contains(Self::CRC32_REQUIRED);
+        Flags::of_trailers(crc32, self.contains(Self::HMAC_REQUIRED))
     }
 }
 
@@ -107,13 +101,6 @@ pub struct SendOptions {
 impl SendOptions {
     /// Returns the flags of a header.
     pub(super) const fn flags(self) -> Flags {
-        let mut flags = Flags::empty();
-        if self.crc32 {
-            flags = flags.union(Flags::CRC32);
-        }
-        if self.hmac {
-            flags = flags.union(Flags::HMAC);
-        }
-        flags
+        Flags::of_trailers(self.crc32, self.hmac)
     }
 }

@@ -30,7 +30,7 @@ pub struct Stats {
     pub unsupported_flags: u64,
     /// Dropped: from an interface that the configuration does not have.
     pub unknown_interface: u64,
-    /// Dropped: equal to one of 0.1 s before.
+    /// Dropped: equal to one of 0.1 s before, or one that this node sent to another and that came back.
     pub repeated: u64,
     /// Not passed on: too many of the last 0.1 s are remembered to tell whether it is a repetition.
     pub unremembered: u64,
@@ -60,7 +60,7 @@ pub struct Stats {
     pub bad_sequence: u64,
     /// Dropped: the acknowledgement number was not sent.
     pub bad_acknowledgement: u64,
-    /// Dropped: it has no meaning in the state of the connection.
+    /// Dropped: it has no meaning in the state of the connection, or is an answer to nothing that was asked.
     pub unexpected: u64,
     /// Dropped: received before.
     pub duplicates: u64,

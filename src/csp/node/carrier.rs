@@ -5,7 +5,7 @@ use crate::csp::api::{SendOptions, Stats};
 use crate::csp::carriers::{InterfaceCodec, Pushed};
 use crate::csp::config::Config;
 use crate::csp::ring::PacketRing;
-use crate::csp::routing::{Exit, Queued, Router};
+use crate::csp::routing::{Exit, Router};
 use crate::csp::security::Security;
 use crate::csp::wire::{CRC32_LEN, Flags, HMAC_LEN, Header, crc32, tail};
 use crate::{Hop, Transmit};
@@ -155,9 +155,8 @@ impl Carrier<'_, '_> {
             if place == 0 {
                 self.capture(&pieces);
             }
-            if self.router.enqueue(exit.hop, &pieces) == Queued::Full {
+            if !self.router.enqueue(exit.hop, &pieces) {
                 self.stats.interface_full += 1;
-                self.router.on_dropped(exit.hop.interface);
             }
         }
         self.write_queues();
@@ -232,44 +231,44 @@ impl Carrier<'_, '_> {
             }
             let (header, data) =
                 octets.split_at(self.config.version.header_len().min(octets.len()));
-            let put = write(self.codecs, self.tx, hop, &[header, data]);
-            if put == Written::Later {
+            let octets = data.len();
+            let pushed = write(self.codecs, self.tx, hop, &[header, data]);
+            if pushed == Pushed::Later {
                 return false;
             }
             self.router.discard_queued(interface);
-            self.count(hop, put);
+            self.count(hop, pushed, octets);
         }
         true
     }
 
     /// Writes a packet to an interface.
     fn send(&mut self, hop: Hop, pieces: &[&[u8]]) -> Put {
-        let written = write(self.codecs, self.tx, hop, pieces);
-        self.count(hop, written);
-        match written {
-            Written::Later => Put::Later,
-            Written::Octets(_) | Written::TooLong => Put::Done,
+        let pushed = write(self.codecs, self.tx, hop, pieces);
+        let data = pieces.iter().skip(1).map(|piece| piece.len());
+        self.count(hop, pushed, data.sum());
+        match pushed {
+            Pushed::Later => Put::Later,
+            Pushed::Done | Pushed::TooLong => Put::Done,
         }
     }
 
-    fn count(&mut self, hop: Hop, written: Written) {
-        let header = self.config.version.header_len();
-        let interface = self.router.stats_mut(hop.interface);
-        match written {
-            Written::Octets(octets) => {
+    /// Counts a packet with so many octets of data.
+    fn count(&mut self, hop: Hop, pushed: Pushed, octets: usize) {
+        let Some(interface) = self.router.stats_mut(hop.interface) else {
+            return;
+        };
+        match pushed {
+            Pushed::Done => {
                 self.stats.sent += 1;
-                if let Some(interface) = interface {
-                    interface.sent += 1;
-                    interface.octets_sent += octets.saturating_sub(header) as u64;
-                }
+                interface.sent += 1;
+                interface.octets_sent += octets as u64;
             }
-            Written::TooLong => {
+            Pushed::TooLong => {
                 self.stats.too_long += 1;
-                if let Some(interface) = interface {
-                    interface.send_errors += 1;
-                }
+                interface.send_errors += 1;
             }
-            Written::Later => {}
+            Pushed::Later => {}
         }
     }
 
@@ -295,34 +294,17 @@ impl Sealed {
     }
 }
 
-/// What became of a packet written to an interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Written {
-    /// So many octets.
-    Octets(usize),
-    /// It is longer than a datagram of the driver may be.
-    TooLong,
-    /// It fits into the next transmit.
-    Later,
-}
-
 /// Writes a packet for an interface: its header, and its data in pieces. No packet leaves by another way.
 fn write(
     codecs: &mut [InterfaceCodec],
     tx: &mut Transmit<Hop>,
     hop: Hop,
     pieces: &[&[u8]],
-) -> Written {
-    let Some((codec, (header, data))) = codecs
-        .get_mut(usize::from(hop.interface))
-        .zip(pieces.split_first())
-    else {
+) -> Pushed {
+    let codec = codecs.get_mut(usize::from(hop.interface));
+    match codec.zip(pieces.split_first()) {
+        Some((codec, (header, data))) => codec.push(tx, hop, header, data),
         // Routes lead to interfaces alone.
-        return Written::TooLong;
-    };
-    match codec.push(tx, hop, header, data) {
-        Pushed::Done => Written::Octets(pieces.iter().map(|piece| piece.len()).sum()),
-        Pushed::Later => Written::Later,
-        Pushed::TooLong => Written::TooLong,
+        None => Pushed::TooLong,
     }
 }

@@ -3,11 +3,12 @@
 use core::mem;
 use core::time::Duration;
 
+use super::requests::AnswerStep;
 use super::slot::{Role, Slot};
 use super::{DatagramAddress, Node};
 use crate::csp::api::{Endpoint, SendOptions, SocketOptions};
 use crate::csp::rdp::{DataKind, Received};
-use crate::csp::routing::{Queued, Seen};
+use crate::csp::routing::Seen;
 use crate::csp::security::HmacFault;
 use crate::csp::wire::{
     Flags, Header, Packet, RdpFlags, RdpHeader, SequenceNumber, SynOptions, Version, tail,
@@ -89,7 +90,7 @@ impl Node {
         }
         let destination = packet.header.destination;
         let is_for_node =
-            self.is_own(destination) || self.router.is_broadcast_on(Some(interface), destination);
+            self.is_own(destination) || self.router.is_broadcast_on(interface, destination);
         if self.router.deduplicates(interface, is_for_node)
             && self.is_repeated(interface, is_for_node, octets)
         {
@@ -125,12 +126,13 @@ impl Node {
 
     /// Tells whether a packet is dropped since one like it came a short time ago, or might have come.
     fn is_repeated(&mut self, interface: u8, is_for_node: bool, octets: &[u8]) -> bool {
-        match self.router.see(self.now, octets) {
+        match self.router.see(self.now, interface, octets) {
             Seen::First => return false,
+            Seen::Again if !is_for_node => return false,
             // What is not passed on can be in no loop.
             Seen::Full if is_for_node => return false,
             Seen::Full => self.stats.unremembered += 1,
-            Seen::Repeated => self.stats.repeated += 1,
+            Seen::Again | Seen::Repeated => self.stats.repeated += 1,
         }
         self.router.on_dropped(interface);
         true
@@ -138,14 +140,21 @@ impl Node {
 
     /// Passes a packet for another node on. Nothing of it is changed but a broadcast to a subnet that it reaches.
     fn forward(&mut self, interface: u8, packet: Packet<'_>) {
-        let destination = packet.header.destination;
+        let Header {
+            source,
+            destination,
+            ..
+        } = packet.header;
+        if self.is_own(source) {
+            // It went round a loop.
+            self.stats.repeated += 1;
+            return self.router.on_dropped(interface);
+        }
         let mut exits = 0;
-        for place in 0..usize::from(u16::from(self.config.forward) * u16::MAX) {
-            let mut all = self.router.exits(destination, Some(interface));
-            let Some(exit) = all.nth(place) else {
+        while self.config.forward {
+            let Some(exit) = self.router.exits(destination, Some(interface)).nth(exits) else {
                 break;
             };
-            drop(all);
             exits += 1;
             let header = Header {
                 destination: exit.destination,
@@ -161,12 +170,10 @@ impl Node {
     }
 
     fn pass_on(&mut self, hop: Hop, pieces: &[&[u8]]) {
-        match self.router.enqueue(hop, pieces) {
-            Queued::Yes => self.stats.forwarded += 1,
-            Queued::Full => {
-                self.stats.interface_full += 1;
-                self.router.on_dropped(hop.interface);
-            }
+        if self.router.enqueue(hop, pieces) {
+            self.stats.forwarded += 1;
+        } else {
+            self.stats.interface_full += 1;
         }
     }
 
@@ -280,13 +287,17 @@ impl Node {
     }
 
     fn receive_answer(&mut self, interface: Option<u8>, packet: Packet<'_>) {
-        let required = super::requests::required(&self.config);
+        let required = self.config.requests.flags();
         if !self.has_required(interface, packet.header, required) {
             return;
         }
         let router = &self.router;
         let is_broadcast = |address| router.is_broadcast(address);
-        self.requests.on_answer(self.now, packet, is_broadcast);
+        match self.requests.on_answer(self.now, packet, is_broadcast) {
+            AnswerStep::Taken => {}
+            AnswerStep::Unasked => self.stats.unexpected += 1,
+            AnswerStep::Full => self.stats.queue_full += 1,
+        }
     }
 
     /// Returns what the socket bound to the port of a packet says, if it takes the packet.

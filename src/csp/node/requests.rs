@@ -9,7 +9,7 @@ use crate::csp::api::{Error, Event, SendOptions};
 use crate::csp::config::Config;
 use crate::csp::ring::PacketRing;
 use crate::csp::services::{MAX_REQUEST, ServiceAnswer, ServiceRequest, port};
-use crate::csp::wire::{Flags, Header, Packet};
+use crate::csp::wire::{Header, Packet};
 use crate::{Instant, Tag};
 
 /// Pings and requests that may be under way.
@@ -58,6 +58,16 @@ pub(super) enum Kind {
     /// A ping of so many octets.
     Ping(u16),
     Service(ServiceRequest),
+}
+
+/// What becomes of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AnswerStep {
+    Taken,
+    /// It is none to what was asked.
+    Unasked,
+    /// Others wait for the application.
+    Full,
 }
 
 /// An answer that waits for the application. Its request is known by the port until then.
@@ -158,26 +168,26 @@ impl Requests {
         true
     }
 
-    /// Takes an answer. Returns false if it is none to what was asked.
+    /// Takes an answer.
     pub(super) fn on_answer(
         &mut self,
         now: Instant,
         packet: Packet<'_>,
         is_broadcast: impl Fn(u16) -> bool,
-    ) -> bool {
+    ) -> AnswerStep {
         let Packet {
             header,
             data: received,
         } = packet;
         let mut requests = self.outstanding.iter_mut();
         let Some(request) = requests.find(|it| it.port == header.destination_port) else {
-            return false;
+            return AnswerStep::Unasked;
         };
         let is_to_all = is_broadcast(request.destination);
         let is_asked = is_to_all || request.destination == header.source;
         let is_awaited = request.sent.is_some() && !request.has_ended;
         if !is_asked || !is_awaited || !request.kind.is_answer(received) {
-            return false;
+            return AnswerStep::Unasked;
         }
         let answer = Answer {
             port: request.port,
@@ -189,13 +199,13 @@ impl Requests {
             Kind::Service(_) => received,
         };
         if !self.answers.push(answer, &[kept]) {
-            return false;
+            return AnswerStep::Full;
         }
         request.answers += 1;
         // A list of processes takes several packets.
         let is_last = !matches!(request.kind, Kind::Service(ServiceRequest::Processes));
         request.has_ended = !is_to_all && is_last;
-        true
+        AnswerStep::Taken
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -286,11 +296,6 @@ impl Kind {
             }
         }
     }
-}
-
-/// Returns the trailers that answers need: those of the requests.
-pub(super) const fn required(config: &Config) -> Flags {
-    config.requests.flags()
 }
 
 fn data(octets: u16) -> &'static [u8] {

@@ -27,7 +27,9 @@ pub struct InterfaceConfig {
 
 /// Which packets that an interface receives are dropped if they are repetitions.
 ///
-/// It ends loops, since packets count no hops. A peer that sends the same packet twice within 0.1 s is heard once.
+/// It ends loops, since packets count no hops. A peer that sends this node the same packet twice within 0.1 s is heard
+/// once. Of a packet for another node, two copies from the interface of the first are passed on too: the peer may have
+/// sent it again, since it was lost further on. A node never passes on what it has sent itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

@@ -8,5 +8,5 @@ mod table;
 use dedup::Deduplicator;
 pub(super) use dedup::Seen;
 pub use interface::{Deduplication, InterfaceConfig};
-pub(super) use router::{Exit, Queued, Router};
+pub(super) use router::{Exit, Router};
 pub use table::{Route, RouteError, RouteFault, RoutesText};

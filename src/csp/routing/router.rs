@@ -52,13 +52,6 @@ pub(in crate::csp) struct Exit {
     pub(in crate::csp) destination: u16,
 }
 
-/// What became of a packet for an interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::csp) enum Queued {
-    Yes,
-    Full,
-}
-
 impl Router {
     pub(in crate::csp) fn new(config: &Config) -> Self {
         let max_routes = config.max_routes();
@@ -130,8 +123,8 @@ impl Router {
     }
 
     /// Tells whether an address is that of all nodes, or of all in the subnet of an interface.
-    pub(in crate::csp) fn is_broadcast_on(&self, interface: Option<u8>, address: u16) -> bool {
-        let subnet = interface.and_then(|number| self.interface(number)?.subnet);
+    pub(in crate::csp) fn is_broadcast_on(&self, interface: u8, address: u16) -> bool {
+        let subnet = self.interface(interface).and_then(|it| it.subnet);
         address == self.version.broadcast() || subnet.is_some_and(|it| it.is_broadcast(address))
     }
 
@@ -148,8 +141,8 @@ impl Router {
     }
 
     /// Tells whether a packet like this one came a short time ago.
-    pub(in crate::csp) fn see(&mut self, now: Instant, octets: &[u8]) -> Seen {
-        self.seen.see(now, octets)
+    pub(in crate::csp) fn see(&mut self, now: Instant, interface: u8, octets: &[u8]) -> Seen {
+        self.seen.see(now, interface, octets)
     }
 
     /// Returns the ways out for a packet: by each interface whose subnet has the destination; else by the routes that
@@ -222,14 +215,14 @@ impl Router {
         Ok(())
     }
 
-    /// Lets a packet wait for its interface.
-    pub(in crate::csp) fn enqueue(&mut self, hop: Hop, pieces: &[&[u8]]) -> Queued {
+    /// Lets a packet wait for its interface. Returns false, and counts it there, if too many do.
+    pub(in crate::csp) fn enqueue(&mut self, hop: Hop, pieces: &[&[u8]]) -> bool {
         let interface = self.interfaces.get_mut(usize::from(hop.interface));
-        if interface.is_some_and(|it| it.queue.push(hop.via, pieces)) {
-            Queued::Yes
-        } else {
-            Queued::Full
+        let is_queued = interface.is_some_and(|it| it.queue.push(hop.via, pieces));
+        if !is_queued {
+            self.on_dropped(hop.interface);
         }
+        is_queued
     }
 
     /// Counts a packet that an interface did not take.

@@ -65,25 +65,16 @@ impl ServiceSet {
         .union(Self::FREE_BUFFERS)
         .union(Self::UPTIME);
 
-    /// Tells whether one of them is at this port.
-    pub(super) fn has_port(self, port: u8) -> bool {
-        let at_port = match port {
-            port::CMP => {
-                Self::IDENT
-                    | Self::INTERFACE_STATS
-                    | Self::CLOCK
-                    | Self::ROUTE_SET
-                    | Self::PEEK
-                    | Self::POKE
-            }
-            port::PROCESSES => Self::PROCESSES,
-            port::FREE_MEMORY => Self::FREE_MEMORY,
-            port::REBOOT => Self::REBOOT,
-            port::FREE_BUFFERS => Self::FREE_BUFFERS,
-            port::UPTIME => Self::UPTIME,
-            _ => Self::empty(),
-        };
-        self.intersects(at_port)
+    /// Returns the port of one of them.
+    pub(super) const fn port(self) -> u8 {
+        match self {
+            Self::PROCESSES => port::PROCESSES,
+            Self::FREE_MEMORY => port::FREE_MEMORY,
+            Self::REBOOT => port::REBOOT,
+            Self::FREE_BUFFERS => port::FREE_BUFFERS,
+            Self::UPTIME => port::UPTIME,
+            _ => port::CMP,
+        }
     }
 }
 
@@ -120,14 +111,12 @@ impl Default for Services {
 impl Services {
     /// Tells whether a service is at this port.
     pub(super) fn has_port(&self, port: u8) -> bool {
-        (self.by_node | self.by_application).has_port(port)
+        let services = self.by_node | self.by_application;
+        services.iter().any(|it| it.port() == port)
     }
 
     /// Returns the trailers that a request needs.
-    pub(super) fn required(&self) -> Flags {
-        let mut flags = Flags::empty();
-        flags.set(Flags::CRC32, self.require_crc32);
-        flags.set(Flags::HMAC, self.require_hmac);
-        flags
+    pub(super) const fn required(&self) -> Flags {
+        Flags::of_trailers(self.require_crc32, self.require_hmac)
     }
 }

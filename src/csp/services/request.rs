@@ -110,14 +110,7 @@ pub enum ServiceRequest {
 impl ServiceRequest {
     /// Returns the port that it goes to.
     pub(in crate::csp) const fn port(&self) -> u8 {
-        match self {
-            Self::Processes => port::PROCESSES,
-            Self::FreeMemory => port::FREE_MEMORY,
-            Self::Reboot | Self::Shutdown => port::REBOOT,
-            Self::FreeBuffers => port::FREE_BUFFERS,
-            Self::Uptime => port::UPTIME,
-            _ => port::CMP,
-        }
+        self.service().port()
     }
 
     /// Returns the service that answers it.

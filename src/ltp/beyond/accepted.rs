@@ -1,7 +1,8 @@
 //! The peers that were accepted as unknown ones, and the order in which they give way to others.
 //!
 //! Whoever has one host can have any number of engine IDs. So the host with the most peers gives way first, and one that
-//! has proved that it hears keeps no more than a fair share of a full table while others ask.
+//! has proved that it hears keeps no more than a fair share of a full table while others ask. Memory and sessions are taken
+//! from the host that holds most of them, and not for one that holds much itself.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -11,14 +12,22 @@ use core::ops::Bound;
 use crate::Instant;
 use crate::ltp::peers::Peers;
 
+/// A host that holds more than this part of what all may hold takes nothing from others.
+const PART: usize = 8;
+
 /// Who may take the place of a peer that was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::ltp) enum Newcomer {
     /// Another unknown peer on this host: that of one that has proved nothing, that has no session, or whose host has more
     /// than its share.
     Unknown(Option<u32>),
-    /// A segment of the peer in this slot: that of one that has proved nothing.
-    Segment(u32),
+    /// A segment of the peer in a slot, which needs so many octets: that of the host that holds most of them.
+    Segment {
+        slot: u32,
+        octets: usize,
+        /// What all may hold.
+        limit: usize,
+    },
     /// A peer that a command names: that of any of them.
     Named,
 }
@@ -47,6 +56,8 @@ pub(in crate::ltp) struct AcceptedPeers {
     numbers: u64,
     groups: BTreeMap<(Standing, u32), Group>,
     order: BTreeSet<Rank>,
+    /// The groups that hold something, and how much.
+    holders: BTreeSet<(Standing, usize, u32)>,
     /// The number of hosts that have proved themselves.
     proved_hosts: usize,
     /// Entries that were looked at.
@@ -62,6 +73,8 @@ struct Entry {
     heard: Instant,
     number: u64,
     is_busy: bool,
+    /// What it holds, rounded up to a power of two so that it seldom changes.
+    held: usize,
 }
 
 /// When a peer was heard last, the number of its entry, and its slot. Of those heard at once the one that was looked at
@@ -74,6 +87,8 @@ struct Group {
     idle: BTreeSet<Turn>,
     /// Those that were found to have sessions.
     busy: BTreeSet<Turn>,
+    /// What they hold.
+    held: usize,
 }
 
 /// The place of a group in the order: those with idle peers first, of these the one with the most peers.
@@ -129,6 +144,7 @@ impl Group {
 impl AcceptedPeers {
     /// Adds a peer that has no sessions, or changes its host or standing.
     pub(in crate::ltp) fn set(&mut self, slot: u32, host: u32, standing: Standing, heard: Instant) {
+        let held = self.entry(slot).map_or(0, |entry| entry.held);
         self.remove(slot);
         let entry = Entry {
             standing,
@@ -136,8 +152,19 @@ impl AcceptedPeers {
             heard,
             number: 0,
             is_busy: false,
+            held,
         };
         self.insert(slot, entry);
+    }
+
+    /// Notes what a peer holds.
+    #[inline]
+    pub(in crate::ltp) fn weigh(&mut self, slot: u32, octets: usize) {
+        let held = octets.checked_next_power_of_two().unwrap_or(octets);
+        if let Some(entry) = self.entry(slot).filter(|entry| entry.held != held) {
+            self.remove(slot);
+            self.insert(slot, Entry { held, ..entry });
+        }
     }
 
     fn insert(&mut self, slot: u32, entry: Entry) {
@@ -148,6 +175,7 @@ impl AcceptedPeers {
         };
         self.change((entry.standing, entry.host), |group| {
             group.set_of(&entry).insert(entry.turn(slot));
+            group.held += entry.held;
         });
         let place = place(slot);
         if self.entries.len() <= place {
@@ -169,6 +197,7 @@ impl AcceptedPeers {
             self.len -= 1;
             self.change((entry.standing, entry.host), |group| {
                 group.set_of(&entry).remove(&entry.turn(slot));
+                group.held -= entry.held;
             });
         }
     }
@@ -189,11 +218,9 @@ impl AcceptedPeers {
 
     /// Notes that a host has proved that it hears.
     pub(super) fn prove(&mut self, host: u32) {
-        let mut group = Group::default();
-        self.change((Standing::Unproved, host), |unproved| {
-            core::mem::swap(unproved, &mut group);
-        });
-        for (heard, _, slot) in group.idle.into_iter().chain(group.busy) {
+        while let Some(group) = self.groups.get(&(Standing::Unproved, host))
+            && let Some(&(heard, _, slot)) = group.idle.first().or_else(|| group.busy.first())
+        {
             self.set(slot, host, Standing::Proved, heard);
         }
     }
@@ -202,8 +229,14 @@ impl AcceptedPeers {
     fn change(&mut self, key: (Standing, u32), change: impl FnOnce(&mut Group)) {
         let group = self.groups.entry(key).or_default();
         let before = group.rank(key.0, key.1);
+        let held = group.held;
         change(group);
         let after = group.rank(key.0, key.1);
+        if held != group.held {
+            self.holders.remove(&(key.0, held, key.1));
+            let holds = (key.0, group.held, key.1);
+            self.holders.extend((group.held > 0).then_some(holds));
+        }
         if before != after {
             self.order.extend(after);
             before.map(|rank| self.order.remove(&rank));
@@ -223,33 +256,54 @@ impl AcceptedPeers {
         newcomer: Newcomer,
         peers: &mut Peers,
     ) -> Option<u32> {
-        let unproved = |accepted: &mut Self, but, peers: &mut Peers| {
-            accepted.first_idle(Standing::Unproved, but, peers)
-        };
         match newcomer {
-            Newcomer::Segment(slot) => unproved(self, Some(slot), peers),
+            Newcomer::Segment {
+                slot,
+                octets,
+                limit,
+            } => {
+                let group = self.largest_holder(slot, octets, limit)?;
+                self.longest_idle(group, true, peers)
+            }
             Newcomer::Unknown(host) => {
                 if let Some(largest) = self.over_share() {
-                    return if host == Some(largest) {
-                        self.longest_idle(largest, false, peers)
-                    } else {
-                        self.longest_idle(largest, true, peers)
-                    };
+                    let group = (Standing::Proved, largest);
+                    return self.longest_idle(group, host != Some(largest), peers);
                 }
-                unproved(self, None, peers)
-                    .or_else(|| self.first_idle(Standing::Proved, None, peers))
-                    .or_else(|| self.first_idle(Standing::Named, None, peers))
+                self.any_idle(peers)
             }
-            Newcomer::Named => unproved(self, None, peers)
-                .or_else(|| self.first_idle(Standing::Proved, None, peers))
-                .or_else(|| self.first_idle(Standing::Named, None, peers))
-                .or_else(|| {
-                    let rank = self.order.first().copied()?;
-                    let (_, _, slot) =
-                        self.groups.get(&(rank.standing, rank.host))?.busy.first()?;
-                    Some(*slot)
-                }),
+            Newcomer::Named => self.any_idle(peers).or_else(|| {
+                let rank = self.order.first().copied()?;
+                let (_, _, slot) = self.groups.get(&(rank.standing, rank.host))?.busy.first()?;
+                Some(*slot)
+            }),
         }
+    }
+
+    fn any_idle(&mut self, peers: &mut Peers) -> Option<u32> {
+        [Standing::Unproved, Standing::Proved, Standing::Named]
+            .into_iter()
+            .find_map(|standing| self.first_idle(standing, peers))
+    }
+
+    /// Returns the group that gives way where the one of a peer needs more memory: of another host, the one that holds
+    /// most of those that proved nothing, or else of those that proved themselves, if that is more than twice as much.
+    /// `None` for a group that holds much of the memory already: it takes nothing from others.
+    fn largest_holder(&self, slot: u32, needed: usize, limit: usize) -> Option<(Standing, u32)> {
+        let own = self.entry(slot)?;
+        let group = self.groups.get(&(own.standing, own.host))?;
+        let would_hold = group.held + needed;
+        if would_hold > limit / PART {
+            return None;
+        }
+        let of = |standing| {
+            let held = (standing, 0, 0)..=(standing, usize::MAX, u32::MAX);
+            let mut held = self.holders.range(held).rev();
+            held.find(|(_, _, host)| *host != own.host).copied()
+        };
+        let proved = || of(Standing::Proved).filter(|(_, held, _)| *held > 2 * would_hold);
+        let (standing, _, host) = of(Standing::Unproved).or_else(proved)?;
+        Some((standing, host))
     }
 
     /// Returns the host with the most proved peers if these are more than its share: hosts that have proved themselves and
@@ -281,17 +335,12 @@ impl AcceptedPeers {
         ranks.take_while(move |rank| rank.standing == standing && rank.is_all_busy == is_all_busy)
     }
 
-    /// Returns the longest idle peer of the group with the most peers, other than the one in `but`.
-    fn first_idle(
-        &mut self,
-        standing: Standing,
-        but: Option<u32>,
-        peers: &mut Peers,
-    ) -> Option<u32> {
+    /// Returns the longest idle peer of the group with the most peers.
+    fn first_idle(&mut self, standing: Standing, peers: &mut Peers) -> Option<u32> {
         let mut behind = None;
         loop {
             let rank = self.ranks(standing, false, behind).next()?;
-            match self.candidate((standing, rank.host), false, but, peers) {
+            match self.candidate((standing, rank.host), false, peers) {
                 Candidate::Peer(slot) => return Some(slot),
                 Candidate::Corrected => {}
                 Candidate::Nobody => behind = Some(rank),
@@ -299,12 +348,16 @@ impl AcceptedPeers {
         }
     }
 
-    /// Returns the longest idle peer of a host that has proved itself, or also one with sessions if all have some.
-    fn longest_idle(&mut self, host: u32, also_busy: bool, peers: &mut Peers) -> Option<u32> {
-        let group = (Standing::Proved, host);
+    /// Returns the longest idle peer of a group, or also one with sessions if all have some.
+    fn longest_idle(
+        &mut self,
+        group: (Standing, u32),
+        also_busy: bool,
+        peers: &mut Peers,
+    ) -> Option<u32> {
         loop {
             let has_idle = !self.groups.get(&group)?.idle.is_empty();
-            match self.candidate(group, !has_idle && also_busy, None, peers) {
+            match self.candidate(group, !has_idle && also_busy, peers) {
                 Candidate::Peer(slot) => return Some(slot),
                 Candidate::Corrected => {}
                 Candidate::Nobody => return None,
@@ -313,13 +366,7 @@ impl AcceptedPeers {
     }
 
     /// Looks at the peer that is first in a group, of those with or without sessions.
-    fn candidate(
-        &mut self,
-        group: (Standing, u32),
-        is_busy: bool,
-        but: Option<u32>,
-        peers: &mut Peers,
-    ) -> Candidate {
+    fn candidate(&mut self, group: (Standing, u32), is_busy: bool, peers: &mut Peers) -> Candidate {
         #[cfg(test)]
         {
             self.looked_at += 1;
@@ -327,13 +374,12 @@ impl AcceptedPeers {
         let Some(members) = self.groups.get(&group) else {
             return Candidate::Nobody;
         };
-        let mut members = if is_busy {
+        let members = if is_busy {
             &members.busy
         } else {
             &members.idle
-        }
-        .iter();
-        let Some(&(noted, _, slot)) = members.find(|(_, _, slot)| Some(*slot) != but) else {
+        };
+        let Some(&(noted, _, slot)) = members.first() else {
             return Candidate::Nobody;
         };
         let Some(peer) = peers.get_mut(slot) else {
@@ -346,15 +392,18 @@ impl AcceptedPeers {
         }
         let heard = peer.heard;
         peer.is_found_busy = has_sessions;
-        self.remove(slot);
-        let entry = Entry {
-            standing: group.0,
-            host: group.1,
-            heard,
-            number: 0,
-            is_busy: has_sessions,
-        };
-        self.insert(slot, entry);
+        if let Some(entry) = self.entry(slot) {
+            self.remove(slot);
+            let is_busy = has_sessions;
+            self.insert(
+                slot,
+                Entry {
+                    heard,
+                    is_busy,
+                    ..entry
+                },
+            );
+        }
         Candidate::Corrected
     }
 

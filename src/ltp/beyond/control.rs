@@ -311,7 +311,8 @@ impl FlowControl {
         }
     }
 
-    fn takes_checkpoints(&self) -> bool {
+    /// Whether the peer is known to bear checkpoints before the end of a red part.
+    pub(in crate::ltp) fn takes_checkpoints(&self) -> bool {
         self.peer == Recognition::Farlink && !self.refuses_checkpoints
     }
 

@@ -104,7 +104,7 @@ impl PeerState {
         due: Option<u64>,
         now: Instant,
     ) -> Option<Row> {
-        if sending.wants_checkpoint || self.is_last_of_contact(now) {
+        if self.must_check(sending.wants_checkpoint, now) {
             return None;
         }
         let left = sending.red.checked_sub(sending.next)?.checked_sub(1)?;

@@ -46,6 +46,9 @@ struct SavedBlock {
     next: u64,
     may_have_left: u64,
     notifies_sent: bool,
+    /// 0 in snapshots of versions that did not write it.
+    #[cfg_attr(feature = "serde", serde(default))]
+    first_serial: u64,
     serial: u64,
     wants_checkpoint: bool,
     claimed: RangeSet,
@@ -77,6 +80,7 @@ impl Sending {
             next: self.next,
             may_have_left: repair.may_have_left,
             notifies_sent: self.notifies_sent,
+            first_serial: self.first_serial,
             serial: self.serial,
             wants_checkpoint: self.wants_checkpoint,
             claimed: repair.claimed.clone(),
@@ -95,7 +99,8 @@ impl Sending {
         require(saved.red <= len, "exports.red", at)?;
         require(saved.next <= len, "exports.next", at)?;
         require(saved.may_have_left <= len, "exports.may_have_left", at)?;
-        require(saved.serial > 0, "exports.serial", at)?;
+        let has_serial = saved.serial > 0 && saved.first_serial <= saved.serial;
+        require(has_serial, "exports.serial", at)?;
         let reached = saved.red.min(saved.next.max(saved.may_have_left));
         require(saved.claimed.end() <= reached, "exports.claimed", at)?;
         let history = ReportHistory::restore(&saved.reports, saved.is_whole);
@@ -120,8 +125,7 @@ impl Sending {
             block: saved.block,
             next: saved.next,
             notifies_sent: saved.notifies_sent,
-            // Whatever is below may have been sent before.
-            first_serial: 1,
+            first_serial: saved.first_serial,
             serial,
             unchecked: 0,
             wants_checkpoint: saved.wants_checkpoint,
@@ -185,6 +189,9 @@ impl Exports {
         let is_free = !is_known && node.closed.get(node.now, name).is_none();
         require(is_free, "exports.number", at)?;
         let slot = peers.restored_slot(saved.peer, "exports.peer", at)?;
+        if let Some(peer) = peers.get_mut(slot) {
+            peer.name(node);
+        }
         let stage = match saved.state {
             SavedSending::Sending(sending) => {
                 let sending = Sending::restore(*sending, at, age)?;

@@ -219,8 +219,7 @@ impl Sending {
     fn is_checkpoint_due(&self, frame: Frame, cx: &Context<'_>) -> bool {
         let every = cx.peer.checkpoint_every();
         let window = cx.peer.checkpoint_due(self);
-        (self.wants_checkpoint && cx.peer.flow.allows_checkpoints())
-            || cx.peer.is_last_of_contact(cx.node.now)
+        cx.peer.must_check(self.wants_checkpoint, cx.node.now)
             || every.is_some_and(|every| self.unchecked + 1 >= every.get())
             || window.is_some_and(|due| frame.reaches(self.next, due))
     }

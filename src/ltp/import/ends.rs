@@ -95,7 +95,7 @@ impl ImportSession {
                 cause,
                 after_delivery: reception.is_delivered && !reception.is_to_be_stored(),
             };
-            cx.node.push_service_event(client, event, EVENT_OVERHEAD);
+            cx.push_service_event(client, event, EVENT_OVERHEAD);
         }
         true
     }
@@ -186,7 +186,7 @@ impl Reception {
             self.unqueue(cx);
             cx.node.services.recount(self.client, parts.untaken, 0);
         }
-        cx.node.budget.charge(cx.peer, charge, 0);
+        cx.charge(charge, 0);
     }
 
     /// Closes a session that was delivered, once every report is acknowledged and the green part has ended.

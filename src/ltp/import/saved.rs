@@ -303,6 +303,7 @@ impl Imports {
         }
         if let Some(place) = self.table.insert(session, import, slot) {
             self.run(place, core, |import, cx| {
+                import.lifetime = cx.limit_lifetime();
                 if let Stage::Cancelling(cancel) = &mut import.stage {
                     return cancel.send(Role::Receiver, cx);
                 }

@@ -33,7 +33,7 @@ impl ImportSession {
             Some(ControlFlow::Continue(green)) => green,
             Some(ControlFlow::Break(())) => return None,
         };
-        if !cx.has_import_room(count) || cx.node.is_over_share(data.client) {
+        if !cx.has_import_room(count) || cx.node.is_over_share((data.client, cx.peer.origin)) {
             cx.node.stats.no_room += 1;
             return None;
         }
@@ -74,7 +74,7 @@ impl ImportSession {
         if service == Service::Streaming && green.is_none() {
             let (session, client) = (cx.session, data.client);
             let event = Event::Started { session, client };
-            cx.node.push_service_event(client, event, EVENT_OVERHEAD);
+            cx.push_service_event(client, event, EVENT_OVERHEAD);
         }
         let fingerprint = Fingerprint::new(data.client);
         let mut started = Self::new(slot, fingerprint, Stage::Receiving(reception));
@@ -151,7 +151,8 @@ impl Context<'_> {
     pub(super) fn hand_green(&mut self, data: &Data<'_>, ends_block: bool) -> bool {
         let node = &mut *self.node;
         let octets = data.octets.len() + EVENT_OVERHEAD;
-        let is_full = octets > node.budget.free() || node.is_over_share(data.client);
+        let service = (data.client, self.peer.origin);
+        let is_full = octets > node.budget.free() || node.is_over_share(service);
         if is_full || !node.has_event_room() {
             node.stats.no_room += 1;
             return false;
@@ -165,7 +166,7 @@ impl Context<'_> {
             data: Bytes::copy_from_slice(data.octets),
             ends_block,
         };
-        node.push_service_event(data.client, event, octets);
+        node.push_service_event(service, event, octets);
         true
     }
 }

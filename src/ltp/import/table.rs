@@ -39,6 +39,7 @@ impl Imports {
         };
         import.lifetime = cx.limit_lifetime();
         cx.peer.imports += 1;
+        cx.weigh();
         let place = self.table.insert(session, import, slot);
         self.finish(place, step, core);
     }
@@ -115,6 +116,7 @@ impl Imports {
             let name = (Role::Receiver, *session);
             import.release(&mut cx);
             cx.peer.imports -= 1;
+            cx.weigh();
             cx.peer.on_session_over(cx.node);
             cx.node.forget_cookies(Role::Receiver, *session);
             if let Some(end) = end {

@@ -5,8 +5,8 @@
 use core::net::SocketAddr;
 use core::num::NonZeroU32;
 
-use farlink::Path;
-use farlink::ltp::{Body, Config, Event, Flow, Peer, Service, SessionId};
+use farlink::ltp::{Age, Body, Config, Engine, Event, Flow, Peer, Service, SessionId};
+use farlink::{Path, Seed};
 
 use super::{PEER, block, checkpoints};
 use crate::ltp_alone::{Alone, datagram, secs, session};
@@ -220,6 +220,29 @@ fn a_report_on_a_checkpoint_never_sent_is_acknowledged_and_its_claims_are_not_us
     assert!(alone.bodies(id).contains(&Body::ReportAck(77)));
 }
 
+/// A restart does not forget which checkpoints were sent.
+#[test]
+fn a_report_on_a_checkpoint_never_sent_is_not_used_after_a_restart_either() {
+    let mut alone = Alone::new(Config::engine(1), 1);
+    alone.engine.add_peer(alone.now, 2, Peer::at(PEER)).unwrap();
+    let id = alone.engine.send_block(alone.now, block(2, 8000)).unwrap();
+    alone.drain();
+    let sent = checkpoints(&alone, id);
+    let saved = alone.engine.snapshot(alone.now);
+    let (config, now) = (Config::engine(1), alone.now);
+    alone.engine = Engine::restore(config, Seed::from(9), saved, Age::Current, now).unwrap();
+    alone.drain();
+    let after = checkpoints(&alone, id);
+    assert_eq!(after[sent.len()], sent[0] + 1, "serial numbers go on");
+
+    hear_report(&mut alone, id, 77, sent[0] - 1, 0..8000, 0..8000);
+
+    assert!(!is_complete(&alone));
+    assert_eq!(alone.engine.stats().unknown_checkpoint, 1);
+    hear_report(&mut alone, id, 78, sent[0], 0..8000, 0..8000);
+    assert!(is_complete(&alone));
+}
+
 // Where a peer is.
 
 fn path(remote: &str) -> Path {
@@ -363,6 +386,35 @@ fn claims_and_cancellations_from_another_host_do_not_end_a_block() {
 
         assert_eq!(alone.events, [], "{}", forged[at]);
         assert_eq!(alone.engine.usage().sessions, (1, 0));
+    }
+}
+
+/// What a peer that roams says from another host is used if it cites a checkpoint, which only the peer has seen.
+#[test]
+fn an_asynchronous_report_from_another_host_ends_no_block_of_a_peer_that_roams() {
+    let report = |id: SessionId, checkpoint: u64| {
+        let number = id.number;
+        format!("08 0b @{number} 00 01 @{checkpoint} @3000 00 01 00 @3000")
+    };
+    for (from, cites, is_used) in [
+        ("198.51.100.7:1113", false, false),
+        ("198.51.100.7:1113", true, true),
+        ("192.0.2.2:4000", false, true),
+    ] {
+        let mut alone = Alone::new(Config::engine(11), 1);
+        let there = Peer {
+            roams: true,
+            ..Peer::at(path("192.0.2.2:1113"))
+        };
+        alone.engine.add_peer(alone.now, 2, there).unwrap();
+        let id = alone.engine.send_block(alone.now, block(2, 3000)).unwrap();
+        alone.drain();
+        let checkpoint = checkpoints(&alone, id)[0];
+
+        alone.hear(path(from), &report(id, if cites { checkpoint } else { 0 }));
+
+        assert_eq!(is_complete(&alone), is_used, "{from} {cites}");
+        assert!(alone.bodies(id).contains(&Body::ReportAck(1)));
     }
 }
 

@@ -472,3 +472,31 @@ fn serves_both_ways_alike(light: Duration) {
         );
     }
 }
+
+// Probes.
+
+#[test]
+fn sessions_that_have_ended_use_up_no_probe_of_a_silent_peer() {
+    let mut alone = Alone::new(Config::engine(1), 1);
+    alone.engine.add_peer(alone.now, 2, Peer::at(PEER)).unwrap();
+    alone.hear(PEER, "0d 01 @1000 00");
+    alone.run_for(secs(1));
+    for tag in 1..=10 {
+        let block = tagged(tag, 10);
+        alone.engine.send_block(alone.now, block).unwrap();
+    }
+    alone.run_for(secs(3));
+    for tag in 1..10 {
+        alone.engine.cancel(alone.now, Tag(tag)).unwrap();
+    }
+
+    alone.run_for(secs(4));
+
+    let probes: Vec<u64> = alone
+        .sent
+        .iter()
+        .filter(|sent| sent.segment().body.code() == 3)
+        .map(|sent| (sent.at - Instant::ZERO).as_secs())
+        .collect();
+    assert_eq!(probes[10..], [3, 7], "of the first block and of the last");
+}

@@ -6,7 +6,7 @@ use farlink::Instant;
 use farlink::ltp::{Config, Flow, Peer, Service};
 
 use super::PEER;
-use crate::ltp_alone::Alone;
+use crate::ltp_alone::{Alone, session};
 use crate::ltp_captures::{Capture, captures};
 
 /// The types and times of what an engine in the place of a capture's receiver sends.
@@ -61,4 +61,42 @@ fn honest_strangers_are_answered_as_named_peers_are() {
 
         assert_eq!(named, unnamed, "{}", capture.name);
     }
+}
+
+/// An answer that gives way to newer ones is sent once the stranger has proved that it hears, and no session waits for
+/// ever for the acknowledgment of a report that was never sent.
+#[test]
+fn a_report_that_was_dropped_over_the_budget_leaves_behind_the_proof() {
+    let mut alone = Alone::new(Config::engine(2), 2);
+    let template = Peer::at(PEER);
+    let now = alone.now;
+    alone
+        .engine
+        .accept_unknown_peers(now, Some(template), 16)
+        .unwrap();
+    alone.engine.open(now, 4, Service::Whole).unwrap();
+    for number in 1..=200 {
+        let client = if number % 2 == 0 { "04" } else { "63" };
+        let text = format!("03 07 @{number} 00 {client} 00 01 05 00 78");
+        alone.hear(PEER, &text);
+    }
+    let proof = alone.reports(session(7, 2))[0];
+    // Repeats of all of them exceed the budget.
+    for _ in 0..15 {
+        alone.run_for(Duration::from_millis(500));
+        alone.hear(PEER, "0f 07 @1000 00");
+    }
+    assert!(alone.engine.stats().no_room > 0);
+    let before = alone.sent.len();
+
+    alone.hear(PEER, &format!("09 07 02 00 @{proof}"));
+    alone.run_for(Duration::from_secs(40));
+
+    let late = alone.sent[before..]
+        .iter()
+        .map(|sent| sent.segment().session);
+    let late: std::collections::BTreeSet<_> = late.collect();
+    assert_eq!(late.len(), 199, "each is repeated once more");
+    alone.run();
+    assert_eq!(alone.engine.usage().sessions, (0, 0));
 }

@@ -282,8 +282,8 @@ fn strangers_and_contacts_are_as_they_were() {
     ));
     assert_eq!(
         engine.poll(Instant::from_nanos(6), &mut tx),
-        Output::Idle(None),
-        "timers stand still, nothing is sent"
+        Output::Idle(Some(Instant::from_nanos(5) + Duration::from_secs(30))),
+        "timers stand still but the one that ends the session of a stranger, nothing is sent"
     );
     assert_eq!(engine.usage().sessions, (0, 1));
     engine.receive(now, hop(4), &data(4));

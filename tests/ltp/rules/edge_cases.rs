@@ -66,6 +66,19 @@ fn a_segment_without_data_counts_by_its_marks() {
 }
 
 #[test]
+fn a_checkpoint_without_data_behind_missing_octets_is_answered() {
+    let mut line = Line::new(1, OWLT);
+    line.give(2, FOREIGN, checkpoint(5, 0, Mark::None, 0, &[1; 10]));
+    line.drain();
+
+    line.give(2, FOREIGN, checkpoint(6, 0, Mark::RedPart, 20, &[]));
+    line.drain();
+
+    let first = (5, (0, 10), vec![(0, 10)]);
+    assert_eq!(reports(&line), [first, (6, (0, 20), vec![(0, 10)])]);
+}
+
+#[test]
 fn a_green_segment_that_comes_twice_is_handed_over_twice() {
     let mut line = Line::new(1, OWLT);
 

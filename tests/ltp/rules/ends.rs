@@ -70,6 +70,68 @@ fn a_late_checkpoint_of_a_delivered_session_is_answered_and_delivers_nothing() {
     assert_eq!(line.log.len(), before + 1);
 }
 
+/// A checkpoint that was never seen may be of another block, which a sender that started anew sends under the same
+/// number. The octets to compare it with are the application's.
+#[test]
+fn a_delivered_session_answers_no_checkpoint_that_may_be_of_another_block() {
+    let mut line = Line::new(1, OWLT);
+    line.judge(lose(9, 100));
+    line.give(2, FOREIGN, red(0, &[1; 10]));
+    line.give(2, FOREIGN, checkpoint(5, 0, Mark::Block, 10, &[1; 10]));
+    line.drain();
+    let Body::Report(report) = line.bodies()[0].1.body else {
+        panic!("no report")
+    };
+    let cited = report.serial;
+
+    for serial in [6, 6, 69, 6] {
+        line.give(2, FOREIGN, checkpoint(serial, 0, Mark::Block, 10, &[1; 10]));
+        line.run_for(OWLT);
+    }
+    let answers = |line: &Line| -> Vec<u64> {
+        let reports = reports(line).into_iter();
+        let mut answered: Vec<u64> = reports.map(|(serial, ..)| serial).collect();
+        answered.dedup();
+        answered
+    };
+    assert_eq!(answers(&line), [5]);
+
+    // Whoever cites a report of the session has heard it.
+    line.give(2, FOREIGN, checkpoint(7, cited, Mark::Block, 10, &[1; 10]));
+    line.drain();
+    assert_eq!(answers(&line), [5, 7]);
+    assert_eq!(received(&line.events(2)), Some(&[1; 20][..]));
+}
+
+#[test]
+fn a_delivered_session_gives_way_to_a_block_of_another_length_or_service() {
+    for (client, len) in [(CLIENT, 12), (CLIENT + 1, 20)] {
+        let mut line = Line::new(1, OWLT);
+        let now = line.now;
+        line.far().open(now, CLIENT + 1, Service::Whole).unwrap();
+        line.give(2, FOREIGN, red(0, &[1; 10]));
+        line.give(2, FOREIGN, checkpoint(5, 0, Mark::Block, 10, &[1; 10]));
+        line.drain();
+        line.events(2);
+
+        let other = Body::Data(Data {
+            client,
+            offset: 0,
+            color: Color::Red(Some(Checkpoint {
+                serial: 7,
+                report: 0,
+                mark: Mark::Block,
+            })),
+            octets: &[1; 20][..len],
+        });
+        line.give(2, FOREIGN, other);
+        line.drain();
+
+        assert_eq!(received(&line.events(2)), Some(&[1; 20][..len]));
+        assert_eq!(reports(&line)[1].0, 7);
+    }
+}
+
 #[test]
 fn a_cancelled_block_is_cancelled_at_the_receiver_and_acknowledged() {
     let mut line = Line::new(1, OWLT);

@@ -313,15 +313,81 @@ fn a_block_is_delivered_once_whatever_comes_twice() {
 }
 
 #[test]
-fn overlapping_octets_are_kept_as_they_came_first() {
+fn overlapping_octets_that_agree_are_kept_once() {
     let mut line = Line::new(1, OWLT);
     line.give(2, FOREIGN, red(2, &[1, 1]));
-    line.give(2, FOREIGN, red(0, &[2, 2, 2]));
+    line.give(2, FOREIGN, red(0, &[2, 2, 1]));
 
-    line.give(2, FOREIGN, checkpoint(5, 0, Mark::Block, 3, &[3, 3]));
+    line.give(2, FOREIGN, checkpoint(5, 0, Mark::Block, 3, &[1, 3]));
     line.drain();
 
     assert_eq!(received(&line.events(2)), Some(&[2, 2, 1, 1, 3][..]));
+}
+
+/// A restarted sender that counts its sessions from 1 sends another block under a number of which octets are held. Nobody
+/// can tell which octets are of which block.
+#[test]
+fn octets_that_come_again_and_differ_cancel_the_session_and_none_is_reported_on() {
+    let held: [&[(u64, u8, usize)]; 4] = [
+        &[(0, 7, 100)],
+        &[(0, 7, 70), (100, 7, 30)],
+        &[(90, 7, 1)],
+        // Far ahead, where octets are kept in pieces.
+        &[(0, 7, 10), (200_000, 7, 10), (60_000, 7, 10)],
+    ];
+    for (service, held) in [Service::Whole, Service::Streaming, Service::Scattered]
+        .into_iter()
+        .flat_map(|service| held.map(|held| (service, held)))
+    {
+        let mut line = Line::new(1, OWLT);
+        let now = line.now;
+        line.far().open(now, CLIENT + 1, service).unwrap();
+        let other = |body: Body<'_>| match body {
+            Body::Data(data) => encoded(
+                FOREIGN,
+                Body::Data(Data {
+                    client: CLIENT + 1,
+                    ..data
+                }),
+            ),
+            other => panic!("{other:?}"),
+        };
+        for (offset, octet, len) in held {
+            line.deliver(2, &other(red(*offset, &vec![*octet; *len])));
+        }
+        let (offset, octet, len) = held[held.len() - 1];
+        let mut octets = vec![octet; len + 5];
+        octets[len - 1] ^= 1;
+
+        line.deliver(2, &other(checkpoint(5, 0, Mark::None, offset, &octets)));
+        line.drain();
+
+        let events = line.events(2);
+        let is_cancelled = events.iter().any(
+            |event| matches!(event, Event::Cancelled { cause, .. } if *cause == EndCause::StateLost),
+        );
+        assert!(is_cancelled, "{service:?} {held:?}: {events:?}");
+        assert_eq!(line.codes(), [14], "{service:?} {held:?}");
+    }
+}
+
+#[test]
+fn a_block_for_another_service_under_the_number_of_a_session_cancels_it() {
+    let mut line = Line::new(1, OWLT);
+    line.give(2, FOREIGN, red(0, &[1; 10]));
+    let now = line.now;
+    line.far().open(now, CLIENT + 1, Service::Whole).unwrap();
+    let other = Body::Data(Data {
+        client: CLIENT + 1,
+        offset: 0,
+        color: Color::Red(None),
+        octets: &[1; 10],
+    });
+
+    line.give(2, FOREIGN, other);
+    line.drain();
+
+    assert_eq!(line.codes(), [14]);
 }
 
 #[test]

@@ -301,3 +301,35 @@ fn the_last_red_segment_before_an_announced_end_of_contact_is_a_checkpoint() {
 
     assert_eq!(line.codes(), [0, 0, 0, 1, 1]);
 }
+
+/// ION's receiver cancels a block for any checkpoint before the end of its red part.
+#[test]
+fn no_checkpoint_ends_a_contact_with_a_peer_that_has_refused_one_or_may_be_ion() {
+    let early = |line: &Line| line.codes().iter().filter(|code| **code == 1).count();
+    let mut unknown = Line::with(1, OWLT, |_| {}, |peer| peer.flow = Flow::Auto);
+    unknown.judge(|_| SegmentOutcome::Drop);
+    let ends = Instant::ZERO + Duration::from_millis(30);
+    let near = unknown.near();
+    near.contact(Instant::ZERO, 2, Cue::EndsAt(ends)).unwrap();
+    unknown.send(1, &pattern(1_000_000), Red::All);
+    unknown.run_until(ends);
+    assert!(unknown.log.len() > 250, "{}", unknown.log.len());
+    assert_eq!(early(&unknown), 0);
+
+    let paced = |peer: &mut Peer<Hop>| peer.flow = Flow::rate(1400).with_burst(0);
+    let mut refusing = Line::with(1, OWLT, |_| {}, paced);
+    refusing.judge(|_| SegmentOutcome::Drop);
+    let session = refusing.send(1, &pattern(14_000), Red::All);
+    let now = refusing.now;
+    refusing.near().checkpoint(now, Tag(1)).unwrap();
+    refusing.drain();
+    assert_eq!(early(&refusing), 1);
+    let limit = Body::CancelByReceiver(Reason::RETRANSMISSION_LIMIT);
+    refusing.give(1, session, limit);
+    let ends = Instant::ZERO + Duration::from_millis(4500);
+    let near = refusing.near();
+    near.contact(Instant::ZERO, 2, Cue::EndsAt(ends)).unwrap();
+    refusing.run_until(ends);
+    assert!(refusing.log.len() > 5, "the block is sent once more");
+    assert_eq!(early(&refusing), 1);
+}

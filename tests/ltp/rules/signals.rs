@@ -2,7 +2,7 @@
 
 use core::slice::from_ref;
 
-use farlink::ltp::Peer;
+use farlink::ltp::{Peer, Redundancy};
 use farlink::{Hop, Limits, Output, Transmit};
 
 use super::*;
@@ -426,4 +426,44 @@ fn what_is_sent_goes_where_the_peer_is_by_now() {
     let output = line.nodes[0].engine.poll(Instant::ZERO, &mut tx);
     assert_eq!(output, Output::Transmit);
     assert_eq!(tx.to(), Some(hop(9)), "which is not full");
+}
+
+/// Of a report that waits in the queue, is repeated for a repeated checkpoint, or has copies.
+#[test]
+fn a_shorter_segment_is_the_limit_of_every_report_that_leaves_behind_the_command() {
+    for copies in [0, 2] {
+        let mut line = Line::with(
+            1,
+            OWLT,
+            |_| {},
+            |peer| peer.redundancy = Redundancy::Fixed(copies),
+        );
+        line.judge(|_| SegmentOutcome::Drop);
+        for at in 0..300 {
+            line.give(2, FOREIGN, red(2 * at, &[1]));
+        }
+        let asks = checkpoint(5, 0, Mark::None, 1000, &[1]);
+        line.give(2, FOREIGN, asks);
+        line.drain();
+        line.run_for(SECOND * 7);
+        let before = line.log.len();
+        assert!(line.log.iter().any(|(.., octets)| octets.len() > 500));
+
+        let now = line.now;
+        let shorter = Peer {
+            segment: 200,
+            redundancy: Redundancy::Fixed(copies),
+            ..Peer::at(hop(1))
+                .with_flow(Flow::Unlimited)
+                .at_distance(OWLT)
+        };
+        line.far().change_peer(now, 1, shorter).unwrap();
+        line.give(2, FOREIGN, asks);
+        line.drain();
+        line.run_for(SECOND * 30);
+
+        let late = &line.log[before..];
+        assert!(late.len() > 3, "{}", late.len());
+        assert!(late.iter().all(|(.., octets)| octets.len() <= 200));
+    }
 }

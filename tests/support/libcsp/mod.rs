@@ -25,8 +25,10 @@ use farlink::csp::{Header, Priority, RdpFlags, SynOptions, Version};
 use farlink::{Instant, Rng, Seed};
 
 pub(crate) use connection::{Connection, State};
+#[allow(unused_imports, reason = "each test program uses some of it")]
 pub(crate) use machine::{Command, Machine};
 use packet::Trailers;
+#[allow(unused_imports, reason = "each test program uses some of it")]
 pub(crate) use programs::{Passive, Sender, Sink};
 
 /// How a libcsp is built and run.

@@ -2,13 +2,13 @@
 
 use core::time::Duration;
 
-use farlink::adapters::tokio::dtp::Error;
-use farlink::dtp::Config;
+use farlink::adapters::tokio::csp::Error;
+use farlink::csp::Config;
 use serde_json::json;
 
+use super::failure_of;
 use crate::Failure;
-use crate::csp_options::NodeArguments;
-use crate::dtp::failure_of;
+use crate::csp_options::{NodeArguments, Role};
 use crate::interrupt::Interrupt;
 use crate::output::OutputFormat;
 
@@ -44,23 +44,19 @@ pub(crate) struct Arguments {
 pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let format = OutputFormat::of(arguments.json).with_failures();
     let mut interrupt = Interrupt::new().await;
-    let mut config = Config {
-        clients: 0,
-        servers: 0,
-        ..Config::default()
-    };
-    // Room for the octets and CRC32.
-    config.csp.max_data = config.csp.max_data.max(arguments.size + 4);
-    let started = arguments.node.start(config).await?;
+    let mut config = Config::default();
+    // Room for the octets, CRC32 and HMAC.
+    config.max_data = config.max_data.max(arguments.size + 8);
+    let (node, links) = super::start(&arguments.node, config, Role::End).await?;
     let (destination, octets) = (arguments.destination, arguments.size);
-    let remote = started.links.remote();
+    let remote = links.remote();
     let asked = async {
         let mut is_silent = false;
         for number in 0..arguments.count {
             if number > 0 {
                 tokio::time::sleep(INTERVAL).await;
             }
-            let answer = started.node.ping(destination, octets, arguments.timeout);
+            let answer = node.ping(destination, octets, arguments.timeout);
             match answer.await {
                 Ok(time) => {
                     let seconds = time.as_secs_f64();
@@ -103,6 +99,6 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         outcome = asked => outcome,
         () = interrupt.wait() => Ok(()),
     };
-    started.node.shutdown().await;
+    node.shutdown().await;
     outcome
 }

@@ -28,7 +28,7 @@ impl Cancelled {
         match (self.by, self.reason, self.own_cause) {
             // A service that is closed is unreachable.
             (Side::Local, Reason::USER | Reason::SYSTEM | Reason::UNREACHABLE, Some(own)) => own,
-            (Side::Local, _, _) if self.cause.is_unanswered() => "peer_silent",
+            (Side::Local, _, _) if matches!(self.cause, EndCause::PeerSilent(_)) => "peer_silent",
             (Side::Remote, Reason::RETRANSMISSION_LIMIT, _) => "not_heard",
             (_, Reason::USER, _) => "cancelled",
             (_, Reason::UNREACHABLE, _) => "no_service",
@@ -87,7 +87,7 @@ impl Cancelled {
     /// Returns the event.
     pub(super) fn object(&self) -> Value {
         let limits = match self.cause {
-            EndCause::LimitExceeded { max, value, .. } => Some((max, value)),
+            EndCause::LimitExceeded { limit, max, value } => Some((limit, max, value)),
             _ => None,
         };
         json!({
@@ -101,8 +101,46 @@ impl Cancelled {
             "cause": self.cause(),
             "code": self.reason,
             "reason": self.reason.to_string(),
-            "limit": limits.map(|(max, _)| max),
-            "value": limits.map(|(_, value)| value),
+            "exceeded": limits.map(|(limit, ..)| limit),
+            "limit": limits.map(|(_, max, _)| max),
+            "value": limits.map(|(.., value)| value),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_is_exceeded_is_named_and_is_no_silence() {
+        let limit = Limit::CheckpointRetries;
+        let cause = EndCause::LimitExceeded {
+            limit,
+            max: 5,
+            value: 6,
+        };
+        let cancelled = Cancelled {
+            session: SessionId {
+                originator: 1,
+                number: 7,
+            },
+            peer: 2,
+            by: Side::Local,
+            reason: Reason::RETRANSMISSION_LIMIT,
+            cause,
+            own_cause: None,
+        };
+        let object = cancelled.object();
+
+        assert_eq!(object["cause"], "limit_exceeded");
+        assert_eq!(object["exceeded"], "checkpoint_retries");
+        assert_eq!((&object["limit"], &object["value"]), (&json!(5), &json!(6)));
+        let silent = Cancelled {
+            cause: EndCause::PeerSilent(core::time::Duration::from_secs(12)),
+            ..cancelled
+        };
+        assert_eq!(silent.object()["cause"], "peer_silent");
+        assert_eq!(silent.object()["exceeded"], Value::Null);
     }
 }

@@ -1,0 +1,194 @@
+//! Nodes of this crate and the model of libdtp, in both roles, on lines with loss, duplicates and reordering, and with
+//! restarts.
+
+use core::time::Duration;
+
+use bytes::Bytes;
+use farlink::dtp::{Command, Config, Event, GetOptions, Node};
+use farlink::sim::{Line, Reorder, World};
+use farlink::{Instant, Rng, Seed, Tag};
+
+use crate::libcsp::{self, Build, Libcsp};
+use crate::libdtp::{Client, ClientCommand, Ended, Server, ServerCommand, Session};
+use crate::tries::{Named, seeds};
+
+const SERVER: u16 = 1;
+const CLIENT: u16 = 2;
+/// In the default run; `FARLINK_TRIES` multiplies it.
+const SEEDS: u64 = 600;
+const PAYLOAD: u8 = 3;
+/// The longest that a transfer may take.
+const LIMIT: Duration = Duration::from_secs(1200);
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn percent(rng: &mut Rng, most: u32) -> f64 {
+    f64::from(u32::try_from(rng.below(u64::from(most) + 1)).unwrap()) / 100.0
+}
+
+fn line(rng: &mut Rng) -> Line {
+    let delay = ms(1 + rng.below(50));
+    Line {
+        loss: percent(rng, 10),
+        duplication: percent(rng, 5),
+        reorder: Some(Reorder {
+            probability: percent(rng, 10),
+            by: delay * 2,
+        }),
+        ..Line::delayed(delay)
+    }
+}
+
+fn payload(rng: &mut Rng) -> Bytes {
+    let octets = 1 + rng.below(20_000);
+    (0..octets)
+        .map(|_| rng.next_u64().to_le_bytes()[0])
+        .collect()
+}
+
+fn throughput(rng: &mut Rng) -> u32 {
+    [8000, 20_000, 40_000, 200_000][usize::try_from(rng.below(4)).unwrap()]
+}
+
+fn our_node(address: u16, seed: &Seed) -> Node {
+    let mut config = Config::default();
+    config.csp.address = address;
+    Node::new(config, &seed.child("ours")).unwrap()
+}
+
+#[test]
+fn ours_gets_every_payload_whole_from_libdtp() {
+    for seed in seeds(SEEDS) {
+        Named(seed).run(|seed| {
+            let seed = Seed::from(seed);
+            let mut rng = seed.child("ours gets").rng();
+            let mut world = World::new(rng.next_u64());
+            let ours = world.host(CLIENT, our_node(CLIENT, &seed));
+            let model = Libcsp::new(Build::new(SERVER), Server::new(CLIENT), &seed);
+            let theirs = world.host(SERVER, libcsp::Machine(model));
+            world.wire((ours, 0), (theirs, 0), line(&mut rng));
+            let data = payload(&mut rng);
+            let serve = ServerCommand::Serve(PAYLOAD, data.clone());
+            for command in [ServerCommand::Start, serve] {
+                world
+                    .command(theirs, libcsp::Command::App(command))
+                    .unwrap();
+            }
+            // One of four servers is killed and started again on the way.
+            if rng.below(4) == 0 {
+                let at = Instant::ZERO + ms(rng.below(3000));
+                world.command_at(at, theirs, libcsp::Command::Restart);
+                let start = libcsp::Command::App(ServerCommand::Start);
+                world.command_at(at + ms(500), theirs, start);
+            }
+            let get = Command::Get {
+                tag: Tag(1),
+                server: SERVER,
+                payload: PAYLOAD,
+                options: GetOptions {
+                    throughput: throughput(&mut rng),
+                    ..GetOptions::default()
+                },
+            };
+            world.command(ours, get).unwrap();
+            let mut got = vec![None; data.len()];
+            let mut end = None;
+            while end.is_none() && world.now() - Instant::ZERO < LIMIT {
+                world.run_for(ms(10));
+                for (_, event) in world.take_events(ours) {
+                    match event {
+                        Event::Data { offset, data, .. } => {
+                            let start = usize::try_from(offset).unwrap();
+                            for (octet, place) in data.iter().zip(&mut got[start..]) {
+                                *place = Some(*octet);
+                            }
+                        }
+                        Event::Complete { .. } | Event::Failed { .. } => end = Some(event),
+                        _ => {}
+                    }
+                }
+            }
+            assert!(matches!(end, Some(Event::Complete { .. })), "{end:?}");
+            let octets: Vec<u8> = got.into_iter().map(Option::unwrap).collect();
+            assert!(octets == data, "other octets");
+        });
+    }
+}
+
+/// Tells whether libdtp refuses to ask for the rest: with as many octets as the payload has, copies counted, or with a
+/// last packet alone missing.
+fn is_given_up(session: &Session, ended: Ended) -> bool {
+    const SESSION_EXHAUSTED: u8 = 7;
+    ended.error == SESSION_EXHAUSTED
+        && (session.octets >= session.size || session.holes().is_empty())
+}
+
+#[test]
+fn libdtp_gets_every_payload_whole_from_ours_unless_it_refuses_to_resume() {
+    for seed in seeds(SEEDS) {
+        Named(seed).run(|seed| {
+            let seed = Seed::from(seed);
+            let mut rng = seed.child("libdtp gets").rng();
+            let mut world = World::new(rng.next_u64());
+            let ours = world.host(SERVER, our_node(SERVER, &seed));
+            let model = Libcsp::new(Build::new(CLIENT), Client::new(), &seed);
+            let theirs = world.host(CLIENT, libcsp::Machine(model));
+            world.wire((ours, 0), (theirs, 0), line(&mut rng));
+            let data = payload(&mut rng);
+            let serve = Command::Serve {
+                payload: PAYLOAD,
+                data: data.clone(),
+            };
+            world.command(ours, serve).unwrap();
+            let fresh = Session {
+                server: SERVER,
+                payload: PAYLOAD,
+                id: 0x900D_FACE,
+                mtu: 208,
+                throughput: throughput(&mut rng),
+                idle_timeout: 3,
+                octets: 0,
+                size: 0,
+                ranges: Vec::new(),
+            };
+            let get = ClientCommand::Get(fresh.clone());
+            world.command(theirs, libcsp::Command::App(get)).unwrap();
+            loop {
+                let ended = loop {
+                    assert!(world.now() - Instant::ZERO < LIMIT, "no end");
+                    world.run_for(ms(10));
+                    if let Some((_, ended)) = world.take_events(theirs).pop() {
+                        break ended;
+                    }
+                };
+                let client = &world.machine(theirs).0.app;
+                let session = client.session.clone().unwrap();
+                let is_whole =
+                    client.file.len() == data.len() && client.file.iter().all(Option::is_some);
+                let octets = client.file.iter().zip(&data);
+                assert!(
+                    octets
+                        .clone()
+                        .all(|(got, octet)| got.is_none_or(|got| got == *octet)),
+                    "other octets"
+                );
+                if is_whole {
+                    break;
+                }
+                if session.ranges.is_empty() {
+                    // Nothing came, so there is nothing to resume.
+                    let get = ClientCommand::Get(fresh.clone());
+                    world.command(theirs, libcsp::Command::App(get)).unwrap();
+                    continue;
+                }
+                if is_given_up(&session, ended) {
+                    break;
+                }
+                let resume = libcsp::Command::App(ClientCommand::Resume);
+                world.command(theirs, resume).unwrap();
+            }
+        });
+    }
+}
