@@ -10,7 +10,7 @@ use crate::dtp::wire::{DataPacket, Interval, Request};
 use crate::kit::Pacer;
 
 /// Packets that may leave back to back: at least these, and at most those.
-const BURST: (u32, u32) = (4, 64);
+const BURST: (u32, u32) = (4, 160);
 /// Timers of drivers fire so many times a second at least. What the rate allows in between leaves back to back.
 const TIMER_RATE: u32 = 250;
 
