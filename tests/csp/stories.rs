@@ -91,7 +91,7 @@ impl<A: App<Command = Call>> Scene<A> {
 
     /// How the connection ended, with what was not acknowledged.
     fn end(&mut self) -> Option<(CloseReason, u32)> {
-        let events = self.world.take_events(self.ours).into_iter();
+        let mut events = self.world.take_events(self.ours).into_iter();
         let end = |event| match event {
             Event::Closed {
                 reason,
@@ -100,7 +100,7 @@ impl<A: App<Command = Call>> Scene<A> {
             } => Some((reason, unacknowledged)),
             _ => None,
         };
-        events.filter_map(|(_, event)| end(event)).next()
+        events.find_map(|(_, event)| end(event))
     }
 }
 

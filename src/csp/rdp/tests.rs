@@ -116,7 +116,7 @@ impl Pair {
                 sequence: header.acknowledgement.plus(1),
                 acknowledgement: end.last_received(),
             };
-            return self.fly(*to, reset, Vec::new());
+            return self.fly(*to, reset, &[]);
         }
         end.receive_packet(self.now, *header, data);
     }
@@ -144,7 +144,7 @@ impl Pair {
                 });
                 self.repetitions += u32::from(written == Written::Repetition);
                 let Some((header, data)) = put else { break };
-                self.fly(from, header, data);
+                self.fly(from, header, &data);
             }
             let end = &self.ends[from];
             if self.opened[from] > 0 || from == CLIENT {
@@ -157,7 +157,7 @@ impl Pair {
     }
 
     /// Puts a packet on the line.
-    fn fly(&mut self, from: usize, header: RdpHeader, data: Vec<u8>) {
+    fn fly(&mut self, from: usize, header: RdpHeader, data: &[u8]) {
         self.sent.push((from, header));
         self.order += 1;
         let outcome = (self.outcome)(self.order);
@@ -176,7 +176,7 @@ impl Pair {
                 order: self.order * 2 + copy,
                 to: 1 - from,
                 header,
-                data: data.clone(),
+                data: data.to_vec(),
             });
         }
     }
