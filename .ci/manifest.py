@@ -19,7 +19,7 @@ import sys
 import tomllib
 
 LINKS_STD = 'std'
-NEEDS_A_SYSTEM = {'dep:getrandom', 'dep:socket2'}
+NEEDS_A_SYSTEM = {'dep:getrandom', 'dep:serial2', 'dep:socket2', 'dep:zeromq'}
 
 
 def cargo(*arguments):

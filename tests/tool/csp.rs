@@ -74,7 +74,7 @@ fn a_scan_names_the_nodes_that_answer() {
     let none = ask(&at, "scan", &["7-9", "--timeout", "0.1"]);
     assert_eq!(
         (none.status, none.lines()),
-        (1, vec!["0 nodes have answered"])
+        (1, vec!["nodes that have answered: 0"])
     );
     ask(&at, "scan", &["9-7"]).badly(2, "an address, or the first and the last one, A-B");
     ask(&at, "scan", &["16384"]).badly(2, "address 16384 exceeds the limit of 16383");

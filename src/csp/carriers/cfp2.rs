@@ -11,10 +11,8 @@ const HEADER: usize = 6;
 const COMMON: usize = 2;
 /// Octets of the rest of the header, in the data of the first frame.
 const REST: usize = HEADER - COMMON;
-/// The bits of an identifier that all frames of a packet have in common.
+/// The bits of an identifier that all frames of a packet have in common. Two of them number the packets of a sender.
 const KEY: u32 = 0x1FFF_FFE0;
-/// Those of the number of the packet within them.
-const NUMBER: u32 = 3 << 5;
 /// The first frame of a packet.
 const BEGIN: u32 = 1 << 1;
 /// The last frame of a packet.
@@ -245,5 +243,3 @@ impl Cfp2Reassembler {
         octets.get(..end)
     }
 }
-
-const _: () = assert!(KEY & NUMBER == NUMBER, "packets of a sender are told apart");

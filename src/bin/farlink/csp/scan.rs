@@ -79,7 +79,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     outcome?;
     let (asked, answers) = (arguments.destinations.len(), found.len());
     format.report(
-        || format!("{answers} nodes have answered"),
+        || format!("nodes that have answered: {answers}"),
         || json!({ "event": "scanned", "asked": asked, "answers": answers }),
     );
     if found.is_empty() {

@@ -126,6 +126,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut interrupt = Interrupt::new().await;
     let unfinished = arguments.unfinished()?;
     let session = unfinished.as_ref().map(|it| &it.session);
+    let received = session.map_or(0, Session::received_octets);
     let options = arguments.options(session);
     let config = config(options.mtu);
     let attempt = Duration::from_millis(config.csp.rdp.connection_timeout.into());
@@ -149,7 +150,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         Some(unfinished) => unfinished.open()?,
         None => OutputFile::create(&arguments.out)?,
     };
-    arguments.report_start(format, &started, download.progress().received);
+    arguments.report_start(format, &started, received);
     let mut monitor = Monitor::new(arguments, format, &started, attempt);
     let mut transfer = Transfer {
         download: &mut download,
