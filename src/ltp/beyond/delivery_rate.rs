@@ -15,6 +15,9 @@ const LOST: u64 = 16;
 pub(super) const SAMPLE: u64 = 64;
 /// How many such samples precede a higher rate, once the line was found to deliver less than was sent.
 const CAUTION: u32 = 8;
+/// The lowest rate that is found, in octets per second: a peer that claims next to nothing holds no block up for hours.
+/// Slower radios have a rate by hand.
+const LEAST: u64 = 100;
 
 /// The rate at which octets of a block arrive.
 #[derive(Debug, Clone, Default)]
@@ -109,7 +112,9 @@ impl DeliveryRate {
         let measured = Measured {
             sent: self.sent,
             delivered: self.delivered,
-            rate: rate.map_or(u64::MAX, |rate| u64::try_from(rate).unwrap_or(u64::MAX)),
+            rate: rate.map_or(u64::MAX, |rate| {
+                u64::try_from(rate).unwrap_or(u64::MAX).max(LEAST)
+            }),
             is_uncertain: self.is_uncertain,
             is_delayed: self.is_delayed,
         };
@@ -259,6 +264,15 @@ mod tests {
         assert_eq!(one.rate, 102_400, "50,000 octets of data in 500 ms");
         assert_eq!(rate.next(&one, (12_500_000, 0), false), Some(102_400));
         assert!(rate.is_in_force());
+    }
+
+    #[test]
+    fn a_peer_that_claims_next_to_nothing_slows_its_sender_to_100_octets_per_second_at_most() {
+        let mut rate = DeliveryRate::default();
+
+        let one = told(&mut rate, 60_100, &round(0, 1_000_000, 60)).unwrap();
+
+        assert_eq!(rate.next(&one, (12_500_000, 0), false), Some(100));
     }
 
     #[test]
