@@ -53,6 +53,7 @@
 //! | `std` (default) | the standard library: `adapters::Clock`, the capture of panics in `laws` |
 //! | `cotp` (default) | [`cotp`] |
 //! | `csp` | `csp` |
+//! | `csp-can`, `csp-serial`, `csp-zmq` | interfaces of CSP on a CAN bus of Linux, a serial line, a hub of ZMQ |
 //! | `dtp` | `dtp` |
 //! | `ltp` (default) | [`ltp`] |
 //! | `ltp-rsa` | signatures of LTP segments with RSA: `ltp::Signer` |

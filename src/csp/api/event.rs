@@ -18,14 +18,14 @@ use crate::{Hop, Tag};
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Event {
-    /// The connection of [`Command::Connect`] is open.
+    /// The connection of [`Command::Connect`](crate::csp::Command::Connect) is open.
     Connected {
         /// The tag of the command.
         tag: Tag,
         /// The connection.
         connection: ConnectionId,
     },
-    /// The connection of [`Command::Connect`] did not open.
+    /// The connection of [`Command::Connect`](crate::csp::Command::Connect) did not open.
     ConnectFailed {
         /// The tag of the command.
         tag: Tag,
@@ -57,7 +57,7 @@ pub enum Event {
         /// How many, since the last such event.
         packets: u32,
     },
-    /// There is room for another packet, after [`Error::Full`].
+    /// There is room for another packet, after [`Error::Full`](crate::csp::Error::Full).
     Room(ConnectionId),
     /// A connection has ended. No event of it follows.
     Closed {
