@@ -29,8 +29,10 @@ const LTP: [&str; 9] = [
     "ltp-refused",
 ];
 
+const DTP: [&str; 1] = ["pass"];
+
 fn scenarios() -> impl Iterator<Item = &'static str> {
-    COTP.into_iter().chain(LTP)
+    COTP.into_iter().chain(LTP).chain(DTP)
 }
 
 fn sim(arguments: &[&str]) -> Output {

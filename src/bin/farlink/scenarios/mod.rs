@@ -1,6 +1,7 @@
 //! Simulated scenarios, which `farlink sim` plays, the demo draws and the stories check.
 
 mod cotp;
+mod dtp;
 pub(crate) mod ltp;
 
 use core::fmt;
@@ -36,7 +37,9 @@ pub(crate) fn all() -> impl Iterator<Item = Scenario> {
             play,
         })
     };
-    of(cotp::PORT, cotp::SCENARIOS).chain(of(ltp::PORT, ltp::SCENARIOS))
+    of(cotp::PORT, cotp::SCENARIOS)
+        .chain(of(ltp::PORT, ltp::SCENARIOS))
+        .chain(of(dtp::PORT, dtp::SCENARIOS))
 }
 
 /// Returns the scenario with this name.
