@@ -14,6 +14,7 @@ fn the_demo_names_recordings_that_replay() {
         "engine 2 cancelled block 1:",
         "no such client service",
         "a file of 2 MiB went over unchanged",
+        "a payload of 2 MiB was interrupted after ",
     ] {
         assert!(ran.out.contains(words), "{words}: {}", ran.out);
     }

@@ -1,6 +1,7 @@
 //! `farlink demo`: the protocols at work on this machine alone.
 
 mod cotp;
+mod dtp;
 mod ltp;
 
 use core::time::Duration;
@@ -18,8 +19,9 @@ use crate::{Failure, ladder, output, scenarios};
 ///
 /// COTP over loopback TCP: a call for an unknown selector is refused, a conversation is recorded and drawn,
 /// and a file is sent both ways. LTP over loopback UDP: a block whose second segment is lost is repaired,
-/// recorded and drawn, a block for a closed client service is refused, and a file is sent. LTP in the
-/// simulator: a file to Mars is drawn. The recordings open in Wireshark.
+/// recorded and drawn, a block for a closed client service is refused, and a file is sent. DTP over
+/// CSP on loopback UDP: a payload is interrupted and resumed. LTP in the simulator: a file to Mars is drawn.
+/// The recordings open in Wireshark.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The directory for recordings and drawings
@@ -35,7 +37,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     crate::block_on(2, async {
         cotp::show(arguments).await?;
         output::line("");
-        ltp::show(arguments).await
+        ltp::show(arguments).await?;
+        output::line("");
+        dtp::show(arguments).await
     })?;
     simulate("mars", &arguments.out)
 }
