@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::api::Event;
 use super::config::Config;
 use super::node::Node;
 use super::services::{Question, ServiceAnswer, ServiceRequest, port};
@@ -11,7 +12,7 @@ use super::sfp::{Reassembly, Step};
 use super::wire::{Packet, SFP_LEN, SfpTrailer, Version};
 use crate::laws::LawSubject;
 use crate::laws::codec::Codec;
-use crate::{Hop, Seed};
+use crate::{Hop, Seed, Tag};
 
 /// Octets of data in requests under way: 8 pokes.
 const MAX_REQUESTS_OCTETS: usize = 8 * 200;
@@ -40,6 +41,32 @@ impl LawSubject for Node {
     fn is_stream(config: &Config, at: Hop) -> bool {
         let interface = config.interfaces.get(usize::from(at.interface));
         at.via == 0 && interface.is_some_and(|it| it.encapsulation.is_stream())
+    }
+
+    /// Connections, ports, answers, services and the tap have queues of their own.
+    fn series(event: &Event) -> u64 {
+        const KINDS: u32 = 56;
+        let of = |tag: &Tag| tag.0 % (1 << KINDS);
+        match event {
+            Event::Connected { connection, .. }
+            | Event::Accepted { connection, .. }
+            | Event::Received { connection, .. }
+            | Event::Acknowledged { connection, .. }
+            | Event::Room(connection)
+            | Event::Closed { connection, .. }
+            | Event::Fragment { connection, .. }
+            | Event::FragmentsFailed { connection, .. } => (1 << KINDS) | connection.slot() as u64,
+            Event::ConnectFailed { tag, .. } => (2 << KINDS) | of(tag),
+            Event::Datagram { port, .. }
+            | Event::FragmentDatagram { port, .. }
+            | Event::FragmentDatagramsFailed { port, .. } => (3 << KINDS) | u64::from(*port),
+            Event::Pong { tag, .. }
+            | Event::PingEnded { tag, .. }
+            | Event::Answered { tag, .. }
+            | Event::RequestEnded { tag, .. } => (4 << KINDS) | of(tag),
+            Event::ServiceRequested { .. } => 5 << KINDS,
+            Event::Promiscuous { .. } => 6 << KINDS,
+        }
     }
 
     /// Two neighbours on each of two interfaces, and the interfaces themselves.

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::api::Event;
 use super::config::Config;
 use super::node::Node;
 use super::wire::DataPacket;
@@ -31,6 +32,20 @@ impl LawSubject for Node {
 
     fn is_stream(config: &Config, at: Hop) -> bool {
         csp::Node::is_stream(&config.csp, at)
+    }
+
+    /// Each transfer is a series, as is what CSP has.
+    fn series(event: &Event) -> u64 {
+        const KINDS: u32 = 56;
+        match event {
+            Event::Csp(event) => csp::Node::series(event),
+            Event::Started { tag, .. }
+            | Event::Data { tag, .. }
+            | Event::Complete { tag, .. }
+            | Event::Failed { tag, .. } => (7 << KINDS) | (tag.0 % (1 << KINDS)),
+            Event::Serving(_) => 8 << KINDS,
+            Event::Need(_) => 9 << KINDS,
+        }
     }
 
     fn route(at: Hop, opened: &[Hop]) -> Hop {

@@ -153,6 +153,7 @@ fn compare_chunkings<M: LawSubject>(case: &Case<M>) -> Result<usize, Violation> 
                 &whole,
                 &cut,
                 chunking_mode,
+                M::series,
             )?);
         }
     }

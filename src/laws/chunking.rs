@@ -24,9 +24,10 @@ pub(super) fn compare<A: Addr, C, E: Debug + PartialEq>(
     whole: &Log<A, E>,
     chunked: &Log<A, E>,
     chunking: Chunking,
+    series: fn(&E) -> u64,
 ) -> Result<usize, Violation> {
-    let mut one = Transcript::new(whole);
-    let mut other = Transcript::new(chunked);
+    let mut one = Transcript::new(whole, series);
+    let mut other = Transcript::new(chunked, series);
     let mut before = Unread::None;
     let mut has_waited = false;
     let unread = whole.unread.iter().zip(&chunked.unread);
@@ -83,7 +84,9 @@ enum Order {
 /// The outputs of a run since they were last compared.
 struct Transcript<'l, A, E> {
     rest: core::slice::Iter<'l, (usize, Observed<A, E>)>,
-    events: Vec<&'l E>,
+    /// The events of each series.
+    events: BTreeMap<u64, Vec<&'l E>>,
+    series: fn(&E) -> u64,
     asks: Vec<&'l Ask<A>>,
     streams: BTreeMap<A, Vec<u8>>,
     datagrams: BTreeMap<A, Vec<&'l [u8]>>,
@@ -91,10 +94,11 @@ struct Transcript<'l, A, E> {
 }
 
 impl<'l, A: Addr, E: Debug + PartialEq> Transcript<'l, A, E> {
-    fn new(log: &'l Log<A, E>) -> Self {
+    fn new(log: &'l Log<A, E>, series: fn(&E) -> u64) -> Self {
         Self {
             rest: log.entries.iter(),
-            events: Vec::new(),
+            events: BTreeMap::new(),
+            series,
             asks: Vec::new(),
             streams: BTreeMap::new(),
             datagrams: BTreeMap::new(),
@@ -115,7 +119,10 @@ impl<'l, A: Addr, E: Debug + PartialEq> Transcript<'l, A, E> {
 
     fn add(&mut self, seen: &'l Observed<A, E>) {
         match seen {
-            Observed::Event(event) => self.events.push(event),
+            Observed::Event(event) => {
+                let series = (self.series)(event);
+                self.events.entry(series).or_default().push(event);
+            }
             Observed::Ask(ask) => self.asks.push(ask),
             Observed::Refused(error) => self.refusals.push(error),
             Observed::Sent {
@@ -160,14 +167,14 @@ impl<'l, A: Addr, E: Debug + PartialEq> Transcript<'l, A, E> {
         match order {
             Order::Strict => same("events", how, &self.events, &chunked.events)?,
             Order::OfEachKind => {
-                for event in self.events.iter().chain(&chunked.events) {
-                    let kind = discriminant(*event);
-                    same(
-                        "events",
-                        how,
-                        &of_kind(&self.events, kind),
-                        &of_kind(&chunked.events, kind),
-                    )?;
+                let none = Vec::new();
+                for series in self.events.keys().chain(chunked.events.keys()) {
+                    let one = self.events.get(series).unwrap_or(&none);
+                    let other = chunked.events.get(series).unwrap_or(&none);
+                    for event in one.iter().chain(other) {
+                        let kind = discriminant(*event);
+                        same("events", how, &of_kind(one, kind), &of_kind(other, kind))?;
+                    }
                 }
             }
         }

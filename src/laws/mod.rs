@@ -62,7 +62,7 @@
 //! The octets of a stream that are ready at one moment, between two other inputs, may be chunked anyhow. For
 //! this every step is settled: the machine is drained and the streams are read while wanted, in turns,
 //! until neither does anything. Successive receives from one stream count as one chunk. Equal at the end of
-//! each step have to be the events in their order, the asks, the refusals, the octets to each stream
+//! each step have to be the events of each [series](LawSubject::series) in their order, the asks, the refusals, the octets to each stream
 //! concatenated, and the datagrams to each address. With drains between the chunks only the events have to
 //! be equal, since a drain may split an answer. Four differences are allowed:
 //!

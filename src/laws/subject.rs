@@ -135,6 +135,16 @@ pub trait LawSubject: Machine<Command: Clone + Debug, Event: Debug + PartialEq> 
         (input.memory / 8).saturating_add(64)
     }
 
+    /// Returns the series of an event, for law 9: whom it is for, where a machine serves many at once.
+    ///
+    /// Events of one series keep their order, however a stream is chunked. A machine with a queue for each connection or
+    /// port may mix those of several series otherwise when it is polled between two chunks. The default has one series.
+    #[must_use]
+    fn series(event: &Self::Event) -> u64 {
+        let _ = event;
+        0
+    }
+
     /// Returns the address of a path that the driver opened, with the real local port.
     ///
     /// `nth` is the number of paths opened before. The default returns `path` unchanged.
