@@ -164,18 +164,17 @@ impl<'l, A: Addr, E: Debug + PartialEq> Transcript<'l, A, E> {
             Chunking::Random => "in random chunks",
             Chunking::RandomDrained => "in random chunks with drains in between",
         };
-        match order {
-            Order::Strict => same("events", how, &self.events, &chunked.events)?,
-            Order::OfEachKind => {
-                let none = Vec::new();
-                for series in self.events.keys().chain(chunked.events.keys()) {
-                    let one = self.events.get(series).unwrap_or(&none);
-                    let other = chunked.events.get(series).unwrap_or(&none);
-                    for event in one.iter().chain(other) {
-                        let kind = discriminant(*event);
-                        same("events", how, &of_kind(one, kind), &of_kind(other, kind))?;
-                    }
-                }
+        let none = Vec::new();
+        for series in self.events.keys().chain(chunked.events.keys()) {
+            let one = self.events.get(series).unwrap_or(&none);
+            let other = chunked.events.get(series).unwrap_or(&none);
+            if order == Order::Strict {
+                same("events", how, one, other)?;
+                continue;
+            }
+            for event in one.iter().chain(other) {
+                let kind = discriminant(*event);
+                same("events", how, &of_kind(one, kind), &of_kind(other, kind))?;
             }
         }
         if chunking == Chunking::RandomDrained {
