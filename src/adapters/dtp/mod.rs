@@ -122,7 +122,7 @@ pub enum Error {
         /// Octets that are missing; `None` where the server told no size.
         missing: Option<u64>,
     },
-    /// A node has not answered a ping.
+    /// A node has not answered a ping or a message.
     #[display("node {node} does not answer within {} s", after.as_secs_f64())]
     Silent {
         /// The address of the node.

@@ -10,7 +10,8 @@ use std::io;
 use super::{DownloadProgress, Error, NodeMachine, PayloadRun};
 use crate::adapters::driver::{Core, Port, ReceiveQueue, Rest, Wakes};
 use crate::dtp::{
-    self, Command, Event, FailReason, GetOptions, PayloadNeed, ServedRequest, Session,
+    self, Command, Event, FailReason, GetOptions, MemoryRequest, PayloadNeed, ServedRequest,
+    Session, VmemStatus, VmemTransport,
 };
 use crate::kit::RangeSet;
 use crate::{Tag, csp};
@@ -27,6 +28,8 @@ pub(crate) enum Line {
     Download(Tag),
     /// The answer to a ping.
     Ping(Tag),
+    /// What a server of VMEM sends.
+    Status(Tag),
     /// A request of a client.
     Request,
     /// Octets that a payload on demand needs.
@@ -40,6 +43,8 @@ pub(crate) enum Line {
 pub(crate) struct NodePort {
     downloads: BTreeMap<Tag, DownloadState>,
     pings: BTreeMap<Tag, PingState>,
+    /// Answers of servers of VMEM, once they are there.
+    statuses: BTreeMap<Tag, Option<Option<VmemStatus>>>,
     requests: VecDeque<ServedRequest>,
     needs: VecDeque<PayloadNeed>,
     /// The last number that was given to a download or a ping.
@@ -152,6 +157,12 @@ impl Port for NodePort {
                 self.requests.push_back(request);
                 wakes.first(Line::Request);
             }
+            Event::MemoryStatus { tag, status } => {
+                if let Some(state @ None) = self.statuses.get_mut(&tag) {
+                    *state = Some(status);
+                    wakes.all(Line::Status(tag));
+                }
+            }
             Event::Csp(csp::Event::Pong { tag, time, .. }) => {
                 self.answer(tag, PingState::Answered(time), wakes);
             }
@@ -183,6 +194,7 @@ impl NodePort {
         Self {
             downloads: BTreeMap::new(),
             pings: BTreeMap::new(),
+            statuses: BTreeMap::new(),
             requests: VecDeque::new(),
             needs: VecDeque::new(),
             ids: 0,
@@ -236,7 +248,6 @@ impl Core<NodePort> {
         options: GetOptions,
     ) -> Result<Tag, Error> {
         let tag = self.port.draw_tag();
-        let (mut received, mut progress) = (RangeSet::new(), DownloadProgress::default());
         let command = match session.clone() {
             Some(session) => Command::GetRest {
                 tag,
@@ -250,13 +261,41 @@ impl Core<NodePort> {
                 options,
             },
         };
+        self.begin(tag, command, session, ((server, payload), options))
+    }
+
+    /// Begins to get memory of a server, or goes on with what has this session.
+    pub(super) fn get_memory(
+        &mut self,
+        request: MemoryRequest,
+        session: Option<Session>,
+        options: GetOptions,
+    ) -> Result<Tag, Error> {
+        let tag = self.port.draw_tag();
+        let command = Command::GetMemory {
+            tag,
+            request,
+            session: session.clone(),
+            options,
+        };
+        self.begin(tag, command, session, ((request.server, 0), options))
+    }
+
+    fn begin(
+        &mut self,
+        tag: Tag,
+        command: Command,
+        session: Option<Session>,
+        (from, options): ((u16, u8), GetOptions),
+    ) -> Result<Tag, Error> {
         self.command(command)?;
+        let (mut received, mut progress) = (RangeSet::new(), DownloadProgress::default());
         if let Some(session) = &session {
             session.ranges().for_each(|it| _ = received.insert(it));
             progress.size = Some(session.size);
             progress.received = received.len();
         }
-        let new = || Session::new((server, payload), options, 0, 0);
+        let new = || Session::new(from, options, 0, 0);
         let session = session.unwrap_or_else(new);
         let download = DownloadState {
             wanted: options.first.into()..u64::from(options.last) + 1,
@@ -362,6 +401,33 @@ impl Core<NodePort> {
 
     pub(super) fn forget_ping(&mut self, tag: Tag) {
         self.port.pings.remove(&tag);
+        self.port.statuses.remove(&tag);
+    }
+
+    /// Asks a server of VMEM what it sends.
+    pub(super) fn ask_status(
+        &mut self,
+        (server, transport): (u16, VmemTransport),
+        timeout: Duration,
+    ) -> Result<Tag, Error> {
+        let tag = self.port.draw_tag();
+        self.command(Command::MemoryStatus {
+            tag,
+            server,
+            transport,
+            timeout,
+        })?;
+        self.port.statuses.insert(tag, None);
+        Ok(tag)
+    }
+
+    /// Returns what a server of VMEM sends; `None` if it did not answer.
+    pub(super) fn status(&self, tag: Tag) -> Poll<Result<Option<VmemStatus>, Error>> {
+        match self.port.statuses.get(&tag) {
+            Some(Some(status)) => Poll::Ready(Ok(*status)),
+            Some(None) if !self.is_over() => Poll::Pending,
+            _ => Poll::Ready(Err(Error::Closed)),
+        }
     }
 
     /// Takes the oldest request of a client that the application does not know of.
