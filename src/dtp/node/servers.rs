@@ -349,7 +349,7 @@ impl Node {
             let job = transfer.job()?;
             Some(Event::Serving(ServedRequest {
                 client: transfer.client,
-                payload: job.request.payload,
+                payload: job.payload.number,
                 octets: job.octets,
             }))
         })
