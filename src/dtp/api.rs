@@ -561,6 +561,13 @@ pub enum Error {
         /// Octets that are asked for.
         size: u32,
     },
+    /// The session is of a payload and memory is asked for, of memory and a payload is, or of other memory.
+    SessionAddress {
+        /// The address of the session.
+        session: Option<u64>,
+        /// The address that is asked for.
+        address: Option<u64>,
+    },
     /// The port is one of those of DTP.
     PortInUse(u8),
     /// The reason of the node that carries the transfers.
@@ -610,8 +617,24 @@ impl fmt::Display for Error {
                     "session of {session} octets, of which {size} are asked for"
                 )
             }
+            Self::SessionAddress { session, address } => {
+                let [session, address] = [*session, *address].map(Place);
+                write!(f, "session of {session}, where {address} is asked for")
+            }
             Self::PortInUse(port) => write!(f, "port {port} is in use"),
             Self::Csp(error) => error.fmt(f),
+        }
+    }
+}
+
+/// What a session is of, in the words of an error.
+struct Place(Option<u64>);
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self(None) => f.write_str("a payload"),
+            Self(Some(address)) => write!(f, "memory at {address:#x}"),
         }
     }
 }

@@ -261,7 +261,8 @@ impl Core<NodePort> {
                 options,
             },
         };
-        self.begin(tag, command, session, ((server, payload), options))
+        let begun = Session::new((server, payload), options, 0, 0);
+        self.begin(tag, command, session, (begun, options))
     }
 
     /// Begins to get memory of a server, or goes on with what has this session.
@@ -272,13 +273,19 @@ impl Core<NodePort> {
         options: GetOptions,
     ) -> Result<Tag, Error> {
         let tag = self.port.draw_tag();
+        let (from, address) = ((request.server, 0), Some(request.address));
+        let begun = Session {
+            address,
+            ..Session::new(from, options, 0, request.size)
+        };
         let command = Command::GetMemory {
             tag,
             request,
             session: session.clone(),
             options,
         };
-        self.begin(tag, command, session, ((request.server, 0), options))
+        let session = session.map(|session| Session { address, ..session });
+        self.begin(tag, command, session, (begun, options))
     }
 
     fn begin(
@@ -286,7 +293,7 @@ impl Core<NodePort> {
         tag: Tag,
         command: Command,
         session: Option<Session>,
-        (from, options): ((u16, u8), GetOptions),
+        (begun, options): (Session, GetOptions),
     ) -> Result<Tag, Error> {
         self.command(command)?;
         let (mut received, mut progress) = (RangeSet::new(), DownloadProgress::default());
@@ -295,8 +302,7 @@ impl Core<NodePort> {
             progress.size = Some(session.size);
             progress.received = received.len();
         }
-        let new = || Session::new(from, options, 0, 0);
-        let session = session.unwrap_or_else(new);
+        let session = session.unwrap_or(begun);
         let download = DownloadState {
             wanted: options.first.into()..u64::from(options.last) + 1,
             runs: ReceiveQueue::new(self.port.receive_octets.max(1)),

@@ -42,6 +42,12 @@ impl Node {
             throughput: session.throughput,
             ..options
         };
+        if session.address.is_some() {
+            return Err(Error::SessionAddress {
+                session: session.address,
+                address: None,
+            });
+        }
         let from = (session.server, session.payload);
         self.begin(tag, from, options, session.id)?.restore(session);
         Ok(())

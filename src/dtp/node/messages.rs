@@ -121,6 +121,12 @@ impl Node {
                 let session = session.size;
                 return Err(Error::SessionSize { session, size });
             }
+            if session.address.is_some_and(|it| it != request.address) {
+                return Err(Error::SessionAddress {
+                    session: session.address,
+                    address: Some(request.address),
+                });
+            }
             (options.mtu, options.throughput) = (session.mtu, session.throughput);
         }
         let id = session.map_or_else(|| self.draw_session(), |session| session.id);
