@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::path::PathBuf;
 
 use farlink::adapters::tokio::dtp::{Download, Error, PayloadRun};
-use farlink::dtp::{Config, FailReason, GetOptions, MemoryRequest, Session};
+use farlink::dtp::{Config, FailReason, GetOptions, MemoryRequest, Session, VmemTransport};
 use indicatif::DecimalBytes;
 use serde_json::{Value, json};
 use tokio::time::{Instant, interval};
@@ -46,9 +46,9 @@ pub(crate) struct Arguments {
     /// In place of a payload, memory of the server from address A on, N octets, by messages of VMEM
     #[arg(long, value_name = "A+N", value_parser = vmem::memory, conflicts_with = "payload")]
     vmem: Option<MemoryRange>,
-    /// How often a server of VMEM is told that this node is there, 0 to 65,535 ms, 0 never
-    #[arg(long, value_name = "MS", requires = "vmem", default_value_t = 0)]
-    keep_alive: u16,
+    /// Milliseconds after which a server of VMEM is told, again and again, that this node is there. Default never
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u16).range(1..))]
+    keep_alive: Option<u16>,
     #[command(flatten)]
     transport: vmem::TransportArguments,
     #[command(flatten)]
@@ -132,6 +132,7 @@ fn range(text: &str) -> Result<RangeInclusive<u32>, String> {
 
 pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let format = OutputFormat::of(arguments.json).with_failures();
+    arguments.check()?;
     let mut interrupt = Interrupt::new().await;
     let unfinished = arguments.unfinished()?;
     let session = unfinished.as_ref().map(|it| &it.session);
@@ -320,6 +321,19 @@ fn config(mtu: u16) -> Config {
 }
 
 impl Arguments {
+    /// Refuses options of VMEM without memory. clap requires nothing that conflicts with what is there.
+    fn check(&self) -> Result<(), Failure> {
+        let option = match self.keep_alive {
+            _ if self.vmem.is_some() => return Ok(()),
+            Some(_) => "--keep-alive",
+            None if self.transport.transport() == VmemTransport::Datagrams => "--no-rdp",
+            None => return Ok(()),
+        };
+        Err(Failure::Usage(format!(
+            "{option} is for memory, --vmem A+N"
+        )))
+    }
+
     /// Looks for a session to go on with, and checks that it is the one of these arguments.
     fn unfinished(&self) -> Result<Option<Unfinished>, Failure> {
         if !self.resume {
@@ -378,7 +392,7 @@ impl Arguments {
         let MemoryRange { address, size } = self.vmem?;
         Some(MemoryRequest {
             transport: self.transport.transport(),
-            keep_alive: Duration::from_millis(self.keep_alive.into()),
+            keep_alive: Duration::from_millis(self.keep_alive.unwrap_or_default().into()),
             ..MemoryRequest::new(self.server, address, size)
         })
     }

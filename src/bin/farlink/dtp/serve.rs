@@ -29,8 +29,8 @@ pub(crate) struct Arguments {
     /// Octets per second that a client is sent at most, whatever it asks for
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
-    /// Octets of the longest packet that a client may ask for
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(108..=i64::from(MAX_MTU)), default_value_t = 2056)]
+    /// Octets of the longest packet that a client may ask for; at least 108 with VMEM
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(96..=i64::from(MAX_MTU)), default_value_t = 2056)]
     mtu: u16,
     /// Print one JSON object per event
     #[arg(long)]
