@@ -422,8 +422,6 @@ pub enum Error {
     },
     /// No such payload is served.
     NoPayload(u8),
-    /// The port is one of those of DTP.
-    PortInUse(u8),
     /// The reason of the node that carries the transfers.
     Csp(csp::Error),
 }
@@ -461,7 +459,6 @@ impl fmt::Display for Error {
             }
             Self::TooManyPayloads { limit } => write!(f, "limit of {limit} payloads reached"),
             Self::NoPayload(payload) => write!(f, "payload {payload} is not served"),
-            Self::PortInUse(port) => write!(f, "port {port} is in use"),
             Self::Csp(error) => error.fmt(f),
         }
     }

@@ -7,7 +7,6 @@ mod handles;
 mod port;
 
 use alloc::string::String;
-use core::time::Duration;
 use std::io;
 
 use bytes::Bytes;
@@ -21,6 +20,7 @@ use crate::{BoxedMachine, Limits, Seed, csp};
 
 pub use crate::dtp::{PayloadNeed, ServedRequest};
 pub use handles::{Download, Node};
+pub(in crate::adapters) use port::{Line, NodePort};
 
 /// The machine of a node: a [`dtp::Node`], or one around it that records, for example.
 pub type NodeMachine = BoxedMachine<dtp::Node>;
@@ -121,14 +121,6 @@ pub enum Error {
         reason: FailReason,
         /// Octets that are missing; `None` where the server told no size.
         missing: Option<u64>,
-    },
-    /// A node has not answered a ping.
-    #[display("node {node} does not answer within {} s", after.as_secs_f64())]
-    Silent {
-        /// The address of the node.
-        node: u16,
-        /// How long the answer was awaited.
-        after: Duration,
     },
     /// The limit of time was reached.
     #[display("timed out")]
