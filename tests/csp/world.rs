@@ -193,17 +193,17 @@ fn a_connection_that_is_held_closes_its_window_and_another_transfers_10_mb() {
     let (read, read_there) = open(&mut site);
     let hold = Command::Hold(unread_there);
     site.world.command(site.server, hold).unwrap();
-    let send = |site: &mut Site, connection| {
+    let offer = |site: &mut Site, connection| {
         let data = Bytes::from_static(&[7; PACKET]);
         let packet = Command::Send { connection, data };
         site.world.command(site.client, packet)
     };
     let (mut sent, mut got, mut kept) = (0, 0, 0);
     while got < TOTAL {
-        while sent < TOTAL && send(&mut site, read).is_ok() {
+        while sent < TOTAL && offer(&mut site, read).is_ok() {
             sent += PACKET;
         }
-        while send(&mut site, unread).is_ok() {
+        while offer(&mut site, unread).is_ok() {
             kept += PACKET;
         }
         site.run(ms(1));
