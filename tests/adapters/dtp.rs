@@ -202,7 +202,7 @@ async fn a_session_has_what_was_taken_and_another_node_gets_the_rest(runtime: Ar
     server.serve(3, payload(50_000)).unwrap();
     let had = session.received_octets();
     let mut download = client.get_rest(session, slow).unwrap();
-    assert_eq!(download.progress().received, had);
+    assert!(download.progress().received >= had, "more may have come");
     let mut came = 0;
     while let Some(run) = timeout(AT_LAST, download.next_run())
         .await
