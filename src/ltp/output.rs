@@ -151,21 +151,20 @@ impl Core {
         if let Some(peer) = self.peers.get_mut(slot) {
             peer.is_ready = false;
         }
-        while *steps > 0
-            && let Some(peer) = self.peers.get_mut(slot)
-            && let Some(work) = peer.next_work(&mut self.node)
-        {
+        let mut batch = Batch::HasRoom;
+        while let Some(peer) = self.peers.get_mut(slot) {
+            if *steps == 0 || batch == Batch::Full {
+                peer.mark_ready(&mut self.node);
+                break;
+            }
+            let Some(work) = peer.next_work(&mut self.node) else {
+                break;
+            };
             *steps -= 1;
-            let batch = match work {
+            batch = match work {
                 Work::Control(control) => self.send_control(slot, control, (exports, imports), tx),
                 Work::Data(queue, number) => exports.send(slot, (queue, number), self, tx),
             };
-            if batch == Batch::Full {
-                break;
-            }
-        }
-        if let Some(peer) = self.peers.get_mut(slot) {
-            peer.mark_ready(&mut self.node);
         }
         if !self.node.first_pass_done.is_empty() {
             let mut done = core::mem::take(&mut self.node.first_pass_done);
