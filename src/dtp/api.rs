@@ -568,8 +568,6 @@ pub enum Error {
         /// The address that is asked for.
         address: Option<u64>,
     },
-    /// The port is one of those of DTP.
-    PortInUse(u8),
     /// The reason of the node that carries the transfers.
     Csp(csp::Error),
 }
@@ -621,7 +619,6 @@ impl fmt::Display for Error {
                 let [session, address] = [*session, *address].map(Place);
                 write!(f, "session of {session}, where {address} is asked for")
             }
-            Self::PortInUse(port) => write!(f, "port {port} is in use"),
             Self::Csp(error) => error.fmt(f),
         }
     }

@@ -159,14 +159,18 @@ impl Node {
                 if [REQUEST_PORT, DATA_PORT].contains(port)
                     || *port == VMEM_PORT && !self.messages.is_empty() =>
             {
-                return Err(Error::PortInUse(*port));
+                return Err(csp::Error::PortInUse(*port).into());
             }
             csp::Command::Connect { tag, .. }
                 if self.download_of(*tag).is_some() || self.message_of(*tag).is_some() =>
             {
                 return Err(Error::TagInUse(*tag));
             }
-            csp::Command::Send { connection, .. } | csp::Command::Close(connection)
+            csp::Command::Send { connection, .. }
+            | csp::Command::SendFragments { connection, .. }
+            | csp::Command::Close(connection)
+            | csp::Command::Hold(connection)
+            | csp::Command::Release(connection)
                 if self.is_own(*connection) =>
             {
                 return Err(csp::Error::NoConnection(*connection).into());

@@ -650,7 +650,7 @@ fn without_room_for_messages_there_is_no_vmem() {
     };
     assert_eq!(node.command(Command::Csp(bind.clone())), Ok(()), "a port");
     let mut server = server();
-    let refused = Err(Error::PortInUse(14));
+    let refused = Err(farlink::csp::Error::PortInUse(14).into());
     assert_eq!(server.command(Command::Csp(bind)), refused);
 }
 

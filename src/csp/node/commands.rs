@@ -259,14 +259,12 @@ impl Node {
     }
 
     /// Leaves the packets of a connection in its queue until [`release`](Self::release), or until it ends.
-    #[cfg(feature = "dtp")]
     pub(crate) fn hold(&mut self, connection: ConnectionId) -> Result<(), Error> {
         self.slot_mut(connection)?.is_held = true;
         Ok(())
     }
 
     /// Tells of the packets of a connection again.
-    #[cfg(feature = "dtp")]
     pub(crate) fn release(&mut self, connection: ConnectionId) -> Result<(), Error> {
         self.slot_mut(connection)?.is_held = false;
         Ok(())

@@ -82,6 +82,7 @@ const fn block_len(chunk: u32) -> u32 {
 
 impl Blocks {
     /// Octets that the blocks of a transfer have at most.
+    #[cfg(any(test, feature = "laws"))]
     pub(in crate::dtp) const MAX_OCTETS: usize = (BLOCKS * BLOCK_LEN) as usize;
 
     pub(in crate::dtp) const fn new() -> Self {
