@@ -265,12 +265,11 @@ pub(super) fn find(code: u8, variable: &[u8]) -> Option<&[u8]> {
     })?
 }
 
-/// Returns offset, code and value of each parameter of a list that begins at `offset`. The last item is an error
-/// with offset and octets of a rest that forms no parameter, if there is one.
-fn list(
-    variable: &[u8],
-    offset: usize,
-) -> impl Iterator<Item = Result<(usize, u8, &[u8]), (usize, &[u8])>> {
+/// The offset, code and value of a parameter, or the offset and the octets of a rest that forms none.
+type Item<'a> = Result<(usize, u8, &'a [u8]), (usize, &'a [u8])>;
+
+/// Returns the parameters of a list that begins at `offset`, and the rest, if there is one.
+fn list(variable: &[u8], offset: usize) -> impl Iterator<Item = Item<'_>> {
     let mut rest = variable;
     core::iter::from_fn(move || {
         let at = offset + variable.len() - rest.len();

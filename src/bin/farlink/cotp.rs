@@ -125,19 +125,18 @@ fn connected(format: OutputFormat, number: u64, info: &Info) {
     let variable = &info.agreed.variable;
     format.report(
         || {
-            let mut text = format!(
-                "#{number} connected, {} to {}: calling {}, called {}, TPDU size {}",
+            // Parameters are shown as such.
+            let is_list = variable.first().is_none_or(|&first| first >= 0x80);
+            let shown = (!is_list).then(|| format!(", variable part {}", hex(variable)));
+            format!(
+                "#{number} connected, {} to {}: calling {}, called {}, TPDU size {}{}",
                 info.local,
                 info.remote,
                 show(&info.agreed.calling),
                 show(&info.agreed.called),
-                info.tpdu_size
-            );
-            // Parameters are shown as such.
-            if variable.first().is_some_and(u8::is_ascii) {
-                text += &format!(", variable part {}", hex(variable));
-            }
-            text
+                info.tpdu_size,
+                shown.unwrap_or_default()
+            )
         },
         || {
             json!({

@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), default_value_t = 65_536)]
     message_size: u32,
     #[command(flatten)]
-    until: Until,
+    until: Awaited,
     /// Write the messages that are received to this file, without separators
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -73,7 +73,7 @@ impl Arguments {
 /// What is waited for before the connection is closed.
 #[derive(Debug, clap::Args)]
 #[group(multiple = false)]
-struct Until {
+struct Awaited {
     /// Receive and print N messages that are not empty
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     receive: Option<u64>,
@@ -88,7 +88,7 @@ struct Until {
     expect_echo: bool,
 }
 
-impl Until {
+impl Awaited {
     const fn prints(&self) -> bool {
         self.receive.is_some() || self.until_close || self.wait.is_some()
     }
