@@ -246,22 +246,14 @@ fn a_file_is_sent_as_a_stream() {
     let path = scratch("sparse.bin");
     fs::File::create(&path).unwrap().set_len(LEN).unwrap();
     let mut server = serve(&["--once"]);
-    let mut client = tool(&["cotp", "connect", &server.address, "--send", &path])
+    let client = tool(&["cotp", "connect", &server.address, "--send", &path])
         .args(["--message-size", "1000000"])
         .spawn()
         .unwrap();
 
-    let mut peak = 0;
-    let status = format!("/proc/{}/status", client.id());
-    while client.try_wait().unwrap().is_none() {
-        let text = fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let number = line.and_then(|line| line.split_whitespace().next());
-        peak = peak.max(number.map_or(0, |number| number.parse().unwrap()));
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let (output, peak) = peak_memory(client);
 
-    assert!(client.wait().unwrap().success());
+    assert!(output.status.success());
     assert!((1..50_000).contains(&peak), "{peak} kB");
     fs::remove_file(path).unwrap();
     assert!(server.process.wait().unwrap().success());
