@@ -108,6 +108,24 @@ fn a_router_passes_packets_on_by_its_routes_and_prints_its_counters() {
     assert_eq!(router.process.wait().unwrap().code(), Some(0));
 }
 
+#[cfg(unix)]
+#[test]
+fn a_recorded_node_is_replayed_and_decoded() {
+    let (at, directory) = (addresses(), Directory::new());
+    let [here, there] = ["here.pcapng", "there.pcapng"].map(|it| directory.path(it));
+    let mut node = node(&at, &["--record", &there]);
+    ask(&at, "ping", &["1", "--count", "1", "--record", &here]).well();
+    interrupt(&node.process);
+    assert_eq!(node.process.wait().unwrap().code(), Some(0));
+
+    for file in [here, there] {
+        let object = farlink(&["replay", "--json", &file]).well().objects();
+        assert_eq!(event(&object, "replayed")["kind"], "csp", "{object:?}");
+        let lines = farlink(&["decode", &file]).well().lines().join("\n");
+        assert!(lines.contains("1"), "{lines}");
+    }
+}
+
 #[test]
 fn a_router_without_routes_passes_packets_on_by_all_other_interfaces() {
     let ([near, to_near], [far, to_far]) = (addresses(), addresses());

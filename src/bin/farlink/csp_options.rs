@@ -14,8 +14,11 @@ use farlink::csp::{
     Config, Encapsulation, InterfaceConfig, PingService, Route, SharedKey, Text, Version,
 };
 
+use farlink::record::Recorded;
+
 use crate::address::Address;
-use crate::{Failure, input};
+use crate::recording::NodeFactory;
+use crate::{Failure, input, recording};
 
 /// The port of CSP over UDP in libcsp.
 const PORT: u16 = 9600;
@@ -45,6 +48,9 @@ pub(crate) struct NodeArguments {
     /// highest one first, or the packet alone
     #[arg(long, value_name = "FORM", value_enum, default_value_t = ZmqForm::Little)]
     zmq_form: ZmqForm,
+    /// Record the node into this file, as pcapng
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
 }
 
 /// The interfaces of a node, one at least.
@@ -135,6 +141,16 @@ pub(crate) enum Role {
 }
 
 impl NodeArguments {
+    /// Returns what makes the machine of the node, with a recorder around it if that is asked for.
+    pub(crate) fn factory<M, E>(&self) -> Result<NodeFactory<M, E>, Failure>
+    where
+        M: Recorded<ConfigError: Into<E>> + Send + 'static,
+        NodeFactory<M, E>: Default,
+    {
+        let file = self.record.as_deref();
+        file.map_or_else(|| Ok(NodeFactory::default()), recording::node_factory)
+    }
+
     /// Opens the interfaces, and completes a configuration with what these options say.
     pub(crate) async fn attach(
         &self,
@@ -220,7 +236,10 @@ impl NodeArguments {
         routes.map_err(|error| {
             let names = interfaces.iter().map(|it| it.name.as_str());
             let names: Vec<&str> = names.collect();
-            Failure::Usage(format!("--route: {error} (of {})", names.join(", ")))
+            Failure::Usage(format!(
+                "--route: {error} (interfaces: {})",
+                names.join(", ")
+            ))
         })
     }
 

@@ -148,7 +148,7 @@ impl Requests {
             if request.sent.is_some() || request.has_ended {
                 continue;
             }
-            let head = request.head(options);
+            let head = request.head(options, carrier.config.address);
             let data = match &request.kind {
                 Kind::Ping(octets) => data(*octets),
                 Kind::Service(it) => {
@@ -242,10 +242,11 @@ impl Requests {
 }
 
 impl Outstanding {
-    fn head(&self, options: SendOptions) -> PacketHead {
+    /// Returns the header of the request. Where it leaves by no interface, it is from `own` address.
+    fn head(&self, options: SendOptions, own: u16) -> PacketHead {
         let header = Header {
             priority: options.priority,
-            source: 0,
+            source: own,
             destination: self.destination,
             destination_port: self.kind.port(),
             source_port: self.port,
