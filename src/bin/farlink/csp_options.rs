@@ -11,7 +11,8 @@ use clap::ValueEnum;
 use farlink::adapters::interfaces::Interfaces;
 use farlink::csp::carriers::ByteOrder;
 use farlink::csp::{
-    Config, Encapsulation, InterfaceConfig, PingService, Route, SharedKey, Text, Version,
+    Config, Encapsulation, InterfaceConfig, PingService, Route, RouteFault, SharedKey, Text,
+    Version,
 };
 
 use farlink::record::Recorded;
@@ -235,11 +236,11 @@ impl NodeArguments {
         let routes = Route::parse_table(&self.route.join(","), self.csp, interfaces);
         routes.map_err(|error| {
             let names = interfaces.iter().map(|it| it.name.as_str());
-            let names: Vec<&str> = names.collect();
-            Failure::Usage(format!(
-                "--route: {error} (interfaces: {})",
-                names.join(", ")
-            ))
+            let names = match error.fault {
+                RouteFault::Interface => format!(" (of {})", names.collect::<Vec<_>>().join(", ")),
+                _ => String::new(),
+            };
+            Failure::Usage(format!("--route: {error}{names}"))
         })
     }
 
