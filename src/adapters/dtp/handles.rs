@@ -21,7 +21,9 @@ use crate::adapters::interfaces::Interfaces;
 use crate::adapters::runtime::Runtime;
 use crate::adapters::seed;
 use crate::csp::{Endpoint, SendOptions, SocketOptions};
-use crate::dtp::{Command, GetOptions, NeedId, PayloadIdentity, Session};
+use crate::dtp::{
+    Command, GetOptions, MemoryRequest, NeedId, PayloadIdentity, Session, VmemStatus, VmemTransport,
+};
 
 /// How long a node that ends waits for an interface that is full.
 const FLUSH_LIMIT: Duration = Duration::from_millis(100);
@@ -42,6 +44,22 @@ pub struct Node {
 pub struct Download {
     node: Node,
     tag: Tag,
+}
+
+/// A message of VMEM whose answer is awaited.
+struct StatusGuard<'a> {
+    node: &'a Node,
+    tag: Tag,
+}
+
+impl Drop for StatusGuard<'_> {
+    fn drop(&mut self) {
+        // After a panic nothing is kept.
+        let _ = self.node.with(|core| {
+            core.forget_status(self.tag);
+            Ok(())
+        });
+    }
 }
 
 #[cfg(feature = "tokio")]
@@ -169,6 +187,38 @@ faces! {
             let from = (session.server, session.payload);
             let tag = self.with(|core| core.get(from, Some(session), options))?;
             Ok(Download { node: self.clone(), tag })
+        }
+
+        /// Begins to get memory of a server by VMEM, or what a session lacks of it: then with its MTU and throughput.
+        ///
+        /// # Errors
+        ///
+        /// As of [`get`](Self::get), or messages of VMEM are off, or the session has another size.
+        pub fn get_memory(&self, request: MemoryRequest, session: Option<Session>, options: GetOptions) -> Result<Download, Error> as Result<blocking::Download, Error> {
+            let tag = self.with(|core| core.get_memory(request, session, options))?;
+            Ok(Download { node: self.clone(), tag })
+        }
+
+        /// Gives a payload that is served an address in the memory that clients get by VMEM.
+        ///
+        /// # Errors
+        ///
+        /// No such payload is served, or messages of VMEM are off.
+        pub fn serve_memory(&self, payload: u8, address: u64) -> Result<(), Error> {
+            self.with(|core| core.command(Command::ServeMemory { payload, address }))
+        }
+
+        /// Asks a server by VMEM what it sends.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Silent`] when no answer came within `timeout`; no route leads there, messages of VMEM are off, or so
+        /// many are under way.
+        pub async fn memory_status(&self, server: u16, transport: VmemTransport, timeout: Duration) -> Result<VmemStatus, Error> {
+            let tag = self.with(|core| core.ask_status((server, transport), timeout))?;
+            let _guard = StatusGuard { node: self, tag };
+            let status = self.shared.until(Line::Status(tag), |core, _| core.status(tag)).await??;
+            status.ok_or(Error::Silent { node: server, after: timeout })
         }
 
         /// Waits for the next request of a client that is answered. The last 64 are kept.

@@ -7,6 +7,7 @@ mod handles;
 mod port;
 
 use alloc::string::String;
+use core::time::Duration;
 use std::io;
 
 use bytes::Bytes;
@@ -121,6 +122,14 @@ pub enum Error {
         reason: FailReason,
         /// Octets that are missing; `None` where the server told no size.
         missing: Option<u64>,
+    },
+    /// A node has not answered a message of VMEM.
+    #[display("node {node} does not answer within {} s", after.as_secs_f64())]
+    Silent {
+        /// The address of the node.
+        node: u16,
+        /// How long the answer was awaited.
+        after: Duration,
     },
     /// The limit of time was reached.
     #[display("timed out")]

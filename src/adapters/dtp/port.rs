@@ -4,13 +4,15 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::ops::Range;
 use core::task::Poll;
+use core::time::Duration;
 use std::io;
 
 use super::{DownloadProgress, Error, NodeMachine, PayloadRun};
 use crate::adapters::csp::{self, CspCore, NodeState};
 use crate::adapters::driver::{Core, Port, ReceiveQueue, Rest, Wakes};
 use crate::dtp::{
-    self, Command, Event, FailReason, GetOptions, PayloadNeed, ServedRequest, Session,
+    self, Command, Event, FailReason, GetOptions, MemoryRequest, PayloadNeed, ServedRequest,
+    Session, VmemStatus, VmemTransport,
 };
 use crate::kit::RangeSet;
 use crate::{Tag, csp as machine};
@@ -25,6 +27,8 @@ const MAX_NEEDS: usize = 64;
 pub(crate) enum Line {
     /// Octets of a download, or its end.
     Download(Tag),
+    /// What a server of VMEM sends.
+    Status(Tag),
     /// What the handles of CSP wait for.
     Csp(csp::Line),
     /// A request of a client.
@@ -37,6 +41,8 @@ pub(crate) enum Line {
 #[derive(Debug)]
 pub(crate) struct NodePort {
     downloads: BTreeMap<Tag, DownloadState>,
+    /// Answers of servers of VMEM, once they are there.
+    statuses: BTreeMap<Tag, Option<Option<VmemStatus>>>,
     pub(in crate::adapters) csp: NodeState,
     requests: VecDeque<ServedRequest>,
     needs: VecDeque<PayloadNeed>,
@@ -141,6 +147,12 @@ impl Port for NodePort {
                 self.requests.push_back(request);
                 wakes.first(Line::Request);
             }
+            Event::MemoryStatus { tag, status } => {
+                if let Some(state @ None) = self.statuses.get_mut(&tag) {
+                    *state = Some(status);
+                    wakes.all(Line::Status(tag));
+                }
+            }
             Event::Csp(event) => {
                 self.csp
                     .deliver(event, &mut |line| wakes.all(Line::Csp(line)));
@@ -166,6 +178,7 @@ impl NodePort {
     pub(super) const fn new(receive_octets: usize) -> Self {
         Self {
             downloads: BTreeMap::new(),
+            statuses: BTreeMap::new(),
             csp: NodeState::new(receive_octets),
             requests: VecDeque::new(),
             needs: VecDeque::new(),
@@ -235,7 +248,6 @@ impl Core<NodePort> {
         options: GetOptions,
     ) -> Result<Tag, Error> {
         let tag = self.port.draw_tag();
-        let (mut received, mut progress) = (RangeSet::new(), DownloadProgress::default());
         let command = match session.clone() {
             Some(session) => Command::GetRest {
                 tag,
@@ -249,14 +261,48 @@ impl Core<NodePort> {
                 options,
             },
         };
+        let begun = Session::new((server, payload), options, 0, 0);
+        self.begin(tag, command, session, (begun, options))
+    }
+
+    /// Begins to get memory of a server, or goes on with what has this session.
+    pub(super) fn get_memory(
+        &mut self,
+        request: MemoryRequest,
+        session: Option<Session>,
+        options: GetOptions,
+    ) -> Result<Tag, Error> {
+        let tag = self.port.draw_tag();
+        let (from, address) = ((request.server, 0), Some(request.address));
+        let begun = Session {
+            address,
+            ..Session::new(from, options, 0, request.size)
+        };
+        let command = Command::GetMemory {
+            tag,
+            request,
+            session: session.clone(),
+            options,
+        };
+        let session = session.map(|session| Session { address, ..session });
+        self.begin(tag, command, session, (begun, options))
+    }
+
+    fn begin(
+        &mut self,
+        tag: Tag,
+        command: Command,
+        session: Option<Session>,
+        (begun, options): (Session, GetOptions),
+    ) -> Result<Tag, Error> {
         self.command(command)?;
+        let (mut received, mut progress) = (RangeSet::new(), DownloadProgress::default());
         if let Some(session) = &session {
             session.ranges().for_each(|it| _ = received.insert(it));
             progress.size = Some(session.size);
             progress.received = received.len();
         }
-        let new = || Session::new((server, payload), options, 0, 0);
-        let session = session.unwrap_or_else(new);
+        let session = session.unwrap_or(begun);
         let download = DownloadState {
             wanted: options.first.into()..u64::from(options.last) + 1,
             runs: ReceiveQueue::new(self.port.receive_octets.max(1)),
@@ -329,6 +375,36 @@ impl Core<NodePort> {
     pub(super) fn forget(&mut self, tag: Tag) {
         self.cancel(tag);
         self.port.downloads.remove(&tag);
+    }
+
+    pub(super) fn forget_status(&mut self, tag: Tag) {
+        self.port.statuses.remove(&tag);
+    }
+
+    /// Asks a server of VMEM what it sends.
+    pub(super) fn ask_status(
+        &mut self,
+        (server, transport): (u16, VmemTransport),
+        timeout: Duration,
+    ) -> Result<Tag, Error> {
+        let tag = self.port.draw_tag();
+        self.command(Command::MemoryStatus {
+            tag,
+            server,
+            transport,
+            timeout,
+        })?;
+        self.port.statuses.insert(tag, None);
+        Ok(tag)
+    }
+
+    /// Returns what a server of VMEM sends; `None` if it did not answer.
+    pub(super) fn status(&self, tag: Tag) -> Poll<Result<Option<VmemStatus>, Error>> {
+        match self.port.statuses.get(&tag) {
+            Some(Some(status)) => Poll::Ready(Ok(*status)),
+            Some(None) if !self.is_over() => Poll::Pending,
+            _ => Poll::Ready(Err(Error::Closed)),
+        }
     }
 
     /// Takes the oldest request of a client that the application does not know of.

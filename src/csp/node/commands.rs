@@ -270,6 +270,14 @@ impl Node {
         Ok(())
     }
 
+    /// Takes a source port for a packet without connection, which nothing else has for so long.
+    #[cfg(feature = "dtp")]
+    pub(crate) fn lend_source_port(&mut self, time: Duration) -> Option<u8> {
+        let port = self.take_source_port()?;
+        self.source_ports.rest(port, self.now, time);
+        Some(port)
+    }
+
     /// Tells why no connection can lead to a port, if none can.
     #[cfg(feature = "dtp")]
     pub(crate) fn check_peer(&self, to: Endpoint) -> Result<(), Error> {

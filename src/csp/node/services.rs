@@ -304,7 +304,7 @@ impl Node {
     }
 
     /// Sends a packet of the node itself, as soon as it can.
-    pub(super) fn answer(&mut self, header: Header, data: &[u8]) {
+    pub(crate) fn answer(&mut self, header: Header, data: &[u8]) {
         let can_go = self.is_own(header.destination) || self.leads_to(header.destination);
         let limit = self.config.data_limit(header.flags);
         if !can_go || data.len() > limit || !self.answers.push(header, &[data]) {
