@@ -269,7 +269,7 @@ impl Sending {
         };
         match self.put_piece(&piece, None, tx, cx) {
             WriteResult::NoRoom => return Batch::Full,
-            WriteResult::Written(_) => cx.node.stats.octets_resent += end - range.start,
+            WriteResult::Written => cx.node.stats.octets_resent += end - range.start,
             WriteResult::Impossible => {}
         }
         if let Some(duplicate) = self.repair_mut().duplicates.queue.front_mut() {

@@ -91,7 +91,7 @@ impl Sending {
         match self.put_piece(&piece, None, tx, cx) {
             WriteResult::NoRoom => return Ok(Batch::Full),
             WriteResult::Impossible => return Err(EndCause::NoRoomInDatagram),
-            WriteResult::Written(_) => {}
+            WriteResult::Written => {}
         }
         cx.node.stats.octets_resent += piece.range.end - piece.range.start;
         let repair = self.repair_mut();
@@ -205,7 +205,7 @@ impl Sending {
         match self.put_piece(&piece, hello, tx, cx) {
             WriteResult::NoRoom => return Ok(Batch::Full),
             WriteResult::Impossible => return Err(EndCause::NoRoomInDatagram),
-            WriteResult::Written(_) => {
+            WriteResult::Written => {
                 if hello.is_some() {
                     cx.peer.flow.on_hello_sent(cx.node.now);
                 }
@@ -326,6 +326,6 @@ impl Sending {
             color: piece.color,
             octets,
         });
-        cx.put_with(&body, hello, tx)
+        cx.put_body(&body, hello, tx)
     }
 }
