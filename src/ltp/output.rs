@@ -8,7 +8,7 @@ use super::beyond::Hello;
 use super::context::{Cancel, Context, Core, Node, TimerKind};
 use super::engine::{Engine, MAX_STEPS};
 use super::export::{ExportSession, Exports, Piece};
-use super::import::{ImportSession, Imports, Reception};
+use super::import::{Imports, Reception};
 use super::peer::{Control, PeerState, Queue, Role};
 use super::sdnv::Head;
 use super::wire::{Body, Claims, Color, Mark, Reason, Report, SessionId, header_len, put_header};
@@ -192,7 +192,7 @@ impl Core {
         match control {
             Control::Report { .. } => {
                 let import = imports.table.find_mut(&session);
-                reception = import.and_then(ImportSession::reception);
+                reception = import.and_then(|import| import.stage.open_mut());
             }
             Control::Cancel { by, .. } => cancel = cancel_of((by, session), exports, imports),
             _ => {}
@@ -231,8 +231,8 @@ fn cancel_of<'a>(
     imports: &'a mut Imports,
 ) -> Option<&'a mut Cancel> {
     match by {
-        Role::Sender => exports.table.find_mut(&session.number)?.cancel_mut(),
-        Role::Receiver => imports.table.find_mut(&session)?.cancel_mut(),
+        Role::Sender => exports.table.find_mut(&session.number)?.stage.cancel_mut(),
+        Role::Receiver => imports.table.find_mut(&session)?.stage.cancel_mut(),
     }
 }
 

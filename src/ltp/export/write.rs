@@ -4,7 +4,7 @@ use core::mem;
 use core::ops::Range;
 
 use super::pieces::{Frame, MANY, Piece};
-use super::{ExportSession, Outstanding, Repair, Retransmission, Sending, Stage};
+use super::{ExportSession, Outstanding, Repair, Retransmission, Sending};
 use crate::ltp::beyond::{HELLO_INTERVAL, Hello};
 use crate::ltp::context::{Context, ExportTimer, Step};
 use crate::ltp::end_cause::EndCause;
@@ -25,7 +25,7 @@ impl ExportSession {
         tx: &mut Out<'_>,
         cx: &mut Context<'_>,
     ) -> (Option<Batch>, Step) {
-        let Stage::Sending(sending) = &mut self.stage else {
+        let Some(sending) = self.stage.open_mut() else {
             return (None, Step::Continues);
         };
         let written = match queue {
