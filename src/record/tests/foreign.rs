@@ -117,7 +117,10 @@ fn read(file: &[u8]) -> Result<Vec<CapturedPacket<'_>>, ReadError> {
     let (streamed, is_cut) = read_as_stream(file);
     assert_eq!(
         streamed,
-        packets.as_ref().map(Vec::len).map_err(alloc::string::ToString::to_string)
+        packets
+            .as_ref()
+            .map(Vec::len)
+            .map_err(alloc::string::ToString::to_string)
     );
     if let Ok(packets) = &packets {
         let mut capture = Capture::open(file).unwrap();
