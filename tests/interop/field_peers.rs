@@ -1,16 +1,15 @@
-//! FreeRDP, rdesktop and python-snap7, as clients and as servers, with `farlink cotp`.
+//! `FreeRDP`, `rdesktop` and `python-snap7`, as clients and as servers, with `farlink cotp`.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
-use std::thread::sleep;
 use std::time::Duration;
 
 use serde_json::Value;
 
 const WHY: &str = "run tests/interop/setup.sh first";
-/// A request for TLS or CredSSP, and one for the security of RDP itself (MS-RDPBCGR 2.2.1.1.1).
+/// A request for TLS or `CredSSP`, and one for the security of RDP itself (MS-RDPBCGR 2.2.1.1.1).
 const REQUEST_TLS: &str = "0100080003000000";
 const REQUEST_RDP: &str = "0100080000000000";
 
@@ -84,18 +83,26 @@ fn free_address() -> std::net::SocketAddr {
     listener.local_addr().unwrap()
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a process of its own knows no simulated time"
+)]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(100));
+}
+
 fn wait_for(address: std::net::SocketAddr) {
     for _ in 0..100 {
         if TcpStream::connect(address).is_ok() {
             return;
         }
-        sleep(Duration::from_millis(100));
+        pause();
     }
     panic!("nobody listens on {address}");
 }
 
 fn hex(text: &str) -> String {
-    text.bytes().map(|octet| format!("{octet:02x}")).collect()
+    format!("{:x}", bytes::Bytes::copy_from_slice(text.as_bytes()))
 }
 
 fn text(output: &Output) -> String {

@@ -169,6 +169,15 @@ fn signal(process: &Child, name: &str) {
     assert!(status.success());
 }
 
+/// Lets other processes go on.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a process of its own knows no simulated time"
+)]
+fn pause(millis: u64) {
+    std::thread::sleep(std::time::Duration::from_millis(millis));
+}
+
 /// Waits for the end of a process that prints little. Returns its output, and the most memory that it held, in kB.
 #[cfg(target_os = "linux")]
 fn peak_memory(mut child: Child) -> (std::process::Output, u64) {
@@ -179,7 +188,7 @@ fn peak_memory(mut child: Child) -> (std::process::Output, u64) {
         let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let number = line.and_then(|line| line.split_whitespace().next());
         peak = peak.max(number.map_or(0, |number| number.parse().unwrap()));
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        pause(10);
     }
     (child.wait_with_output().unwrap(), peak)
 }

@@ -120,11 +120,13 @@ fn read(file: &[u8]) -> Result<Vec<CapturedPacket<'_>>, ReadError> {
         packets
             .as_ref()
             .map(Vec::len)
-            .map_err(|error| error.to_string())
+            .map_err(alloc::string::ToString::to_string)
     );
     if let Ok(packets) = &packets {
         let mut capture = Capture::open(file).unwrap();
-        packets.iter().for_each(|_| drop(capture.next_packet()));
+        for packet in packets {
+            assert_eq!(capture.next_packet(), Ok(Some(*packet)));
+        }
         assert_eq!(capture.next_packet(), Ok(None));
         assert_eq!(is_cut, capture.is_cut());
     }

@@ -45,7 +45,7 @@ impl Scope {
             protocol,
             ports: ports.to_vec(),
             epoch: recorded.map(|head| Instant::ZERO + Duration::from_secs(head.epoch)),
-            recorded: recorded.and_then(|head| Protocol::of_kind(&head.kind)),
+            recorded: recorded.and_then(Protocol::of_recording),
             by_content: BTreeMap::new(),
         }
     }
