@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -27,11 +28,14 @@ fn python(program: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a program of X for a while: neither client ends before a server of RDP would have answered.
-fn graphical(program: &str, arguments: &[&str]) -> Child {
+/// Programs of X run one at a time, since `xvfb-run` looks for a free display and takes it later.
+static DISPLAY: Mutex<()> = Mutex::new(());
+
+/// Runs a program of X for so many seconds: neither client ends before a server of RDP would have answered.
+fn graphical(program: &str, seconds: &str, arguments: &[&str]) -> Child {
     let mut command = Command::new("xvfb-run");
     command
-        .args(["--auto-servernum", "timeout", "5", program])
+        .args(["--auto-servernum", "timeout", seconds, program])
         .args(arguments);
     command
         .stdin(Stdio::null())
@@ -111,12 +115,13 @@ fn text(output: &Output) -> String {
 
 /// Lets a client of RDP connect. Checks what its request begins with, and that it goes on with a message.
 fn is_accepted(program: &str, arguments: &[&str], token: &str, request: &str) {
+    let _display = DISPLAY.lock().unwrap_or_else(PoisonError::into_inner);
     let mut listener = Listener::start(&["--once"]);
     let server = match program {
         "xfreerdp" => format!("/v:{}", listener.address),
         _ => listener.address.clone(),
     };
-    let mut client = graphical(program, &[&[server.as_str()], arguments].concat());
+    let mut client = graphical(program, "5", &[&[server.as_str()], arguments].concat());
 
     let variable = listener.told("connected")["variable"].clone();
     assert_eq!(variable, [&hex(token), request].concat());
@@ -152,9 +157,10 @@ fn rdesktop_is_accepted() {
 #[test]
 #[ignore = "needs freerdp-shadow-cli and xvfb-run; tests/interop/setup.sh installs them"]
 fn a_freerdp_server_is_connected_though_it_confirms_reference_0() {
+    let _display = DISPLAY.lock().unwrap_or_else(PoisonError::into_inner);
     let address = free_address();
     let port = format!("/port:{}", address.port());
-    let mut server = graphical("freerdp-shadow-cli", &[&port, "/sec:rdp"]);
+    let mut server = graphical("freerdp-shadow-cli", "15", &[&port, "/sec:rdp"]);
     wait_for(address);
 
     let address = address.to_string();
