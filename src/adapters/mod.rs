@@ -39,7 +39,8 @@ pub mod udp;
 pub use clock::Clock;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 pub use driver::{
-    Closed, CommandError, Detached, MachineFactory, interfaces, raw, runtime, sockets,
+    Closed, CommandError, Detached, InterfaceNodeOptions, MachineFactory, interfaces, raw, runtime,
+    sockets,
 };
 #[cfg(feature = "entropy")]
 pub use entropy::seed;

@@ -1,8 +1,7 @@
 //! DTP nodes with methods that block: payloads that are served and got.
 
-use super::{Blocking, runtime};
+use super::Blocking;
 use crate::adapters::dtp;
-use crate::adapters::interfaces::Interfaces;
 
 pub use dtp::{
     DownloadProgress, DtpOptions, DtpStats, Error, NodeFactory, NodeMachine, PayloadNeed,
@@ -14,14 +13,3 @@ pub type Node = Blocking<dtp::Node>;
 
 /// A payload that is being got; see [`dtp::Download`].
 pub type Download = Blocking<dtp::Download>;
-
-impl Node {
-    /// Starts a node on these interfaces.
-    ///
-    /// # Errors
-    ///
-    /// An interface cannot be watched, or the configuration is refused.
-    pub fn start(interfaces: Interfaces, options: impl Into<DtpOptions>) -> Result<Self, Error> {
-        dtp::Node::start_on(&runtime(), interfaces, options).map(Into::into)
-    }
-}

@@ -10,9 +10,9 @@ use std::io;
 use bytes::{Bytes, BytesMut};
 
 use super::{AskedService, CspMachine, Error, NodeAnswer, ReceivedPacket};
-use crate::adapters::driver::{Core, Port, ReceiveQueue, Rest, Wakes};
+use crate::adapters::driver::{ClosePort, Core, Port, ReceiveQueue, Rest};
 use crate::csp::{self, CloseReason, Command, ConnectionId, Endpoint, Event, SendOptions};
-use crate::csp::{SfpTrailer, SocketOptions};
+use crate::csp::{ServiceAnswer, SfpTrailer, SocketOptions};
 use crate::{Instant, Tag};
 
 /// Answers to one request that are kept, and requests to services.
@@ -41,15 +41,13 @@ pub(crate) enum Line {
 }
 
 /// The state that the handles of a node share, beside the machine.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct NodePort {
     opening: BTreeMap<Tag, (Endpoint, Option<Result<ConnectionId, CloseReason>>)>,
     connections: BTreeMap<ConnectionId, ConnectionState>,
     sockets: BTreeMap<u8, SocketState>,
     questions: BTreeMap<Tag, Question>,
     asked: VecDeque<AskedService>,
-    /// Connections that nobody knows of, to be closed.
-    unwanted: Vec<ConnectionId>,
     /// The last number that was given to a connection or a question.
     ids: u64,
     receive_octets: usize,
@@ -75,7 +73,8 @@ struct ConnectionState {
 /// A bound port.
 #[derive(Debug)]
 struct SocketState {
-    accepted: VecDeque<ConnectionId>,
+    /// With their peers.
+    accepted: VecDeque<(ConnectionId, Endpoint)>,
     received: ReceiveQueue<ReceivedPacket>,
     /// Fragments of wholes that have not come, by their senders, of whom the node takes a few.
     fragments: BTreeMap<Endpoint, BytesMut>,
@@ -88,24 +87,6 @@ struct Question {
     has_ended: bool,
 }
 
-impl ConnectionState {
-    const fn error(&self) -> Option<Error> {
-        match self.end {
-            None => None,
-            Some((reason, unacknowledged)) => Some(Error::Ended {
-                peer: self.peer,
-                reason,
-                unacknowledged,
-            }),
-        }
-    }
-
-    fn on_data(&mut self, data: Bytes) {
-        let count = data.len();
-        self.received.put(data, count);
-    }
-}
-
 /// Adds a fragment to those before it, and returns the whole behind the last one.
 fn assemble(whole: &mut BytesMut, place: SfpTrailer, data: &[u8]) -> Option<Bytes> {
     whole.extend_from_slice(data);
@@ -113,88 +94,78 @@ fn assemble(whole: &mut BytesMut, place: SfpTrailer, data: &[u8]) -> Option<Byte
     is_last.then(|| mem::take(whole).freeze())
 }
 
-/// Returns what was taken from a queue; without anything the wait goes on, unless the node has ended.
-fn taken<T>(item: Option<T>, is_over: bool) -> Poll<Result<T, Error>> {
-    match item {
-        Some(item) => Poll::Ready(Ok(item)),
-        None if is_over => Poll::Ready(Err(Error::Closed)),
-        None => Poll::Pending,
-    }
-}
-
 impl Port for NodePort {
     type Machine = CspMachine;
     type Line = Line;
 
-    fn deliver(&mut self, event: Event, wakes: &mut Wakes<Line>) {
+    fn deliver(core: &mut Core<Self>, event: Event) {
         match event {
-            Event::Connected { tag, connection } => self.opened(tag, Ok(connection), wakes),
-            Event::ConnectFailed { tag, reason } => self.opened(tag, Err(reason), wakes),
+            Event::Connected { tag, connection } => core.on_opened(tag, Ok(connection)),
+            Event::ConnectFailed { tag, reason } => core.on_opened(tag, Err(reason)),
             Event::Accepted {
                 connection,
                 port,
                 from,
-            } => self.accepted(connection, port, from, wakes),
-            Event::Received { connection, data } => {
-                self.change(connection, wakes, |it| it.on_data(data));
-            }
+            } => core.on_accepted(connection, port, from),
+            Event::Received { connection, data } => core.on_data(connection, data),
             Event::Fragment {
                 connection,
                 place,
                 data,
-            } => self.change(connection, wakes, |it| {
-                if let Some(whole) = assemble(&mut it.fragments, place, &data) {
-                    it.on_data(whole);
+            } => {
+                let state = core.port.connections.get_mut(&connection);
+                let whole = state.and_then(|it| assemble(&mut it.fragments, place, &data));
+                if let Some(whole) = whole {
+                    core.on_data(connection, whole);
                 }
-            }),
+            }
             Event::FragmentsFailed { connection, .. } => {
-                self.change(connection, wakes, |it| it.fragments = BytesMut::new());
+                core.change(connection, |it| it.fragments = BytesMut::new());
             }
             Event::Acknowledged {
                 connection,
                 packets,
-            } => self.change(connection, wakes, |it| {
-                it.acknowledged += u64::from(packets);
-            }),
-            Event::Room(connection) => wakes.all(Line::Send(connection)),
+            } => core.change(connection, |it| it.acknowledged += u64::from(packets)),
+            Event::Room(connection) => core.wakes.all(Line::Send(connection)),
             Event::Closed {
                 connection,
                 reason,
                 unacknowledged,
-            } => self.closed(connection, (reason, unacknowledged), wakes),
-            Event::Datagram { port, from, data } => {
-                self.packet(port, ReceivedPacket { from, data }, wakes);
+            } => {
+                core.change(connection, |it| it.end = Some((reason, unacknowledged)));
+                core.forget_ended(connection);
             }
+            Event::Datagram { port, from, data } => core.on_packet(port, from, data),
             Event::FragmentDatagram {
                 port,
                 from,
                 place,
                 data,
-            } => self.fragment(port, (from, place, &data), wakes),
+            } => core.on_fragment(port, from, place, &data),
             Event::FragmentDatagramsFailed { port, from, .. } => {
-                if let Some(socket) = self.sockets.get_mut(&port) {
-                    socket.fragments.remove(&from);
-                }
+                let socket = core.port.sockets.get_mut(&port);
+                socket.map(|it| it.fragments.remove(&from));
             }
-            Event::Pong { tag, from, time } => self.answer(tag, (from, time), None, wakes),
+            Event::Pong { tag, from, time } => core.on_answer(tag, from, time, None),
             Event::Answered {
                 tag,
                 from,
                 time,
                 answer,
-            } => self.answer(tag, (from, time), Some(answer), wakes),
+            } => core.on_answer(tag, from, time, Some(answer)),
             Event::PingEnded { tag, .. } | Event::RequestEnded { tag, .. } => {
-                if let Some(question) = self.questions.get_mut(&tag) {
+                if let Some(question) = core.port.questions.get_mut(&tag) {
                     question.has_ended = true;
-                    wakes.all(Line::Answer(tag));
+                    core.wakes.all(Line::Answer(tag));
                 }
             }
             Event::ServiceRequested { id, from, request } => {
-                if self.asked.len() == MAX_ASKED {
-                    self.asked.pop_front();
+                if core.port.asked.len() == MAX_ASKED {
+                    core.port.asked.pop_front();
                 }
-                self.asked.push_back(AskedService { id, from, request });
-                wakes.first(Line::Asked);
+                let asked = AskedService { id, from, request };
+                core.port.asked.push_back(asked);
+                core.wakes.first(Line::Asked);
             }
             Event::Promiscuous { .. } => {}
         }
@@ -206,23 +177,12 @@ impl Port for NodePort {
     }
 
     fn tend(core: &mut Core<Self>, is_idle: bool) -> Rest {
-        let unwanted = mem::take(&mut core.port.unwanted);
-        if !unwanted.is_empty() {
-            for connection in unwanted {
-                // Refused when it has ended, which is just as well.
-                let _ = core.give(Command::Close(connection));
-            }
-            return Rest::Again;
-        }
-        let Some(until) = core.port.closing else {
-            return Rest::Until(None);
-        };
         let mut connections = core.port.connections.values();
-        let has_closed = connections.all(|it| it.end.is_some());
-        if core.now >= until || (is_idle && has_closed) {
-            return Rest::Over;
+        let has_closed = is_idle && connections.all(|it| it.end.is_some());
+        match core.port.closing {
+            Some(until) if has_closed || core.now >= until => Rest::Over,
+            until => Rest::Until(until),
         }
-        Rest::Until(Some(until))
     }
 
     fn end(&mut self, machine: &mut CspMachine, _: io::Result<()>) {
@@ -231,181 +191,149 @@ impl Port for NodePort {
 }
 
 impl NodePort {
-    pub(super) const fn new(receive_octets: usize) -> Self {
+    pub(super) fn new(receive_octets: usize) -> Self {
         Self {
-            opening: BTreeMap::new(),
-            connections: BTreeMap::new(),
-            sockets: BTreeMap::new(),
-            questions: BTreeMap::new(),
-            asked: VecDeque::new(),
-            unwanted: Vec::new(),
-            ids: 0,
             receive_octets,
-            sockets_full: 0,
-            closing: None,
+            ..Self::default()
         }
     }
+}
 
-    const fn draw_tag(&mut self) -> Tag {
-        self.ids += 1;
-        Tag(self.ids)
+impl ClosePort for NodePort {
+    type Error = Error;
+    const END: Line = Line::End;
+
+    fn is_closing(&self) -> bool {
+        self.closing.is_some()
     }
 
+    /// Closes all connections, and ends once they are closed.
+    fn close(core: &mut Core<Self>) {
+        if core.port.is_closing() || core.is_over() {
+            return;
+        }
+        core.port.closing = Some(core.now + CLOSE_LIMIT);
+        let connections: Vec<_> = core.port.connections.keys().copied().collect();
+        for connection in connections {
+            core.close_connection(connection);
+        }
+        core.touch();
+    }
+}
+
+/// What events do.
+impl Core<NodePort> {
     fn add_connection(&mut self, connection: ConnectionId, peer: Endpoint, has_handle: bool) {
         let state = ConnectionState {
             peer,
-            received: ReceiveQueue::new(self.receive_octets.max(1)),
+            received: ReceiveQueue::new(self.port.receive_octets.max(1)),
             fragments: BytesMut::new(),
             sent: 0,
             acknowledged: 0,
             end: None,
             has_handle,
         };
-        self.connections.insert(connection, state);
-        if !has_handle || self.closing.is_some() {
-            self.unwanted.push(connection);
+        self.port.connections.insert(connection, state);
+        if !has_handle || self.port.is_closing() {
+            self.close_connection(connection);
         }
     }
 
-    fn opened(
-        &mut self,
-        tag: Tag,
-        outcome: Result<ConnectionId, CloseReason>,
-        wakes: &mut Wakes<Line>,
-    ) {
-        let opening = self.opening.get_mut(&tag);
+    fn on_opened(&mut self, tag: Tag, outcome: Result<ConnectionId, CloseReason>) {
+        let opening = self.port.opening.get_mut(&tag);
         let has_handle = opening.is_some();
         let mut peer = Endpoint::default();
         if let Some((to, place)) = opening {
             (peer, *place) = (*to, Some(outcome));
-            wakes.all(Line::Open(tag));
+            self.wakes.all(Line::Open(tag));
         }
         if let Ok(connection) = outcome {
             self.add_connection(connection, peer, has_handle);
         }
     }
 
-    fn accepted(
-        &mut self,
-        connection: ConnectionId,
-        port: u8,
-        from: Endpoint,
-        wakes: &mut Wakes<Line>,
-    ) {
-        let socket = self.sockets.get_mut(&port);
-        let has_handle = socket.is_some();
-        if let Some(socket) = socket {
-            socket.accepted.push_back(connection);
-            wakes.all(Line::Socket(port));
-        }
-        self.add_connection(connection, from, has_handle);
+    fn on_accepted(&mut self, connection: ConnectionId, port: u8, from: Endpoint) {
+        let socket = self.port.sockets.get_mut(&port);
+        let accepted = socket.map(|it| it.accepted.push_back((connection, from)));
+        self.wakes.all(Line::Socket(port));
+        self.add_connection(connection, from, accepted.is_some());
     }
 
     /// Changes what is known of a connection, and wakes whoever waits for anything of it.
-    fn change(
-        &mut self,
-        connection: ConnectionId,
-        wakes: &mut Wakes<Line>,
-        change: impl FnOnce(&mut ConnectionState),
-    ) {
-        if let Some(state) = self.connections.get_mut(&connection) {
+    fn change(&mut self, connection: ConnectionId, change: impl FnOnce(&mut ConnectionState)) {
+        if let Some(state) = self.port.connections.get_mut(&connection) {
             change(state);
-            wakes.all(Line::Receive(connection));
-            wakes.all(Line::Send(connection));
+            self.wakes.all(Line::Receive(connection));
+            self.wakes.all(Line::Send(connection));
         }
     }
 
-    fn closed(
-        &mut self,
-        connection: ConnectionId,
-        end: (CloseReason, u32),
-        wakes: &mut Wakes<Line>,
-    ) {
-        self.change(connection, wakes, |it| it.end = Some(end));
-        self.connections
-            .retain(|id, it| *id != connection || it.has_handle);
+    fn on_data(&mut self, connection: ConnectionId, data: Bytes) {
+        let count = data.len();
+        self.change(connection, |it| it.received.put(data, count));
     }
 
-    fn packet(&mut self, port: u8, packet: ReceivedPacket, wakes: &mut Wakes<Line>) {
-        let Some(socket) = self.sockets.get_mut(&port) else {
+    fn on_packet(&mut self, port: u8, from: Endpoint, data: Bytes) {
+        let Some(socket) = self.port.sockets.get_mut(&port) else {
             return;
         };
         if !socket.received.has_room() {
-            self.sockets_full += 1;
+            self.port.sockets_full += 1;
             return;
         }
-        let count = packet.data.len();
-        socket.received.put(packet, count);
-        wakes.all(Line::Socket(port));
+        let count = data.len();
+        socket.received.put(ReceivedPacket { from, data }, count);
+        self.wakes.all(Line::Socket(port));
     }
 
-    fn fragment(
-        &mut self,
-        port: u8,
-        (from, place, data): (Endpoint, SfpTrailer, &[u8]),
-        wakes: &mut Wakes<Line>,
-    ) {
-        let Some(socket) = self.sockets.get_mut(&port) else {
+    fn on_fragment(&mut self, port: u8, from: Endpoint, place: SfpTrailer, data: &[u8]) {
+        let Some(socket) = self.port.sockets.get_mut(&port) else {
             return;
         };
         let whole = socket.fragments.entry(from).or_default();
         if let Some(data) = assemble(whole, place, data) {
             socket.fragments.remove(&from);
-            self.packet(port, ReceivedPacket { from, data }, wakes);
+            self.on_packet(port, from, data);
         }
     }
 
-    fn answer(
-        &mut self,
-        tag: Tag,
-        (from, time): (u16, Duration),
-        answer: Option<csp::ServiceAnswer>,
-        wakes: &mut Wakes<Line>,
-    ) {
-        if let Some(question) = self.questions.get_mut(&tag)
-            && question.answers.len() < MAX_ANSWERS
-        {
-            let answer = NodeAnswer { from, time, answer };
-            question.answers.push(answer);
-            wakes.all(Line::Answer(tag));
+    fn on_answer(&mut self, tag: Tag, from: u16, time: Duration, answer: Option<ServiceAnswer>) {
+        let question = self.port.questions.get_mut(&tag);
+        if let Some(question) = question.filter(|it| it.answers.len() < MAX_ANSWERS) {
+            question.answers.push(NodeAnswer { from, time, answer });
         }
     }
 }
 
+/// What handles wait for.
+type Polled<T> = Poll<Result<T, Error>>;
+
 /// What handles do under the lock.
 impl Core<NodePort> {
-    /// Gives the machine a command, as long as the node begins anything.
-    pub(super) fn command(&mut self, command: Command) -> Result<(), Error> {
-        if self.is_over() || self.port.closing.is_some() {
-            return Err(Error::Closed);
-        }
-        Ok(self.give(command)?)
+    const fn draw_tag(&mut self) -> Tag {
+        self.port.ids += 1;
+        Tag(self.port.ids)
     }
 
     pub(super) fn connect(&mut self, to: Endpoint, options: SendOptions) -> Result<Tag, Error> {
-        let tag = self.port.draw_tag();
+        let tag = self.draw_tag();
         self.command(Command::Connect { tag, to, options })?;
         self.port.opening.insert(tag, (to, None));
         Ok(tag)
     }
 
-    pub(super) fn opened(&mut self, tag: Tag) -> Poll<Result<ConnectionId, Error>> {
-        let is_over = self.is_over();
-        match self.port.opening.get(&tag) {
-            Some((_, Some(Ok(connection)))) => Poll::Ready(Ok(*connection)),
-            Some((to, Some(Err(reason)))) => Poll::Ready(Err(Error::NotConnected {
-                to: *to,
-                reason: *reason,
-            })),
-            Some((_, None)) if !is_over => Poll::Pending,
-            _ => Poll::Ready(Err(Error::Closed)),
-        }
+    /// Takes a connection once it has opened.
+    pub(super) fn opened(&mut self, tag: Tag) -> Polled<ConnectionId> {
+        let Some((to, Some(outcome))) = self.port.opening.get(&tag).copied() else {
+            return self.found(None);
+        };
+        self.port.opening.remove(&tag);
+        Poll::Ready(outcome.map_err(|reason| Error::NotConnected { to, reason }))
     }
 
     /// Forgets an attempt. A connection that nobody has taken is closed, as soon as it opens.
-    pub(super) fn forget_opening(&mut self, tag: Tag, is_taken: bool) {
-        let opening = self.port.opening.remove(&tag);
-        if let Some((_, Some(Ok(connection)))) = opening.filter(|_| !is_taken) {
+    pub(super) fn forget_opening(&mut self, tag: Tag) {
+        if let Some((_, Some(Ok(connection)))) = self.port.opening.remove(&tag) {
             self.forget(connection);
         }
     }
@@ -425,147 +353,133 @@ impl Core<NodePort> {
         // It is bound, unless the node has ended.
         let _ = self.command(Command::Unbind(port));
         let socket = self.port.sockets.remove(&port);
-        for connection in socket.map(|it| it.accepted).into_iter().flatten() {
+        for (connection, _) in socket.into_iter().flat_map(|it| it.accepted) {
             self.forget(connection);
         }
     }
 
     /// Takes the oldest connection at a port that nobody has taken.
-    pub(super) fn accept(&mut self, port: u8) -> Poll<Result<ConnectionId, Error>> {
-        let is_over = self.is_over();
+    pub(super) fn accept(&mut self, port: u8) -> Polled<(ConnectionId, Endpoint)> {
         let socket = self.port.sockets.get_mut(&port);
-        taken(
-            socket.and_then(|socket| socket.accepted.pop_front()),
-            is_over,
-        )
+        let accepted = socket.and_then(|it| it.accepted.pop_front());
+        self.found(accepted)
     }
 
     /// Takes the oldest packet at a port.
-    pub(super) fn next_packet(&mut self, port: u8) -> Poll<Result<ReceivedPacket, Error>> {
-        let is_over = self.is_over();
+    pub(super) fn next_packet(&mut self, port: u8) -> Polled<ReceivedPacket> {
         let socket = self.port.sockets.get_mut(&port);
-        taken(socket.and_then(|socket| socket.received.take()), is_over)
+        let packet = socket.and_then(|it| it.received.take());
+        self.found(packet)
     }
 
     /// Sends on a connection, as soon as there is room.
-    pub(super) fn send(
-        &mut self,
-        connection: ConnectionId,
-        packets: u64,
-        command: Command,
-    ) -> Poll<Result<(), Error>> {
-        if let Some(error) = self.ended(connection) {
-            return Poll::Ready(Err(error));
-        }
+    pub(super) fn send(&mut self, id: ConnectionId, packets: u64, command: Command) -> Polled<()> {
+        self.open(id)?;
         match self.command(command) {
             Err(Error::Refused(csp::Error::Full { .. })) => return Poll::Pending,
-            Err(error) => return Poll::Ready(Err(error)),
-            Ok(()) => {}
+            given => given?,
         }
-        if let Some(state) = self.port.connections.get_mut(&connection) {
+        if let Some(state) = self.port.connections.get_mut(&id) {
             state.sent += packets;
         }
         Poll::Ready(Ok(()))
     }
 
     /// Tells whether the peer has acknowledged so many packets.
-    pub(super) fn acked(&self, connection: ConnectionId, packets: u64) -> Poll<Result<(), Error>> {
-        let state = self.port.connections.get(&connection);
+    pub(super) fn acked(&self, id: ConnectionId, packets: u64) -> Polled<()> {
+        let state = self.port.connections.get(&id);
         if state.is_some_and(|it| it.acknowledged >= packets) {
             return Poll::Ready(Ok(()));
         }
-        match self.ended(connection) {
-            Some(error) => Poll::Ready(Err(error)),
-            None => Poll::Pending,
-        }
+        self.open(id)?;
+        Poll::Pending
     }
 
     /// Returns how many packets were sent on a connection.
-    pub(super) fn sent(&self, connection: ConnectionId) -> u64 {
-        let state = self.port.connections.get(&connection);
-        state.map_or(0, |it| it.sent)
-    }
-
-    pub(super) fn peer(&self, connection: ConnectionId) -> Option<Endpoint> {
-        let state = self.port.connections.get(&connection);
-        state.map(|it| it.peer)
+    pub(super) fn sent(&self, id: ConnectionId) -> u64 {
+        self.port.connections.get(&id).map_or(0, |it| it.sent)
     }
 
     /// Takes the oldest packet of a connection; `None` behind the last one if the peer has closed it.
-    pub(super) fn receive(
-        &mut self,
-        connection: ConnectionId,
-    ) -> Poll<Result<Option<Bytes>, Error>> {
-        if let Some(state) = self.port.connections.get_mut(&connection)
-            && let Some(data) = state.received.take()
-        {
+    pub(super) fn receive(&mut self, id: ConnectionId) -> Polled<Option<Bytes>> {
+        use CloseReason::{Closed, PeerClosed};
+        let state = self.port.connections.get_mut(&id);
+        if let Some(data) = state.and_then(|it| it.received.take()) {
             return Poll::Ready(Ok(Some(data)));
         }
-        match self.ended(connection) {
-            Some(Error::Ended {
-                reason: CloseReason::Closed | CloseReason::PeerClosed,
+        match self.open(id) {
+            Ok(()) => Poll::Pending,
+            Err(Error::Ended {
+                reason: Closed | PeerClosed,
                 ..
             }) => Poll::Ready(Ok(None)),
-            Some(error) => Poll::Ready(Err(error)),
-            None => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
         }
     }
 
     /// Closes a connection once all its packets are acknowledged.
-    pub(super) fn close_connection(&mut self, connection: ConnectionId) {
+    pub(super) fn close_connection(&mut self, id: ConnectionId) {
         // Refused when it has ended, which is just as well.
-        let _ = self.command(Command::Close(connection));
+        let _ = self.give(Command::Close(id));
     }
 
     /// Tells how a connection has ended that this end has closed.
-    pub(super) fn closed(&self, connection: ConnectionId) -> Poll<Result<(), Error>> {
-        match self.ended(connection) {
-            Some(Error::Ended {
+    pub(super) fn closed(&self, id: ConnectionId) -> Polled<()> {
+        match self.open(id) {
+            Ok(()) => Poll::Pending,
+            Err(Error::Ended {
                 unacknowledged: 0, ..
             }) => Poll::Ready(Ok(())),
-            Some(error) => Poll::Ready(Err(error)),
-            None => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
         }
     }
 
-    fn ended(&self, connection: ConnectionId) -> Option<Error> {
-        let state = self.port.connections.get(&connection);
-        match state.and_then(ConnectionState::error) {
-            None if self.is_over() => Some(Error::Closed),
-            error => error,
+    /// Tells how a connection has ended, if it has.
+    fn open(&self, id: ConnectionId) -> Result<(), Error> {
+        let state = self.port.connections.get(&id);
+        match state.and_then(|it| it.end.map(|end| (it.peer, end))) {
+            Some((peer, (reason, unacknowledged))) => Err(Error::Ended {
+                peer,
+                reason,
+                unacknowledged,
+            }),
+            None if self.is_over() => Err(Error::Closed),
+            None => Ok(()),
         }
     }
 
     /// Closes a connection whose handle is gone.
-    pub(super) fn forget(&mut self, connection: ConnectionId) {
-        self.close_connection(connection);
-        if let Some(state) = self.port.connections.get_mut(&connection) {
+    pub(super) fn forget(&mut self, id: ConnectionId) {
+        self.close_connection(id);
+        if let Some(state) = self.port.connections.get_mut(&id) {
             state.has_handle = false;
             drop(state.received.close());
-            if state.end.is_some() {
-                self.port.connections.remove(&connection);
-            }
+        }
+        self.forget_ended(id);
+    }
+
+    /// Forgets a connection that has ended and has no handle.
+    fn forget_ended(&mut self, id: ConnectionId) {
+        let state = self.port.connections.get(&id);
+        if state.is_some_and(|it| it.end.is_some() && !it.has_handle) {
+            self.port.connections.remove(&id);
         }
     }
 
     /// Asks something, by the command that `make` makes of a tag.
     pub(super) fn ask(&mut self, make: impl FnOnce(Tag) -> Command) -> Result<Tag, Error> {
-        let tag = self.port.draw_tag();
+        let tag = self.draw_tag();
         self.command(make(tag))?;
         self.port.questions.insert(tag, Question::default());
         Ok(tag)
     }
 
     /// Takes all answers, once no more will come.
-    pub(super) fn answers(&mut self, tag: Tag) -> Poll<Result<Vec<NodeAnswer>, Error>> {
-        let is_over = self.is_over();
-        match self.port.questions.get_mut(&tag) {
-            Some(question) if question.has_ended => {
-                Poll::Ready(Ok(mem::take(&mut question.answers)))
-            }
-            Some(_) if !is_over => Poll::Pending,
-            _ => Poll::Ready(Err(Error::Closed)),
-        }
+    pub(super) fn answers(&mut self, tag: Tag) -> Polled<Vec<NodeAnswer>> {
+        let question = self.port.questions.get_mut(&tag);
+        let ended = question.filter(|it| it.has_ended);
+        let answers = ended.map(|it| mem::take(&mut it.answers));
+        self.found(answers)
     }
 
     pub(super) fn forget_question(&mut self, tag: Tag) {
@@ -573,19 +487,9 @@ impl Core<NodePort> {
     }
 
     /// Takes the oldest request to a service that the application does not know of.
-    pub(super) fn next_asked(&mut self) -> Poll<Result<AskedService, Error>> {
-        taken(self.port.asked.pop_front(), self.is_over())
-    }
-
-    /// Begins nothing any more, closes all connections, and ends once they are closed.
-    pub(super) fn close(&mut self) {
-        if self.port.closing.is_some() || self.is_over() {
-            return;
-        }
-        let connections = self.port.connections.keys().copied();
-        self.port.unwanted.extend(connections);
-        self.port.closing = Some(self.now + CLOSE_LIMIT);
-        self.touch();
+    pub(super) fn next_asked(&mut self) -> Polled<AskedService> {
+        let asked = self.port.asked.pop_front();
+        self.found(asked)
     }
 
     pub(super) fn stats(&self) -> (csp::Stats, u64) {

@@ -28,6 +28,7 @@ mod event_loop;
 mod factory;
 mod handle;
 pub mod interfaces;
+mod node;
 pub mod raw;
 mod receive_queue;
 pub mod runtime;
@@ -41,13 +42,15 @@ mod waiters;
 
 pub use factory::MachineFactory;
 pub use handle::{CommandError, Detached};
+pub use node::InterfaceNodeOptions;
 pub use shared::Closed;
 
 pub(super) use event_loop::{Core, Port, Rest};
 pub(super) use handle::DetachedStream;
+pub(super) use node::{ClosePort, NODE_LIMITS, NodeRef};
 pub(super) use receive_queue::ReceiveQueue;
 pub(super) use shared::Shared;
 pub(super) use socket::{ACCEPT_PAUSE, is_of_one_connection};
 pub(super) use sockets::new_socket;
 pub(super) use stream::OneStream;
-pub(super) use waiters::{WaitStatus, Wakes};
+pub(super) use waiters::WaitStatus;

@@ -8,7 +8,7 @@ use core::time::Duration;
 use std::io;
 
 use super::{DownloadProgress, Error, NodeMachine, PayloadRun};
-use crate::adapters::driver::{Core, Port, ReceiveQueue, Rest, Wakes};
+use crate::adapters::driver::{ClosePort, Core, Port, ReceiveQueue, Rest};
 use crate::dtp::{
     self, Command, Event, FailReason, GetOptions, PayloadNeed, ServedRequest, Session,
 };
@@ -36,24 +36,17 @@ pub(crate) enum Line {
 }
 
 /// The state that the handles of a node share, beside the machine.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct NodePort {
     downloads: BTreeMap<Tag, DownloadState>,
-    pings: BTreeMap<Tag, PingState>,
+    /// Pings that have a handle. One that is ready has this answer, or none came.
+    pings: BTreeMap<Tag, Poll<Option<Duration>>>,
     requests: VecDeque<ServedRequest>,
     needs: VecDeque<PayloadNeed>,
     /// The last number that was given to a download or a ping.
     ids: u64,
     receive_octets: usize,
     is_closing: bool,
-}
-
-/// How a ping stands.
-#[derive(Debug, Clone, Copy)]
-enum PingState {
-    Asked,
-    Answered(Duration),
-    Unanswered,
 }
 
 /// A download that has a handle.
@@ -104,21 +97,21 @@ impl Port for NodePort {
     type Machine = NodeMachine;
     type Line = Line;
 
-    fn deliver(&mut self, event: Event, wakes: &mut Wakes<Line>) {
+    fn deliver(core: &mut Core<Self>, event: Event) {
         match event {
             Event::Started {
                 tag,
                 size,
                 session,
                 identity,
-            } => self.change(tag, wakes, |it| {
+            } => core.change(tag, |it| {
                 it.progress.size = Some(size);
                 it.session.size = size;
                 it.session.id = session;
                 it.session.identity = identity;
             }),
             Event::Data { tag, offset, data } => {
-                self.change(tag, wakes, |it| it.on_data(offset, data));
+                core.change(tag, |it| it.on_data(offset, data));
             }
             Event::Complete {
                 tag,
@@ -127,7 +120,7 @@ impl Port for NodePort {
                 asked_again,
                 is_checked,
                 ..
-            } => self.change(tag, wakes, |it| {
+            } => core.change(tag, |it| {
                 it.progress.requests = Some(requests);
                 it.progress.is_checked = is_checked;
                 it.end((rounds, asked_again), Ok(()));
@@ -138,26 +131,20 @@ impl Port for NodePort {
                 rounds,
                 asked_again,
                 ..
-            } => self.change(tag, wakes, |it| {
-                it.end((rounds, asked_again), Err(reason));
-            }),
+            } => core.change(tag, |it| it.end((rounds, asked_again), Err(reason))),
             Event::Need(need) => {
-                self.needs.push_back(need);
-                wakes.first(Line::Need);
+                core.port.needs.push_back(need);
+                core.wakes.first(Line::Need);
             }
             Event::Serving(request) => {
-                if self.requests.len() == MAX_REQUESTS {
-                    self.requests.pop_front();
+                if core.port.requests.len() == MAX_REQUESTS {
+                    core.port.requests.pop_front();
                 }
-                self.requests.push_back(request);
-                wakes.first(Line::Request);
+                core.port.requests.push_back(request);
+                core.wakes.first(Line::Request);
             }
-            Event::Csp(csp::Event::Pong { tag, time, .. }) => {
-                self.answer(tag, PingState::Answered(time), wakes);
-            }
-            Event::Csp(csp::Event::PingEnded { tag, .. }) => {
-                self.answer(tag, PingState::Unanswered, wakes);
-            }
+            Event::Csp(csp::Event::Pong { tag, time, .. }) => core.answer(tag, Some(time)),
+            Event::Csp(csp::Event::PingEnded { tag, .. }) => core.answer(tag, None),
             Event::Csp(_) => {}
         }
     }
@@ -179,53 +166,56 @@ impl Port for NodePort {
 }
 
 impl NodePort {
-    pub(super) const fn new(receive_octets: usize) -> Self {
+    pub(super) fn new(receive_octets: usize) -> Self {
         Self {
-            downloads: BTreeMap::new(),
-            pings: BTreeMap::new(),
-            requests: VecDeque::new(),
-            needs: VecDeque::new(),
-            ids: 0,
             receive_octets,
-            is_closing: false,
-        }
-    }
-
-    const fn draw_tag(&mut self) -> Tag {
-        self.ids += 1;
-        Tag(self.ids)
-    }
-
-    /// Changes what is known of a download, unless its handle is gone.
-    fn change(
-        &mut self,
-        tag: Tag,
-        wakes: &mut Wakes<Line>,
-        change: impl FnOnce(&mut DownloadState),
-    ) {
-        if let Some(download) = self.downloads.get_mut(&tag) {
-            change(download);
-            wakes.all(Line::Download(tag));
-        }
-    }
-
-    /// Keeps the first answer to a ping.
-    fn answer(&mut self, tag: Tag, answer: PingState, wakes: &mut Wakes<Line>) {
-        if let Some(state @ PingState::Asked) = self.pings.get_mut(&tag) {
-            *state = answer;
-            wakes.all(Line::Ping(tag));
+            ..Self::default()
         }
     }
 }
 
+impl ClosePort for NodePort {
+    type Error = Error;
+    const END: Line = Line::End;
+
+    fn is_closing(&self) -> bool {
+        self.is_closing
+    }
+
+    /// Cancels what is under way, and ends once the peers were told.
+    fn close(core: &mut Core<Self>) {
+        if !core.port.is_closing && !core.is_over() {
+            // It refuses nothing.
+            let _ = core.give(Command::Shutdown);
+            core.port.is_closing = true;
+        }
+    }
+}
+
+/// What handles wait for.
+type Polled<T> = Poll<Result<T, Error>>;
+
 /// What handles do under the lock.
 impl Core<NodePort> {
-    /// Gives the machine a command, as long as the node begins anything.
-    pub(super) fn command(&mut self, command: Command) -> Result<(), Error> {
-        if self.is_over() || self.port.is_closing {
-            return Err(Error::Closed);
+    const fn draw_tag(&mut self) -> Tag {
+        self.port.ids += 1;
+        Tag(self.port.ids)
+    }
+
+    /// Changes what is known of a download, unless its handle is gone.
+    fn change(&mut self, tag: Tag, change: impl FnOnce(&mut DownloadState)) {
+        if let Some(download) = self.port.downloads.get_mut(&tag) {
+            change(download);
+            self.wakes.all(Line::Download(tag));
         }
-        Ok(self.give(command)?)
+    }
+
+    /// Keeps the first answer to a ping.
+    fn answer(&mut self, tag: Tag, answer: Option<Duration>) {
+        if let Some(state @ Poll::Pending) = self.port.pings.get_mut(&tag) {
+            *state = Poll::Ready(answer);
+            self.wakes.all(Line::Ping(tag));
+        }
     }
 
     /// Begins a download, or goes on with one that has this session.
@@ -235,7 +225,7 @@ impl Core<NodePort> {
         session: Option<Session>,
         options: GetOptions,
     ) -> Result<Tag, Error> {
-        let tag = self.port.draw_tag();
+        let tag = self.draw_tag();
         let (mut received, mut progress) = (RangeSet::new(), DownloadProgress::default());
         let command = match session.clone() {
             Some(session) => Command::GetRest {
@@ -272,8 +262,7 @@ impl Core<NodePort> {
     }
 
     /// Takes what has come of a download, in the order in which it came, then its end.
-    pub(super) fn next_run(&mut self, tag: Tag) -> Poll<Result<Option<PayloadRun>, Error>> {
-        let is_over = self.is_over();
+    pub(super) fn next_run(&mut self, tag: Tag) -> Polled<Option<PayloadRun>> {
         let Some(download) = self.port.downloads.get_mut(&tag) else {
             return Poll::Ready(Err(Error::Closed));
         };
@@ -292,8 +281,7 @@ impl Core<NodePort> {
                     .missing()
                     .map(|gaps| gaps.map(|it| it.end - it.start).sum()),
             })),
-            None if is_over => Poll::Ready(Err(Error::Closed)),
-            None => Poll::Pending,
+            None => self.found(None),
         }
     }
 
@@ -339,24 +327,22 @@ impl Core<NodePort> {
         octets: u16,
         timeout: Duration,
     ) -> Result<Tag, Error> {
-        let tag = self.port.draw_tag();
+        let tag = self.draw_tag();
         self.command(Command::Csp(csp::Command::Ping {
             tag,
             destination,
             octets,
             timeout,
         }))?;
-        self.port.pings.insert(tag, PingState::Asked);
+        self.port.pings.insert(tag, Poll::Pending);
         Ok(tag)
     }
 
-    /// Returns the time of the answer to a ping; `None` if there was none.
-    pub(super) fn pong(&self, tag: Tag) -> Poll<Result<Option<Duration>, Error>> {
+    /// Returns how long an answer took; `None` if none came.
+    pub(super) fn pong(&self, tag: Tag) -> Polled<Option<Duration>> {
         match self.port.pings.get(&tag) {
-            Some(PingState::Answered(time)) => Poll::Ready(Ok(Some(*time))),
-            Some(PingState::Unanswered) => Poll::Ready(Ok(None)),
-            Some(PingState::Asked) if !self.is_over() => Poll::Pending,
-            _ => Poll::Ready(Err(Error::Closed)),
+            Some(Poll::Ready(answer)) => Poll::Ready(Ok(*answer)),
+            _ => self.found(None),
         }
     }
 
@@ -365,32 +351,16 @@ impl Core<NodePort> {
     }
 
     /// Takes the oldest request of a client that the application does not know of.
-    pub(super) fn next_request(&mut self) -> Poll<Result<ServedRequest, Error>> {
-        match self.port.requests.pop_front() {
-            Some(request) => Poll::Ready(Ok(request)),
-            None if self.is_over() => Poll::Ready(Err(Error::Closed)),
-            None => Poll::Pending,
-        }
+    pub(super) fn next_request(&mut self) -> Polled<ServedRequest> {
+        let request = self.port.requests.pop_front();
+        self.found(request)
     }
 
-    /// Takes the oldest need of a payload on demand.
-    pub(super) fn next_need(&mut self) -> Poll<Result<PayloadNeed, Error>> {
+    /// Takes the oldest need, which makes room for what the machine has to tell.
+    pub(super) fn next_need(&mut self) -> Polled<PayloadNeed> {
         self.touch();
-        match self.port.needs.pop_front() {
-            Some(need) => Poll::Ready(Ok(need)),
-            None if self.is_over() => Poll::Ready(Err(Error::Closed)),
-            None => Poll::Pending,
-        }
-    }
-
-    /// Begins nothing any more, ends all transfers, and ends itself once the peers were told.
-    pub(super) fn close(&mut self) {
-        if self.port.is_closing || self.is_over() {
-            return;
-        }
-        // It refuses nothing.
-        let _ = self.give(Command::Shutdown);
-        self.port.is_closing = true;
+        let need = self.port.needs.pop_front();
+        self.found(need)
     }
 
     pub(super) fn stats(&self) -> (dtp::Stats, csp::Stats) {
