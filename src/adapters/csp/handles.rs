@@ -152,19 +152,19 @@ faces! {
 
         /// Returns what was counted.
         pub fn stats(&self) -> CspStats {
-            let (csp, sockets_full) = self.0.look(|core| core.stats());
+            let (csp, sockets_full) = self.0.with_or_default(|core| core.stats());
             CspStats { csp, udp: self.0.udp_stats(), sockets_full }
         }
 
         /// Returns what was counted of packets and of frames on an interface, if there is one of this number.
         pub fn interface_stats(&self, interface: u8) -> Option<(InterfaceStats, FrameStats)> {
-            self.0.look(|core| core.peek().interface_stats(interface).zip(core.peek().frame_stats(interface)))
+            self.0.with_or_default(|core| core.peek().interface_stats(interface).zip(core.peek().frame_stats(interface)))
         }
 
         /// Ends the node: connections are closed once their packets are acknowledged, for 3 s at most, and the
         /// interfaces are closed when it returns.
         pub async fn shutdown(&self) -> () {
-            self.0.look(NodePort::close);
+            self.0.with_or_default(NodePort::close);
             self.0.ended().await;
         }
     }
@@ -254,7 +254,7 @@ faces! {
         ///
         /// [`Error::Ended`] when the connection has ended before.
         pub async fn acked[acked_timeout](&self) -> Result<(), Error> {
-            let sent = self.node.look(|core| core.sent(self.id));
+            let sent = self.node.with_or_default(|core| core.sent(self.id));
             self.node.until(Line::Send(self.id), |core, _| core.acked(self.id, sent)).await
         }
 
@@ -264,7 +264,7 @@ faces! {
         ///
         /// [`Error::Ended`] when the peer has not acknowledged some of them.
         pub async fn close[close_timeout](&self) -> Result<(), Error> {
-            self.node.look(|core| core.close_connection(self.id));
+            self.node.with_or_default(|core| core.close_connection(self.id));
             self.node.until(Line::Send(self.id), |core, _| core.closed(self.id)).await
         }
     }
@@ -272,12 +272,12 @@ faces! {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.node.look(|core| core.forget(self.id));
+        self.node.with_or_default(|core| core.forget(self.id));
     }
 }
 
 impl Drop for BoundPort {
     fn drop(&mut self) {
-        self.node.look(|core| core.unbind(self.port));
+        self.node.with_or_default(|core| core.unbind(self.port));
     }
 }

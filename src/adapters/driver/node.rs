@@ -160,7 +160,7 @@ impl<P: ClosePort> NodeRef<P> {
     }
 
     /// Acts under the lock on what can be done without: after a panic nothing is kept.
-    pub(crate) fn look<T: Default>(&self, act: impl FnOnce(&mut Core<P>) -> T) -> T {
+    pub(crate) fn with_or_default<T: Default>(&self, act: impl FnOnce(&mut Core<P>) -> T) -> T {
         self.shared.with(act).unwrap_or_default()
     }
 
@@ -200,7 +200,7 @@ impl<P: ClosePort> NodeRef<P> {
 
 impl<P: ClosePort> Drop for NodeRef<P> {
     fn drop(&mut self) {
-        self.look(P::close);
+        self.with_or_default(P::close);
         #[cfg(feature = "blocking")]
         if self.shared.runtime().callers_drive() && !threads::is_driver_thread() {
             // The sockets are free again when the last handle is gone.
@@ -217,6 +217,6 @@ pub(crate) struct OnDrop<'a, P: ClosePort, F: Fn(&mut Core<P>)> {
 
 impl<P: ClosePort, F: Fn(&mut Core<P>)> Drop for OnDrop<'_, P, F> {
     fn drop(&mut self) {
-        self.node.look(&self.act);
+        self.node.with_or_default(&self.act);
     }
 }

@@ -142,14 +142,14 @@ faces! {
 
         /// Returns what was counted.
         pub fn stats(&self) -> DtpStats {
-            let (dtp, csp) = self.0.look(|core| core.stats());
+            let (dtp, csp) = self.0.with_or_default(|core| core.stats());
             DtpStats { dtp, csp, udp: self.0.udp_stats() }
         }
 
         /// Ends the node: downloads and transfers to clients end, servers and clients are told so once, and the
         /// interfaces are closed when it returns.
         pub async fn shutdown(&self) -> () {
-            self.0.look(NodePort::close);
+            self.0.with_or_default(NodePort::close);
             self.0.ended().await;
         }
     }
@@ -169,24 +169,24 @@ faces! {
 
         /// Returns how far the download has got.
         pub fn progress(&self) -> DownloadProgress {
-            self.node.look(|core| core.progress(self.tag))
+            self.node.with_or_default(|core| core.progress(self.tag))
         }
 
         /// Returns the octets that have not come; `None` as long as the server has not told the size.
         pub fn missing(&self) -> Option<Vec<Range<u64>>> {
-            self.node.look(|core| core.missing(self.tag))
+            self.node.with_or_default(|core| core.missing(self.tag))
         }
 
         /// Tells whether all octets of a range have come.
         pub fn has(&self, range: Range<u64>) -> bool {
-            self.node.look(|core| core.has(self.tag, &range))
+            self.node.with_or_default(|core| core.has(self.tag, &range))
         }
 
         /// Returns the session with which [`Node::get_rest`] goes on later; `None` as long as the server has not told the
         /// size. It has the octets of all runs that were returned but the last, which counts once
         /// [`next_run`](Self::next_run) is called again.
         pub fn session(&self) -> Option<Session> {
-            self.node.look(|core| core.session(self.tag))
+            self.node.with_or_default(|core| core.session(self.tag))
         }
 
         /// Pauses the download: the server is told to stop.
@@ -210,13 +210,13 @@ faces! {
         /// Ends the download, unless it is over: [`next_run`](Self::next_run) fails with
         /// [`FailReason::Cancelled`](crate::dtp::FailReason::Cancelled).
         pub fn cancel(&self) -> () {
-            self.node.look(|core| core.cancel(self.tag));
+            self.node.with_or_default(|core| core.cancel(self.tag));
         }
     }
 }
 
 impl Drop for Download {
     fn drop(&mut self) {
-        self.node.look(|core| core.forget(self.tag));
+        self.node.with_or_default(|core| core.forget(self.tag));
     }
 }

@@ -248,18 +248,18 @@ faces! {
 
         /// Returns what was learned of the line to a peer: losses and round trips.
         pub fn line(&self, peer: u64) -> Option<LineEstimate> {
-            self.inner.look(|core| core.peek().line(peer))
+            self.inner.with_or_default(|core| core.peek().line(peer))
         }
 
         /// Returns the cookies that peers put into the segments of an open session (RFC 5327 section 2.2), as far
         /// as [`EngineLimits::cookies`](crate::ltp::EngineLimits::cookies) lets them be kept.
         pub fn cookies(&self, session: SessionId) -> Vec<Bytes> {
-            self.inner.look(|core| core.peek().cookies(session).map(Bytes::copy_from_slice).collect())
+            self.inner.with_or_default(|core| core.peek().cookies(session).map(Bytes::copy_from_slice).collect())
         }
 
         /// Returns what was counted, and how much is under way.
         pub fn stats(&self) -> NodeStats {
-            NodeStats { udp: self.inner.udp_stats(), ..self.inner.look(|core| core.stats()) }
+            NodeStats { udp: self.inner.udp_stats(), ..self.inner.with_or_default(|core| core.stats()) }
         }
 
         /// Opens an access point for the client service `client`, which gives whole red parts.
@@ -293,7 +293,7 @@ faces! {
         /// Nothing can be sent or opened from the first call on. What is received meanwhile can be taken, also
         /// afterwards. The socket is closed when it returns.
         pub async fn shutdown(&self, limit: Duration) -> () {
-            self.inner.look(|core| core.close(limit));
+            self.inner.with_or_default(|core| core.close(limit));
             self.inner.ended().await;
         }
     }
@@ -308,7 +308,7 @@ faces! {
 
         /// Tells whether blocks can be sent and received.
         pub fn is_open(&self) -> bool {
-            self.0.node.look(|core| core.is_open(self.0.service))
+            self.0.node.with_or_default(|core| core.is_open(self.0.service))
         }
 
         /// Sends a red block, and waits until all of it is acknowledged. Returns the session it had.
@@ -366,7 +366,7 @@ faces! {
         /// that would have to wait does.
         pub fn interrupt(&self) -> () {
             let (service, line) = (self.0.service, Line::Receive(self.0.service));
-            self.0.node.look(|core| if !core.wakes.is_empty(line) {
+            self.0.node.with_or_default(|core| if !core.wakes.is_empty(line) {
                 core.wakes.interrupt(line);
             } else if let Ok(open) = core.port.service(service) {
                 open.is_interrupted = true;
@@ -402,7 +402,7 @@ faces! {
 
 impl ServiceHandle {
     fn close(&self) {
-        self.node.look(|core| {
+        self.node.with_or_default(|core| {
             if core.port.service(self.service).is_ok() {
                 core.port.services.remove(&self.service.client);
                 // Refused at the end only.
@@ -438,7 +438,7 @@ faces! {
 
         /// Returns how far the block has got; `None` once it is over.
         pub fn progress(&self) -> Option<Progress> {
-            self.node.look(|core| core.peek().progress(self.tag))
+            self.node.with_or_default(|core| core.peek().progress(self.tag))
         }
 
         /// Cancels the block, unless it is over.
@@ -451,6 +451,7 @@ faces! {
 
 impl Drop for Sending {
     fn drop(&mut self) {
-        self.node.look(|core| core.port.unwatch(self.tag));
+        self.node
+            .with_or_default(|core| core.port.unwatch(self.tag));
     }
 }
