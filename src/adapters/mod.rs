@@ -37,10 +37,11 @@ pub mod tokio;
 pub mod udp;
 
 pub use clock::Clock;
+#[cfg(all(feature = "csp", any(feature = "blocking", feature = "tokio")))]
+pub use driver::InterfaceNodeOptions;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 pub use driver::{
-    Closed, CommandError, Detached, InterfaceNodeOptions, MachineFactory, interfaces, raw, runtime,
-    sockets,
+    Closed, CommandError, Detached, MachineFactory, interfaces, raw, runtime, sockets,
 };
 #[cfg(feature = "entropy")]
 pub use entropy::seed;
