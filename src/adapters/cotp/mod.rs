@@ -23,7 +23,7 @@ mod connection;
 mod listener;
 mod port;
 
-pub use self::connection::{Connection, ReceiveHalf, Request, SendHalf};
+pub use self::connection::{Connection, ConnectionRequest, ReceiveHalf, SendHalf};
 pub use self::listener::{Arrival, Listener};
 
 /// Connections that may wait in the system's queue to be accepted.
