@@ -13,3 +13,11 @@ pub type Node = Blocking<dtp::Node>;
 
 /// A payload that is being got; see [`dtp::Download`].
 pub type Download = Blocking<dtp::Download>;
+
+impl Node {
+    /// Returns the node of CSP inside, with all that its handles do.
+    #[must_use]
+    pub fn csp(&self) -> super::csp::Node {
+        self.0.csp().into()
+    }
+}

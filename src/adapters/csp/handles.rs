@@ -2,16 +2,20 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::task::Poll;
 use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::port::{Line, NodePort};
+use super::port::{CspCore, Line, NodePort};
+use super::state::NodeState;
 use super::{AskedService, CspOptions, CspStats, Error, NodeAnswer, ReceivedPacket};
 use crate::Tag;
 #[cfg(feature = "blocking")]
 use crate::adapters::blocking::csp as blocking;
-use crate::adapters::driver::{ClosePort as _, NodeRef};
+use crate::adapters::driver::{NodeRef, OnDrop};
+#[cfg(feature = "dtp")]
+use crate::adapters::dtp;
 use crate::adapters::interfaces::Interfaces;
 use crate::adapters::runtime::Runtime;
 use crate::csp::carriers::FrameStats;
@@ -24,12 +28,31 @@ use crate::csp::{SendOptions, ServiceAnswer, ServiceRequest, SocketOptions};
 /// connections are closed, for 3 s at most, and its interfaces. Should the runtime end before, everything ends with
 /// [`Error::Closed`].
 #[derive(Debug, Clone)]
-pub struct Node(Arc<NodeRef<NodePort>>);
+pub struct Node(SharedNode);
+
+/// The node that handles act on: one of CSP, or of a protocol above it.
+#[derive(Debug, Clone)]
+pub(in crate::adapters) enum SharedNode {
+    Csp(Arc<NodeRef<NodePort>>),
+    #[cfg(feature = "dtp")]
+    Dtp(Arc<NodeRef<dtp::NodePort>>),
+}
+
+/// Does the same with whichever node it is.
+macro_rules! with_node {
+    ($shared:expr, $node:ident => $act:expr) => {
+        match $shared {
+            SharedNode::Csp($node) => $act,
+            #[cfg(feature = "dtp")]
+            SharedNode::Dtp($node) => $act,
+        }
+    };
+}
 
 /// A connection to a port of another node. Dropping it closes it once all its packets are acknowledged.
 #[derive(Debug)]
 pub struct Connection {
-    node: Arc<NodeRef<NodePort>>,
+    node: Node,
     id: ConnectionId,
     peer: Endpoint,
 }
@@ -37,7 +60,7 @@ pub struct Connection {
 /// A bound port. Dropping it closes the connections that nobody has accepted.
 #[derive(Debug)]
 pub struct BoundPort {
-    node: Arc<NodeRef<NodePort>>,
+    node: Node,
     port: u8,
 }
 
@@ -49,17 +72,53 @@ starts! {
     /// An interface cannot be watched, or the configuration is refused.
     pub fn Node::start, start_on(runtime, interfaces: Interfaces, options: impl Into<CspOptions>) -> Result<Node, Error> as Result<blocking::Node, Error> {
         let options = options.into();
-        let port = NodePort::new(options.receive_octets);
-        options.start(runtime, interfaces, port).map(Self)
+        let port = NodePort(NodeState::new(options.receive_octets));
+        let node = options.start(runtime, interfaces, port)?;
+        Ok(Self::of(SharedNode::Csp(node)))
     }
 }
 
 impl Node {
+    /// Makes a handle of a node.
+    pub(in crate::adapters) const fn of(shared: SharedNode) -> Self {
+        Self(shared)
+    }
+
+    /// Acts under the lock.
+    fn with<T>(&self, act: impl FnOnce(&mut dyn CspCore) -> Result<T, Error>) -> Result<T, Error> {
+        with_node!(&self.0, node => node.shared.with(|core| act(core)))?
+    }
+
+    /// Acts under the lock on what can be done without: after a panic nothing is kept.
+    fn with_or_default<T: Default>(&self, act: impl FnOnce(&mut dyn CspCore) -> T) -> T {
+        with_node!(&self.0, node => node.with_or_default(|core| act(core)))
+    }
+
+    fn command(&self, command: Command) -> Result<(), Error> {
+        self.with(|core| core.command(command))
+    }
+
+    /// Waits until `look` is ready.
+    async fn until<T>(
+        &self,
+        line: Line,
+        mut look: impl FnMut(&mut dyn CspCore) -> Poll<Result<T, Error>>,
+    ) -> Result<T, Error> {
+        match &self.0 {
+            SharedNode::Csp(node) => node.shared.until(line, |core, _| look(core)).await?,
+            #[cfg(feature = "dtp")]
+            SharedNode::Dtp(node) => {
+                let line = dtp::Line::Csp(line);
+                node.shared.until(line, |core, _| look(core)).await?
+            }
+        }
+    }
+
     /// Waits for all answers to what a command asks.
     async fn ask(&self, make: impl FnOnce(Tag) -> Command) -> Result<Vec<NodeAnswer>, Error> {
-        let tag = self.0.with(|core| core.ask(make))?;
-        let _guard = self.0.on_drop(|core| core.forget_question(tag));
-        let answers = self.0.until(Line::Answer(tag), |core, _| core.answers(tag));
+        let tag = self.with(|core| core.ask(make))?;
+        let _guard = OnDrop(|| self.with_or_default(|core| core.forget_question(tag)));
+        let answers = self.until(Line::Answer(tag), |core| core.answers(tag));
         answers.await
     }
 }
@@ -73,10 +132,10 @@ faces! {
         /// [`Error::NotConnected`] when the peer refuses, or does not answer within the connection timeout. The address
         /// or the options are out of their range, no route leads there, or the limit of connections is reached.
         pub async fn connect[connect_timeout](&self, to: Endpoint, options: SendOptions) -> Result<Connection, Error> as Result<blocking::Connection, Error> {
-            let tag = self.0.with(|core| core.connect(to, options))?;
-            let _guard = self.0.on_drop(|core| core.forget_opening(tag));
-            let id = self.0.until(Line::Open(tag), |core, _| core.opened(tag)).await?;
-            Ok(Connection { node: Arc::clone(&self.0), id, peer: to })
+            let tag = self.with(|core| core.connect(to, options))?;
+            let _guard = OnDrop(|| self.with_or_default(|core| core.forget_opening(tag)));
+            let id = self.until(Line::Open(tag), |core| core.opened(tag)).await?;
+            Ok(Connection { node: self.clone(), id, peer: to })
         }
 
         /// Takes connections and packets at a port.
@@ -85,8 +144,8 @@ faces! {
         ///
         /// The port is above 63, or in use, or HMAC is to be required without a key.
         pub fn bind(&self, port: u8, options: SocketOptions) -> Result<BoundPort, Error> as Result<blocking::BoundPort, Error> {
-            self.0.with(|core| core.bind(port, options))?;
-            Ok(BoundPort { node: Arc::clone(&self.0), port })
+            self.with(|core| core.bind(port, options))?;
+            Ok(BoundPort { node: self.clone(), port })
         }
 
         /// Asks a node to send a packet of so many octets back, at most 256, and returns how long it took.
@@ -129,7 +188,7 @@ faces! {
         ///
         /// [`Error::Closed`] when the node has ended.
         pub async fn next_asked[next_asked_timeout](&self) -> Result<AskedService, Error> {
-            self.0.until(Line::Asked, |core, _| core.next_asked()).await
+            self.until(Line::Asked, |core| core.next_asked()).await
         }
 
         /// Answers a request to a service; `None` sends no answer.
@@ -138,7 +197,7 @@ faces! {
         ///
         /// The answer is that to another request, or the time of the request is over.
         pub fn answer(&self, request: RequestId, answer: Option<ServiceAnswer>) -> Result<(), Error> {
-            self.0.command(Command::Answer { request, answer })
+            self.command(Command::Answer { request, answer })
         }
 
         /// Sets a route, in place of one of the same address and prefix by the same interface.
@@ -147,25 +206,24 @@ faces! {
         ///
         /// A value is out of its range, or the table is full.
         pub fn set_route(&self, route: Route) -> Result<(), Error> {
-            self.0.command(Command::SetRoute(route))
+            self.command(Command::SetRoute(route))
         }
 
         /// Returns what was counted.
         pub fn stats(&self) -> CspStats {
-            let (csp, sockets_full) = self.0.with_or_default(|core| core.stats());
-            CspStats { csp, udp: self.0.udp_stats(), sockets_full }
+            let (csp, sockets_full) = self.with_or_default(|core| (core.csp().stats(), core.state().sockets_full));
+            CspStats { csp, udp: with_node!(&self.0, node => node.udp_stats()), sockets_full }
         }
 
         /// Returns what was counted of packets and of frames on an interface, if there is one of this number.
         pub fn interface_stats(&self, interface: u8) -> Option<(InterfaceStats, FrameStats)> {
-            self.0.with_or_default(|core| core.peek().interface_stats(interface).zip(core.peek().frame_stats(interface)))
+            self.with_or_default(|core| core.csp().interface_stats(interface).zip(core.csp().frame_stats(interface)))
         }
 
         /// Ends the node: connections are closed once their packets are acknowledged, for 3 s at most, and the
         /// interfaces are closed when it returns.
         pub async fn shutdown(&self) -> () {
-            self.0.with_or_default(NodePort::close);
-            self.0.ended().await;
+            with_node!(&self.0, node => node.shutdown().await);
         }
     }
 }
@@ -178,8 +236,8 @@ faces! {
         ///
         /// [`Error::Closed`] when the node has ended.
         pub async fn accept[accept_timeout](&self) -> Result<Connection, Error> as Result<blocking::Connection, Error> {
-            let (id, peer) = self.node.until(Line::Socket(self.port), |core, _| core.accept(self.port)).await?;
-            Ok(Connection { node: Arc::clone(&self.node), id, peer })
+            let (id, peer) = self.node.until(Line::Socket(self.port), |core| core.accept(self.port)).await?;
+            Ok(Connection { node: self.node.clone(), id, peer })
         }
 
         /// Waits for the next packet without connection, or whole that came in fragments.
@@ -188,7 +246,7 @@ faces! {
         ///
         /// [`Error::Closed`] when the node has ended.
         pub async fn receive[receive_timeout](&self) -> Result<ReceivedPacket, Error> {
-            self.node.until(Line::Socket(self.port), |core, _| core.next_packet(self.port)).await
+            self.node.until(Line::Socket(self.port), |core| core.next_packet(self.port)).await
         }
 
         /// Sends a packet from this port, without connection.
@@ -220,7 +278,7 @@ faces! {
         /// The packet is empty or too long, or the connection has ended.
         pub async fn send[send_timeout](&self, data: impl Into<Bytes>) -> Result<(), Error> {
             let (connection, data) = (self.id, data.into());
-            self.node.until(Line::Send(connection), |core, _| {
+            self.node.until(Line::Connection(connection), |core| {
                 core.send(connection, 1, Command::Send { connection, data: data.clone() })
             }).await
         }
@@ -233,7 +291,7 @@ faces! {
         pub async fn send_fragments[send_fragments_timeout](&self, mtu: u16, data: impl Into<Bytes>) -> Result<(), Error> {
             let (connection, data) = (self.id, data.into());
             let packets = data.len().div_ceil(usize::from(mtu.max(1))) as u64;
-            self.node.until(Line::Send(connection), |core, _| {
+            self.node.until(Line::Connection(connection), |core| {
                 core.send(connection, packets, Command::SendFragments { connection, mtu, data: data.clone() })
             }).await
         }
@@ -245,7 +303,7 @@ faces! {
         ///
         /// [`Error::Ended`] when the connection has ended otherwise.
         pub async fn receive[receive_timeout](&self) -> Result<Option<Bytes>, Error> {
-            self.node.until(Line::Receive(self.id), |core, _| core.receive(self.id)).await
+            self.node.until(Line::Connection(self.id), |core| core.receive(self.id)).await
         }
 
         /// Waits until the peer has acknowledged all that was sent before the call.
@@ -255,7 +313,7 @@ faces! {
         /// [`Error::Ended`] when the connection has ended before.
         pub async fn acked[acked_timeout](&self) -> Result<(), Error> {
             let sent = self.node.with_or_default(|core| core.sent(self.id));
-            self.node.until(Line::Send(self.id), |core, _| core.acked(self.id, sent)).await
+            self.node.until(Line::Connection(self.id), |core| core.acked(self.id, sent)).await
         }
 
         /// Closes the connection once all its packets are acknowledged, and waits for that.
@@ -265,7 +323,7 @@ faces! {
         /// [`Error::Ended`] when the peer has not acknowledged some of them.
         pub async fn close[close_timeout](&self) -> Result<(), Error> {
             self.node.with_or_default(|core| core.close_connection(self.id));
-            self.node.until(Line::Send(self.id), |core, _| core.closed(self.id)).await
+            self.node.until(Line::Connection(self.id), |core| core.closed(self.id)).await
         }
     }
 }

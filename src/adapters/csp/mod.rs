@@ -4,8 +4,11 @@
 //! The handles are awaited. `adapters::tokio::csp` is this module; `adapters::blocking::csp` has the same handles with
 //! methods that block.
 
+mod acts;
+mod events;
 mod handles;
 mod port;
+mod state;
 
 use core::time::Duration;
 use std::io;
@@ -20,7 +23,13 @@ use crate::csp::{ServiceAnswer, ServiceRequest};
 use crate::preview::Preview;
 use crate::{BoxedMachine, Seed};
 
+#[cfg(feature = "dtp")]
+pub(in crate::adapters) use handles::SharedNode;
 pub use handles::{BoundPort, Connection, Node};
+#[cfg(feature = "dtp")]
+pub(in crate::adapters) use port::{CspCore, Line};
+#[cfg(feature = "dtp")]
+pub(in crate::adapters) use state::NodeState;
 
 /// The machine of a node: a [`csp::Node`], or one around it that records, for example.
 pub type CspMachine = BoxedMachine<csp::Node>;

@@ -51,7 +51,7 @@ pub use shared::Closed;
 pub(super) use event_loop::{Core, Port, Rest};
 pub(super) use handle::DetachedStream;
 #[cfg(any(feature = "csp", feature = "ltp"))]
-pub(super) use node::{ClosePort, NODE_LIMITS, NodeRef};
+pub(super) use node::{ClosePort, NODE_LIMITS, NodeRef, OnDrop};
 pub(super) use receive_queue::ReceiveQueue;
 pub(super) use shared::Shared;
 pub(super) use socket::{ACCEPT_PAUSE, is_of_one_connection};

@@ -125,7 +125,7 @@ impl<P: ClosePort> Core<P> {
 #[derive(derive_more::Debug)]
 #[debug("..")]
 pub(crate) struct NodeRef<P: ClosePort> {
-    shared: Arc<Shared<P>>,
+    pub(crate) shared: Arc<Shared<P>>,
     counters: Arc<SocketCounters>,
 }
 
@@ -177,14 +177,15 @@ impl<P: ClosePort> NodeRef<P> {
         self.shared.until(line, look).await?
     }
 
-    /// Returns what acts under the lock when it is dropped, with a future for example.
-    pub(crate) const fn on_drop<F: Fn(&mut Core<P>)>(&self, act: F) -> OnDrop<'_, P, F> {
-        OnDrop { node: self, act }
-    }
-
     /// Returns what was counted of the sockets.
     pub(crate) fn udp_stats(&self) -> UdpStats {
         self.counters.stats().udp
+    }
+
+    /// Closes the node, and waits until its sockets are closed.
+    pub(crate) async fn shutdown(&self) {
+        self.with_or_default(P::close);
+        self.ended().await;
     }
 
     /// Waits until the sockets are closed.
@@ -209,14 +210,11 @@ impl<P: ClosePort> Drop for NodeRef<P> {
     }
 }
 
-/// See [`NodeRef::on_drop`].
-pub(crate) struct OnDrop<'a, P: ClosePort, F: Fn(&mut Core<P>)> {
-    node: &'a NodeRef<P>,
-    act: F,
-}
+/// Acts when it is dropped, with a future for example.
+pub(crate) struct OnDrop<F: FnMut()>(pub(crate) F);
 
-impl<P: ClosePort, F: Fn(&mut Core<P>)> Drop for OnDrop<'_, P, F> {
+impl<F: FnMut()> Drop for OnDrop<F> {
     fn drop(&mut self) {
-        self.node.with_or_default(&self.act);
+        (self.0)();
     }
 }

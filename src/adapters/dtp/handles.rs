@@ -13,16 +13,20 @@ use super::{
 };
 use crate::Tag;
 #[cfg(feature = "blocking")]
-use crate::adapters::blocking::dtp as blocking;
-use crate::adapters::driver::{ClosePort as _, NodeRef};
+use crate::adapters::blocking::{csp as blocking_csp, dtp as blocking};
+use crate::adapters::csp::{self, SharedNode};
+use crate::adapters::driver::{NodeRef, OnDrop};
 use crate::adapters::interfaces::Interfaces;
 use crate::adapters::runtime::Runtime;
-use crate::dtp::{Command, GetOptions, NeedId, PayloadIdentity, Session};
+use crate::csp::{Endpoint, SendOptions, SocketOptions};
+use crate::dtp::{
+    Command, GetOptions, MemoryRequest, NeedId, PayloadIdentity, Session, VmemStatus, VmemTransport,
+};
 
 /// A DTP node on numbered interfaces: a server, a client, and a node of CSP that answers pings.
 ///
-/// Clones are the same node. It lives as long as any of them, or a [`Download`] of it: then its interfaces are closed.
-/// Should the runtime end before, everything ends with [`Error::Closed`].
+/// Clones are the same node. It lives as long as any of them, or a [`Download`], connection or bound port of it: then
+/// its interfaces are closed. Should the runtime end before, everything ends with [`Error::Closed`].
 #[derive(Debug, Clone)]
 pub struct Node(Arc<NodeRef<NodePort>>);
 
@@ -43,6 +47,14 @@ starts! {
         let options = options.into();
         let port = NodePort::new(options.receive_octets);
         options.start(runtime, interfaces, port).map(Self)
+    }
+}
+
+impl Node {
+    /// Returns the node of CSP inside, with all that its handles do.
+    #[must_use]
+    pub fn csp(&self) -> csp::Node {
+        csp::Node::of(SharedNode::Dtp(Arc::clone(&self.0)))
     }
 }
 
@@ -119,6 +131,38 @@ faces! {
             Ok(Download { node: Arc::clone(&self.0), tag })
         }
 
+        /// Begins to get memory of a server by VMEM, or what a session lacks of it: then with its MTU and throughput.
+        ///
+        /// # Errors
+        ///
+        /// As of [`get`](Self::get), or messages of VMEM are off, or the session has another size.
+        pub fn get_memory(&self, request: MemoryRequest, session: Option<Session>, options: GetOptions) -> Result<Download, Error> as Result<blocking::Download, Error> {
+            let tag = self.0.with(|core| core.get_memory(request, session, options))?;
+            Ok(Download { node: Arc::clone(&self.0), tag })
+        }
+
+        /// Gives a payload that is served an address in the memory that clients get by VMEM.
+        ///
+        /// # Errors
+        ///
+        /// No such payload is served, or messages of VMEM are off.
+        pub fn serve_memory(&self, payload: u8, address: u64) -> Result<(), Error> {
+            self.0.command(Command::ServeMemory { payload, address })
+        }
+
+        /// Asks a server by VMEM what it sends.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Silent`] when no answer came within `timeout`; no route leads there, messages of VMEM are off, or so
+        /// many are under way.
+        pub async fn memory_status(&self, server: u16, transport: VmemTransport, timeout: Duration) -> Result<VmemStatus, Error> {
+            let tag = self.0.with(|core| core.ask_status((server, transport), timeout))?;
+            let _guard = OnDrop(|| self.0.with_or_default(|core| core.forget_status(tag)));
+            let status = self.0.until(Line::Status(tag), |core, _| core.status(tag)).await?;
+            status.ok_or(Error::Silent { node: server, after: timeout })
+        }
+
         /// Waits for the next request of a client that is answered. The last 64 are kept.
         ///
         /// # Errors
@@ -128,29 +172,43 @@ faces! {
             self.0.until(Line::Request, |core, _| core.next_request()).await
         }
 
+        /// Opens a connection to a port of another node.
+        ///
+        /// # Errors
+        ///
+        /// As of [`connect`](csp::Node::connect) of a node of CSP.
+        pub async fn connect[connect_timeout](&self, to: Endpoint, options: SendOptions) -> Result<csp::Connection, csp::Error> as Result<blocking_csp::Connection, csp::Error> {
+            self.csp().connect(to, options).await
+        }
+
+        /// Takes connections and packets at a port, but for ports 7 and 8 of DTP.
+        ///
+        /// # Errors
+        ///
+        /// The port is above 63, or in use, or HMAC is to be required without a key.
+        pub fn bind(&self, port: u8, options: SocketOptions) -> Result<csp::BoundPort, csp::Error> as Result<blocking_csp::BoundPort, csp::Error> {
+            self.csp().bind(port, options)
+        }
+
         /// Asks a node to send a packet of so many octets back, at most 256, and returns how long it took.
         ///
         /// # Errors
         ///
-        /// [`Error::Silent`] when no answer came within `timeout`; no route leads there, or the limit of pings is reached.
-        pub async fn ping(&self, destination: u16, octets: u16, timeout: Duration) -> Result<Duration, Error> {
-            let tag = self.0.with(|core| core.ping(destination, octets, timeout))?;
-            let _guard = self.0.on_drop(|core| core.forget_ping(tag));
-            let time = self.0.until(Line::Ping(tag), |core, _| core.pong(tag)).await?;
-            time.ok_or(Error::Silent { node: destination, after: timeout })
+        /// As of [`ping`](csp::Node::ping) of a node of CSP.
+        pub async fn ping(&self, destination: u16, octets: u16, timeout: Duration) -> Result<Duration, csp::Error> {
+            self.csp().ping(destination, octets, timeout).await
         }
 
         /// Returns what was counted.
         pub fn stats(&self) -> DtpStats {
-            let (dtp, csp) = self.0.with_or_default(|core| core.stats());
+            let (dtp, csp) = self.0.with_or_default(|core| (core.peek().stats(), core.peek().csp().stats()));
             DtpStats { dtp, csp, udp: self.0.udp_stats() }
         }
 
-        /// Ends the node: downloads and transfers to clients end, servers and clients are told so once, and the
-        /// interfaces are closed when it returns.
+        /// Ends the node: downloads and transfers to clients end, servers and clients are told so once, connections are
+        /// closed as by that of a [node of CSP](csp::Node::shutdown), and the interfaces are closed when it returns.
         pub async fn shutdown(&self) -> () {
-            self.0.with_or_default(NodePort::close);
-            self.0.ended().await;
+            self.0.shutdown().await;
         }
     }
 }

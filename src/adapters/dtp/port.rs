@@ -8,12 +8,14 @@ use core::time::Duration;
 use std::io;
 
 use super::{DownloadProgress, Error, NodeMachine, PayloadRun};
+use crate::adapters::csp::{self, CspCore, NodeState};
 use crate::adapters::driver::{ClosePort, Core, Port, ReceiveQueue, Rest};
 use crate::dtp::{
-    self, Command, Event, FailReason, GetOptions, PayloadNeed, ServedRequest, Session,
+    self, Command, Event, FailReason, GetOptions, MemoryRequest, PayloadNeed, ServedRequest,
+    Session, VmemStatus, VmemTransport,
 };
 use crate::kit::RangeSet;
-use crate::{Tag, csp};
+use crate::{Tag, csp as machine};
 
 /// Requests of clients that are kept for the application. The oldest ones are forgotten.
 const MAX_REQUESTS: usize = 64;
@@ -25,28 +27,28 @@ const MAX_NEEDS: usize = 64;
 pub(crate) enum Line {
     /// Octets of a download, or its end.
     Download(Tag),
-    /// The answer to a ping.
-    Ping(Tag),
+    /// What a server of VMEM sends.
+    Status(Tag),
+    /// What the handles of CSP wait for.
+    Csp(csp::Line),
     /// A request of a client.
     Request,
     /// Octets that a payload on demand needs.
     Need,
-    /// The end of the node.
-    End,
 }
 
 /// The state that the handles of a node share, beside the machine.
 #[derive(Debug, Default)]
 pub(crate) struct NodePort {
     downloads: BTreeMap<Tag, DownloadState>,
-    /// Pings that have a handle. One that is ready has this answer, or none came.
-    pings: BTreeMap<Tag, Poll<Option<Duration>>>,
+    /// Answers of servers of VMEM, once they are there.
+    statuses: BTreeMap<Tag, Poll<Option<VmemStatus>>>,
+    pub(in crate::adapters) csp: NodeState,
     requests: VecDeque<ServedRequest>,
     needs: VecDeque<PayloadNeed>,
-    /// The last number that was given to a download or a ping.
+    /// The last number that was given to a download.
     ids: u64,
     receive_octets: usize,
-    is_closing: bool,
 }
 
 /// A download that has a handle.
@@ -110,9 +112,7 @@ impl Port for NodePort {
                 it.session.id = session;
                 it.session.identity = identity;
             }),
-            Event::Data { tag, offset, data } => {
-                core.change(tag, |it| it.on_data(offset, data));
-            }
+            Event::Data { tag, offset, data } => core.change(tag, |it| it.on_data(offset, data)),
             Event::Complete {
                 tag,
                 requests,
@@ -143,9 +143,16 @@ impl Port for NodePort {
                 core.port.requests.push_back(request);
                 core.wakes.first(Line::Request);
             }
-            Event::Csp(csp::Event::Pong { tag, time, .. }) => core.answer(tag, Some(time)),
-            Event::Csp(csp::Event::PingEnded { tag, .. }) => core.answer(tag, None),
-            Event::Csp(_) => {}
+            Event::MemoryStatus { tag, status } => {
+                if let Some(state @ Poll::Pending) = core.port.statuses.get_mut(&tag) {
+                    *state = Poll::Ready(status);
+                    core.wakes.all(Line::Status(tag));
+                }
+            }
+            Event::Csp(event) => {
+                let core: &mut dyn CspCore = core;
+                core.deliver(event);
+            }
         }
     }
 
@@ -154,10 +161,8 @@ impl Port for NodePort {
     }
 
     fn tend(core: &mut Core<Self>, is_idle: bool) -> Rest {
-        if core.port.is_closing && is_idle {
-            return Rest::Over;
-        }
-        Rest::Until(None)
+        let core: &mut dyn CspCore = core;
+        core.tend(is_idle)
     }
 
     fn end(&mut self, machine: &mut NodeMachine, _: io::Result<()>) {
@@ -168,6 +173,7 @@ impl Port for NodePort {
 impl NodePort {
     pub(super) fn new(receive_octets: usize) -> Self {
         Self {
+            csp: NodeState::new(receive_octets),
             receive_octets,
             ..Self::default()
         }
@@ -176,19 +182,43 @@ impl NodePort {
 
 impl ClosePort for NodePort {
     type Error = Error;
-    const END: Line = Line::End;
+    const END: Line = Line::Csp(csp::Line::End);
 
     fn is_closing(&self) -> bool {
-        self.is_closing
+        self.csp.is_closing()
     }
 
-    /// Cancels what is under way, and ends once the peers were told.
+    /// Ends all transfers, closes all connections, and ends once the peers were told.
     fn close(core: &mut Core<Self>) {
-        if !core.port.is_closing && !core.is_over() {
+        if !core.port.is_closing() && !core.is_over() {
             // It refuses nothing.
             let _ = core.give(Command::Shutdown);
-            core.port.is_closing = true;
         }
+        let core: &mut dyn CspCore = core;
+        core.close();
+    }
+}
+
+impl CspCore for Core<NodePort> {
+    fn state(&mut self) -> &mut NodeState {
+        &mut self.port.csp
+    }
+
+    fn give_csp(&mut self, command: machine::Command) -> Result<(), csp::Error> {
+        self.give(Command::Csp(command))
+            .map_err(|error| match error {
+                dtp::Error::Csp(error) => csp::Error::Refused(error),
+                // The handles use no tag of a transfer.
+                _ => csp::Error::Closed,
+            })
+    }
+
+    fn csp(&self) -> &machine::Node {
+        self.peek().csp()
+    }
+
+    fn wake(&mut self, line: csp::Line) {
+        self.wakes.all(Line::Csp(line));
     }
 }
 
@@ -210,14 +240,6 @@ impl Core<NodePort> {
         }
     }
 
-    /// Keeps the first answer to a ping.
-    fn answer(&mut self, tag: Tag, answer: Option<Duration>) {
-        if let Some(state @ Poll::Pending) = self.port.pings.get_mut(&tag) {
-            *state = Poll::Ready(answer);
-            self.wakes.all(Line::Ping(tag));
-        }
-    }
-
     /// Begins a download, or goes on with one that has this session.
     pub(super) fn get(
         &mut self,
@@ -226,7 +248,6 @@ impl Core<NodePort> {
         options: GetOptions,
     ) -> Result<Tag, Error> {
         let tag = self.draw_tag();
-        let (mut received, mut progress) = (RangeSet::new(), DownloadProgress::default());
         let command = match session.clone() {
             Some(session) => Command::GetRest {
                 tag,
@@ -240,14 +261,48 @@ impl Core<NodePort> {
                 options,
             },
         };
+        let begun = Session::new((server, payload), options, 0, 0);
+        self.begin(tag, command, session, (begun, options))
+    }
+
+    /// Begins to get memory of a server, or goes on with what has this session.
+    pub(super) fn get_memory(
+        &mut self,
+        request: MemoryRequest,
+        session: Option<Session>,
+        options: GetOptions,
+    ) -> Result<Tag, Error> {
+        let tag = self.draw_tag();
+        let (from, address) = ((request.server, 0), Some(request.address));
+        let begun = Session {
+            address,
+            ..Session::new(from, options, 0, request.size)
+        };
+        let command = Command::GetMemory {
+            tag,
+            request,
+            session: session.clone(),
+            options,
+        };
+        let session = session.map(|session| Session { address, ..session });
+        self.begin(tag, command, session, (begun, options))
+    }
+
+    fn begin(
+        &mut self,
+        tag: Tag,
+        command: Command,
+        session: Option<Session>,
+        (begun, options): (Session, GetOptions),
+    ) -> Result<Tag, Error> {
         self.command(command)?;
+        let (mut received, mut progress) = (RangeSet::new(), DownloadProgress::default());
         if let Some(session) = &session {
             session.ranges().for_each(|it| _ = received.insert(it));
             progress.size = Some(session.size);
             progress.received = received.len();
         }
-        let new = || Session::new((server, payload), options, 0, 0);
-        let session = session.unwrap_or_else(new);
+        let session = session.unwrap_or(begun);
         let download = DownloadState {
             wanted: options.first.into()..u64::from(options.last) + 1,
             runs: ReceiveQueue::new(self.port.receive_octets.max(1)),
@@ -320,34 +375,33 @@ impl Core<NodePort> {
         self.port.downloads.remove(&tag);
     }
 
-    /// Asks a node whether it answers.
-    pub(super) fn ping(
+    pub(super) fn forget_status(&mut self, tag: Tag) {
+        self.port.statuses.remove(&tag);
+    }
+
+    /// Asks a server of VMEM what it sends.
+    pub(super) fn ask_status(
         &mut self,
-        destination: u16,
-        octets: u16,
+        (server, transport): (u16, VmemTransport),
         timeout: Duration,
     ) -> Result<Tag, Error> {
         let tag = self.draw_tag();
-        self.command(Command::Csp(csp::Command::Ping {
+        self.command(Command::MemoryStatus {
             tag,
-            destination,
-            octets,
+            server,
+            transport,
             timeout,
-        }))?;
-        self.port.pings.insert(tag, Poll::Pending);
+        })?;
+        self.port.statuses.insert(tag, Poll::Pending);
         Ok(tag)
     }
 
-    /// Returns how long an answer took; `None` if none came.
-    pub(super) fn pong(&self, tag: Tag) -> Polled<Option<Duration>> {
-        match self.port.pings.get(&tag) {
-            Some(Poll::Ready(answer)) => Poll::Ready(Ok(*answer)),
+    /// Returns what a server of VMEM sends; `None` if it did not answer.
+    pub(super) fn status(&self, tag: Tag) -> Polled<Option<VmemStatus>> {
+        match self.port.statuses.get(&tag) {
+            Some(Poll::Ready(status)) => Poll::Ready(Ok(*status)),
             _ => self.found(None),
         }
-    }
-
-    pub(super) fn forget_ping(&mut self, tag: Tag) {
-        self.port.pings.remove(&tag);
     }
 
     /// Takes the oldest request of a client that the application does not know of.
@@ -356,14 +410,10 @@ impl Core<NodePort> {
         self.found(request)
     }
 
-    /// Takes the oldest need, which makes room for what the machine has to tell.
+    /// Takes the oldest need of a payload on demand.
     pub(super) fn next_need(&mut self) -> Polled<PayloadNeed> {
         self.touch();
         let need = self.port.needs.pop_front();
         self.found(need)
-    }
-
-    pub(super) fn stats(&self) -> (dtp::Stats, csp::Stats) {
-        (self.peek().stats(), self.peek().csp().stats())
     }
 }
