@@ -1,0 +1,20 @@
+//! STUN through its public interface: rules one by one, messages of RFCs and of coturn, and the laws of every machine.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::std_instead_of_alloc,
+    reason = "tests fail by panicking, on machines with an allocator"
+)]
+
+mod integrity;
+#[path = "../support/bodies/stun.rs"]
+mod stun_bodies;
+#[path = "../support/stun_captures.rs"]
+mod stun_captures;
+#[path = "../tries/mod.rs"]
+mod tries;
+#[path = "../support/vector_octets.rs"]
+mod vector_octets;
+mod wire;
