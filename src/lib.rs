@@ -125,7 +125,7 @@ pub mod record;
 mod seed;
 #[cfg(all(
     feature = "serde",
-    any(feature = "cotp", feature = "dtp", feature = "ltp")
+    any(feature = "cotp", feature = "dtp", feature = "ltp", feature = "stun")
 ))]
 #[cfg_attr(
     not(any(feature = "cotp", feature = "ltp")),

@@ -8,11 +8,15 @@
     reason = "tests fail by panicking, on machines with an allocator"
 )]
 
+mod client;
+mod credentials;
 mod integrity;
+mod laws;
 #[path = "../support/bodies/stun.rs"]
 mod stun_bodies;
 #[path = "../support/stun_captures.rs"]
 mod stun_captures;
+mod talk;
 #[path = "../tries/mod.rs"]
 mod tries;
 #[path = "../support/vector_octets.rs"]
