@@ -122,7 +122,7 @@ impl Query {
 }
 
 impl Credentials {
-    /// Of characters beyond ASCII OpaqueString needs tables, and servers differ in them (RFC 8489 section 14.3).
+    /// Of characters beyond ASCII `OpaqueString` needs tables, and servers differ in them (RFC 8489 section 14.3).
     fn check(&self) -> Result<(), Error> {
         for (field, text, most) in [
             ("user name", &self.username, MAX_USERNAME),

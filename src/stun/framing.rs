@@ -49,7 +49,7 @@ impl MessageFraming {
         };
         let len = HEADER_LEN + usize::from(u16::from_be_bytes([l0, l1]));
         let is_message = k0 & 0xC0 == 0 && u32::from_be_bytes([c0, c1, c2, c3]) == MAGIC_COOKIE;
-        if is_message && len % 4 == 0 && len <= self.limit {
+        if is_message && len.is_multiple_of(4) && len <= self.limit {
             return Ok(len);
         }
         Err(Broken)

@@ -8,7 +8,9 @@ use core::time::Duration;
 use arbitrary::{Arbitrary, Result, Unstructured};
 
 use super::api::{Command, Credentials, Query};
-use super::attribute::{Attribute, AttributeType, AttributeTypes, ErrorCode, PasswordAlgorithms};
+use super::attribute::{
+    Attribute, AttributeType, AttributeTypes, ChangeRequest, ErrorCode, PasswordAlgorithms,
+};
 use super::config::Config;
 use super::integrity::{Integrity, IntegrityKey, KeyAlgorithm};
 use super::wire::{Class, MessageWriter, Method, TransactionId};
@@ -91,7 +93,7 @@ impl<'a> Arbitrary<'a> for Query {
             change: if u.ratio(1, 8)? {
                 u.arbitrary()?
             } else {
-                Default::default()
+                ChangeRequest::default()
             },
             response_port: u.ratio(1, 16)?.then_some(5000),
             padding: if u.ratio(1, 16)? {

@@ -63,7 +63,7 @@ impl LawSubject for Client {
         let base = base.unwrap_or_else(|| {
             Path::socket(Proto::Udp, SocketAddr::from((Ipv4Addr::LOCALHOST, 1000)))
         });
-        if base.proto == Proto::Tcp || at.remote.port() % 4 == 0 {
+        if base.proto == Proto::Tcp || at.remote.port().is_multiple_of(4) {
             return base;
         }
         let host = Ipv4Addr::new(192, 0, 2, 1);

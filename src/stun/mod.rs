@@ -57,7 +57,7 @@
 //! | RFC 8489 section 10: alternate servers | yes, where the answer is signed | `client/answer.rs` |
 //! | RFC 8489 section 14.5 to 14.7: integrity and fingerprint | yes | `integrity.rs`, [`IntegrityKey`] |
 //! | RFC 5780: CHANGE-REQUEST, RESPONSE-PORT, PADDING, OTHER-ADDRESS | the client asks and tells | [`Query`], [`BindingAnswer`] |
-//! | RFC 3489: requests without the magic cookie, its timers | the client, without SharedSecret | [`Query::classic`] |
+//! | RFC 3489: requests without the magic cookie, its timers | the client, without shared secrets | [`Query::classic`] |
 //! | servers | no | |
 //!
 //! An ICMP error ends nothing: anybody can forge one. Over UDP a transaction ends by an answer or by time.

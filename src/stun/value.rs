@@ -121,7 +121,7 @@ impl<'a> Input<'a> {
     }
 
     pub(super) fn types(self) -> Result<AttributeTypes<'a>, Fault> {
-        if self.value.len() % 2 != 0 {
+        if !self.value.len().is_multiple_of(2) {
             return Err(Fault::Length(self.value.len()));
         }
         Ok(AttributeTypes::from_octets(self.value))

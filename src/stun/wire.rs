@@ -251,7 +251,7 @@ impl<'a> Message<'a> {
             return Err(DecodeError::new("message type", 0, value));
         }
         let length = usize::from(u16::from_be_bytes([l0, l1]));
-        if length % 4 != 0 {
+        if !length.is_multiple_of(4) {
             return Err(DecodeError::new("length", 2, Fault::Length(length)));
         }
         if length > body.len() {

@@ -8,10 +8,15 @@
     reason = "tests fail by panicking, on machines with an allocator"
 )]
 
+extern crate alloc;
+
 mod client;
 mod credentials;
 mod integrity;
 mod laws;
+#[cfg(feature = "record")]
+#[path = "../support/sink.rs"]
+mod sink;
 #[path = "../support/bodies/stun.rs"]
 mod stun_bodies;
 #[path = "../support/stun_captures.rs"]
@@ -22,3 +27,5 @@ mod tries;
 #[path = "../support/vector_octets.rs"]
 mod vector_octets;
 mod wire;
+#[cfg(feature = "record")]
+mod world;
