@@ -92,16 +92,8 @@ pub mod adapters;
 )]
 pub mod cotp;
 #[cfg(feature = "csp")]
-#[cfg_attr(
-    not(any(test, feature = "laws")),
-    allow(dead_code, reason = "what only the laws measure")
-)]
 pub mod csp;
 #[cfg(feature = "dtp")]
-#[cfg_attr(
-    not(any(test, feature = "laws")),
-    allow(dead_code, reason = "what only the laws measure")
-)]
 pub mod dtp;
 mod framing;
 pub mod guide;
@@ -119,6 +111,10 @@ pub mod ltp;
 mod machine;
 mod path;
 #[cfg(any(feature = "cotp", feature = "csp", feature = "ltp", feature = "sim"))]
+#[cfg_attr(
+    not(any(feature = "cotp", feature = "dtp", feature = "ltp", feature = "sim")),
+    allow(dead_code, reason = "what only derived `Debug` uses counts as unused")
+)]
 mod preview;
 #[cfg(feature = "record")]
 pub mod record;

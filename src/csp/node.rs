@@ -296,6 +296,8 @@ impl Machine for Node {
             }
             Command::Send { connection, data } => self.send(connection, data),
             Command::Close(connection) => self.close(connection),
+            Command::Hold(connection) => self.hold(connection),
+            Command::Release(connection) => self.release(connection),
             Command::SendTo {
                 from,
                 to,

@@ -1,6 +1,7 @@
 //! A transfer from a server.
 
 mod asks;
+mod memory;
 mod rate;
 
 use core::time::Duration;
@@ -11,10 +12,13 @@ use super::extension::{Extension, PayloadIdentity};
 use super::holes::Holes;
 use super::message::Message;
 use super::session::Session;
-use super::wire::{DataPacket, Interval, Intervals, MAX_INTERVALS, Request, Response, TO_THE_END};
+use super::wire::{
+    DataPacket, Interval, Intervals, MAX_INTERVALS, REQUEST_LEN, Request, Response, TO_THE_END,
+};
 use crate::csp::ConnectionId;
 use crate::{Instant, Tag};
 use asks::Asks;
+pub(super) use memory::Memory;
 use rate::{Outcome, Rate};
 
 /// How long a packet may be late: after the last one that was asked for, or after the server has closed. Half the time
@@ -37,6 +41,8 @@ pub(super) struct Download {
     pub(super) tag: Tag,
     pub(super) server: u16,
     pub(super) payload: u8,
+    /// What is got by VMEM, in place of a payload.
+    pub(super) memory: Option<Memory>,
     options: GetOptions,
     pub(super) session: u32,
     pub(super) stage: Stage,
@@ -71,7 +77,7 @@ pub(super) struct Download {
     fruitless: u8,
     lost_rounds: u8,
     pub(super) is_announced: bool,
-    pub(super) message: Message,
+    pub(super) message: Message<REQUEST_LEN>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +95,8 @@ pub(super) enum Stage {
         deadline: Instant,
     },
     Receiving {
-        connection: ConnectionId,
+        /// None of VMEM.
+        connection: Option<ConnectionId>,
         deadline: Instant,
     },
     /// All has come.
@@ -103,6 +110,7 @@ impl Download {
             tag: Tag(0),
             server: 0,
             payload: 0,
+            memory: None,
             options: GetOptions::default(),
             session: 0,
             stage: Stage::Free,
@@ -135,7 +143,7 @@ impl Download {
 
     /// Returns the bytes that a slot allocates.
     pub(super) fn footprint(max_holes: usize, max_ask: usize) -> usize {
-        Holes::footprint(max_holes) + Asks::footprint(max_ask) + Message::footprint()
+        Holes::footprint(max_holes) + Asks::footprint(max_ask) + Message::<REQUEST_LEN>::footprint()
     }
 
     pub(super) fn begin(
@@ -150,6 +158,7 @@ impl Download {
         self.rate = Rate::new(&options);
         self.server = server;
         self.payload = payload;
+        self.memory = None;
         self.options = options;
         self.session = session;
         self.stage = Stage::Waiting { until: now };
@@ -193,9 +202,8 @@ impl Download {
 
     pub(super) fn connection(&self) -> Option<ConnectionId> {
         match self.stage {
-            Stage::AwaitingResponse { connection, .. } | Stage::Receiving { connection, .. } => {
-                Some(connection)
-            }
+            Stage::AwaitingResponse { connection, .. } => Some(connection),
+            Stage::Receiving { connection, .. } => connection,
             _ => None,
         }
     }
@@ -225,15 +233,20 @@ impl Download {
 
     /// Returns the request for the next holes.
     pub(super) fn request(&mut self, now: Instant, connection: ConnectionId) -> Request {
+        let request = self.next_request();
+        self.stage = Stage::AwaitingResponse {
+            connection,
+            deadline: now + self.options.response_timeout,
+        };
+        request
+    }
+
+    fn next_request(&mut self) -> Request {
         self.asked = self.next_intervals();
         self.missing_before = self.holes.missing();
         self.requests = self.requests.saturating_add(1);
         self.highest = 0;
         self.asks.begin();
-        self.stage = Stage::AwaitingResponse {
-            connection,
-            deadline: now + self.options.response_timeout,
-        };
         Request {
             throughput: self.rate.throughput(),
             payload: self.payload,
@@ -246,7 +259,7 @@ impl Download {
 
     /// Returns the first holes behind those that were asked for last, or the first of all.
     fn next_intervals(&mut self) -> Intervals {
-        if self.size.is_none() {
+        if self.size.is_none() || self.is_all_of_memory() {
             self.is_next_round = true;
             let mut wanted = self.wanted();
             if self.rate.follows() {
@@ -323,12 +336,17 @@ impl Download {
             self.missing_before = self.holes.missing();
             self.is_announced = false;
         }
+        self.asks.set_server(extension);
+        self.expect(now, Some(connection), self.silence());
+    }
+
+    /// Waits for the packets of a request, the first of them within so long.
+    fn expect(&mut self, now: Instant, connection: Option<ConnectionId>, patience: Duration) {
         self.stage = Stage::Receiving {
             connection,
-            deadline: now + self.silence(),
+            deadline: now + patience,
         };
         let is_first = self.next == 0;
-        self.asks.set_server(extension);
         let last = self.packets().saturating_sub(1);
         let asked = self.asked;
         let mut asked_now = 0_u32;
@@ -405,7 +423,11 @@ impl Download {
     }
 
     pub(super) fn expects(&self, source: u16, session: u32) -> bool {
-        self.connection().is_some() && self.server == source && self.session == session
+        let is_under_way = matches!(
+            self.stage,
+            Stage::AwaitingResponse { .. } | Stage::Receiving { .. }
+        );
+        is_under_way && self.server == source && self.session == session
     }
 
     /// Takes a packet of the payload as received. Returns whether it was missing.
@@ -427,6 +449,7 @@ impl Download {
 
     /// A packet of the payload has come.
     pub(super) fn on_packet(&mut self, now: Instant, place: u32, was_missing: bool) {
+        self.on_packet_of_memory(now);
         let (silence, grace) = (self.silence(), self.grace());
         self.is_reordered |= was_missing && place < self.highest;
         self.highest = self.highest.max(place);
@@ -576,6 +599,7 @@ impl Download {
             }
             _ => None,
         };
-        deadline.into_iter().chain(self.time_limit()).min()
+        let all = deadline.into_iter().chain(self.time_limit());
+        all.chain(self.alive_at()).min()
     }
 }

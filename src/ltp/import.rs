@@ -308,22 +308,22 @@ impl Reception {
         }
     }
 
-    /// Handles a segment that is a whole block and starts its session: delivers the block, and reports once. `None` for
+    /// Handles a segment that is a whole block and starts its session: delivers the block, and reports once. False for
     /// any other segment, and without memory.
     ///
     /// Such a session has no guard timer, since the timer of its report ends it in any case. It counts for the memory of
     /// any other, so that it can become one at any time.
-    fn whole(service: Service, data: &Data<'_>, cx: &mut Context<'_>) -> Option<Self> {
+    fn receive_whole(&mut self, data: &Data<'_>, cx: &mut Context<'_>) -> bool {
         let Color::Red(Some(Checkpoint {
             serial: checkpoint,
             report: 0,
             mark: Mark::Block,
         })) = data.color
         else {
-            return None;
+            return false;
         };
         let octets = data.octets.len();
-        let is_possible = service == Service::Whole
+        let is_possible = self.service == Service::Whole
             && (1..MIN_POOLED).contains(&octets)
             && data.offset == 0
             && octets <= cx.peer.config.limits.session_octets
@@ -331,7 +331,7 @@ impl Reception {
             && cx.peer.is_plain()
             && cx.peer.can_send();
         if !is_possible {
-            return None;
+            return false;
         }
         // Bound: usize has at most 64 bits.
         let red = octets as u64;
@@ -340,22 +340,19 @@ impl Reception {
         if others > 0 {
             cx.peer.line.came(others, 0);
         }
-        let serial = cx.first_serial();
-        let report = Issued::on_all(serial, checkpoint, red);
+        let serial = self.serial;
+        self.serial = serial.saturating_add(1);
+        self.pending.push(Issued::on_all(serial, checkpoint, red));
+        self.ends_block = true;
+        self.is_delivered = true;
+        self.red = Some(red);
         let is_taken = cx.node.services.is_on_demand(data.client);
-        let mut whole = Self {
-            ends_block: true,
-            is_delivered: true,
-            awaits: is_taken.then_some(Awaited::Delivery),
-            red: Some(red),
-            pending: SmallVec::from_buf([report]),
-            ..Self::new(data.client, service, serial.saturating_add(1), cx.node.now)
-        };
+        self.awaits = is_taken.then_some(Awaited::Delivery);
         cx.charge(0, SESSION);
         cx.node.stats.red_octets += red;
         cx.node.stats.positive_reports_sent += 1;
         cx.node.stats.imports_complete += 1;
-        whole.queue_report(serial, cx);
+        self.queue_report(serial, cx);
         let event = Event::Received {
             session: cx.session,
             client: data.client,
@@ -363,7 +360,7 @@ impl Reception {
             ends_block: true,
         };
         cx.push_service_event(data.client, event, octets + EVENT_OVERHEAD);
-        Some(whole)
+        true
     }
 
     /// Returns what is kept of a block in several segments, also for one that came in one.

@@ -11,7 +11,7 @@ use super::export::{ExportSession, Exports, Piece};
 use super::import::{ImportSession, Imports, Reception};
 use super::peer::{Control, PeerState, Queue, Role};
 use super::sdnv::Head;
-use super::wire::{Body, Claims, Color, Mark, Reason, Report, SessionId, header, header_len};
+use super::wire::{Body, Claims, Color, Mark, Reason, Report, SessionId, header_len, put_header};
 use crate::{Addr, Transmit};
 
 /// A keep-alive (RFC 7122 section 3.4). By its length alone it could be a CAS.
@@ -151,21 +151,20 @@ impl Core {
         if let Some(peer) = self.peers.get_mut(slot) {
             peer.is_ready = false;
         }
-        while *steps > 0
-            && let Some(peer) = self.peers.get_mut(slot)
-            && let Some(work) = peer.next_work(&mut self.node)
-        {
+        let mut batch = Batch::HasRoom;
+        while let Some(peer) = self.peers.get_mut(slot) {
+            if *steps == 0 || batch == Batch::Full {
+                peer.mark_ready(&mut self.node);
+                break;
+            }
+            let Some(work) = peer.next_work(&mut self.node) else {
+                break;
+            };
             *steps -= 1;
-            let batch = match work {
+            batch = match work {
                 Work::Control(control) => self.send_control(slot, control, (exports, imports), tx),
                 Work::Data(queue, number) => exports.send(slot, (queue, number), self, tx),
             };
-            if batch == Batch::Full {
-                break;
-            }
-        }
-        if let Some(peer) = self.peers.get_mut(slot) {
-            peer.mark_ready(&mut self.node);
         }
         if !self.node.first_pass_done.is_empty() {
             let mut done = core::mem::take(&mut self.node.first_pass_done);
@@ -260,7 +259,8 @@ impl PeerState {
                 body.encode(out);
             });
         };
-        let mut head = header(body.code(), session, 0);
+        let mut head = Head::new();
+        put_header(&mut head, body.code(), session, 0);
         body.put_fields(&mut head);
         let len = head.octets().len() + behind.len();
         if !self.may_spend(node, len) {
@@ -287,7 +287,9 @@ impl PeerState {
         let counts = self.keys.counts() + (u8::from(hello.is_some()) << 4);
         let is_written = tx.push_with(whole, &mut |out| {
             let start = out.len();
-            header(code, session, counts).put(out);
+            let mut head = Head::new();
+            put_header(&mut head, code, session, counts);
+            head.put(out);
             keys.put_header(out);
             out.extend(hello.into_iter().flat_map(Hello::encode));
             write(out);

@@ -143,6 +143,19 @@ fn a_packet_for_the_interface_it_came_from_is_not_passed_on() {
 }
 
 #[test]
+fn a_packet_to_which_no_route_leads_is_dropped_and_counted_so() {
+    let mut talk = Talk::new(Config {
+        interfaces: vec![InterfaceConfig::default(); 2],
+        routes: Vec::new(),
+        ..Config::default()
+    });
+    assert_eq!(receive(&mut talk, 0, &packet(2, 7, b"x")), []);
+    let stats = talk.node.stats();
+    assert_eq!((stats.no_route, stats.other_address), (1, 0));
+    assert_eq!(talk.node.interface_stats(0).unwrap().dropped, 1);
+}
+
+#[test]
 fn a_node_that_forwards_nothing_drops_packets_for_others() {
     let mut talk = Talk::new(Config {
         interfaces: vec![InterfaceConfig::default(); 2],

@@ -24,6 +24,7 @@ mod libdtp;
 mod model_chaos;
 mod model_replays;
 mod model_stories;
+mod model_vmem;
 #[path = "../support/node_talk.rs"]
 mod node_talk;
 mod on_demand;
@@ -39,5 +40,6 @@ mod talk;
 mod tries;
 #[path = "../support/vector_octets.rs"]
 mod vector_octets;
+mod vmem;
 mod wire;
 mod world;

@@ -27,13 +27,13 @@ const SIZES: [usize; 5] = [0, 1, 4, 255, 2040];
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A process of the package that prints its events, one JSON object per line.
-struct Peer {
+pub(crate) struct Peer {
     process: Child,
     lines: std::io::Lines<BufReader<ChildStdout>>,
 }
 
 impl Peer {
-    fn start(remote: u16, arguments: &[&str]) -> Self {
+    pub(crate) fn start(remote: u16, arguments: &[&str]) -> Self {
         let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop");
         let mut process = Process::new(here.join(".venv/bin/python"))
             .arg(here.join("csp_py_peer.py"))
@@ -48,12 +48,12 @@ impl Peer {
     }
 
     /// Lets it send what its arguments say.
-    fn go(&mut self) {
+    pub(crate) fn go(&mut self) {
         writeln!(self.process.stdin.as_mut().unwrap()).unwrap();
     }
 
     /// Returns its next event, which must have this name.
-    fn told(&mut self, event: &str) -> Value {
+    pub(crate) fn told(&mut self, event: &str) -> Value {
         let line = self.lines.next().expect("the peer told nothing more");
         let object: Value = serde_json::from_str(&line.unwrap()).unwrap();
         assert_eq!(object["event"], event, "{object}");
@@ -139,7 +139,7 @@ impl Pair {
     }
 }
 
-fn run(test: impl Future<Output = ()>) {
+pub(crate) fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -23,6 +23,8 @@ mod csp_carriers;
 mod csp_dissector;
 #[cfg(all(feature = "tokio", feature = "csp"))]
 mod csp_py;
+#[cfg(all(feature = "tokio", feature = "dtp"))]
+mod dtp_py;
 #[cfg(all(feature = "tokio", feature = "cotp", feature = "record"))]
 mod hat;
 #[cfg(all(feature = "blocking", feature = "ltp"))]

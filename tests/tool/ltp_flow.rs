@@ -92,7 +92,7 @@ fn losses_are_told_with_the_flow_that_follows_and_a_few_times_only() {
     let objects = ran.objects();
     let flows: Vec<&Value> = events(&objects, "flow").collect();
     let lossy = flows.iter().find_map(|flow| flow["loss"].as_f64());
-    let loss = lossy.unwrap_or_else(|| panic!("{objects:?}"));
+    let loss = lossy.unwrap_or_else(|| panic!("{flows:?}"));
     // Of one round, which may be short. Losses below 2 % change nothing.
     assert!((0.02..=1.0).contains(&loss), "{loss}");
     assert!((2..8).contains(&flows.len()), "{flows:?}");

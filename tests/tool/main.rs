@@ -17,6 +17,7 @@ mod address;
 mod calls;
 mod capture;
 mod cotp;
+mod cotp_connect;
 mod csp;
 mod decode;
 mod demo;

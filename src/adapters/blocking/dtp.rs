@@ -24,4 +24,10 @@ impl Node {
     pub fn start(interfaces: Interfaces, options: impl Into<DtpOptions>) -> Result<Self, Error> {
         dtp::Node::start_on(&runtime(), interfaces, options).map(Into::into)
     }
+
+    /// Returns the node of CSP inside, with all that its handles do.
+    #[must_use]
+    pub fn csp(&self) -> super::csp::Node {
+        self.0.csp().into()
+    }
 }

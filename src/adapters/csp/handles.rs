@@ -8,12 +8,16 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::port::{Line, NodePort};
+use super::port::{CspCore, Line, NodePort};
+use super::state::NodeState;
 use super::{AskedService, CspOptions, CspStats, Error, NodeAnswer, ReceivedPacket};
 use crate::Tag;
+use crate::adapters::Closed;
 #[cfg(feature = "blocking")]
 use crate::adapters::blocking::{csp as blocking, threads};
-use crate::adapters::driver::{Core, Shared};
+use crate::adapters::driver::Shared;
+#[cfg(feature = "dtp")]
+use crate::adapters::dtp;
 use crate::adapters::interfaces::Interfaces;
 use crate::adapters::runtime::Runtime;
 use crate::adapters::seed;
@@ -37,8 +41,15 @@ pub struct Node(Arc<NodeRef>);
 #[derive(derive_more::Debug)]
 #[debug("..")]
 struct NodeRef {
-    shared: Arc<Shared<NodePort>>,
+    shared: SharedNode,
     counters: Arc<SocketCounters>,
+}
+
+/// The machine that handles act on.
+pub(in crate::adapters) enum SharedNode {
+    Csp(Arc<Shared<NodePort>>),
+    #[cfg(feature = "dtp")]
+    Dtp(Arc<Shared<dtp::NodePort>>),
 }
 
 /// A connection to a port of another node. Dropping it closes it once all its packets are acknowledged.
@@ -57,15 +68,15 @@ pub struct BoundPort {
 }
 
 /// What is forgotten when its future is dropped.
-struct Guard<'a, F: Fn(&mut Core<NodePort>)> {
+struct Guard<'a, F: Fn(&mut dyn CspCore)> {
     node: &'a Node,
     forget: F,
 }
 
-impl<F: Fn(&mut Core<NodePort>)> Drop for Guard<'_, F> {
+impl<F: Fn(&mut dyn CspCore)> Drop for Guard<'_, F> {
     fn drop(&mut self) {
         // After a panic nothing is kept.
-        let _ = self.node.0.shared.with(&self.forget);
+        let _ = self.node.0.shared.with(|core| (self.forget)(core));
     }
 }
 
@@ -102,16 +113,18 @@ impl Node {
         let machine = options.factory.make((options.config, seed))?;
         let carrier = Box::new(interfaces.into_table(runtime, FLUSH_LIMIT)?);
         let (clock, limits) = (options.clock, options.limits);
-        let port = NodePort::new(options.receive_octets);
+        let port = NodePort(NodeState::new(options.receive_octets));
         let shared = Shared::start(runtime, clock, limits, port, machine, carrier);
-        Ok(Self(Arc::new(NodeRef { shared, counters })))
+        Ok(Self::of(SharedNode::Csp(shared), counters))
+    }
+
+    /// Makes the first handle of a node.
+    pub(in crate::adapters) fn of(shared: SharedNode, counters: Arc<SocketCounters>) -> Self {
+        Self(Arc::new(NodeRef { shared, counters }))
     }
 
     /// Acts under the lock.
-    fn with<T>(
-        &self,
-        act: impl FnOnce(&mut Core<NodePort>) -> Result<T, Error>,
-    ) -> Result<T, Error> {
+    fn with<T>(&self, act: impl FnOnce(&mut dyn CspCore) -> Result<T, Error>) -> Result<T, Error> {
         self.0.shared.with(act)?
     }
 
@@ -119,15 +132,15 @@ impl Node {
     async fn until<T>(
         &self,
         line: Line,
-        mut look: impl FnMut(&mut Core<NodePort>) -> Poll<Result<T, Error>>,
+        look: impl FnMut(&mut dyn CspCore) -> Poll<Result<T, Error>>,
     ) -> Result<T, Error> {
-        self.0.shared.until(line, |core, _| look(core)).await?
+        self.0.shared.until(line, look).await?
     }
 
     /// Waits for all answers to what a command asks.
     async fn ask(&self, make: impl FnOnce(Tag) -> Command) -> Result<Vec<NodeAnswer>, Error> {
         let tag = self.with(|core| core.ask(make))?;
-        let forget = |core: &mut Core<_>| core.forget_question(tag);
+        let forget = |core: &mut dyn CspCore| core.forget_question(tag);
         let _guard = Guard { node: self, forget };
         self.until(Line::Answer(tag), |core| core.answers(tag))
             .await
@@ -145,7 +158,7 @@ faces! {
         pub async fn connect[connect_timeout](&self, to: Endpoint, options: SendOptions) -> Result<Connection, Error> as Result<blocking::Connection, Error> {
             let tag = self.with(|core| core.connect(to, options))?;
             let taken = core::cell::Cell::new(false);
-            let forget = |core: &mut Core<NodePort>| core.forget_opening(tag, taken.get());
+            let forget = |core: &mut dyn CspCore| core.forget_opening(tag, taken.get());
             let _guard = Guard { node: self, forget };
             let id = self.until(Line::Open(tag), |core| core.opened(tag)).await?;
             taken.set(true);
@@ -202,7 +215,7 @@ faces! {
         ///
         /// [`Error::Closed`] when the node has ended.
         pub async fn next_asked[next_asked_timeout](&self) -> Result<AskedService, Error> {
-            self.until(Line::Asked, Core::next_asked).await
+            self.until(Line::Asked, |core| core.next_asked()).await
         }
 
         /// Answers a request to a service; `None` sends no answer.
@@ -225,14 +238,15 @@ faces! {
 
         /// Returns what was counted.
         pub fn stats(&self) -> CspStats {
-            let (csp, sockets_full) = self.with(|core| Ok(core.stats())).unwrap_or_default();
+            let stats = self.with(|core| Ok((core.csp().stats(), core.state().sockets_full)));
+            let (csp, sockets_full) = stats.unwrap_or_default();
             CspStats { csp, udp: self.0.counters.stats().udp, sockets_full }
         }
 
         /// Returns what was counted of packets and of frames on an interface, if there is one of this number.
         pub fn interface_stats(&self, interface: u8) -> Option<(InterfaceStats, FrameStats)> {
             self.with(|core| {
-                let machine = core.peek();
+                let machine = core.csp();
                 Ok(machine.interface_stats(interface).zip(machine.frame_stats(interface)))
             }).ok()?
         }
@@ -298,7 +312,7 @@ faces! {
         /// The packet is empty or too long, or the connection has ended.
         pub async fn send[send_timeout](&self, data: impl Into<Bytes>) -> Result<(), Error> {
             let (connection, data) = (self.id, data.into());
-            self.node.until(Line::Send(connection), |core| {
+            self.node.until(Line::Connection(connection), |core| {
                 core.send(connection, 1, Command::Send { connection, data: data.clone() })
             }).await
         }
@@ -311,7 +325,7 @@ faces! {
         pub async fn send_fragments[send_fragments_timeout](&self, mtu: u16, data: impl Into<Bytes>) -> Result<(), Error> {
             let (connection, data) = (self.id, data.into());
             let packets = data.len().div_ceil(usize::from(mtu.max(1))) as u64;
-            self.node.until(Line::Send(connection), |core| {
+            self.node.until(Line::Connection(connection), |core| {
                 core.send(connection, packets, Command::SendFragments { connection, mtu, data: data.clone() })
             }).await
         }
@@ -323,7 +337,7 @@ faces! {
         ///
         /// [`Error::Ended`] when the connection has ended otherwise.
         pub async fn receive[receive_timeout](&self) -> Result<Option<Bytes>, Error> {
-            self.node.until(Line::Receive(self.id), |core| core.receive(self.id)).await
+            self.node.until(Line::Connection(self.id), |core| core.receive(self.id)).await
         }
 
         /// Waits until the peer has acknowledged all that was sent before the call.
@@ -333,7 +347,7 @@ faces! {
         /// [`Error::Ended`] when the connection has ended before.
         pub async fn acked[acked_timeout](&self) -> Result<(), Error> {
             let sent = self.node.with(|core| Ok(core.sent(self.id)))?;
-            self.node.until(Line::Send(self.id), |core| core.acked(self.id, sent)).await
+            self.node.until(Line::Connection(self.id), |core| core.acked(self.id, sent)).await
         }
 
         /// Closes the connection once all its packets are acknowledged, and waits for that.
@@ -343,7 +357,43 @@ faces! {
         /// [`Error::Ended`] when the peer has not acknowledged some of them.
         pub async fn close[close_timeout](&self) -> Result<(), Error> {
             self.node.with(|core| { core.close_connection(self.id); Ok(()) })?;
-            self.node.until(Line::Send(self.id), |core| core.closed(self.id)).await
+            self.node.until(Line::Connection(self.id), |core| core.closed(self.id)).await
+        }
+    }
+}
+
+impl SharedNode {
+    /// Acts under the lock.
+    fn with<T>(&self, act: impl FnOnce(&mut dyn CspCore) -> T) -> Result<T, Closed> {
+        match self {
+            Self::Csp(shared) => shared.with(|core| act(core)),
+            #[cfg(feature = "dtp")]
+            Self::Dtp(shared) => shared.with(|core| act(core)),
+        }
+    }
+
+    /// Waits until `look` is ready.
+    async fn until<T>(
+        &self,
+        line: Line,
+        mut look: impl FnMut(&mut dyn CspCore) -> Poll<T>,
+    ) -> Result<T, Closed> {
+        match self {
+            Self::Csp(shared) => shared.until(line, |core, _| look(core)).await,
+            #[cfg(feature = "dtp")]
+            Self::Dtp(shared) => {
+                let line = dtp::Line::Csp(line);
+                shared.until(line, |core, _| look(core)).await
+            }
+        }
+    }
+
+    #[cfg(feature = "blocking")]
+    fn runtime(&self) -> &Arc<dyn Runtime> {
+        match self {
+            Self::Csp(shared) => shared.runtime(),
+            #[cfg(feature = "dtp")]
+            Self::Dtp(shared) => shared.runtime(),
         }
     }
 }
@@ -351,12 +401,12 @@ faces! {
 impl NodeRef {
     fn close(&self) {
         // After a panic it is closed already.
-        let _ = self.shared.with(Core::close);
+        let _ = self.shared.with(|core| core.close());
     }
 
     /// Waits until the interfaces are closed.
     async fn ended(&self) {
-        let look = |core: &mut Core<_>, _| {
+        let look = |core: &mut dyn CspCore| {
             let ended = core.is_ended().then_some(());
             ended.map_or(Poll::Pending, Poll::Ready)
         };

@@ -4,8 +4,10 @@
 //! The handles are awaited. `adapters::tokio::csp` is this module; `adapters::blocking::csp` has the same handles with
 //! methods that block.
 
+mod acts;
 mod handles;
 mod port;
+mod state;
 
 use core::time::Duration;
 use std::io;
@@ -20,7 +22,13 @@ use crate::csp::{ServiceAnswer, ServiceRequest};
 use crate::preview::Preview;
 use crate::{BoxedMachine, Limits, Seed};
 
+#[cfg(feature = "dtp")]
+pub(in crate::adapters) use handles::SharedNode;
 pub use handles::{BoundPort, Connection, Node};
+#[cfg(feature = "dtp")]
+pub(in crate::adapters) use port::{CspCore, Line};
+#[cfg(feature = "dtp")]
+pub(in crate::adapters) use state::NodeState;
 
 /// The machine of a node: a [`csp::Node`], or one around it that records, for example.
 pub type CspMachine = BoxedMachine<csp::Node>;
@@ -47,7 +55,8 @@ pub struct CspOptions {
     /// How much one poll may send. Default: 64 packets of any size, 64 KiB in all.
     pub limits: Limits,
     /// Octets that may wait to be taken from a [`Connection`] or a [`BoundPort`]. From there on, and until half of them
-    /// are taken, the node reads nothing if it is a connection; packets to a socket are dropped. Default 1 MiB.
+    /// are taken, a connection takes no more packets than its queue in the node has room for, so that its window
+    /// closes; packets to a port are dropped and counted. Others are not held up. Default 1 MiB.
     pub receive_octets: usize,
     /// What makes the machine. Default: a [`csp::Node`].
     pub factory: CspFactory,

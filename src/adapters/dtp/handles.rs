@@ -4,7 +4,6 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
-use core::task::Poll;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -15,30 +14,29 @@ use super::{
 };
 use crate::Tag;
 #[cfg(feature = "blocking")]
-use crate::adapters::blocking::{dtp as blocking, threads};
+use crate::adapters::blocking::{csp as blocking_csp, dtp as blocking};
+use crate::adapters::csp::{self, CspStats, SharedNode};
 use crate::adapters::driver::{Core, Shared};
 use crate::adapters::interfaces::Interfaces;
 use crate::adapters::runtime::Runtime;
 use crate::adapters::seed;
-use crate::adapters::sockets::SocketCounters;
-use crate::dtp::{Command, GetOptions, NeedId, PayloadIdentity, Session};
+use crate::csp::{Endpoint, SendOptions, SocketOptions};
+use crate::dtp::{
+    Command, GetOptions, MemoryRequest, NeedId, PayloadIdentity, Session, VmemStatus, VmemTransport,
+};
 
 /// How long a node that ends waits for an interface that is full.
 const FLUSH_LIMIT: Duration = Duration::from_millis(100);
 
 /// A DTP node on numbered interfaces: a server, a client, and a node of CSP that answers pings.
 ///
-/// Clones are the same node. It lives as long as any of them, or a [`Download`] of it: then its interfaces are closed.
-/// Should the runtime end before, everything ends with [`Error::Closed`].
-#[derive(Debug, Clone)]
-pub struct Node(Arc<NodeRef>);
-
-/// Ends the node when it is dropped.
-#[derive(derive_more::Debug)]
-#[debug("..")]
-struct NodeRef {
+/// Clones are the same node. It lives as long as any of them, or a [`Download`], connection or bound port of it: then
+/// its interfaces are closed. Should the runtime end before, everything ends with [`Error::Closed`].
+#[derive(derive_more::Debug, Clone)]
+pub struct Node {
+    csp: csp::Node,
+    #[debug(skip)]
     shared: Arc<Shared<NodePort>>,
-    counters: Arc<SocketCounters>,
 }
 
 /// A payload that is being got. Dropping it cancels what is under way.
@@ -48,17 +46,17 @@ pub struct Download {
     tag: Tag,
 }
 
-/// A ping whose answer is awaited.
-struct PingGuard<'a> {
+/// A message of VMEM whose answer is awaited.
+struct StatusGuard<'a> {
     node: &'a Node,
     tag: Tag,
 }
 
-impl Drop for PingGuard<'_> {
+impl Drop for StatusGuard<'_> {
     fn drop(&mut self) {
         // After a panic nothing is kept.
         let _ = self.node.with(|core| {
-            core.forget_ping(self.tag);
+            core.forget_status(self.tag);
             Ok(())
         });
     }
@@ -99,7 +97,8 @@ impl Node {
         let (clock, limits) = (options.clock, options.limits);
         let port = NodePort::new(options.receive_octets);
         let shared = Shared::start(runtime, clock, limits, port, machine, carrier);
-        Ok(Self(Arc::new(NodeRef { shared, counters })))
+        let csp = csp::Node::of(SharedNode::Dtp(Arc::clone(&shared)), counters);
+        Ok(Self { csp, shared })
     }
 
     /// Acts under the lock.
@@ -107,7 +106,13 @@ impl Node {
         &self,
         act: impl FnOnce(&mut Core<NodePort>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        self.0.shared.with(act)?
+        self.shared.with(act)?
+    }
+
+    /// Returns the node of CSP inside, with all that its handles do.
+    #[must_use]
+    pub fn csp(&self) -> csp::Node {
+        self.csp.clone()
     }
 }
 
@@ -139,7 +144,7 @@ faces! {
         ///
         /// [`Error::Closed`] when the node has ended.
         pub async fn next_need[next_need_timeout](&self) -> Result<PayloadNeed, Error> {
-            self.0.shared.until(Line::Need, |core, _| core.next_need()).await?
+            self.shared.until(Line::Need, |core, _| core.next_need()).await?
         }
 
         /// Gives octets that a payload on demand needs. Any other number of octets says that they cannot be had: the
@@ -184,67 +189,85 @@ faces! {
             Ok(Download { node: self.clone(), tag })
         }
 
+        /// Begins to get memory of a server by VMEM, or what a session lacks of it: then with its MTU and throughput.
+        ///
+        /// # Errors
+        ///
+        /// As of [`get`](Self::get), or messages of VMEM are off, or the session has another size.
+        pub fn get_memory(&self, request: MemoryRequest, session: Option<Session>, options: GetOptions) -> Result<Download, Error> as Result<blocking::Download, Error> {
+            let tag = self.with(|core| core.get_memory(request, session, options))?;
+            Ok(Download { node: self.clone(), tag })
+        }
+
+        /// Gives a payload that is served an address in the memory that clients get by VMEM.
+        ///
+        /// # Errors
+        ///
+        /// No such payload is served, or messages of VMEM are off.
+        pub fn serve_memory(&self, payload: u8, address: u64) -> Result<(), Error> {
+            self.with(|core| core.command(Command::ServeMemory { payload, address }))
+        }
+
+        /// Asks a server by VMEM what it sends.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Silent`] when no answer came within `timeout`; no route leads there, messages of VMEM are off, or so
+        /// many are under way.
+        pub async fn memory_status(&self, server: u16, transport: VmemTransport, timeout: Duration) -> Result<VmemStatus, Error> {
+            let tag = self.with(|core| core.ask_status((server, transport), timeout))?;
+            let _guard = StatusGuard { node: self, tag };
+            let status = self.shared.until(Line::Status(tag), |core, _| core.status(tag)).await??;
+            status.ok_or(Error::Silent { node: server, after: timeout })
+        }
+
         /// Waits for the next request of a client that is answered. The last 64 are kept.
         ///
         /// # Errors
         ///
         /// [`Error::Closed`] when the node has ended.
         pub async fn next_request[next_request_timeout](&self) -> Result<ServedRequest, Error> {
-            self.0.shared.until(Line::Request, |core, _| core.next_request()).await?
+            self.shared.until(Line::Request, |core, _| core.next_request()).await?
+        }
+
+        /// Opens a connection to a port of another node.
+        ///
+        /// # Errors
+        ///
+        /// As of [`connect`](csp::Node::connect) of a node of CSP.
+        pub async fn connect[connect_timeout](&self, to: Endpoint, options: SendOptions) -> Result<csp::Connection, csp::Error> as Result<blocking_csp::Connection, csp::Error> {
+            self.csp.connect(to, options).await
+        }
+
+        /// Takes connections and packets at a port, but for ports 7 and 8 of DTP.
+        ///
+        /// # Errors
+        ///
+        /// The port is above 63, or in use, or HMAC is to be required without a key.
+        pub fn bind(&self, port: u8, options: SocketOptions) -> Result<csp::BoundPort, csp::Error> as Result<blocking_csp::BoundPort, csp::Error> {
+            self.csp.bind(port, options)
         }
 
         /// Asks a node to send a packet of so many octets back, at most 256, and returns how long it took.
         ///
         /// # Errors
         ///
-        /// [`Error::Silent`] when no answer came within `timeout`; no route leads there, or the limit of pings is reached.
-        pub async fn ping(&self, destination: u16, octets: u16, timeout: Duration) -> Result<Duration, Error> {
-            let tag = self.with(|core| core.ping(destination, octets, timeout))?;
-            let _guard = PingGuard { node: self, tag };
-            let time = self.0.shared.until(Line::Ping(tag), |core, _| core.pong(tag)).await??;
-            time.ok_or(Error::Silent { node: destination, after: timeout })
+        /// As of [`ping`](csp::Node::ping) of a node of CSP.
+        pub async fn ping(&self, destination: u16, octets: u16, timeout: Duration) -> Result<Duration, csp::Error> {
+            self.csp.ping(destination, octets, timeout).await
         }
 
         /// Returns what was counted.
         pub fn stats(&self) -> DtpStats {
-            let (dtp, csp) = self.with(|core| Ok(core.stats())).unwrap_or_default();
-            let udp = self.0.counters.stats().udp;
+            let dtp = self.with(|core| Ok(core.peek().stats())).unwrap_or_default();
+            let CspStats { csp, udp, .. } = self.csp.stats();
             DtpStats { dtp, csp, udp }
         }
 
-        /// Ends the node: downloads and transfers to clients end, servers and clients are told so once, and the
-        /// interfaces are closed when it returns.
+        /// Ends the node: downloads and transfers to clients end, servers and clients are told so once, connections are
+        /// closed as by that of a [node of CSP](csp::Node::shutdown), and the interfaces are closed when it returns.
         pub async fn shutdown(&self) -> () {
-            self.0.close();
-            self.0.ended().await;
-        }
-    }
-}
-
-impl NodeRef {
-    fn close(&self) {
-        // After a panic it is closed already.
-        let _ = self.shared.with(Core::close);
-    }
-
-    /// Waits until the interfaces are closed.
-    async fn ended(&self) {
-        let look = |core: &mut Core<_>, _| {
-            let ended = core.is_ended().then_some(());
-            ended.map_or(Poll::Pending, Poll::Ready)
-        };
-        // After a panic they are closed too.
-        let _ = self.shared.until(Line::End, look).await;
-    }
-}
-
-impl Drop for NodeRef {
-    fn drop(&mut self) {
-        self.close();
-        #[cfg(feature = "blocking")]
-        if self.shared.runtime().callers_drive() && !threads::is_driver_thread() {
-            // The sockets are free again when the last handle is gone.
-            threads::block_on(self.ended());
+            self.csp.shutdown().await;
         }
     }
 }
@@ -259,7 +282,7 @@ faces! {
         /// then is returned first.
         pub async fn next_run[next_run_timeout](&mut self) -> Result<Option<PayloadRun>, Error> {
             let tag = self.tag;
-            self.node.0.shared.until(Line::Download(tag), |core, _| core.next_run(tag)).await?
+            self.node.shared.until(Line::Download(tag), |core, _| core.next_run(tag)).await?
         }
 
         /// Returns how far the download has got.

@@ -21,6 +21,7 @@ use crate::{BoxedMachine, Limits, Seed, csp};
 
 pub use crate::dtp::{PayloadNeed, ServedRequest};
 pub use handles::{Download, Node};
+pub(in crate::adapters) use port::{Line, NodePort};
 
 /// The machine of a node: a [`dtp::Node`], or one around it that records, for example.
 pub type NodeMachine = BoxedMachine<dtp::Node>;
@@ -122,7 +123,7 @@ pub enum Error {
         /// Octets that are missing; `None` where the server told no size.
         missing: Option<u64>,
     },
-    /// A node has not answered a ping.
+    /// A node has not answered a message of VMEM.
     #[display("node {node} does not answer within {} s", after.as_secs_f64())]
     Silent {
         /// The address of the node.

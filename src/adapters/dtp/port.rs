@@ -8,12 +8,14 @@ use core::time::Duration;
 use std::io;
 
 use super::{DownloadProgress, Error, NodeMachine, PayloadRun};
+use crate::adapters::csp::{self, CspCore, NodeState};
 use crate::adapters::driver::{Core, Port, ReceiveQueue, Rest, Wakes};
 use crate::dtp::{
-    self, Command, Event, FailReason, GetOptions, PayloadNeed, ServedRequest, Session,
+    self, Command, Event, FailReason, GetOptions, MemoryRequest, PayloadNeed, ServedRequest,
+    Session, VmemStatus, VmemTransport,
 };
 use crate::kit::RangeSet;
-use crate::{Tag, csp};
+use crate::{Tag, csp as machine};
 
 /// Requests of clients that are kept for the application. The oldest ones are forgotten.
 const MAX_REQUESTS: usize = 64;
@@ -25,35 +27,28 @@ const MAX_NEEDS: usize = 64;
 pub(crate) enum Line {
     /// Octets of a download, or its end.
     Download(Tag),
-    /// The answer to a ping.
-    Ping(Tag),
+    /// What a server of VMEM sends.
+    Status(Tag),
+    /// What the handles of CSP wait for.
+    Csp(csp::Line),
     /// A request of a client.
     Request,
     /// Octets that a payload on demand needs.
     Need,
-    /// The end of the node.
-    End,
 }
 
 /// The state that the handles of a node share, beside the machine.
 #[derive(Debug)]
 pub(crate) struct NodePort {
     downloads: BTreeMap<Tag, DownloadState>,
-    pings: BTreeMap<Tag, PingState>,
+    /// Answers of servers of VMEM, once they are there.
+    statuses: BTreeMap<Tag, Option<Option<VmemStatus>>>,
+    pub(in crate::adapters) csp: NodeState,
     requests: VecDeque<ServedRequest>,
     needs: VecDeque<PayloadNeed>,
-    /// The last number that was given to a download or a ping.
+    /// The last number that was given to a download.
     ids: u64,
     receive_octets: usize,
-    is_closing: bool,
-}
-
-/// How a ping stands.
-#[derive(Debug, Clone, Copy)]
-enum PingState {
-    Asked,
-    Answered(Duration),
-    Unanswered,
 }
 
 /// A download that has a handle.
@@ -152,13 +147,16 @@ impl Port for NodePort {
                 self.requests.push_back(request);
                 wakes.first(Line::Request);
             }
-            Event::Csp(csp::Event::Pong { tag, time, .. }) => {
-                self.answer(tag, PingState::Answered(time), wakes);
+            Event::MemoryStatus { tag, status } => {
+                if let Some(state @ None) = self.statuses.get_mut(&tag) {
+                    *state = Some(status);
+                    wakes.all(Line::Status(tag));
+                }
             }
-            Event::Csp(csp::Event::PingEnded { tag, .. }) => {
-                self.answer(tag, PingState::Unanswered, wakes);
+            Event::Csp(event) => {
+                self.csp
+                    .deliver(event, &mut |line| wakes.all(Line::Csp(line)));
             }
-            Event::Csp(_) => {}
         }
     }
 
@@ -167,10 +165,8 @@ impl Port for NodePort {
     }
 
     fn tend(core: &mut Core<Self>, is_idle: bool) -> Rest {
-        if core.port.is_closing && is_idle {
-            return Rest::Over;
-        }
-        Rest::Until(None)
+        let core: &mut dyn CspCore = core;
+        core.tend(is_idle)
     }
 
     fn end(&mut self, machine: &mut NodeMachine, _: io::Result<()>) {
@@ -182,12 +178,12 @@ impl NodePort {
     pub(super) const fn new(receive_octets: usize) -> Self {
         Self {
             downloads: BTreeMap::new(),
-            pings: BTreeMap::new(),
+            statuses: BTreeMap::new(),
+            csp: NodeState::new(receive_octets),
             requests: VecDeque::new(),
             needs: VecDeque::new(),
             ids: 0,
             receive_octets,
-            is_closing: false,
         }
     }
 
@@ -208,13 +204,29 @@ impl NodePort {
             wakes.all(Line::Download(tag));
         }
     }
+}
 
-    /// Keeps the first answer to a ping.
-    fn answer(&mut self, tag: Tag, answer: PingState, wakes: &mut Wakes<Line>) {
-        if let Some(state @ PingState::Asked) = self.pings.get_mut(&tag) {
-            *state = answer;
-            wakes.all(Line::Ping(tag));
-        }
+impl CspCore for Core<NodePort> {
+    fn state(&mut self) -> &mut NodeState {
+        &mut self.port.csp
+    }
+
+    fn give_csp(&mut self, command: machine::Command) -> Result<(), csp::Error> {
+        self.give(Command::Csp(command))
+            .map_err(|error| match error {
+                dtp::Error::Csp(error) => csp::Error::Refused(error),
+                // The handles use no tag of a transfer.
+                _ => csp::Error::Closed,
+            })
+    }
+
+    fn shut_down(&mut self) {
+        // It refuses nothing.
+        let _ = self.give(Command::Shutdown);
+    }
+
+    fn csp(&self) -> &machine::Node {
+        self.peek().csp()
     }
 }
 
@@ -222,7 +234,7 @@ impl NodePort {
 impl Core<NodePort> {
     /// Gives the machine a command, as long as the node begins anything.
     pub(super) fn command(&mut self, command: Command) -> Result<(), Error> {
-        if self.is_over() || self.port.is_closing {
+        if self.is_over() || self.port.csp.is_closing() {
             return Err(Error::Closed);
         }
         Ok(self.give(command)?)
@@ -236,7 +248,6 @@ impl Core<NodePort> {
         options: GetOptions,
     ) -> Result<Tag, Error> {
         let tag = self.port.draw_tag();
-        let (mut received, mut progress) = (RangeSet::new(), DownloadProgress::default());
         let command = match session.clone() {
             Some(session) => Command::GetRest {
                 tag,
@@ -250,14 +261,48 @@ impl Core<NodePort> {
                 options,
             },
         };
+        let begun = Session::new((server, payload), options, 0, 0);
+        self.begin(tag, command, session, (begun, options))
+    }
+
+    /// Begins to get memory of a server, or goes on with what has this session.
+    pub(super) fn get_memory(
+        &mut self,
+        request: MemoryRequest,
+        session: Option<Session>,
+        options: GetOptions,
+    ) -> Result<Tag, Error> {
+        let tag = self.port.draw_tag();
+        let (from, address) = ((request.server, 0), Some(request.address));
+        let begun = Session {
+            address,
+            ..Session::new(from, options, 0, request.size)
+        };
+        let command = Command::GetMemory {
+            tag,
+            request,
+            session: session.clone(),
+            options,
+        };
+        let session = session.map(|session| Session { address, ..session });
+        self.begin(tag, command, session, (begun, options))
+    }
+
+    fn begin(
+        &mut self,
+        tag: Tag,
+        command: Command,
+        session: Option<Session>,
+        (begun, options): (Session, GetOptions),
+    ) -> Result<Tag, Error> {
         self.command(command)?;
+        let (mut received, mut progress) = (RangeSet::new(), DownloadProgress::default());
         if let Some(session) = &session {
             session.ranges().for_each(|it| _ = received.insert(it));
             progress.size = Some(session.size);
             progress.received = received.len();
         }
-        let new = || Session::new((server, payload), options, 0, 0);
-        let session = session.unwrap_or_else(new);
+        let session = session.unwrap_or(begun);
         let download = DownloadState {
             wanted: options.first.into()..u64::from(options.last) + 1,
             runs: ReceiveQueue::new(self.port.receive_octets.max(1)),
@@ -332,36 +377,34 @@ impl Core<NodePort> {
         self.port.downloads.remove(&tag);
     }
 
-    /// Asks a node whether it answers.
-    pub(super) fn ping(
+    pub(super) fn forget_status(&mut self, tag: Tag) {
+        self.port.statuses.remove(&tag);
+    }
+
+    /// Asks a server of VMEM what it sends.
+    pub(super) fn ask_status(
         &mut self,
-        destination: u16,
-        octets: u16,
+        (server, transport): (u16, VmemTransport),
         timeout: Duration,
     ) -> Result<Tag, Error> {
         let tag = self.port.draw_tag();
-        self.command(Command::Csp(csp::Command::Ping {
+        self.command(Command::MemoryStatus {
             tag,
-            destination,
-            octets,
+            server,
+            transport,
             timeout,
-        }))?;
-        self.port.pings.insert(tag, PingState::Asked);
+        })?;
+        self.port.statuses.insert(tag, None);
         Ok(tag)
     }
 
-    /// Returns the time of the answer to a ping; `None` if there was none.
-    pub(super) fn pong(&self, tag: Tag) -> Poll<Result<Option<Duration>, Error>> {
-        match self.port.pings.get(&tag) {
-            Some(PingState::Answered(time)) => Poll::Ready(Ok(Some(*time))),
-            Some(PingState::Unanswered) => Poll::Ready(Ok(None)),
-            Some(PingState::Asked) if !self.is_over() => Poll::Pending,
+    /// Returns what a server of VMEM sends; `None` if it did not answer.
+    pub(super) fn status(&self, tag: Tag) -> Poll<Result<Option<VmemStatus>, Error>> {
+        match self.port.statuses.get(&tag) {
+            Some(Some(status)) => Poll::Ready(Ok(*status)),
+            Some(None) if !self.is_over() => Poll::Pending,
             _ => Poll::Ready(Err(Error::Closed)),
         }
-    }
-
-    pub(super) fn forget_ping(&mut self, tag: Tag) {
-        self.port.pings.remove(&tag);
     }
 
     /// Takes the oldest request of a client that the application does not know of.
@@ -381,19 +424,5 @@ impl Core<NodePort> {
             None if self.is_over() => Poll::Ready(Err(Error::Closed)),
             None => Poll::Pending,
         }
-    }
-
-    /// Begins nothing any more, ends all transfers, and ends itself once the peers were told.
-    pub(super) fn close(&mut self) {
-        if self.port.is_closing || self.is_over() {
-            return;
-        }
-        // It refuses nothing.
-        let _ = self.give(Command::Shutdown);
-        self.port.is_closing = true;
-    }
-
-    pub(super) fn stats(&self) -> (dtp::Stats, csp::Stats) {
-        (self.peek().stats(), self.peek().csp().stats())
     }
 }

@@ -328,25 +328,16 @@ impl Device<'_> {
     /// Returns the feature that it needs, if this build lacks it.
     const fn missing_feature(&self) -> Option<&'static str> {
         match self {
-            Self::Kiss(_) if cfg!(not(feature = "csp-serial")) => Some("csp-serial"),
             Self::Zmq(_) if cfg!(not(feature = "csp-zmq")) => Some("csp-zmq"),
             Self::Can(_) if cfg!(not(target_os = "linux")) => Some("csp-can, on Linux"),
-            Self::Can(_) if cfg!(not(feature = "csp-can")) => Some("csp-can"),
             _ => None,
         }
     }
 }
 
-#[cfg(feature = "csp-serial")]
 fn add_serial(interfaces: &mut Interfaces, number: u8, line: &SerialLine) -> io::Result<()> {
     let stream = farlink::adapters::tokio::serial(&line.device, line.baud)?;
     interfaces.add_stream(number, 0, stream)
-}
-
-#[cfg(not(feature = "csp-serial"))]
-fn add_serial(_: &mut Interfaces, _: u8, line: &SerialLine) -> io::Result<()> {
-    let at = format!("{} baud", line.baud);
-    Err(io::Error::new(io::ErrorKind::Unsupported, at))
 }
 
 /// Adds a hub, of which a node takes what is for some addresses, or all.
@@ -372,12 +363,12 @@ fn add_zmq(_: &mut Interfaces, _: u8, _: &str, _: (Version, Option<&[u16]>)) -> 
     Err(io::ErrorKind::Unsupported.into())
 }
 
-#[cfg(all(feature = "csp-can", target_os = "linux"))]
+#[cfg(target_os = "linux")]
 fn add_can(interfaces: &mut Interfaces, number: u8, bus: &str) -> io::Result<()> {
     interfaces.add_can(number, bus)
 }
 
-#[cfg(not(all(feature = "csp-can", target_os = "linux")))]
+#[cfg(not(target_os = "linux"))]
 fn add_can(_: &mut Interfaces, _: u8, _: &str) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }

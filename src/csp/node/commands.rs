@@ -259,17 +259,23 @@ impl Node {
     }
 
     /// Leaves the packets of a connection in its queue until [`release`](Self::release), or until it ends.
-    #[cfg(feature = "dtp")]
     pub(crate) fn hold(&mut self, connection: ConnectionId) -> Result<(), Error> {
         self.slot_mut(connection)?.is_held = true;
         Ok(())
     }
 
     /// Tells of the packets of a connection again.
-    #[cfg(feature = "dtp")]
     pub(crate) fn release(&mut self, connection: ConnectionId) -> Result<(), Error> {
         self.slot_mut(connection)?.is_held = false;
         Ok(())
+    }
+
+    /// Takes a source port for a packet without connection, which nothing else has for so long.
+    #[cfg(feature = "dtp")]
+    pub(crate) fn lend_source_port(&mut self, time: Duration) -> Option<u8> {
+        let port = self.take_source_port()?;
+        self.source_ports.rest(port, self.now, time);
+        Some(port)
     }
 
     /// Tells why no connection can lead to a port, if none can.

@@ -164,7 +164,13 @@ impl Node {
             self.pass_on(exit.hop, &[tail(&word, self.config.version), packet.data]);
         }
         if exits == 0 {
-            self.stats.other_address += 1;
+            let has_no_route = self.config.forward && !self.leads_to(destination);
+            let count = if has_no_route {
+                &mut self.stats.no_route
+            } else {
+                &mut self.stats.other_address
+            };
+            *count += 1;
             self.router.on_dropped(interface);
         }
     }

@@ -31,7 +31,7 @@ pub(super) struct Slot {
     reassembly: Reassembly,
     /// A fragment that ended those before it.
     held: Option<Bytes>,
-    /// Whether packets stay in the queue, as long as the connection is open.
+    /// Whether packets stay in the queue, as long as the peer may send more.
     pub(super) is_held: bool,
 }
 
@@ -249,7 +249,7 @@ impl Slot {
         max_sfp: u32,
         stats: &mut Stats,
     ) -> Option<Event> {
-        let is_held = self.is_held && self.rdp.is_open();
+        let is_held = self.is_held && self.rdp.is_receiving();
         if !is_held && let Some(event) = self.next_received(connection, max_sfp, stats) {
             return Some(event);
         }

@@ -290,6 +290,11 @@ impl Connection {
         matches!(self.state, State::Open)
     }
 
+    /// Tells whether packets of the peer are taken.
+    pub(in crate::csp) const fn is_receiving(&self) -> bool {
+        matches!(self.state, State::Open | State::Closing)
+    }
+
     /// Returns when the SYN came that this end has answered, as long as its peer has not confirmed the answer.
     pub(in crate::csp) const fn half_open_since(&self) -> Option<Instant> {
         match self.state {

@@ -140,10 +140,9 @@ pub struct FlowEstimate {
     pub window: Option<NonZeroU64>,
     /// Whether the peer was recognised as an engine of this crate.
     pub is_farlink: bool,
-    /// How often rate or window were lowered because segments were lost. A reduction that did not change the losses is
-    /// undone and does not count.
+    /// How often rate or window were lowered because segments were lost.
     pub reductions: u32,
-    /// The share of octets that was lost before the latest reduction, undone or not, in parts per million.
+    /// The share of octets that was lost before the latest reduction, in parts per million.
     pub loss: u32,
 }
 

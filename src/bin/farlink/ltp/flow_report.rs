@@ -49,32 +49,19 @@ impl FlowReport {
         }
     }
 
-    /// Reports what has changed, but no two changes within [`FIRST_PAUSE`], which doubles each time.
+    /// Reports what has changed.
     pub(super) fn check(&mut self, node: &Node) {
-        let now = Instant::now();
-        let flow = estimate(node, self.peer);
+        let (now, peer) = (Instant::now(), self.peer);
+        let flow = estimate(node, peer);
         if flow == self.last || now < self.next {
             return;
         }
         self.next = now + self.pause;
         self.pause = (2 * self.pause).min(MAX_PAUSE);
-        self.report(flow);
-    }
-
-    /// Reports a loss that [`check`](Self::check) has withheld.
-    pub(super) fn finish(&mut self, node: &Node) {
-        let flow = estimate(node, self.peer);
-        if flow.loss != self.last.loss {
-            self.report(flow);
-        }
-    }
-
-    fn report(&mut self, flow: FlowEstimate) {
-        let peer = self.peer;
         let last = core::mem::replace(&mut self.last, flow);
         let text = || {
             let level = level(&flow);
-            if flow.loss != last.loss {
+            if flow.reductions > last.reductions && flow.loss != last.loss {
                 let percent = share(flow.loss) * 100.0;
                 format!("{percent:.0} % of what was sent last to engine {peer} was lost: {level}")
             } else if flow.is_farlink && !last.is_farlink {
@@ -128,7 +115,7 @@ fn object(peer: u64, flow: &FlowEstimate) -> Value {
         "rate": flow.octets_per_second,
         "window": flow.window,
         "farlink": flow.is_farlink,
-        "loss": (flow.loss > 0).then(|| share(flow.loss)),
+        "loss": (flow.reductions > 0).then(|| share(flow.loss)),
     })
 }
 

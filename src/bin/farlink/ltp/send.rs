@@ -301,12 +301,6 @@ impl Sender<'_> {
         };
         self.end.close_timeout = CLOSE_TIMEOUT;
         self.check();
-        if let Some(flow) = &mut self.flow
-            && self.blocks.is_empty()
-            && self.waiting.is_empty()
-        {
-            flow.finish(self.node);
-        }
         let resent = self.transfer.resent(&self.node.stats());
         let flow = self.flow.as_ref().map(|flow| flow.last(self.node));
         let last = flow.as_ref().map_or(String::new(), |flow| {
