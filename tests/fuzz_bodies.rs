@@ -292,7 +292,7 @@ fn stun_messages() -> Vec<(String, Vec<u8>)> {
     let packets = stun_captures::CAPTURES.iter().flat_map(|name| {
         let capture: stun_captures::Capture = stun_captures::read(name);
         let packets = capture.packets.into_iter().enumerate();
-        packets.map(|(number, packet)| (format!("{}_{number}", capture.name), packet.octets))
+        packets.map(move |(number, packet)| (format!("{name}_{number}"), packet.octets))
     });
     let all = samples.chain(malformed).chain(packets);
     let all = all.map(|(name, octets)| (name, octets.to_vec()));
