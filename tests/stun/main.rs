@@ -10,6 +10,8 @@
 
 extern crate alloc;
 
+#[path = "alloc.rs"]
+mod allocations;
 mod client;
 mod credentials;
 mod integrity;

@@ -195,3 +195,16 @@ fn the_fields_of_an_answer_are_documented() {
         }
     }
 }
+
+#[test]
+fn a_query_that_is_recorded_replays() {
+    let server = server(|request, from| {
+        let mapped = Attribute::MappedAddress(from);
+        vec![message(request.id(), Class::Success, &[mapped])]
+    });
+    let file = scratch("stun_query.pcapng");
+
+    query(&server, &["--record", &file]).well();
+
+    farlink(&["replay", &file]).well();
+}

@@ -4,12 +4,13 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::io;
 use std::net::UdpSocket;
+use std::path::PathBuf;
 
 use farlink::adapters::raw::{self, Commands, DriverOptions, Events, Notice};
 use farlink::adapters::sockets::Sockets;
 use farlink::adapters::{seed, tokio::runtime};
 use farlink::stun::{BindingAnswer, Client, Command, Config, Event, Query, QueryFailure};
-use farlink::{Cause, Path, Proto, Tag};
+use farlink::{BoxedMachine, Cause, Path, Proto, Tag};
 use serde_json::json;
 
 use super::uri;
@@ -17,6 +18,7 @@ use crate::Failure;
 use crate::address::Address;
 use crate::interrupt::Interrupt;
 use crate::output::OutputFormat;
+use crate::recording;
 
 /// How long an answer to a request of RFC 3489 is awaited after the server has answered another one.
 const CLASSIC_LIMIT: Duration = Duration::from_secs(3);
@@ -38,6 +40,9 @@ pub(crate) struct Arguments {
     /// How long an answer is awaited, in seconds
     #[arg(long, value_name = "S", value_parser = crate::ltp::seconds, default_value = "10")]
     timeout: Duration,
+    /// Record the client into this file, as pcapng
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -58,28 +63,37 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 async fn ask(arguments: &Arguments, format: OutputFormat) -> Result<(), Failure> {
     let to = path(arguments).await?;
-    let failed = |error: &dyn core::fmt::Display| {
-        Failure::Protocol(format!("{} over {}: {error}", to.remote, proto(to)))
-    };
-    let mut asked = Asked::start().map_err(|error| failed(&error))?;
-    let limit = Some(arguments.timeout);
-    let query = Query {
-        limit,
-        ..Query::default()
-    };
-    let answer = asked.ask(to, query).await.map_err(|error| failed(&error))?;
-    let mut rfc3489 = None;
-    if to.proto == Proto::Udp && to.remote.is_ipv4() {
-        let classic = Query {
-            classic: true,
-            limit: Some(arguments.timeout.min(CLASSIC_LIMIT)),
-            ..Query::default()
-        };
-        // From the same port, so that a NAT has one mapping.
-        rfc3489 = Some(asked.ask(answer.path, classic).await.is_ok());
-    }
+    let mut asked = Asked::start(arguments)?;
+    let outcome = queries(&mut asked, to, arguments.timeout).await;
+    asked.close().await;
+    let (answer, rfc3489) = outcome
+        .map_err(|error| Failure::Protocol(format!("{} over {}: {error}", to.remote, proto(to))))?;
     report(format, to, &answer, rfc3489);
     Ok(())
+}
+
+/// Asks, and asks again by RFC 3489 where that is possible.
+async fn queries(
+    asked: &mut Asked,
+    to: Path,
+    timeout: Duration,
+) -> Result<(BindingAnswer, Option<bool>), AskError> {
+    let query = Query {
+        limit: Some(timeout),
+        ..Query::default()
+    };
+    let answer = asked.ask(to, query).await?;
+    if to.proto == Proto::Tcp || to.remote.is_ipv6() {
+        return Ok((answer, None));
+    }
+    let classic = Query {
+        classic: true,
+        limit: Some(timeout.min(CLASSIC_LIMIT)),
+        ..Query::default()
+    };
+    // From the same port, so that a NAT has one mapping.
+    let rfc3489 = asked.ask(answer.path, classic).await.is_ok();
+    Ok((answer, Some(rfc3489)))
 }
 
 fn report(format: OutputFormat, to: Path, answer: &BindingAnswer, rfc3489: Option<bool>) {
@@ -188,25 +202,35 @@ fn address_towards(remote: SocketAddr) -> io::Result<SocketAddr> {
 
 /// A client and its only query.
 struct Asked {
-    commands: Commands<Client>,
-    events: Events<Client>,
+    commands: Commands<BoxedMachine<Client>>,
+    events: Events<BoxedMachine<Client>>,
     next: u64,
 }
 
 impl Asked {
-    fn start() -> io::Result<Self> {
-        // The client that the default configuration gives.
-        let client = Client::new(Config::default(), &seed()?).map_err(io::Error::other)?;
+    fn start(arguments: &Arguments) -> Result<Self, Failure> {
+        let seed = seed().map_err(Failure::protocol)?;
+        let record = arguments.record.as_deref();
+        let client = recording::machine::<Client>(record, Config::default(), seed)?;
         let options = DriverOptions {
+            clock: recording::clock(),
             on_drop: Some(Command::Close),
             ..DriverOptions::default()
         };
-        let (commands, events) = raw::sockets(&runtime(), client, Sockets::new(), options)?;
+        let (commands, events) =
+            raw::sockets(&runtime(), client, Sockets::new(), options).map_err(Failure::protocol)?;
         Ok(Self {
             commands,
             events,
             next: 0,
         })
+    }
+
+    /// Closes the client, and waits until it is done.
+    async fn close(mut self) {
+        // Refused only if it is done.
+        let _ = self.commands.command(Command::Close).await;
+        while self.events.recv().await.is_some() {}
     }
 
     async fn ask(&mut self, to: Path, query: Query) -> Result<BindingAnswer, AskError> {
