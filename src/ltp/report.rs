@@ -143,11 +143,7 @@ impl Reports {
     }
 
     /// Returns the reports of a session from before a restart, any of which may be cited.
-    pub(super) fn restore(answered: &RangeSet, primary: u64, problems: u32) -> Self {
-        let mut checkpoints = RangeSet::new();
-        for serials in answered.within(1..u64::MAX) {
-            checkpoints.insert(serials.start - 1..serials.end - 1);
-        }
+    pub(super) fn restore(checkpoints: RangeSet, primary: u64, problems: u32) -> Self {
         Self {
             checkpoints,
             primary,
@@ -212,18 +208,14 @@ impl Reports {
         }
     }
 
-    /// Returns the serial numbers of the checkpoints whose reports were acknowledged.
+    /// Returns the [`place`]s of the checkpoints whose reports were acknowledged.
     pub(super) fn answered(&self, pending: &[Issued]) -> RangeSet {
         let mut closed = self.checkpoints.clone();
         let delayed = self.delayed.iter().map(|(serial, _)| *serial);
         for serial in pending.iter().map(|one| one.checkpoint).chain(delayed) {
             closed.remove(place(serial));
         }
-        let mut answered = RangeSet::new();
-        for places in closed.within(0..u64::MAX) {
-            answered.insert(places.start + 1..places.end.saturating_add(1));
-        }
-        answered
+        closed
     }
 
     /// Returns how many segments of the first pass a checkpoint covers that no earlier one did, and how many of them

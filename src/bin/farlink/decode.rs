@@ -3,6 +3,7 @@
 mod calls;
 mod capture;
 mod cotp;
+mod csp;
 mod dissector;
 mod ltp;
 mod printer;
@@ -14,6 +15,7 @@ use farlink::record::{Capture, ReadError};
 use farlink::sim::Drawing;
 
 use crate::{Failure, hexdump, input, ladder, output};
+use calls::Shown;
 use capture::Scope;
 pub(crate) use capture::TruncatedDatagram;
 pub(crate) use dissector::Protocol;
@@ -33,7 +35,7 @@ hexdump -C, od -tx1, tcpdump -x or Wireshark.
 
 Fields with --json, one object per line:
 
-  protocol      cotp or ltp
+  protocol      cotp, ltp, csp or csp1
   offset        octets before the PDU in the input, the stream or the datagram
   length        octets of the PDU
   error         why a PDU is malformed; with field, the name of the field, and
@@ -68,7 +70,11 @@ Fields with --json, one object per line:
   behind        octets behind a report that have no meaning
   reason        the reason code of a cancel segment
 
-  with --calls: call, the number of the call; time_ns; act and its content, or
+  csp, csp1: priority, source, source_port, destination, destination_port,
+  flags, crc32_is_right, rdp: flags, sequence, acknowledgement; fragment:
+  offset, total; data
+
+  with --calls, and of recordings of csp and dtp: call, the number of the call; time_ns; act and its content, or
   a PDU with way, in or out, and peer
 
 Octets are hex digits. A value that is absent is null.";
@@ -82,7 +88,7 @@ Octets are hex digits. A value that is absent is null.";
 /// segment does.
 ///
 /// Of a capture, the streams and datagrams on the ports of known protocols are decoded (cotp: TCP 102, ltp:
-/// UDP 1113), and datagrams between other ports, if the first of them is an LTP segment. IP fragments and the segments of each stream are reassembled. Link types are Ethernet, raw
+/// UDP 1113, csp: UDP 9600), and datagrams between other ports, if the first of them is an LTP segment. IP fragments and the segments of each stream are reassembled. Link types are Ethernet, raw
 /// IP, BSD loopback, Linux cooked capture and exported PDUs of Wireshark. A line begins with the time and
 /// the two addresses. Times count from the first packet, or from the origin of a recording. Skipped packets
 /// are counted on standard error.
@@ -182,7 +188,10 @@ fn decode(arguments: &Arguments, input: &[u8]) -> Result<(), Failure> {
         return frame(input, arguments.protocol, printer);
     }
     if arguments.calls {
-        return calls::run(input, printer);
+        return calls::run(input, Shown::Calls, printer);
+    }
+    if calls::is_of_buses(input) {
+        return calls::run(input, Shown::Pdus, printer);
     }
     match Capture::open(input) {
         Ok(capture) => {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex};
 
 use farlink::adapters::{
-    self, Clock,
+    self, Clock, MachineFactory,
     cotp::{ConnectionFactory, ConnectionMachine},
     ltp::{EngineMachine, EngineSetup},
 };
@@ -95,6 +95,25 @@ pub(crate) fn connection_factory(path: &Path) -> Result<ConnectionFactory, Failu
             }
         };
         Ok(machine)
+    }))
+}
+
+/// Makes the machine of a node from its configuration and seed.
+pub(crate) type NodeFactory<M, E> = MachineFactory<M, (<M as Recorded>::Config, Seed), E>;
+
+/// Records the node that is made first.
+pub(crate) fn node_factory<M, E>(path: &Path) -> Result<NodeFactory<M, E>, Failure>
+where
+    M: Recorded<ConfigError: Into<E>> + Send + 'static,
+{
+    let file = Mutex::new(Some(create(path)?));
+    Ok(NodeFactory::new(move |(config, seed)| {
+        let file = file.lock().map_or(None, |mut file| file.take());
+        let machine = match file {
+            Some(file) => Recorder::<M>::new(config, seed, file, options()).map(BoxedMachine::new),
+            None => M::make(config, seed).map(BoxedMachine::new),
+        };
+        machine.map_err(Into::into)
     }))
 }
 

@@ -43,7 +43,7 @@ impl Scope {
         Self {
             protocol,
             ports: ports.to_vec(),
-            recorded: recording.and_then(|recording| Protocol::of_kind(&recording.head().kind)),
+            recorded: recording.and_then(|recording| Protocol::of_recording(recording.head())),
             by_content,
         }
     }
