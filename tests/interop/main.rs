@@ -13,6 +13,8 @@
 )]
 
 #[cfg(feature = "cli")]
+mod coturn;
+#[cfg(feature = "cli")]
 #[path = "../support/csp_captures.rs"]
 mod csp_captures;
 #[cfg(all(feature = "tokio", feature = "csp-zmq"))]
