@@ -28,6 +28,8 @@ mod cause;
 mod event_loop;
 mod factory;
 mod handle;
+#[cfg(feature = "csp")]
+mod interface_node;
 pub mod interfaces;
 #[cfg(any(feature = "csp", feature = "ltp"))]
 mod node;
@@ -45,7 +47,7 @@ mod waiters;
 pub use factory::MachineFactory;
 pub use handle::{CommandError, Detached};
 #[cfg(feature = "csp")]
-pub use node::InterfaceNodeOptions;
+pub use interface_node::InterfaceNodeOptions;
 pub use shared::Closed;
 
 pub(super) use event_loop::{Core, Port, Rest};
