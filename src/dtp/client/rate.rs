@@ -112,7 +112,8 @@ impl Rate {
     /// All came, but for the loss of the line.
     fn on_whole(&mut self, throughput: u32) -> u32 {
         self.whole = self.whole.max(throughput);
-        if self.is_rising {
+        // Up to what came whole once, it rises as at first: a computer with other work delivers late.
+        if self.is_rising || throughput < self.whole / 2 {
             return throughput.saturating_mul(2);
         }
         if self.waits > 0 {
