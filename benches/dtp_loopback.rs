@@ -174,7 +174,9 @@ fn lossy(mtu: u16, nth: u64, data: Bytes) -> Row {
     let (server, client) = (node(1, mtu, one, at_left), node(2, mtu, other, at_right));
     let row = transfer(&server, &client, &data, options(Some(10), mtu));
     is_over.store(true, Ordering::Relaxed);
-    threads.map(|thread| thread.join().unwrap());
+    for thread in threads {
+        thread.join().unwrap();
+    }
     row
 }
 

@@ -305,10 +305,10 @@ impl<A: Addr> Engine<A> {
                 }
             }
             (Body::CancelAckToReceiver, Some(place)) => {
-                imports.run(place, core, |import, _| import.on_cancel_ack());
+                imports.run(place, core, |import, _| import.stage.on_cancel_ack());
             }
             (Body::CancelAckToSender, Some(place)) => {
-                exports.run(place, core, |export, _| export.on_cancel_ack());
+                exports.run(place, core, |export, _| export.stage.on_cancel_ack());
             }
             (Body::CancelAckToSender, None) => core.on_ping_answered(session.number),
             (Body::CancelAckToReceiver, None) => {}

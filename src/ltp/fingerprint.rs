@@ -56,13 +56,6 @@ impl Fingerprint {
         }
     }
 
-    /// Returns the fingerprint of a session that starts with a segment.
-    pub(super) fn of(data: &Data<'_>) -> Self {
-        let mut fingerprint = Self::new(data.client);
-        fingerprint.note(data);
-        fingerprint
-    }
-
     /// Notes a segment of the session. Those that neither start the block nor are checkpoints show nothing.
     #[inline]
     pub(super) fn note(&mut self, data: &Data<'_>) {

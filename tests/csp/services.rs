@@ -214,6 +214,39 @@ fn a_list_of_processes_comes_in_several_packets_until_the_time_is_over() {
 }
 
 #[test]
+fn a_node_answers_its_own_pings_and_requests() {
+    let mut talk = server(V2);
+    let ping = Command::Ping {
+        tag: Tag(7),
+        destination: 2,
+        octets: 10,
+        timeout: SECOND,
+    };
+    talk.command(ping).unwrap();
+    let mut uptime = ask(ServiceRequest::Uptime);
+    if let Command::Request { tag, .. } = &mut uptime {
+        *tag = Tag(8);
+    }
+    talk.command(uptime).unwrap();
+
+    let (tag, from, time) = (Tag(7), 2, Duration::ZERO);
+    let events = talk.take_events();
+    assert!(
+        events.contains(&Event::Pong { tag, from, time }),
+        "{events:?}"
+    );
+    let (tag, answer) = (Tag(8), ServiceAnswer::Uptime(0));
+    let answered = Event::Answered {
+        tag,
+        from,
+        time,
+        answer,
+    };
+    assert!(events.contains(&answered), "{events:?}");
+    assert!(talk.take_sent().is_empty());
+}
+
+#[test]
 fn reboot_and_shutdown_are_told_and_end_without_an_answer() {
     for request in [ServiceRequest::Reboot, ServiceRequest::Shutdown] {
         let (asked, events) = exchange(V2, &request, None);

@@ -11,8 +11,8 @@ use clap::Subcommand;
 use farlink::adapters::tokio::dtp::{DtpOptions, Error, Node};
 use farlink::dtp::Config;
 
-use crate::Failure;
 use crate::csp_options::{Links, NodeArguments, Role};
+use crate::{Failure, recording};
 
 /// The events of the commands.
 const EVENTS: &str = "\
@@ -105,7 +105,11 @@ impl NodeArguments {
             // As much data as without.
             config.csp.max_data += HMAC_LEN;
         }
-        let options = DtpOptions::from(config);
+        let options = DtpOptions {
+            clock: recording::clock(),
+            factory: self.factory()?,
+            ..config.into()
+        };
         let node = Node::start(interfaces, options).map_err(failure_of)?;
         Ok(Started { node, links })
     }

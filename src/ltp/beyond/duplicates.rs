@@ -16,7 +16,7 @@ use crate::ltp::report::Issued;
 use crate::ltp::wire::{Color, Mark};
 
 /// The repairs of a session that are sent once more while nothing else waits.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(in crate::ltp) struct DuplicateRepairs {
     queue: VecDeque<Duplicate>,
     /// Whether the session is queued for it.
@@ -24,7 +24,7 @@ pub(in crate::ltp) struct DuplicateRepairs {
 }
 
 /// What was sent again under one checkpoint. It is sent once more in each round until the checkpoint is answered.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Duplicate {
     serial: u64,
     rounds: u8,
@@ -50,7 +50,7 @@ impl PeerState {
         self.config.redundancy.spacing() / u32::from(self.copies().max(1))
     }
 
-    fn is_auto(&self) -> bool {
+    pub(in crate::ltp) fn is_auto(&self) -> bool {
         self.config.redundancy.adaptive().is_some()
     }
 }
@@ -269,7 +269,7 @@ impl Sending {
         };
         match self.put_piece(&piece, None, tx, cx) {
             WriteResult::NoRoom => return Batch::Full,
-            WriteResult::Written(_) => cx.node.stats.octets_resent += end - range.start,
+            WriteResult::Written => cx.node.stats.octets_resent += end - range.start,
             WriteResult::Impossible => {}
         }
         if let Some(duplicate) = self.repair_mut().duplicates.queue.front_mut() {

@@ -69,7 +69,7 @@ impl Imports {
             return 0;
         };
         let slot = import.slot;
-        let Some(reception) = import.reception() else {
+        let Some(reception) = import.stage.open_mut() else {
             return 0;
         };
         if !reception.is_plain(*client, next.offset) {

@@ -5,13 +5,14 @@ use core::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use super::{ImportSession, Parts, Reception, SESSION, Stage};
+use super::{ImportSession, Parts, Reception, SESSION};
 use crate::ltp::api::{Event, Service};
 use crate::ltp::closed::{End, Record};
 use crate::ltp::context::{Cancel, Context, EVENT_OVERHEAD, Step};
 use crate::ltp::fingerprint::{Fingerprint, Judgment};
 use crate::ltp::peer::{Control, Role};
 use crate::ltp::report::Reports;
+use crate::ltp::stage::Stage;
 use crate::ltp::wire::{Color, Data, Reason};
 
 impl ImportSession {
@@ -52,7 +53,7 @@ impl ImportSession {
         let stage = match service {
             Some(service) => {
                 let serial = cx.first_serial();
-                Stage::Receiving(Reception::new(data.client, service, serial, cx.node.now))
+                Stage::Open(Reception::new(data.client, service, serial, cx.node.now))
             }
             // RFC 5326 section 4.2: one CR per session, repeated like any other.
             None => Stage::Cancelling(Cancel::new(Reason::UNREACHABLE)),
@@ -69,7 +70,7 @@ impl ImportSession {
         cx: &mut Context<'_>,
     ) -> Step {
         let reception = match &mut self.stage {
-            Stage::Receiving(reception) => reception,
+            Stage::Open(reception) => reception,
             Stage::Cancelling(cancel) => {
                 self.fingerprint.note(data);
                 return cancel.send(Role::Receiver, cx);

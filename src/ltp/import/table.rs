@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{ImportSession, Reception, Stage};
+use super::{ImportSession, Reception};
 use crate::ltp::closed::End;
 use crate::ltp::context::{Context, Core, Node, Step};
 use crate::ltp::end_cause::EndCause;
@@ -150,7 +150,7 @@ impl Imports {
             return;
         }
         for import in self.table.values_mut() {
-            if let Stage::Receiving(reception) = &mut import.stage {
+            if let Some(reception) = import.stage.open_mut() {
                 reception.shrink(pool);
             }
         }
