@@ -93,8 +93,7 @@ impl Rate {
             received,
             delivered,
         } = outcome;
-        let lost = asked.saturating_sub(received);
-        let loss = part(PARTS, lost, asked.max(1));
+        let loss = part(PARTS, asked.saturating_sub(received), asked.max(1));
         let next = if loss > self.tolerated + PARTS / LOSS {
             self.on_loss(loss, throughput, delivered)
         } else if delivered < part(throughput, 3, 4) {
