@@ -93,8 +93,7 @@ impl Rate {
             received,
             delivered,
         } = outcome;
-        let lost = asked.saturating_sub(received);
-        let loss = part(PARTS, lost, asked.max(1));
+        let loss = part(PARTS, asked.saturating_sub(received), asked.max(1));
         let next = if loss > self.tolerated + PARTS / LOSS {
             self.on_loss(loss, throughput, delivered)
         } else if delivered < part(throughput, 3, 4) {
@@ -112,7 +111,8 @@ impl Rate {
     /// All came, but for the loss of the line.
     fn on_whole(&mut self, throughput: u32) -> u32 {
         self.whole = self.whole.max(throughput);
-        if self.is_rising {
+        // Up to what came whole once, it rises as at first: a computer with other work delivers late.
+        if self.is_rising || throughput < self.whole / 2 {
             return throughput.saturating_mul(2);
         }
         if self.waits > 0 {
