@@ -137,6 +137,18 @@ fn a_hat_server_agrees_to_every_tpdu_size_of_class_0() {
     }
 }
 
+/// It knows selectors as integers, and writes them in two octets.
+#[test]
+#[ignore = "needs hat-drivers; tests/interop/setup.sh installs it"]
+fn a_hat_server_is_reached_by_selectors_of_one_octet() {
+    let selector = |octet| Some(Selector::new(vec![octet]));
+
+    run(every_size_comes_back(Config::initiator(
+        selector(1),
+        selector(2),
+    )));
+}
+
 #[test]
 #[ignore = "needs hat-drivers; tests/interop/setup.sh installs it"]
 fn a_hat_server_sees_both_selectors_and_the_messages() {

@@ -25,6 +25,8 @@ mod csp_dissector;
 mod csp_py;
 #[cfg(all(feature = "tokio", feature = "dtp"))]
 mod dtp_py;
+#[cfg(feature = "cli")]
+mod field_peers;
 #[cfg(all(feature = "tokio", feature = "cotp", feature = "record"))]
 mod hat;
 #[cfg(all(feature = "blocking", feature = "ltp"))]

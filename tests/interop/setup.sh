@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Installs the programs that the interop tests talk to: hat-drivers, cubesat-space-protocol-py, cubesat-testbed and
-# pyzmq in a venv and licklider in a folder beside this file, tshark and coturn from Debian.
+# Installs the programs that the interop tests talk to: hat-drivers, python-snap7, cubesat-space-protocol-py,
+# cubesat-testbed and pyzmq in a venv and licklider in a folder beside this file, tshark, coturn, FreeRDP,
+# rdesktop and a display for them from Debian.
 # Run it again at will: what is there already is left alone.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 HAT_DRIVERS=0.10.10
+SNAP7=3.3.0
 CSP_PY=1.5.2
 CUBESAT_TESTBED=1.1.0
 PYZMQ=27.3.0
@@ -49,6 +51,10 @@ apt_install() {
 packages=()
 command -v tshark >/dev/null || packages+=(tshark)
 command -v turnserver >/dev/null || packages+=(coturn)
+command -v xfreerdp >/dev/null || packages+=(freerdp2-x11)
+command -v freerdp-shadow-cli >/dev/null || packages+=(freerdp2-shadow-x11)
+command -v rdesktop >/dev/null || packages+=(rdesktop)
+command -v xvfb-run >/dev/null || packages+=(xvfb xauth)
 command -v python3 >/dev/null || packages+=(python3)
 # Debian's python3 comes without ensurepip, and a venv without pip is of no use.
 command -v python3 >/dev/null && python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
@@ -72,6 +78,7 @@ if ! have_package hat-drivers "$HAT_DRIVERS"; then
     python3 -m venv "$VENV"
 fi
 install_package hat-drivers "$HAT_DRIVERS"
+install_package python-snap7 "$SNAP7"
 # It asks for Python 3.12 and runs on 3.11.
 install_package cubesat-space-protocol-py "$CSP_PY" --ignore-requires-python
 install_package cubesat-testbed "$CUBESAT_TESTBED"
@@ -85,4 +92,4 @@ if ! have_licklider; then
     }
 fi
 
-echo "hat-drivers $HAT_DRIVERS, cubesat-space-protocol-py $CSP_PY, cubesat-testbed $CUBESAT_TESTBED, pyzmq $PYZMQ, licklider $LICKLIDER, coturn $(turnserver --version 2>/dev/null | head -n 1), $(tshark --version 2>/dev/null | head -n 1)"
+echo "hat-drivers $HAT_DRIVERS, python-snap7 $SNAP7, cubesat-space-protocol-py $CSP_PY, cubesat-testbed $CUBESAT_TESTBED, pyzmq $PYZMQ, licklider $LICKLIDER, coturn $(turnserver --version 2>/dev/null | head -n 1), $(tshark --version 2>/dev/null | head -n 1)"

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::json;
 
 use super::ethernet::{ACK, EPOCH, FIN, From, RST, SYN, Tap};
-use super::{farlink, farlink_on, kept, scratch, written};
+use super::{farlink, farlink_on, kept, peak_memory, scratch, tool, written};
 
 const CR: [u8; 11] = [3, 0, 0, 11, 6, 0xE0, 0, 0, 0, 1, 0];
 const CC: [u8; 11] = [3, 0, 0, 11, 6, 0xD0, 0, 1, 0, 2, 0];
@@ -29,7 +29,7 @@ fn conversation(port: u16) -> Vec<u8> {
 
 #[test]
 fn streams_of_a_capture_are_put_in_order() {
-    let ran = farlink_on(&conversation(102), &["decode"]);
+    let ran = farlink_on(&conversation(102), &["decode", "--data"]);
 
     assert_eq!(ran.status, 0);
     let expected = [
@@ -59,7 +59,7 @@ fn packets_on_other_ports_are_counted_and_read_when_asked() {
 
 #[test]
 fn the_fields_of_a_captured_pdu_are_those_of_the_manual() {
-    let ran = farlink_on(&conversation(102), &["decode", "--json"]);
+    let ran = farlink_on(&conversation(102), &["decode", "--json", "--data"]);
 
     let expected = json!({
         "time_ns": (u64::from(EPOCH) * 1000 + 6) * 1_000_000,
@@ -97,7 +97,7 @@ fn behind_a_gap_reading_goes_on_with_the_next_packet() {
     tap.segment(From::Client, 133, ACK, &DT);
     let file = tap.file();
 
-    let ran = farlink_on(&file, &["decode"]).well();
+    let ran = farlink_on(&file, &["decode", "--data"]).well();
     let objects = farlink_on(&file, &["decode", "--json"]).well().objects();
 
     let way = "10.0.0.1:50000 > 10.0.0.2:102";
@@ -242,4 +242,35 @@ fn a_redacted_recording_shows_when_how_much_went_where() {
     let first = "  0.000000000s  192.0.2.1:49152 > 192.0.2.2:102  22 octets are not in the capture";
     assert_eq!(ran.lines()[0], first);
     assert_eq!(ran.lines().len(), 5);
+}
+
+/// Of 100 MB, in packets on other ports.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_capture_is_read_as_a_stream() {
+    const LEN: usize = 60_000;
+    let header: [u32; 6] = [0xA1B2_C3D4, 0x0004_0002, 0, 0, 65_535, 101];
+    let mut packet: Vec<u8> = [0, 0, 60_000, 60_000]
+        .iter()
+        .flat_map(|field: &u32| field.to_le_bytes())
+        .collect();
+    packet.extend([0x45, 0, 0xEA, 0x60, 0, 0, 0, 0, 64, 17, 0, 0]);
+    packet.extend([10, 0, 0, 1, 10, 0, 0, 2]);
+    packet.extend([0, 9, 0, 9, 0xEA, 0x4C, 0, 0]);
+    packet.resize(16 + LEN, 0xFF);
+    let mut file: Vec<u8> = header
+        .iter()
+        .flat_map(|field| field.to_le_bytes())
+        .collect();
+    file.extend(packet.repeat(100_000_000 / LEN));
+    let path = written("large.pcap", &file);
+
+    let child = tool(&["decode", &path]).spawn().unwrap();
+    let (output, peak) = peak_memory(child);
+
+    assert!(output.status.success());
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("skipped 1666 packets"), "{told}");
+    assert!((1..50_000).contains(&peak), "{peak} kB");
+    fs::remove_file(path).unwrap();
 }

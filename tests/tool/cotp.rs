@@ -88,6 +88,9 @@ fn a_recording_can_be_replayed_and_drawn() {
         "{}",
         decoded.out
     );
+    let (_, port) = server.address.rsplit_once(':').unwrap();
+    let by_port = farlink(&["decode", &recording, "--port", port]).well();
+    assert_eq!(by_port.out, decoded.out, "the port that was connected to");
     let drawing = fs::read_to_string(drawing).unwrap();
     assert!(drawing.contains("CR"));
     assert!(drawing.contains("tool.pcapng"), "its title");

@@ -3,7 +3,6 @@
 use std::io::Read as _;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use super::cotp::serve;
 use super::*;
@@ -93,8 +92,8 @@ fn a_dr_with_a_normal_reason_is_a_clean_end_for_both_commands() {
             let end = [message(b"abc"), dr.to_vec()].concat();
             stream.write_all(&end).unwrap();
         });
-        let mut server = serve(&["--once"]);
-        let mut client = TcpStream::connect(&server.address).unwrap();
+        let mut listener = serve(&["--once"]);
+        let mut client = TcpStream::connect(&listener.address).unwrap();
         client
             .write_all(&[3, 0, 0, 11, 6, 0xE0, 0, 0, 0, 1, 0])
             .unwrap();
@@ -104,9 +103,9 @@ fn a_dr_with_a_normal_reason_is_a_clean_end_for_both_commands() {
 
         assert_eq!(ran.lines()[1], "#1 received 3 octets: 616263");
         assert!(ran.lines()[2].starts_with("#1 closed"), "{ran:?}");
-        server.next_event("connected");
-        server.next_event("closed");
-        assert!(server.process.wait().unwrap().success());
+        listener.next_event("connected");
+        listener.next_event("closed");
+        assert!(listener.process.wait().unwrap().success());
         served.join().unwrap();
     }
 }
@@ -116,7 +115,7 @@ fn a_service_that_takes_its_time_to_close_is_no_failure() {
     let (address, served) = service(|stream| {
         let mut end = Vec::new();
         stream.read_to_end(&mut end).unwrap();
-        std::thread::sleep(Duration::from_secs(3));
+        pause(3000);
     });
 
     let ran = connect(&address, &[]).well();
@@ -129,7 +128,7 @@ fn a_service_that_takes_its_time_to_close_is_no_failure() {
 fn messages_are_printed_until_none_has_come_for_a_while() {
     let (address, served) = service(|stream| {
         for _ in 0..3 {
-            std::thread::sleep(Duration::from_millis(400));
+            pause(400);
             stream.write_all(&message(b"a")).unwrap();
         }
         let mut end = Vec::new();
@@ -159,7 +158,7 @@ fn fewer_messages_than_were_waited_for_are_a_failure() {
 fn messages_without_octets_are_no_progress() {
     let (address, served) = service(|stream| {
         while stream.write_all(&EMPTY).is_ok() {
-            std::thread::sleep(Duration::from_millis(100));
+            pause(100);
         }
     });
 
@@ -181,15 +180,12 @@ fn what_is_waited_for_is_one_thing() {
 fn a_variable_part_of_ones_own_is_sent_and_that_of_the_peer_shown() {
     let token = b"tsv://MS Terminal Services Plugin.1.farm\r\n";
     let variable = [&token[..], &[1, 0, 8, 0, 3, 0, 0, 0]].concat();
-    let digits: String = variable
-        .iter()
-        .map(|octet| format!("{octet:02x}"))
-        .collect();
-    let mut server = serve(&[]);
+    let digits = format!("{:x}", bytes::Bytes::from(variable.clone()));
+    let mut listener = serve(&[]);
     let (address, served) = service(|_| ());
 
     let ran = connect(&address, &["--variable", &digits]).well();
-    connect(&server.address, &["--variable", &digits]).well();
+    connect(&listener.address, &["--variable", &digits]).well();
 
     assert!(
         !ran.out.contains("variable part"),
@@ -197,7 +193,7 @@ fn a_variable_part_of_ones_own_is_sent_and_that_of_the_peer_shown() {
     );
     let (cr, _) = served.join().unwrap();
     assert_eq!(cr[11..], variable);
-    assert_eq!(server.next_event("connected")["variable"], digits);
+    assert_eq!(listener.next_event("connected")["variable"], digits);
 }
 
 #[test]
@@ -246,22 +242,14 @@ fn a_file_is_sent_as_a_stream() {
     let path = scratch("sparse.bin");
     fs::File::create(&path).unwrap().set_len(LEN).unwrap();
     let mut server = serve(&["--once"]);
-    let mut client = tool(&["cotp", "connect", &server.address, "--send", &path])
+    let client = tool(&["cotp", "connect", &server.address, "--send", &path])
         .args(["--message-size", "1000000"])
         .spawn()
         .unwrap();
 
-    let mut peak = 0;
-    let status = format!("/proc/{}/status", client.id());
-    while client.try_wait().unwrap().is_none() {
-        let text = fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let number = line.and_then(|line| line.split_whitespace().next());
-        peak = peak.max(number.map_or(0, |number| number.parse().unwrap()));
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let (output, peak) = peak_memory(client);
 
-    assert!(client.wait().unwrap().success());
+    assert!(output.status.success());
     assert!((1..50_000).contains(&peak), "{peak} kB");
     fs::remove_file(path).unwrap();
     assert!(server.process.wait().unwrap().success());
@@ -291,7 +279,7 @@ fn a_listener_ends_when_nobody_reads_what_it_says() {
 fn a_client_that_prints_ends_when_nobody_reads_what_it_says() {
     let (address, served) = service(|stream| {
         while stream.write_all(&message(b"abc")).is_ok() {
-            std::thread::sleep(Duration::from_millis(20));
+            pause(20);
         }
     });
     let arguments = ["cotp", "connect", &address, "--until-close"];

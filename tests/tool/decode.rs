@@ -25,7 +25,7 @@ fn hex_digits_are_read_as_one_stream() {
 fn raw_octets_are_read_from_a_file() {
     let file = written("dt.bin", &[3, 0, 0, 9, 2, 0xF0, 0, b'a', b'b']);
 
-    let ran = farlink(&["decode", &file]).well();
+    let ran = farlink(&["decode", "--data", &file]).well();
 
     let expected = ["       0      9  DT 2 octets, more follows: 6162"];
     assert_eq!(ran.lines(), expected);
@@ -39,7 +39,7 @@ fn octets_are_taken_as_they_are_when_asked() {
 
 #[test]
 fn the_fields_of_a_tpdu_are_those_of_the_manual() {
-    let ran = farlink_on(CR.as_bytes(), &["decode", "--json"]).well();
+    let ran = farlink_on(CR.as_bytes(), &["decode", "--json", "--data"]).well();
 
     let expected = json!({
         "protocol": "cotp",
@@ -67,7 +67,7 @@ fn the_fields_of_a_tpdu_are_those_of_the_manual() {
 fn the_fields_of_data_and_of_refusals_are_those_of_the_manual() {
     let input = "0300000902f0006162 0300000b 06 80 1234 0000 03";
 
-    let ran = farlink_on(input.as_bytes(), &["decode", "--json"]).well();
+    let ran = farlink_on(input.as_bytes(), &["decode", "--json", "--data"]).well();
 
     let data = json!({
         "protocol": "cotp", "offset": 0, "length": 9, "tpdu": "DT",

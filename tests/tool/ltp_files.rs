@@ -94,7 +94,11 @@ fn the_fields_of_a_segment_are_those_of_the_manual() {
     let cancel = "0c 01 02 10 01 02 aabb 02";
     let input = format!("{RED}\n04 01 02 00 04 0a 01 fe\n{report}\n{RA}\n{cancel}\n00000000");
 
-    let ran = farlink_on(input.as_bytes(), &[&LTP[..], &["--json"]].concat()).well();
+    let ran = farlink_on(
+        input.as_bytes(),
+        &[&LTP[..], &["--json", "--data"]].concat(),
+    )
+    .well();
 
     let objects = ran.objects();
     let red = json!({

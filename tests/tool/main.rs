@@ -170,6 +170,30 @@ fn signal(process: &Child, name: &str) {
     assert!(status.success());
 }
 
+/// Lets other processes go on.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a process of its own knows no simulated time"
+)]
+fn pause(millis: u64) {
+    std::thread::sleep(std::time::Duration::from_millis(millis));
+}
+
+/// Waits for the end of a process that prints little. Returns its output, and the most memory that it held, in kB.
+#[cfg(target_os = "linux")]
+fn peak_memory(mut child: Child) -> (std::process::Output, u64) {
+    let mut peak = 0;
+    let status = format!("/proc/{}/status", child.id());
+    while child.try_wait().unwrap().is_none() {
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        peak = peak.max(number.map_or(0, |number| number.parse().unwrap()));
+        pause(10);
+    }
+    (child.wait_with_output().unwrap(), peak)
+}
+
 /// Returns the path of a recording in `vectors`.
 fn kept(name: &str) -> String {
     format!(
@@ -243,4 +267,26 @@ fn a_closed_standard_output_ends_the_tool_quietly() {
         assert_eq!(output.status.code(), Some(0));
         assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     }
+}
+
+#[test]
+fn completions_are_printed_for_every_shell() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let ran = farlink(&["completions", shell]).well();
+
+        assert!(ran.out.contains("until-close"), "{shell}");
+    }
+    farlink(&["completions", "sh"]).badly(2, "bash");
+}
+
+#[test]
+fn manual_pages_are_written_for_every_command() {
+    let folder = scratch("man");
+    fs::create_dir_all(&folder).unwrap();
+
+    farlink(&["man", &folder]).well();
+
+    let page = fs::read_to_string(format!("{folder}/farlink-cotp-connect.1")).unwrap();
+    assert!(page.contains("until\\-close"), "{page}");
+    farlink(&["man", "/nowhere/at/all"]).badly(2, "/nowhere/at/all");
 }

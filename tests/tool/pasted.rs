@@ -40,6 +40,11 @@ fn a_dump_of_any_common_tool_is_decoded() {
             "0x03,0x00,0x00,0x16,0x11,0xe0,0x0,0x0,0x12,0x34,0x00,0xc1,0x02,0x01,0x00,0xc2,
             0x02,0x01,0x02,0xc0,0x01,0x0a",
         ),
+        ("base64", "AwAAFhHgAAASNADBAgEAwgIBAsABCg=="),
+        (
+            "base64 of URLs, in lines",
+            "AwAAFhHgAAASNADB\nAgEAwgIBAsABCg",
+        ),
         ("plain", "03000016 11e00000123400 c1020100 c2020102 c0010a"),
     ] {
         let ran = farlink_on(text.as_bytes(), &["decode"]).well();
@@ -86,6 +91,11 @@ fn a_dump_that_cannot_be_read_is_wrong_usage() {
     ] {
         farlink_on(text.as_bytes(), &["decode"]).badly(2, words);
     }
+}
+
+#[test]
+fn words_are_no_base64() {
+    farlink_on(b"word", &["decode"]).badly(2, "not hex");
 }
 
 #[test]

@@ -34,10 +34,12 @@ const DISSECTOR: &str = include_str!("decode/csp.lua");
 
 /// The fields of JSON objects.
 const FIELDS: &str = "\
-Input that is text is read as hex digits, an array of C, or the dump of xxd,
-hexdump -C, od -tx1, tcpdump -x or Wireshark.
+Input that is text is read as hex digits, an array of C, base64, or the dump of
+xxd, hexdump -C, od -tx1, tcpdump -x or Wireshark.
 
 Fields with --json, one object per line:
+
+  with --data also the payloads: data, user_data
 
   protocol      cotp, ltp, csp or csp1
   offset        octets before the PDU in the input, the stream or the datagram
@@ -253,12 +255,14 @@ fn unhex(text: &str, protocol: Option<Protocol>) -> Result<Vec<Vec<u8>>, Failure
     }
     let lines = text.lines().zip(1_usize..);
     let lines = lines.filter(|(line, _)| !line.trim().is_empty());
-    let whole = hexdump::digits(text);
+    let digits =
+        |text: &str| hexdump::digits(text).or_else(|error| hexdump::base64(text).ok_or(error));
+    let whole = digits(text);
     let protocol = protocol.unwrap_or_else(|| match &whole {
         Ok(octets) => Protocol::of_octets(octets),
         Err(_) => lines
             .clone()
-            .find_map(|(line, _)| hexdump::digits(line).ok())
+            .find_map(|(line, _)| digits(line).ok())
             .map_or(Protocol::Cotp, |octets| Protocol::of_octets(&octets)),
     });
     if !protocol.goes_over(Proto::Udp) {
@@ -266,7 +270,7 @@ fn unhex(text: &str, protocol: Option<Protocol>) -> Result<Vec<Vec<u8>>, Failure
     }
     lines
         .map(|(line, number)| {
-            hexdump::digits(line).map_err(|message| fault(format!("line {number}: {message}")))
+            digits(line).map_err(|message| fault(format!("line {number}: {message}")))
         })
         .collect()
 }

@@ -1,7 +1,11 @@
-//! Octets in the texts that people paste: hex digits, C arrays, and the dumps of `xxd`, `hexdump -C`, `od
+//! Octets in the texts that people paste: hex digits, C arrays, base64, and the dumps of `xxd`, `hexdump -C`, `od
 //! -tx1`, `tcpdump -x` and Wireshark.
 
 use core::fmt::Display;
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 /// The octets of each dump in a text, or `None` if the text is not a dump.
 ///
@@ -44,6 +48,19 @@ pub(crate) fn digits(text: &str) -> Result<Vec<u8>, String> {
         Some(_) => Err("an odd number of hex digits".into()),
         None => Ok(octets),
     }
+}
+
+/// Reads base64 of either alphabet, with or without padding. `None` if the text is none, or no PDU: words are
+/// base64 by chance.
+pub(crate) fn base64(text: &str) -> Option<Vec<u8>> {
+    const LENIENT: GeneralPurposeConfig =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let text: String = text.split_whitespace().collect();
+    let decode = |alphabet| GeneralPurpose::new(alphabet, LENIENT).decode(&text);
+    let octets = decode(&alphabet::STANDARD).or_else(|_| decode(&alphabet::URL_SAFE));
+    octets
+        .ok()
+        .filter(|octets| octets.first().is_some_and(|&first| first <= 0x0F))
 }
 
 fn clip(token: &str) -> String {

@@ -24,10 +24,10 @@ mod sim;
 mod stun;
 
 use core::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use tokio::runtime::Builder;
 
 /// Transports for hard links, from the command line.
@@ -58,6 +58,15 @@ enum Command {
     Sim(sim::Arguments),
     #[command(subcommand)]
     Stun(stun::Command),
+    /// Prints the completions of a shell, for a file that it reads at its start
+    Completions {
+        shell: clap_complete::Shell,
+    },
+    /// Writes the manual pages of all commands into a folder
+    Man {
+        /// The folder, which exists
+        folder: PathBuf,
+    },
 }
 
 /// Why a command failed.
@@ -113,6 +122,13 @@ fn block_on<F: Future<Output = Result<(), Failure>>>(
     runtime.block_on(run)
 }
 
+fn completions(shell: clap_complete::Shell) -> String {
+    let mut script = Vec::new();
+    let mut command = Arguments::command();
+    clap_complete::generate(shell, &mut command, env!("CARGO_BIN_NAME"), &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
@@ -125,6 +141,12 @@ fn main() -> ExitCode {
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Sim(arguments) => sim::run(&arguments),
         Command::Stun(command) => stun::run(command),
+        Command::Completions { shell } => {
+            output::line_of_many(completions(shell).trim_end());
+            Ok(())
+        }
+        Command::Man { folder } => clap_mangen::generate_to(Arguments::command(), &folder)
+            .map_err(|error| Failure::file(&folder, error)),
     };
     let (status, message) = match outcome {
         Ok(()) => (u8::from(output::had_write_error()), None),

@@ -124,7 +124,9 @@ fn read(file: &[u8]) -> Result<Vec<CapturedPacket<'_>>, ReadError> {
     );
     if let Ok(packets) = &packets {
         let mut capture = Capture::open(file).unwrap();
-        packets.iter().for_each(|_| drop(capture.next_packet()));
+        for packet in packets {
+            assert_eq!(capture.next_packet(), Ok(Some(*packet)));
+        }
         assert_eq!(capture.next_packet(), Ok(None));
         assert_eq!(is_cut, capture.is_cut());
     }

@@ -10,7 +10,7 @@ use farlink::adapters::tokio::cotp::{self, Connection, ConnectionOptions, Error}
 use farlink::cotp::{Config, Connection as Machine, Proposal, Role, Selector, TpduSize};
 use indicatif::ProgressBar;
 
-use super::transfer::{Receiver, Source, Watch, broken, send};
+use super::transfer::{Receiver, Source, StallTimer, broken, send};
 use super::{Counters, MessageFile, address, octets, seconds, selector, tpdu_size};
 use crate::address::Address;
 use crate::interrupt::Interrupt;
@@ -229,7 +229,7 @@ async fn transfer(
     progress: &ProgressBar,
 ) -> Result<(), Error> {
     let until = &arguments.until;
-    let watch = Watch::new(until.wait.unwrap_or(arguments.timeout));
+    let timer = StallTimer::new(until.wait.unwrap_or(arguments.timeout));
     let (sender, half) = connection.split();
     let mut receiver = Receiver {
         half,
@@ -246,17 +246,17 @@ async fn transfer(
     let sending = async {
         match source {
             Some(source) => {
-                send(&sender, source, &watch, arguments.timeout, echoes, progress).await
+                send(&sender, source, &timer, arguments.timeout, echoes, progress).await
             }
             None => Ok(()),
         }
     };
     let receiving = async {
         match came_back {
-            Some(came_back) => receiver.compare(came_back, &watch, progress).await,
+            Some(came_back) => receiver.compare(came_back, &timer, progress).await,
             None if until.prints() => {
                 let may_pause = until.wait.is_some();
-                receiver.receive(until.receive, may_pause, &watch).await
+                receiver.receive(until.receive, may_pause, &timer).await
             }
             None => Ok(()),
         }

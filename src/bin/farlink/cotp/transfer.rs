@@ -75,12 +75,12 @@ impl Source {
 }
 
 /// How long nothing may move, and when something last did, in either direction.
-pub(crate) struct Watch {
+pub(crate) struct StallTimer {
     span: Duration,
     moved: Cell<Instant>,
 }
 
-impl Watch {
+impl StallTimer {
     pub(crate) fn new(span: Duration) -> Self {
         Self {
             span,
@@ -88,7 +88,7 @@ impl Watch {
         }
     }
 
-    fn moves(&self) {
+    fn restart(&self) {
         self.moved.set(Instant::now());
     }
 
@@ -102,7 +102,7 @@ impl Watch {
 pub(crate) async fn send(
     sender: &SendHalf,
     mut source: Source,
-    watch: &Watch,
+    timer: &StallTimer,
     span: Duration,
     echoes: Option<mpsc::Sender<Bytes>>,
     progress: &ProgressBar,
@@ -122,7 +122,7 @@ pub(crate) async fn send(
         let len = message.len() as u64;
         let sending = timeout(span, sender.send(message));
         sending.await.map_err(|_| stalled(queued))??;
-        watch.moves();
+        timer.restart();
         queued += len;
         if echoes.is_none() {
             progress.inc(len);
@@ -130,7 +130,7 @@ pub(crate) async fn send(
     }
     let flushing = timeout(span, sender.flush());
     flushing.await.map_err(|_| stalled(queued))??;
-    watch.moves();
+    timer.restart();
     Ok(())
 }
 
@@ -150,7 +150,7 @@ enum Waited {
     Message(Bytes),
     /// The peer closed the connection.
     Closed,
-    /// Nothing moved for the time of the watch.
+    /// Nothing moved for the time of the timer.
     Stalled,
     /// Nobody reads the output any more.
     Unread,
@@ -158,10 +158,10 @@ enum Waited {
 
 impl Receiver<'_> {
     /// Waits for a message with octets, and takes those without on the way: they are no progress.
-    async fn next(&mut self, watch: &Watch) -> Result<Waited, Error> {
+    async fn next(&mut self, timer: &StallTimer) -> Result<Waited, Error> {
         loop {
-            let Ok(message) = timeout_at(watch.deadline(), self.half.receive()).await else {
-                if watch.deadline() > Instant::now() {
+            let Ok(message) = timeout_at(timer.deadline(), self.half.receive()).await else {
+                if timer.deadline() > Instant::now() {
                     continue;
                 }
                 return Ok(Waited::Stalled);
@@ -178,7 +178,7 @@ impl Receiver<'_> {
                 return Ok(Waited::Unread);
             }
             if !message.is_empty() {
-                watch.moves();
+                timer.restart();
                 return Ok(Waited::Message(message));
             }
         }
@@ -190,7 +190,7 @@ impl Receiver<'_> {
         &mut self,
         count: Option<u64>,
         may_pause: bool,
-        watch: &Watch,
+        timer: &StallTimer,
     ) -> Result<(), Error> {
         let mut came = 0;
         let of = |came| match count {
@@ -198,13 +198,13 @@ impl Receiver<'_> {
             None => format!("{came} messages came"),
         };
         while count.is_none_or(|count| came < count) {
-            match self.next(watch).await? {
+            match self.next(timer).await? {
                 Waited::Message(_) => came += 1,
                 Waited::Closed if count.is_some() => {
                     return Err(broken(format!("closed by the peer, {}", of(came))));
                 }
                 Waited::Stalled if !may_pause => {
-                    let span = watch.span;
+                    let span = timer.span;
                     return Err(broken(format!("no message for {span:?}, {}", of(came))));
                 }
                 _ => break,
@@ -217,7 +217,7 @@ impl Receiver<'_> {
     pub(crate) async fn compare(
         &mut self,
         mut echoes: mpsc::Receiver<Bytes>,
-        watch: &Watch,
+        timer: &StallTimer,
         progress: &ProgressBar,
     ) -> Result<(), Error> {
         let mut came = Bytes::new();
@@ -225,7 +225,7 @@ impl Receiver<'_> {
         while let Some(mut sent) = echoes.recv().await {
             while !sent.is_empty() {
                 if came.is_empty() {
-                    came = match self.next(watch).await? {
+                    came = match self.next(timer).await? {
                         Waited::Message(message) => message,
                         Waited::Closed => {
                             return Err(broken(format!(
@@ -233,7 +233,7 @@ impl Receiver<'_> {
                             )));
                         }
                         Waited::Stalled | Waited::Unread => {
-                            let span = watch.span;
+                            let span = timer.span;
                             return Err(broken(format!(
                                 "no echo for {span:?}, {at} octets came back"
                             )));

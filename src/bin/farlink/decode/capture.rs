@@ -81,8 +81,11 @@ impl Scope {
     }
 
     pub(super) fn protocol(&self, path: &Path) -> Option<Protocol> {
-        if self.ports.is_empty() {
-            let recorded = self.recorded;
+        let recorded = self.recorded;
+        // The recording of a stream has no other, and shows it on the port of its protocol.
+        let is_recorded = recorded.is_some_and(|protocol| protocol.goes_over(Proto::Tcp))
+            && path.proto == Proto::Tcp;
+        if self.ports.is_empty() || is_recorded {
             return recorded
                 .filter(|protocol| protocol.goes_over(path.proto))
                 .or_else(|| Protocol::on(path))

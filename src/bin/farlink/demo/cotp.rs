@@ -11,7 +11,7 @@ use farlink::cotp::{Config, Policy, Selector, TpduSize};
 
 use super::{Arguments, draw, random_octets, speed};
 use crate::cotp::Counters;
-use crate::cotp::transfer::{Receiver, Source, Watch, send};
+use crate::cotp::transfer::{Receiver, Source, StallTimer, send};
 use crate::decode::Protocol;
 use crate::output::{self, OutputFormat};
 use crate::{Failure, progress, recording};
@@ -143,9 +143,9 @@ async fn file(address: SocketAddr, size: usize) -> Result<(), Failure> {
     };
     let source = Source::new(std::io::Cursor::new(data), None, MESSAGE);
     let (echoes, came_back) = source.echoes();
-    let watch = Watch::new(TIMEOUT);
-    let sending = send(&sender, source, &watch, TIMEOUT, Some(echoes), &bar);
-    let receiving = receiver.compare(came_back, &watch, &bar);
+    let timer = StallTimer::new(TIMEOUT);
+    let sending = send(&sender, source, &timer, TIMEOUT, Some(echoes), &bar);
+    let receiving = receiver.compare(came_back, &timer, &bar);
     tokio::try_join!(sending, receiving).map_err(failure("client"))?;
     let span = clock.now() - Instant::ZERO;
     bar.finish_and_clear();

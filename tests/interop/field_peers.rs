@@ -1,0 +1,225 @@
+//! `FreeRDP`, `rdesktop` and `python-snap7`, as clients and as servers, with `farlink cotp`.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+
+const WHY: &str = "run tests/interop/setup.sh first";
+/// A request for TLS or `CredSSP`, and one for the security of RDP itself (MS-RDPBCGR 2.2.1.1.1).
+const REQUEST_TLS: &str = "0100080003000000";
+const REQUEST_RDP: &str = "0100080000000000";
+
+fn tool(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_farlink"));
+    command.args(["cotp"]).args(arguments);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    command
+}
+
+fn python(program: &str, arguments: &[&str]) -> Command {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop");
+    let mut command = Command::new(here.join(".venv/bin/python"));
+    command.args(["-c", program]).args(arguments);
+    command
+}
+
+/// Programs of X run one at a time, since `xvfb-run` looks for a free display and takes it later.
+static DISPLAY: Mutex<()> = Mutex::new(());
+
+/// Runs a program of X for so many seconds: neither client ends before a server of RDP would have answered.
+fn graphical(program: &str, seconds: &str, arguments: &[&str]) -> Child {
+    let mut command = Command::new("xvfb-run");
+    command
+        .args(["--auto-servernum", "timeout", seconds, program])
+        .args(arguments);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command.spawn().expect(WHY)
+}
+
+/// `farlink cotp listen`, whose events are read.
+struct Listener {
+    process: Child,
+    lines: std::io::Lines<BufReader<ChildStdout>>,
+    address: String,
+}
+
+impl Listener {
+    fn start(arguments: &[&str]) -> Self {
+        let all = ["listen", "--bind", "127.0.0.1:0", "--json"];
+        let mut process = tool(&[&all, arguments].concat()).spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut listener = Self {
+            process,
+            lines,
+            address: String::new(),
+        };
+        let listening = listener.told("listening");
+        listener.address = listening["address"].as_str().unwrap().into();
+        listener
+    }
+
+    fn told(&mut self, event: &str) -> Value {
+        let line = self.lines.next().unwrap().unwrap();
+        let object: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(object["event"], event, "{object}");
+        object
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Returns an address that is free at the moment, for a server that takes a port and does not tell one.
+fn free_address() -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a process of its own knows no simulated time"
+)]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(100));
+}
+
+fn wait_for(address: std::net::SocketAddr) {
+    for _ in 0..100 {
+        if TcpStream::connect(address).is_ok() {
+            return;
+        }
+        pause();
+    }
+    panic!("nobody listens on {address}");
+}
+
+fn hex(text: &str) -> String {
+    format!("{:x}", bytes::Bytes::copy_from_slice(text.as_bytes()))
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Lets a client of RDP connect. Checks what its request begins with, and that it goes on with a message.
+fn is_accepted(program: &str, arguments: &[&str], token: &str, request: &str) {
+    let _display = DISPLAY.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut listener = Listener::start(&["--once"]);
+    let server = match program {
+        "xfreerdp" => format!("/v:{}", listener.address),
+        _ => listener.address.clone(),
+    };
+    let mut client = graphical(program, "5", &[&[server.as_str()], arguments].concat());
+
+    let variable = listener.told("connected")["variable"].clone();
+    assert_eq!(variable, [&hex(token), request].concat());
+    assert_ne!(listener.told("received")["octets"], 0, "it was confirmed");
+    client.wait().unwrap();
+    assert_eq!(listener.told("closed")["messages"], 1);
+    assert!(listener.process.wait().unwrap().success());
+}
+
+#[test]
+#[ignore = "needs xfreerdp and xvfb-run; tests/interop/setup.sh installs them"]
+fn xfreerdp_is_accepted_with_a_cookie_a_token_or_neither() {
+    let cookie = "Cookie: mstshash=user\r\n";
+    let token = "tsv://MS Terminal Services Plugin.1.farm";
+    let balance = format!("/load-balance-info:{token}");
+    for (argument, variable, request) in [
+        ("/cert:ignore", cookie, REQUEST_TLS),
+        ("/sec:rdp", cookie, ""),
+        (&*balance, &*format!("{token}\r\n"), REQUEST_TLS),
+    ] {
+        is_accepted("xfreerdp", &["/u:user", argument], variable, request);
+    }
+}
+
+#[test]
+#[ignore = "needs rdesktop and xvfb-run; tests/interop/setup.sh installs them"]
+fn rdesktop_is_accepted() {
+    let cookie = "Cookie: mstshash=user\r\n";
+
+    is_accepted("rdesktop", &["-u", "user"], cookie, REQUEST_TLS);
+}
+
+#[test]
+#[ignore = "needs freerdp-shadow-cli and xvfb-run; tests/interop/setup.sh installs them"]
+fn a_freerdp_server_is_connected_though_it_confirms_reference_0() {
+    let _display = DISPLAY.lock().unwrap_or_else(PoisonError::into_inner);
+    let address = free_address();
+    let port = format!("/port:{}", address.port());
+    let mut server = graphical("freerdp-shadow-cli", "15", &[&port, "/sec:rdp"]);
+    wait_for(address);
+
+    let address = address.to_string();
+    let connect = ["connect", &address, "--variable", REQUEST_RDP];
+    let output = tool(&connect).output().unwrap();
+
+    assert!(output.status.success(), "{output:?}");
+    let text = text(&output);
+    let (_, response) = text.split_once("variable part ").expect(&text);
+    // It selects the security of RDP; flags tell what else it knows (MS-RDPBCGR 2.2.1.2.1).
+    assert!(response.starts_with("02"), "{text}");
+    assert!(response[4..].starts_with("080000000000"), "{text}");
+    server.wait().unwrap();
+}
+
+#[test]
+#[ignore = "needs python-snap7; tests/interop/setup.sh installs it"]
+fn the_answer_of_a_snap7_server_is_printed() {
+    let program = "import sys; from snap7.server import Server\n\
+                   s = Server(log=False); s.start(tcp_port=int(sys.argv[1])); sys.stdin.read()";
+    let address = free_address();
+    let mut server = python(program, &[&address.port().to_string()]);
+    let mut server = server.stdin(Stdio::piped()).spawn().expect(WHY);
+    wait_for(address);
+    let address = address.to_string();
+    let mut client = tool(&["connect", &address, "--send", "-", "--receive", "1"])
+        .args(["--local-tsel", "0100", "--remote-tsel", "0102"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+
+    // A setup of communication, for PDUs of 480 octets.
+    let setup = [
+        0x32, 1, 0, 0, 0, 0, 0, 8, 0, 0, 0xF0, 0, 0, 1, 0, 1, 1, 0xE0,
+    ];
+    client.stdin.take().unwrap().write_all(&setup).unwrap();
+    let output = client.wait_with_output().unwrap();
+
+    assert!(output.status.success(), "{output:?}");
+    let text = text(&output);
+    assert!(text.contains("#1 received 20 octets: 3203"), "{text}");
+    drop(server.stdin.take());
+    server.wait().unwrap();
+}
+
+#[test]
+#[ignore = "needs python-snap7; tests/interop/setup.sh installs it"]
+fn a_snap7_client_that_says_goodbye_is_a_clean_end() {
+    let program = "import sys; from snap7.connection import ISOTCPConnection\n\
+                   c = ISOTCPConnection('127.0.0.1', int(sys.argv[1]), 0x0100, 0x0102)\n\
+                   c.connect(); c.send_data(b'abc'); print(c.receive_data()); c.disconnect()";
+    let mut listener = Listener::start(&["--once", "--echo", "--tsel", "0102"]);
+    let (_, port) = listener.address.rsplit_once(':').unwrap();
+
+    let output = python(program, &[port]).output().expect(WHY);
+
+    assert_eq!(text(&output).trim_end(), "b'abc'", "{output:?}");
+    assert_eq!(listener.told("connected")["calling"], "0100");
+    listener.told("received");
+    assert_eq!(listener.told("closed")["incomplete"], 0);
+    assert!(listener.process.wait().unwrap().success());
+}
