@@ -8,6 +8,7 @@ mod dissector;
 mod ltp;
 mod printer;
 
+use std::io::Read;
 use std::path::PathBuf;
 
 use farlink::Proto;
@@ -21,6 +22,9 @@ pub(crate) use capture::TruncatedDatagram;
 pub(crate) use dissector::Protocol;
 use dissector::{Start, StreamEnd};
 use printer::{Context, Printer, Style};
+
+/// Octets of a file by which it is recognised. The head of a recording is among them.
+const HEAD: u64 = 1 << 20;
 
 /// The first octets of a file that gzip has compressed.
 const GZIP: [u8; 2] = [0x1F, 0x8B];
@@ -117,9 +121,9 @@ pub(crate) struct Arguments {
     /// Print one JSON object per line
     #[arg(long)]
     json: bool,
-    /// Leave payloads out of the JSON objects
-    #[arg(long, requires = "json")]
-    no_data: bool,
+    /// Print payloads too
+    #[arg(long)]
+    data: bool,
     /// Read the input as raw octets, even if it is text
     #[arg(long)]
     raw: bool,
@@ -137,7 +141,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         output::line_of_many(DISSECTOR.trim_end());
         return Ok(());
     }
-    let input = input::read(&arguments.file)?;
+    let mut file = input::open(&arguments.file)?;
+    let unreadable = |error| Failure::file(&arguments.file, error);
+    let mut input = Vec::new();
+    let read = file.by_ref().take(HEAD).read_to_end(&mut input);
+    read.map_err(unreadable)?;
+    let is_stream = Capture::open(&input).is_ok()
+        && !arguments.raw
+        && !arguments.calls
+        && arguments.ladder.is_none();
+    if !is_stream {
+        file.read_to_end(&mut input).map_err(unreadable)?;
+    }
     let octets = if arguments.raw {
         &input[..]
     } else {
@@ -164,9 +179,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             Failure::Reported => Failure::Reported,
         }
     };
-    let decoded = decode(arguments, &input).map_err(named);
+    let decoded = decode(arguments, &input, file).map_err(named);
     if let Some(path) = &arguments.ladder {
-        let scope = Scope::new(&input, arguments.protocol, &arguments.port);
+        let mut scope = Scope::new(&input, arguments.protocol, &arguments.port);
+        scope.learn_all(&input);
         let trace = ladder::of_capture(&input, |path| scope.protocol(path), &[])
             .map_err(|error| named(Failure::Protocol(format!("no ladder: {error}"))))?;
         let drawing = Drawing {
@@ -178,12 +194,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     decoded
 }
 
-fn decode(arguments: &Arguments, input: &[u8]) -> Result<(), Failure> {
-    let printer = Printer::new(match (arguments.json, arguments.no_data) {
-        (true, false) => Style::Json,
-        (true, true) => Style::JsonWithoutData,
-        (false, _) => Style::Text,
-    });
+/// Decodes the input, of which `rest` is not read yet if it is a capture.
+fn decode(arguments: &Arguments, input: &[u8], rest: impl Read) -> Result<(), Failure> {
+    let style = if arguments.json {
+        Style::Json
+    } else {
+        Style::Text
+    };
+    let printer = Printer::new(style, arguments.data);
     if arguments.raw {
         return frame(input, arguments.protocol, printer);
     }
@@ -194,9 +212,9 @@ fn decode(arguments: &Arguments, input: &[u8]) -> Result<(), Failure> {
         return calls::run(input, Shown::Pdus, printer);
     }
     match Capture::open(input) {
-        Ok(capture) => {
-            let scope = Scope::new(input, arguments.protocol, &arguments.port);
-            capture::run(input, capture, &scope, printer)
+        Ok(_) => {
+            let mut scope = Scope::new(input, arguments.protocol, &arguments.port);
+            capture::run(input.chain(rest), &mut scope, printer)
         }
         Err(ReadError::NotACapture) => pasted(arguments, input, printer),
         Err(error) => Err(Failure::protocol(error)),
@@ -221,9 +239,8 @@ fn pasted(arguments: &Arguments, input: &[u8], printer: Printer) -> Result<(), F
     let Some(packets) = ip_capture(&octets) else {
         return plain(&octets, protocol, Start::Beginning, printer);
     };
-    let capture = Capture::open(&packets).map_err(Failure::protocol)?;
-    let scope = Scope::new(&packets, protocol, &arguments.port);
-    capture::run(&packets, capture, &scope, printer)
+    let mut scope = Scope::new(&packets, protocol, &arguments.port);
+    capture::run(&packets[..], &mut scope, printer)
 }
 
 /// Reads dumps, or hex digits: of datagrams one in each line.

@@ -104,7 +104,7 @@ impl Reader {
         object.insert("call".into(), entry.number.into());
         object.insert("time_ns".into(), entry.time.as_nanos().into());
         let mut object = Value::Object(object);
-        if self.printer.style() == Style::JsonWithoutData {
+        if !self.printer.has_data {
             remove_octets(&mut object);
         }
         object.to_string()

@@ -113,7 +113,13 @@ fn show(offset: u64, octets: &[u8], out: &mut Printer) {
         Ok(tpdu) => tpdu,
         Err(error) => return out.malformed(span, "TPDU", &error),
     };
-    out.pdu(span, &tpdu, || object(&tpdu));
+    let text = tpdu.to_string();
+    let text = match &tpdu {
+        // The payload is behind the colon.
+        Tpdu::Data(_) | Tpdu::Expedited(_) if !out.has_data => text.split(':').next(),
+        _ => Some(&*text),
+    };
+    out.pdu(span, &text.unwrap_or_default(), || object(&tpdu));
     if let Tpdu::ConnectionRequest(tpdu) | Tpdu::ConnectionConfirm(tpdu) = &tpdu
         && let Some(fault) = tpdu.parameters().map_or_else(Some, |list| list.fault)
     {
