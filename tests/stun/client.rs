@@ -3,12 +3,12 @@
 use core::time::Duration;
 
 use farlink::stun::{
-    Attribute, AttributeType, AttributeTypes, ChangeRequest, Class, Command, Config, Credentials,
-    Error, Event, Message, Query, QueryFailure, TransactionId,
+    Attribute, AttributeType, AttributeTypes, ChangeRequest, Class, Command, Config,
+    CredentialKind, Credentials, Error, Event, Message, Query, QueryFailure, TransactionId,
 };
 use farlink::{Ask, Cause, Link, Machine as _, Path, Proto, Tag};
 
-use crate::talk::{TAG, Talk, addr, local, mapped, message, ms, server};
+use crate::talk::{TAG, Talk, addr, local, mapped, message, ms, server, tcp, udp};
 
 #[test]
 fn udp_requests_leave_at_the_times_of_rfc_8489_section_6_2_1() {
@@ -41,7 +41,7 @@ fn requests_of_rfc_3489_leave_at_the_times_of_its_section_9_3() {
         ..Query::default()
     };
 
-    talk.query(1, talk.udp(), classic);
+    talk.query(1, udp(), classic);
     talk.wait(ms(9500));
 
     let times = [0, 100, 300, 700, 1500, 3100, 4700, 6300, 7900];
@@ -55,7 +55,7 @@ fn requests_of_rfc_3489_leave_at_the_times_of_its_section_9_3() {
 fn a_request_over_tcp_is_sent_once_and_fails_after_39_5_s() {
     let mut talk = Talk::new(Config::default());
 
-    talk.query(1, talk.tcp(), Query::default());
+    talk.query(1, tcp(), Query::default());
     talk.wait(ms(39_500));
 
     assert_eq!(talk.times(), [0]);
@@ -69,7 +69,7 @@ fn a_query_ends_at_its_limit() {
 
     talk.query(
         1,
-        talk.udp(),
+        udp(),
         Query {
             limit,
             ..Query::default()
@@ -145,7 +145,7 @@ fn an_answer_of_rfc_3489_is_known_by_all_128_bits() {
         classic: true,
         ..Query::default()
     };
-    talk.query(TAG.0, talk.udp(), classic);
+    talk.query(TAG.0, udp(), classic);
     let sent = talk.last();
     let mut other = *sent.id().octets();
     other[0] ^= 1;
@@ -215,7 +215,7 @@ fn a_second_answer_is_no_forgery() {
     let sent = talk.last();
     let answer = message(sent.id(), Class::Success, &[mapped()]);
     talk.receive(sent.path, &answer);
-    talk.query(2, talk.udp(), Query::default());
+    talk.query(2, udp(), Query::default());
     talk.events.clear();
 
     talk.receive(sent.path, &answer);
@@ -245,7 +245,7 @@ fn an_answer_to_change_request_comes_from_there_alone() {
             let change = ChangeRequest { ip, port };
             talk.query(
                 1,
-                talk.udp(),
+                udp(),
                 Query {
                     change,
                     ..Query::default()
@@ -271,7 +271,7 @@ fn an_answer_to_change_request_comes_from_there_alone() {
 fn ten_transactions_are_under_way_with_a_server_and_start_one_by_one() {
     let mut talk = Talk::new(Config::default());
     for tag in 0..12 {
-        talk.query(tag, talk.udp(), Query::default());
+        talk.query(tag, udp(), Query::default());
     }
     let elsewhere = Path::udp(addr("10.0.0.1:0"), addr("192.0.2.9:3478"));
     talk.query(12, elsewhere, Query::default());
@@ -459,9 +459,9 @@ fn a_socket_of_the_driver_is_used_and_stays_open() {
 
 #[test]
 fn what_the_client_has_opened_is_closed_when_it_is_idle() {
-    for to in [Talk::udp, Talk::tcp] {
+    for to in [udp(), tcp()] {
         let mut talk = Talk::new(Config::default());
-        talk.query(1, to(&talk), Query::default());
+        talk.query(1, to, Query::default());
         talk.answer(Class::Success, &[mapped()]);
         talk.wait(ms(29_999));
         assert_eq!(talk.asks.len(), 1);
@@ -475,8 +475,8 @@ fn what_the_client_has_opened_is_closed_when_it_is_idle() {
 #[test]
 fn a_connection_carries_many_queries_in_any_order() {
     let mut talk = Talk::new(Config::default());
-    talk.query(1, talk.tcp(), Query::default());
-    talk.query(2, talk.tcp(), Query::default());
+    talk.query(1, tcp(), Query::default());
+    talk.query(2, tcp(), Query::default());
     talk.wait(ms(50));
     let [first, second] = &talk.sent[..] else {
         panic!("{:?}", talk.sent);
@@ -507,7 +507,7 @@ fn a_connection_carries_many_queries_in_any_order() {
 fn a_connection_that_is_refused_or_breaks_ends_its_queries_at_once() {
     let mut talk = Talk::new(Config::default());
     talk.connects = false;
-    talk.query(1, talk.tcp(), Query::default());
+    talk.query(1, tcp(), Query::default());
     let [Ask::Open { tag, path }] = talk.asks[..] else {
         panic!("{:?}", talk.asks);
     };
@@ -517,7 +517,7 @@ fn a_connection_that_is_refused_or_breaks_ends_its_queries_at_once() {
     assert_eq!(talk.failure(), &QueryFailure::Unreachable(Cause::Refused));
 
     let mut talk = Talk::new(Config::default());
-    talk.query(1, talk.tcp(), Query::default());
+    talk.query(1, tcp(), Query::default());
     talk.client
         .link(talk.now, talk.last().path, Link::Down(Cause::Reset));
     talk.drain();
@@ -528,7 +528,7 @@ fn a_connection_that_is_refused_or_breaks_ends_its_queries_at_once() {
 fn a_connection_that_is_not_made_is_given_up_after_39_5_s() {
     let mut talk = Talk::new(Config::default());
     talk.connects = false;
-    talk.query(1, talk.tcp(), Query::default());
+    talk.query(1, tcp(), Query::default());
 
     talk.wait(ms(39_500));
 
@@ -540,11 +540,11 @@ fn a_connection_that_is_not_made_is_given_up_after_39_5_s() {
 #[test]
 fn a_query_on_a_connection_that_served_before_is_asked_again_on_another_one() {
     let mut talk = Talk::new(Config::default());
-    talk.query(1, talk.tcp(), Query::default());
+    talk.query(1, tcp(), Query::default());
     talk.answer(Class::Success, &[mapped()]);
     talk.wait(ms(100));
     talk.events.clear();
-    talk.query(2, talk.tcp(), Query::default());
+    talk.query(2, tcp(), Query::default());
 
     talk.client.link(talk.now, talk.last().path, Link::Ended);
     talk.wait(ms(100));
@@ -563,7 +563,7 @@ fn a_query_on_a_connection_that_served_before_is_asked_again_on_another_one() {
 #[test]
 fn a_connection_that_is_not_of_stun_is_reset() {
     let mut talk = Talk::new(Config::default());
-    talk.query(1, talk.tcp(), Query::default());
+    talk.query(1, tcp(), Query::default());
 
     talk.receive(talk.last().path, b"HTTP/1.1 400 Bad Request\r\n\r\n");
 
@@ -579,22 +579,22 @@ fn a_request_longer_than_a_datagram_fails() {
         ..Query::default()
     };
 
-    talk.query(1, talk.udp(), query.clone());
+    talk.query(1, udp(), query.clone());
     assert!(
         matches!(talk.failure(), QueryFailure::TooLong { octets: 1644 }),
         "{:?}",
         talk.events
     );
 
-    talk.query(1, talk.tcp(), query);
+    talk.query(1, tcp(), query);
     assert_eq!(talk.last().octets.len(), 1644);
 }
 
 #[test]
 fn a_client_that_is_closed_closes_its_sockets_and_is_done() {
     let mut talk = Talk::new(Config::default());
-    talk.query(1, talk.udp(), Query::default());
-    talk.query(2, talk.tcp(), Query::default());
+    talk.query(1, udp(), Query::default());
+    talk.query(2, tcp(), Query::default());
 
     talk.client.command(talk.now, Command::Close).unwrap();
     talk.drain();
@@ -602,7 +602,7 @@ fn a_client_that_is_closed_closes_its_sockets_and_is_done() {
     let closes = talk.asks.iter().filter(|ask| matches!(ask, Ask::Close(_)));
     assert_eq!((closes.count(), talk.is_done), (2, true));
     assert_eq!(talk.events, []);
-    let (to, query) = (talk.udp(), Query::default());
+    let (to, query) = (udp(), Query::default());
     let refused = talk.client.query(talk.now, TAG, to, query);
     assert_eq!(refused, Err(Error::Closed));
 }
@@ -649,7 +649,7 @@ fn a_query_that_cannot_be_is_refused() {
         credentials: Some(Credentials {
             username: String::new(),
             password: String::from("secret"),
-            kind: Default::default(),
+            kind: CredentialKind::default(),
         }),
         ..plain.clone()
     };

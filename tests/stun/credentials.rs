@@ -6,7 +6,7 @@ use farlink::stun::{
     Query, QueryFailure, userhash,
 };
 
-use crate::talk::{Sent, Talk, addr, mapped, message, ms, server};
+use crate::talk::{Sent, Talk, addr, mapped, message, ms, server, tcp, udp};
 
 const REALM: Attribute<'static> = Attribute::Realm(b"lab.example");
 const OLD_NONCE: &[u8] = b"f//499k954d6OL34oL9FSTvy64sA";
@@ -60,7 +60,7 @@ fn answer_signed(
 /// A query that was challenged by a server of RFC 5389.
 fn challenged() -> Talk {
     let mut talk = Talk::new(Config::default());
-    talk.query(7, talk.udp(), long_term());
+    talk.query(7, udp(), long_term());
     talk.refuse(401, &[REALM, Attribute::Nonce(OLD_NONCE)]);
     talk.wait(ms(50));
     talk
@@ -120,7 +120,7 @@ fn later_requests_are_signed_from_the_start() {
         Integrity::Sha1,
     );
 
-    talk.query(8, talk.udp(), long_term());
+    talk.query(8, udp(), long_term());
     talk.wait(ms(50));
 
     assert!(has(&talk.last(), AttributeType::MESSAGE_INTEGRITY));
@@ -128,7 +128,7 @@ fn later_requests_are_signed_from_the_start() {
     if let Some(credentials) = &mut other.credentials {
         credentials.username = String::from("bob");
     }
-    talk.query(9, talk.udp(), other);
+    talk.query(9, udp(), other);
     talk.wait(ms(50));
     assert!(
         !has(&talk.last(), AttributeType::MESSAGE_INTEGRITY),
@@ -144,7 +144,7 @@ fn a_list_of_algorithms_is_returned_and_the_first_known_one_is_taken() {
         (&[0, 9, 0, 3, 1, 2, 3, 0, 0, 2, 0, 0], KeyAlgorithm::Sha256),
     ] {
         let mut talk = Talk::new(Config::default());
-        talk.query(7, talk.udp(), long_term());
+        talk.query(7, udp(), long_term());
         let nonce = Attribute::Nonce(ALGORITHMS_NONCE);
 
         talk.refuse(401, &[REALM, nonce, list(octets)]);
@@ -191,7 +191,7 @@ fn a_list_of_algorithms_is_returned_and_the_first_known_one_is_taken() {
 #[test]
 fn a_user_name_is_hidden_where_the_server_wants_it() {
     let mut talk = Talk::new(Config::default());
-    talk.query(7, talk.udp(), long_term());
+    talk.query(7, udp(), long_term());
 
     talk.refuse(401, &[REALM, Attribute::Nonce(BOTH_NONCE), list(&LIST)]);
     talk.wait(ms(50));
@@ -218,12 +218,12 @@ fn a_challenge_without_its_algorithms_is_not_answered() {
         &[Attribute::Nonce(OLD_NONCE)],
     ] {
         let mut talk = Talk::new(Config::default());
-        talk.query(7, talk.udp(), long_term());
+        talk.query(7, udp(), long_term());
         talk.refuse(401, attributes);
         assert_eq!(talk.failure(), &QueryFailure::BadChallenge);
     }
     let mut talk = Talk::new(Config::default());
-    talk.query(7, talk.udp(), long_term());
+    talk.query(7, udp(), long_term());
     let unknown = [0, 9, 0, 0];
     talk.refuse(
         401,
@@ -300,7 +300,7 @@ fn a_stale_nonce_is_replaced_in_any_number_of_queries_and_three_times_in_one() {
 #[test]
 fn the_newest_nonce_is_taken_for_all_queries() {
     let mut talk = challenged();
-    talk.query(8, talk.udp(), long_term());
+    talk.query(8, udp(), long_term());
     talk.wait(ms(50));
     let [_, first, second] = &talk.sent.clone()[..] else {
         panic!("{:?}", talk.sent);
@@ -353,7 +353,7 @@ fn an_unsigned_answer_to_a_signed_request_is_discarded() {
 #[test]
 fn over_tcp_an_unsigned_answer_ends_the_transaction() {
     let mut talk = Talk::new(Config::default());
-    talk.query(7, talk.tcp(), long_term());
+    talk.query(7, tcp(), long_term());
     talk.refuse(401, &[REALM, Attribute::Nonce(OLD_NONCE)]);
     talk.wait(ms(50));
 
@@ -368,7 +368,7 @@ fn short_term_credentials_sign_in_both_ways_until_the_server_has_chosen() {
     let mut talk = Talk::new(Config::default());
     let query = credentials(CredentialKind::ShortTerm);
     let key = IntegrityKey::short_term(b"secret1");
-    talk.query(7, talk.udp(), query.clone());
+    talk.query(7, udp(), query.clone());
     let sent = talk.last();
     assert!(has(&sent, AttributeType::MESSAGE_INTEGRITY));
     assert_eq!(sent.message().verify(&key), Ok(Integrity::Sha256));
@@ -382,7 +382,7 @@ fn short_term_credentials_sign_in_both_ways_until_the_server_has_chosen() {
         Integrity::Sha1,
     );
     talk.mapped();
-    talk.query(8, talk.udp(), query);
+    talk.query(8, udp(), query);
     talk.wait(ms(50));
 
     assert_eq!(talk.last().message().verify(&key), Ok(Integrity::Sha1));

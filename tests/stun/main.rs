@@ -5,6 +5,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
     reason = "tests fail by panicking, on machines with an allocator"
 )]
 
@@ -13,6 +14,7 @@ extern crate alloc;
 #[path = "alloc.rs"]
 mod allocations;
 mod client;
+mod config;
 mod credentials;
 mod integrity;
 mod laws;

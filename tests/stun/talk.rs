@@ -23,6 +23,16 @@ pub(crate) fn server() -> SocketAddr {
     addr("192.0.2.1:3478")
 }
 
+/// The server over UDP, from a port that is chosen.
+pub(crate) fn udp() -> Path {
+    Path::udp(addr("10.0.0.1:0"), server())
+}
+
+/// The same over TCP.
+pub(crate) fn tcp() -> Path {
+    Path::tcp(addr("10.0.0.1:0"), server())
+}
+
 /// The address of the first socket that is opened.
 pub(crate) fn local() -> SocketAddr {
     addr("10.0.0.1:50000")
@@ -140,14 +150,6 @@ impl Talk {
         self.drain();
     }
 
-    pub(crate) fn udp(&self) -> Path {
-        Path::udp(addr("10.0.0.1:0"), server())
-    }
-
-    pub(crate) fn tcp(&self) -> Path {
-        Path::tcp(addr("10.0.0.1:0"), server())
-    }
-
     pub(crate) fn query(&mut self, tag: u64, to: Path, query: Query) {
         let tag = Tag(tag);
         let command = Command::Query { tag, to, query };
@@ -157,7 +159,7 @@ impl Talk {
 
     /// Begins a query over UDP without anything else.
     pub(crate) fn ask(&mut self) {
-        self.query(TAG.0, self.udp(), Query::default());
+        self.query(TAG.0, udp(), Query::default());
     }
 
     pub(crate) fn last(&self) -> Sent {
