@@ -164,12 +164,11 @@ impl RangeSet {
             // The range of the set that it is a part of.
             let start = self.earlier.range(..=cut.start).next_back();
             let start = start.filter(|(_, end)| **end >= cut.end);
-            let held = match start.map(|(start, _)| *start) {
-                Some(start) => start..self.earlier.remove(&start).unwrap_or(start),
-                None => {
-                    let before = self.earlier.pop_last().unwrap_or_default();
-                    core::mem::replace(&mut self.last, before.0..before.1)
-                }
+            let held = if let Some(start) = start.map(|(start, _)| *start) {
+                start..self.earlier.remove(&start).unwrap_or(start)
+            } else {
+                let before = self.earlier.pop_last().unwrap_or_default();
+                core::mem::replace(&mut self.last, before.0..before.1)
             };
             self.len -= held.end - held.start;
             self.insert(held.start..cut.start);

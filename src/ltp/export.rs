@@ -533,7 +533,7 @@ impl Sending {
 
     /// Repeats a checkpoint whose timer expired (RFC 5326 section 6.7).
     fn checkpoint_expired(&mut self, serial: u64, cx: &mut Context<'_>) -> Outcome {
-        let is_auto = cx.peer.config.redundancy.adaptive().is_some();
+        let is_auto = cx.peer.is_auto();
         let Some(place) = self.place_of(serial) else {
             return Outcome::Continues;
         };

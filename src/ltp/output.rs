@@ -406,9 +406,10 @@ impl Context<'_> {
             return WriteResult::NoRoom;
         }
         if !push(tx) {
-            return match tx.is_empty() {
-                true => WriteResult::Impossible,
-                false => WriteResult::NoRoom,
+            return if tx.is_empty() {
+                WriteResult::Impossible
+            } else {
+                WriteResult::NoRoom
             };
         }
         if let Some(account) = self.peer.account {

@@ -257,7 +257,7 @@ impl PeerState {
 
     /// Returns how many retransmissions of a session may be under way. What asks for early reports takes any number.
     pub(super) fn repairs(&self) -> Repairs {
-        let is_adaptive = self.config.redundancy.adaptive().is_some();
+        let is_adaptive = self.is_auto();
         if is_adaptive || self.checkpoint_every().is_some() {
             Repairs::Parallel
         } else {

@@ -399,7 +399,7 @@ impl Reception {
     ) -> Result<(), EndCause> {
         let config = &cx.peer.config;
         let (delay, segment) = (config.timers.report_delay, config.segment);
-        let is_auto = config.redundancy.adaptive().is_some();
+        let is_auto = cx.peer.is_auto();
         let (complete, may_be_cited) = (self.complete_red(), self.has_issued(checkpoint.report));
         let serial = checkpoint.serial;
         let parts = self.parts();
@@ -623,21 +623,22 @@ impl Reception {
     /// Starts the timer of a report that was sent (RFC 5326 section 6.3), unless it was acknowledged before. `has_left`
     /// says that it was written, and gets copies.
     pub(super) fn on_report_sent(&mut self, serial: u64, has_left: bool, cx: &mut Context<'_>) {
-        let departure = cx.departure();
         let Some(issued) = self.issued(serial) else {
             return;
         };
-        issued.left = departure;
+        issued.on_left(cx);
+        issued.left = issued.latest;
         issued.tries = issued.tries.saturating_add(1);
         issued.timer = cx.await_answer(ImportTimer::Report(serial));
         if issued.tries == 1 {
-            issued.first = departure;
+            issued.first = issued.latest;
         } else {
             cx.node.stats.reports_resent += 1;
         }
-        let len = issued.body.len() + header_len(cx.session);
-        cx.peer.note_report(cx.node.now, len);
-        issued.on_left(cx);
+        if cx.peer.is_auto() {
+            let len = issued.body.len() + header_len(cx.session);
+            cx.peer.note_report(cx.node.now, len);
+        }
         if has_left {
             let left = self.report_copies(cx.peer);
             self.copy_report(serial, left, cx);

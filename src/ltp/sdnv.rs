@@ -79,7 +79,7 @@ impl Head {
             && let Some(place) = self.octets.get_mut(self.len..self.len + 2)
         {
             // Bound: masked to seven bits.
-            place.copy_from_slice(&[0x80 | (value >> 7) as u8, (value & 0x7F) as u8]);
+            place.copy_from_slice(&[0x80 | (value >> 7 & 0x7F) as u8, (value & 0x7F) as u8]);
             self.len += 2;
             return;
         }

@@ -9,7 +9,7 @@ use farlink::csp::{
 };
 use farlink::{Hop, Instant, Limits, Machine as _, Output, Tag, Transmit};
 
-use crate::packets::{sealed, unsealed};
+use crate::packets::{rdp, sealed, unsealed};
 use crate::talk::{HOP, Talk};
 
 const V2: Version = Version::V2;
@@ -34,15 +34,6 @@ fn segment(source: u16, rdp: RdpHeader, data: &[u8]) -> Vec<u8> {
         ..Header::default()
     };
     sealed(V2, header, &[data, &rdp.encode()].concat())
-}
-
-fn rdp(flags: RdpFlags, sequence: u16, acknowledgement: u16) -> RdpHeader {
-    RdpHeader {
-        flags,
-        count: 0,
-        sequence: SequenceNumber(sequence),
-        acknowledgement: SequenceNumber(acknowledgement),
-    }
 }
 
 fn syn(source: u16) -> Vec<u8> {

@@ -10,6 +10,8 @@
 )]
 
 mod alloc;
+#[path = "../support/chaos.rs"]
+mod chaos;
 #[path = "../support/csp_captures.rs"]
 mod csp_captures;
 mod delivery;
@@ -31,6 +33,8 @@ mod on_demand;
 #[cfg(feature = "record")]
 mod recorded;
 mod replays;
+#[path = "../support/scripts.rs"]
+mod scripts;
 mod sessions;
 #[cfg(feature = "record")]
 #[path = "../support/sink.rs"]

@@ -8,9 +8,10 @@ use farlink::dtp::{
     Command, Config, Event, GetOptions, MemoryRequest, Node, VmemMessage, VmemOperation,
     VmemTransport,
 };
-use farlink::sim::{Line, Reorder, World};
+use farlink::sim::World;
 use farlink::{Instant, Rng, Seed, Tag};
 
+use crate::chaos::line;
 use crate::csp_captures::{Capture, Frame, Side, arrivals, captures};
 use crate::libcsp::{self, Build, Libcsp};
 use crate::libdtp::{Client, ClientCommand, Memory, ServerCommand, Session, VmemServer};
@@ -171,23 +172,6 @@ fn fed_the_servers_of_the_captures_of_vmem_the_model_sends_and_keeps_what_their_
             _ => Vec::new(),
         };
         assert_eq!(statuses, expected, "{name}");
-    }
-}
-
-fn percent(rng: &mut Rng, most: u32) -> f64 {
-    f64::from(u32::try_from(rng.below(u64::from(most) + 1)).unwrap()) / 100.0
-}
-
-fn line(rng: &mut Rng) -> Line {
-    let delay = ms(1 + rng.below(50));
-    Line {
-        loss: percent(rng, 10),
-        duplication: percent(rng, 5),
-        reorder: Some(Reorder {
-            probability: percent(rng, 10),
-            by: delay * 2,
-        }),
-        ..Line::delayed(delay)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Memory of a server of this crate, got by a script on `cubesat-space-protocol-py`: the VMEM dialect of DTP with CRC32
 //! and without RDP.
 
+use std::fmt::Write as _;
 use std::net::{Ipv4Addr, UdpSocket};
 
 use bytes::Bytes;
@@ -45,10 +46,10 @@ fn csp_py_gets_memory_of_our_server_whole() {
 
             assert_eq!((&told["missing"], &told["busy"]), (&0.into(), &0.into()));
             assert_eq!(told["is_session"], true);
-            let hex: String = payload[BEFORE..]
-                .iter()
-                .map(|octet| format!("{octet:02x}"))
-                .collect();
+            let mut hex = String::new();
+            for octet in &payload[BEFORE..] {
+                write!(hex, "{octet:02x}").unwrap();
+            }
             assert!(told["hex"] == hex, "{size} octets");
         });
     }

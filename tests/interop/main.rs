@@ -13,6 +13,8 @@
 )]
 
 #[cfg(feature = "cli")]
+mod coturn;
+#[cfg(feature = "cli")]
 #[path = "../support/csp_captures.rs"]
 mod csp_captures;
 #[cfg(all(feature = "tokio", feature = "csp-zmq"))]
@@ -32,6 +34,9 @@ mod licklider;
 #[cfg(all(feature = "blocking", feature = "ltp"))]
 #[path = "../loopback/mod.rs"]
 mod loopback;
+#[cfg(all(feature = "tokio", any(feature = "csp", feature = "cotp")))]
+#[allow(dead_code, reason = "each peer needs some of it")]
+mod script;
 #[cfg(all(feature = "record", feature = "cotp"))]
 #[path = "../support/sink.rs"]
 mod sink;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the programs that the interop tests talk to: hat-drivers, python-snap7, cubesat-space-protocol-py,
-# cubesat-testbed and pyzmq in a venv and licklider in a folder beside this file, tshark, FreeRDP, rdesktop and a
-# display for them from Debian.
+# cubesat-testbed and pyzmq in a venv and licklider in a folder beside this file, tshark, coturn, FreeRDP,
+# rdesktop and a display for them from Debian.
 # Run it again at will: what is there already is left alone.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -50,6 +50,7 @@ apt_install() {
 
 packages=()
 command -v tshark >/dev/null || packages+=(tshark)
+command -v turnserver >/dev/null || packages+=(coturn)
 command -v xfreerdp >/dev/null || packages+=(freerdp2-x11)
 command -v freerdp-shadow-cli >/dev/null || packages+=(freerdp2-shadow-x11)
 command -v rdesktop >/dev/null || packages+=(rdesktop)
@@ -91,4 +92,4 @@ if ! have_licklider; then
     }
 fi
 
-echo "hat-drivers $HAT_DRIVERS, python-snap7 $SNAP7, cubesat-space-protocol-py $CSP_PY, cubesat-testbed $CUBESAT_TESTBED, pyzmq $PYZMQ, licklider $LICKLIDER, $(tshark --version 2>/dev/null | head -n 1)"
+echo "hat-drivers $HAT_DRIVERS, python-snap7 $SNAP7, cubesat-space-protocol-py $CSP_PY, cubesat-testbed $CUBESAT_TESTBED, pyzmq $PYZMQ, licklider $LICKLIDER, coturn $(turnserver --version 2>/dev/null | head -n 1), $(tshark --version 2>/dev/null | head -n 1)"

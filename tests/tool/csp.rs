@@ -129,18 +129,18 @@ fn a_recorded_node_is_replayed_and_its_packets_are_decoded() {
                 (&json!("csp"), &json!("matches"))
             );
             let packets = farlink(&["decode", "--json", &file]).well().objects();
-            let [ping, pong] = &packets[..] else {
+            let [asked, answered] = &packets[..] else {
                 panic!("{packets:?}");
             };
-            assert_eq!([&ping["way"], &pong["way"]], ways);
+            assert_eq!([&asked["way"], &answered["way"]], ways);
             let ends = |it: &Value| json!([it["source"], it["destination"], it["crc32_is_right"]]);
             assert_eq!(
-                [ends(ping), ends(pong)],
+                [ends(asked), ends(answered)],
                 [json!([2, 1, true]), json!([1, 2, true])]
             );
             assert_eq!(
-                (&ping["destination_port"], &ping["data"]),
-                (&json!(1), &pong["data"])
+                (&asked["destination_port"], &asked["data"]),
+                (&json!(1), &answered["data"])
             );
             let calls = farlink(&["decode", "--calls", &file]).well();
             assert!(

@@ -37,6 +37,7 @@ mod pasted;
 mod replay;
 #[path = "../support/sink.rs"]
 mod sink;
+mod stun;
 #[cfg(target_os = "linux")]
 mod trouble;
 

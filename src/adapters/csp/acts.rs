@@ -8,7 +8,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::port::CspCore;
-use super::state::{ConnectionState, Question};
+use super::state::Question;
 use super::{AskedService, Error, NodeAnswer, ReceivedPacket};
 use crate::Tag;
 use crate::adapters::driver::Rest;
@@ -17,14 +17,8 @@ use crate::csp::{self, CloseReason, Command, ConnectionId, Endpoint, SendOptions
 /// How long a node that ends waits for its connections to close.
 const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 
-/// Returns what was taken from a queue; without anything the wait goes on, unless the node has ended.
-fn taken<T>(item: Option<T>, is_over: bool) -> Poll<Result<T, Error>> {
-    match item {
-        Some(item) => Poll::Ready(Ok(item)),
-        None if is_over => Poll::Ready(Err(Error::Closed)),
-        None => Poll::Pending,
-    }
-}
+/// What handles wait for.
+type Polled<T> = Poll<Result<T, Error>>;
 
 impl dyn CspCore + '_ {
     /// Gives the machine a command, as long as the node begins anything.
@@ -35,6 +29,15 @@ impl dyn CspCore + '_ {
         self.give_csp(command)
     }
 
+    /// Is ready with what was found, or once the node has ended.
+    fn found<T>(&self, found: Option<T>) -> Polled<T> {
+        match found {
+            Some(found) => Poll::Ready(Ok(found)),
+            None if self.is_over() => Poll::Ready(Err(Error::Closed)),
+            None => Poll::Pending,
+        }
+    }
+
     pub(super) fn connect(&mut self, to: Endpoint, options: SendOptions) -> Result<Tag, Error> {
         let tag = self.state().draw_tag();
         self.command(Command::Connect { tag, to, options })?;
@@ -42,23 +45,18 @@ impl dyn CspCore + '_ {
         Ok(tag)
     }
 
-    pub(super) fn opened(&mut self, tag: Tag) -> Poll<Result<ConnectionId, Error>> {
-        let is_over = self.is_over();
-        match self.state().opening.get(&tag) {
-            Some((_, Some(Ok(connection)))) => Poll::Ready(Ok(*connection)),
-            Some((to, Some(Err(reason)))) => Poll::Ready(Err(Error::NotConnected {
-                to: *to,
-                reason: *reason,
-            })),
-            Some((_, None)) if !is_over => Poll::Pending,
-            _ => Poll::Ready(Err(Error::Closed)),
-        }
+    /// Takes a connection once it has opened.
+    pub(super) fn opened(&mut self, tag: Tag) -> Polled<ConnectionId> {
+        let Some((to, Some(outcome))) = self.state().opening.get(&tag).copied() else {
+            return self.found(None);
+        };
+        self.state().opening.remove(&tag);
+        Poll::Ready(outcome.map_err(|reason| Error::NotConnected { to, reason }))
     }
 
     /// Forgets an attempt. A connection that nobody has taken is closed, as soon as it opens.
-    pub(super) fn forget_opening(&mut self, tag: Tag, is_taken: bool) {
-        let opening = self.state().opening.remove(&tag);
-        if let Some((_, Some(Ok(connection)))) = opening.filter(|_| !is_taken) {
+    pub(super) fn forget_opening(&mut self, tag: Tag) {
+        if let Some((_, Some(Ok(connection)))) = self.state().opening.remove(&tag) {
             self.forget(connection);
         }
     }
@@ -73,133 +71,111 @@ impl dyn CspCore + '_ {
         // It is bound, unless the node has ended.
         let _ = self.command(Command::Unbind(port));
         let socket = self.state().sockets.remove(&port);
-        for connection in socket.map(|it| it.accepted).into_iter().flatten() {
+        for (connection, _) in socket.into_iter().flat_map(|it| it.accepted) {
             self.forget(connection);
         }
     }
 
-    /// Takes the oldest connection at a port that nobody has taken.
-    pub(super) fn accept(&mut self, port: u8) -> Poll<Result<ConnectionId, Error>> {
-        let is_over = self.is_over();
+    /// Takes the oldest connection at a port that nobody has taken, with its peer.
+    pub(super) fn accept(&mut self, port: u8) -> Polled<(ConnectionId, Endpoint)> {
         let socket = self.state().sockets.get_mut(&port);
-        taken(
-            socket.and_then(|socket| socket.accepted.pop_front()),
-            is_over,
-        )
+        let accepted = socket.and_then(|it| it.accepted.pop_front());
+        self.found(accepted)
     }
 
     /// Takes the oldest packet at a port.
-    pub(super) fn next_packet(&mut self, port: u8) -> Poll<Result<ReceivedPacket, Error>> {
-        let is_over = self.is_over();
+    pub(super) fn next_packet(&mut self, port: u8) -> Polled<ReceivedPacket> {
         let socket = self.state().sockets.get_mut(&port);
-        taken(socket.and_then(|socket| socket.received.take()), is_over)
+        let packet = socket.and_then(|it| it.received.take());
+        self.found(packet)
     }
 
     /// Sends on a connection, as soon as there is room.
-    pub(super) fn send(
-        &mut self,
-        connection: ConnectionId,
-        packets: u64,
-        command: Command,
-    ) -> Poll<Result<(), Error>> {
-        if let Some(error) = self.ended(connection) {
-            return Poll::Ready(Err(error));
-        }
+    pub(super) fn send(&mut self, id: ConnectionId, packets: u64, command: Command) -> Polled<()> {
+        self.open(id)?;
         match self.command(command) {
             Err(Error::Refused(csp::Error::Full { .. })) => return Poll::Pending,
-            Err(error) => return Poll::Ready(Err(error)),
-            Ok(()) => {}
+            given => given?,
         }
-        if let Some(state) = self.state().connections.get_mut(&connection) {
+        if let Some(state) = self.state().connections.get_mut(&id) {
             state.sent += packets;
         }
         Poll::Ready(Ok(()))
     }
 
     /// Tells whether the peer has acknowledged so many packets.
-    pub(super) fn acked(
-        &mut self,
-        connection: ConnectionId,
-        packets: u64,
-    ) -> Poll<Result<(), Error>> {
-        let state = self.state().connections.get(&connection);
+    pub(super) fn acked(&mut self, id: ConnectionId, packets: u64) -> Polled<()> {
+        let state = self.state().connections.get(&id);
         if state.is_some_and(|it| it.acknowledged >= packets) {
             return Poll::Ready(Ok(()));
         }
-        match self.ended(connection) {
-            Some(error) => Poll::Ready(Err(error)),
-            None => Poll::Pending,
-        }
+        self.open(id)?;
+        Poll::Pending
     }
 
     /// Returns how many packets were sent on a connection.
-    pub(super) fn sent(&mut self, connection: ConnectionId) -> u64 {
-        let state = self.state().connections.get(&connection);
-        state.map_or(0, |it| it.sent)
-    }
-
-    pub(super) fn peer(&mut self, connection: ConnectionId) -> Option<Endpoint> {
-        let state = self.state().connections.get(&connection);
-        state.map(|it| it.peer)
+    pub(super) fn sent(&mut self, id: ConnectionId) -> u64 {
+        self.state().connections.get(&id).map_or(0, |it| it.sent)
     }
 
     /// Takes the oldest packet of a connection; `None` behind the last one if the peer has closed it.
-    pub(super) fn receive(
-        &mut self,
-        connection: ConnectionId,
-    ) -> Poll<Result<Option<Bytes>, Error>> {
-        if let Some(state) = self.state().connections.get_mut(&connection)
-            && let Some(data) = state.received.take()
-        {
-            self.hold_or_release(connection);
+    pub(super) fn receive(&mut self, id: ConnectionId) -> Polled<Option<Bytes>> {
+        use CloseReason::{Closed, PeerClosed};
+        let state = self.state().connections.get_mut(&id);
+        if let Some(data) = state.and_then(|it| it.received.take()) {
+            self.hold_or_release(id);
             return Poll::Ready(Ok(Some(data)));
         }
-        match self.ended(connection) {
-            Some(Error::Ended {
-                reason: CloseReason::Closed | CloseReason::PeerClosed,
+        match self.open(id) {
+            Ok(()) => Poll::Pending,
+            Err(Error::Ended {
+                reason: Closed | PeerClosed,
                 ..
             }) => Poll::Ready(Ok(None)),
-            Some(error) => Poll::Ready(Err(error)),
-            None => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
         }
     }
 
     /// Closes a connection once all its packets are acknowledged.
-    pub(super) fn close_connection(&mut self, connection: ConnectionId) {
+    pub(super) fn close_connection(&mut self, id: ConnectionId) {
         // Refused when it has ended, which is just as well.
-        let _ = self.command(Command::Close(connection));
+        let _ = self.give_csp(Command::Close(id));
     }
 
     /// Tells how a connection has ended that this end has closed.
-    pub(super) fn closed(&mut self, connection: ConnectionId) -> Poll<Result<(), Error>> {
-        match self.ended(connection) {
-            Some(Error::Ended {
+    pub(super) fn closed(&mut self, id: ConnectionId) -> Polled<()> {
+        match self.open(id) {
+            Ok(()) => Poll::Pending,
+            Err(Error::Ended {
                 unacknowledged: 0, ..
             }) => Poll::Ready(Ok(())),
-            Some(error) => Poll::Ready(Err(error)),
-            None => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
         }
     }
 
-    fn ended(&mut self, connection: ConnectionId) -> Option<Error> {
-        let state = self.state().connections.get(&connection);
-        match state.and_then(ConnectionState::error) {
-            None if self.is_over() => Some(Error::Closed),
-            error => error,
+    /// Tells how a connection has ended, if it has.
+    fn open(&mut self, id: ConnectionId) -> Result<(), Error> {
+        let state = self.state().connections.get(&id);
+        match state.and_then(|it| it.end.map(|end| (it.peer, end))) {
+            Some((peer, (reason, unacknowledged))) => Err(Error::Ended {
+                peer,
+                reason,
+                unacknowledged,
+            }),
+            None if self.is_over() => Err(Error::Closed),
+            None => Ok(()),
         }
     }
 
     /// Closes a connection whose handle is gone.
-    pub(super) fn forget(&mut self, connection: ConnectionId) {
-        self.close_connection(connection);
-        if let Some(state) = self.state().connections.get_mut(&connection) {
+    pub(super) fn forget(&mut self, id: ConnectionId) {
+        self.close_connection(id);
+        if let Some(state) = self.state().connections.get_mut(&id) {
             state.has_handle = false;
             drop(state.received.close());
-            if state.end.is_some() {
-                self.state().connections.remove(&connection);
-            }
         }
-        self.hold_or_release(connection);
+        self.hold_or_release(id);
+        self.state().forget_ended(id);
     }
 
     /// Asks something, by the command that `make` makes of a tag.
@@ -211,15 +187,11 @@ impl dyn CspCore + '_ {
     }
 
     /// Takes all answers, once no more will come.
-    pub(super) fn answers(&mut self, tag: Tag) -> Poll<Result<Vec<NodeAnswer>, Error>> {
-        let is_over = self.is_over();
-        match self.state().questions.get_mut(&tag) {
-            Some(question) if question.has_ended => {
-                Poll::Ready(Ok(mem::take(&mut question.answers)))
-            }
-            Some(_) if !is_over => Poll::Pending,
-            _ => Poll::Ready(Err(Error::Closed)),
-        }
+    pub(super) fn answers(&mut self, tag: Tag) -> Polled<Vec<NodeAnswer>> {
+        let question = self.state().questions.get_mut(&tag);
+        let ended = question.filter(|it| it.has_ended);
+        let answers = ended.map(|it| mem::take(&mut it.answers));
+        self.found(answers)
     }
 
     pub(super) fn forget_question(&mut self, tag: Tag) {
@@ -227,13 +199,14 @@ impl dyn CspCore + '_ {
     }
 
     /// Takes the oldest request to a service that the application does not know of.
-    pub(super) fn next_asked(&mut self) -> Poll<Result<AskedService, Error>> {
-        taken(self.state().asked.pop_front(), self.is_over())
+    pub(super) fn next_asked(&mut self) -> Polled<AskedService> {
+        let asked = self.state().asked.pop_front();
+        self.found(asked)
     }
 
     /// Holds a connection of which too much waits to be taken, and releases it once half of that is taken.
-    fn hold_or_release(&mut self, connection: ConnectionId) {
-        let Some(state) = self.state().connections.get_mut(&connection) else {
+    pub(super) fn hold_or_release(&mut self, id: ConnectionId) {
+        let Some(state) = self.state().connections.get_mut(&id) else {
             return;
         };
         let is_full = !state.received.has_room();
@@ -242,47 +215,33 @@ impl dyn CspCore + '_ {
         }
         // Refused when it has ended: what came before is told anyway.
         let _ = self.give_csp(if is_full {
-            Command::Hold(connection)
+            Command::Hold(id)
         } else {
-            Command::Release(connection)
+            Command::Release(id)
         });
     }
 
     /// Begins nothing any more, closes all connections, and ends once they are closed.
-    pub(super) fn close(&mut self) {
+    pub(in crate::adapters) fn close(&mut self) {
         if self.state().is_closing() || self.is_over() {
             return;
         }
-        self.shut_down();
-        let until = self.now() + CLOSE_LIMIT;
-        let state = self.state();
-        state.unwanted.extend(state.connections.keys().copied());
-        state.closing = Some(until);
+        self.state().closing = Some(self.now() + CLOSE_LIMIT);
+        let connections: Vec<_> = self.state().connections.keys().copied().collect();
+        for connection in connections {
+            self.close_connection(connection);
+        }
         self.touch();
     }
 
-    /// Looks after connections that nobody knows of or that are full, and after the end of the node.
+    /// Looks after the end of the node.
     pub(in crate::adapters) fn tend(&mut self, is_idle: bool) -> Rest {
-        for connection in mem::take(&mut self.state().filled) {
-            self.hold_or_release(connection);
-        }
-        let unwanted = mem::take(&mut self.state().unwanted);
-        if !unwanted.is_empty() {
-            for connection in unwanted {
-                // Refused when it has ended, which is just as well.
-                let _ = self.give_csp(Command::Close(connection));
-            }
-            return Rest::Again;
-        }
         let now = self.now();
         let state = self.state();
-        let Some(until) = state.closing else {
-            return Rest::Until(None);
-        };
-        let has_closed = state.connections.values().all(|it| it.end.is_some());
-        if now >= until || (is_idle && has_closed) {
-            return Rest::Over;
+        let has_closed = is_idle && state.connections.values().all(|it| it.end.is_some());
+        match state.closing {
+            Some(until) if has_closed || now >= until => Rest::Over,
+            until => Rest::Until(until),
         }
-        Rest::Until(Some(until))
     }
 }

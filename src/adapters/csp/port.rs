@@ -4,7 +4,7 @@ use std::io;
 
 use super::state::NodeState;
 use super::{CspMachine, Error};
-use crate::adapters::driver::{Core, Port, Rest, Wakes};
+use crate::adapters::driver::{ClosePort, Core, Port, Rest};
 use crate::csp::{self, Command, ConnectionId, Event};
 use crate::{Instant, Tag};
 
@@ -33,11 +33,11 @@ pub(crate) trait CspCore: AnyCore {
     /// Gives the machine a command.
     fn give_csp(&mut self, command: Command) -> Result<(), Error>;
 
-    /// Ends what the machine does above CSP.
-    fn shut_down(&mut self) {}
-
     /// Returns the machine, or the one inside it.
     fn csp(&self) -> &csp::Node;
+
+    /// Wakes all that wait in a line.
+    fn wake(&mut self, line: Line);
 }
 
 /// What handles need of the core of any node.
@@ -49,9 +49,6 @@ pub(crate) trait AnyCore {
 
     /// Tells whether the machine is not driven any more, or about to be so.
     fn is_over(&self) -> bool;
-
-    /// Tells whether what the machine had to say is with the system, or lost.
-    fn is_ended(&self) -> bool;
 }
 
 impl<P: Port> AnyCore for Core<P> {
@@ -65,10 +62,6 @@ impl<P: Port> AnyCore for Core<P> {
 
     fn is_over(&self) -> bool {
         self.is_over()
-    }
-
-    fn is_ended(&self) -> bool {
-        self.is_ended()
     }
 }
 
@@ -84,6 +77,10 @@ impl CspCore for Core<NodePort> {
     fn csp(&self) -> &csp::Node {
         self.peek()
     }
+
+    fn wake(&mut self, line: Line) {
+        self.wakes.all(line);
+    }
 }
 
 /// The state that the handles of a node share, beside the machine.
@@ -94,8 +91,9 @@ impl Port for NodePort {
     type Machine = CspMachine;
     type Line = Line;
 
-    fn deliver(&mut self, event: Event, wakes: &mut Wakes<Line>) {
-        self.0.deliver(event, &mut |line| wakes.all(line));
+    fn deliver(core: &mut Core<Self>, event: Event) {
+        let core: &mut dyn CspCore = core;
+        core.deliver(event);
     }
 
     fn tend(core: &mut Core<Self>, is_idle: bool) -> Rest {
@@ -105,5 +103,19 @@ impl Port for NodePort {
 
     fn end(&mut self, machine: &mut CspMachine, _: io::Result<()>) {
         machine.finish();
+    }
+}
+
+impl ClosePort for NodePort {
+    type Error = Error;
+    const END: Line = Line::End;
+
+    fn is_closing(&self) -> bool {
+        self.0.is_closing()
+    }
+
+    fn close(core: &mut Core<Self>) {
+        let core: &mut dyn CspCore = core;
+        core.close();
     }
 }

@@ -9,7 +9,7 @@ use std::io;
 
 use super::{DownloadProgress, Error, NodeMachine, PayloadRun};
 use crate::adapters::csp::{self, CspCore, NodeState};
-use crate::adapters::driver::{Core, Port, ReceiveQueue, Rest, Wakes};
+use crate::adapters::driver::{ClosePort, Core, Port, ReceiveQueue, Rest};
 use crate::dtp::{
     self, Command, Event, FailReason, GetOptions, MemoryRequest, PayloadNeed, ServedRequest,
     Session, VmemStatus, VmemTransport,
@@ -38,11 +38,11 @@ pub(crate) enum Line {
 }
 
 /// The state that the handles of a node share, beside the machine.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct NodePort {
     downloads: BTreeMap<Tag, DownloadState>,
     /// Answers of servers of VMEM, once they are there.
-    statuses: BTreeMap<Tag, Option<Option<VmemStatus>>>,
+    statuses: BTreeMap<Tag, Poll<Option<VmemStatus>>>,
     pub(in crate::adapters) csp: NodeState,
     requests: VecDeque<ServedRequest>,
     needs: VecDeque<PayloadNeed>,
@@ -99,22 +99,20 @@ impl Port for NodePort {
     type Machine = NodeMachine;
     type Line = Line;
 
-    fn deliver(&mut self, event: Event, wakes: &mut Wakes<Line>) {
+    fn deliver(core: &mut Core<Self>, event: Event) {
         match event {
             Event::Started {
                 tag,
                 size,
                 session,
                 identity,
-            } => self.change(tag, wakes, |it| {
+            } => core.change(tag, |it| {
                 it.progress.size = Some(size);
                 it.session.size = size;
                 it.session.id = session;
                 it.session.identity = identity;
             }),
-            Event::Data { tag, offset, data } => {
-                self.change(tag, wakes, |it| it.on_data(offset, data));
-            }
+            Event::Data { tag, offset, data } => core.change(tag, |it| it.on_data(offset, data)),
             Event::Complete {
                 tag,
                 requests,
@@ -122,7 +120,7 @@ impl Port for NodePort {
                 asked_again,
                 is_checked,
                 ..
-            } => self.change(tag, wakes, |it| {
+            } => core.change(tag, |it| {
                 it.progress.requests = Some(requests);
                 it.progress.is_checked = is_checked;
                 it.end((rounds, asked_again), Ok(()));
@@ -133,29 +131,27 @@ impl Port for NodePort {
                 rounds,
                 asked_again,
                 ..
-            } => self.change(tag, wakes, |it| {
-                it.end((rounds, asked_again), Err(reason));
-            }),
+            } => core.change(tag, |it| it.end((rounds, asked_again), Err(reason))),
             Event::Need(need) => {
-                self.needs.push_back(need);
-                wakes.first(Line::Need);
+                core.port.needs.push_back(need);
+                core.wakes.first(Line::Need);
             }
             Event::Serving(request) => {
-                if self.requests.len() == MAX_REQUESTS {
-                    self.requests.pop_front();
+                if core.port.requests.len() == MAX_REQUESTS {
+                    core.port.requests.pop_front();
                 }
-                self.requests.push_back(request);
-                wakes.first(Line::Request);
+                core.port.requests.push_back(request);
+                core.wakes.first(Line::Request);
             }
             Event::MemoryStatus { tag, status } => {
-                if let Some(state @ None) = self.statuses.get_mut(&tag) {
-                    *state = Some(status);
-                    wakes.all(Line::Status(tag));
+                if let Some(state @ Poll::Pending) = core.port.statuses.get_mut(&tag) {
+                    *state = Poll::Ready(status);
+                    core.wakes.all(Line::Status(tag));
                 }
             }
             Event::Csp(event) => {
-                self.csp
-                    .deliver(event, &mut |line| wakes.all(Line::Csp(line)));
+                let core: &mut dyn CspCore = core;
+                core.deliver(event);
             }
         }
     }
@@ -175,34 +171,31 @@ impl Port for NodePort {
 }
 
 impl NodePort {
-    pub(super) const fn new(receive_octets: usize) -> Self {
+    pub(super) fn new(receive_octets: usize) -> Self {
         Self {
-            downloads: BTreeMap::new(),
-            statuses: BTreeMap::new(),
             csp: NodeState::new(receive_octets),
-            requests: VecDeque::new(),
-            needs: VecDeque::new(),
-            ids: 0,
             receive_octets,
+            ..Self::default()
         }
     }
+}
 
-    const fn draw_tag(&mut self) -> Tag {
-        self.ids += 1;
-        Tag(self.ids)
+impl ClosePort for NodePort {
+    type Error = Error;
+    const END: Line = Line::Csp(csp::Line::End);
+
+    fn is_closing(&self) -> bool {
+        self.csp.is_closing()
     }
 
-    /// Changes what is known of a download, unless its handle is gone.
-    fn change(
-        &mut self,
-        tag: Tag,
-        wakes: &mut Wakes<Line>,
-        change: impl FnOnce(&mut DownloadState),
-    ) {
-        if let Some(download) = self.downloads.get_mut(&tag) {
-            change(download);
-            wakes.all(Line::Download(tag));
+    /// Ends all transfers, closes all connections, and ends once the peers were told.
+    fn close(core: &mut Core<Self>) {
+        if !core.port.is_closing() && !core.is_over() {
+            // It refuses nothing.
+            let _ = core.give(Command::Shutdown);
         }
+        let core: &mut dyn CspCore = core;
+        core.close();
     }
 }
 
@@ -220,24 +213,31 @@ impl CspCore for Core<NodePort> {
             })
     }
 
-    fn shut_down(&mut self) {
-        // It refuses nothing.
-        let _ = self.give(Command::Shutdown);
-    }
-
     fn csp(&self) -> &machine::Node {
         self.peek().csp()
     }
+
+    fn wake(&mut self, line: csp::Line) {
+        self.wakes.all(Line::Csp(line));
+    }
 }
+
+/// What handles wait for.
+type Polled<T> = Poll<Result<T, Error>>;
 
 /// What handles do under the lock.
 impl Core<NodePort> {
-    /// Gives the machine a command, as long as the node begins anything.
-    pub(super) fn command(&mut self, command: Command) -> Result<(), Error> {
-        if self.is_over() || self.port.csp.is_closing() {
-            return Err(Error::Closed);
+    const fn draw_tag(&mut self) -> Tag {
+        self.port.ids += 1;
+        Tag(self.port.ids)
+    }
+
+    /// Changes what is known of a download, unless its handle is gone.
+    fn change(&mut self, tag: Tag, change: impl FnOnce(&mut DownloadState)) {
+        if let Some(download) = self.port.downloads.get_mut(&tag) {
+            change(download);
+            self.wakes.all(Line::Download(tag));
         }
-        Ok(self.give(command)?)
     }
 
     /// Begins a download, or goes on with one that has this session.
@@ -247,7 +247,7 @@ impl Core<NodePort> {
         session: Option<Session>,
         options: GetOptions,
     ) -> Result<Tag, Error> {
-        let tag = self.port.draw_tag();
+        let tag = self.draw_tag();
         let command = match session.clone() {
             Some(session) => Command::GetRest {
                 tag,
@@ -272,7 +272,7 @@ impl Core<NodePort> {
         session: Option<Session>,
         options: GetOptions,
     ) -> Result<Tag, Error> {
-        let tag = self.port.draw_tag();
+        let tag = self.draw_tag();
         let (from, address) = ((request.server, 0), Some(request.address));
         let begun = Session {
             address,
@@ -317,8 +317,7 @@ impl Core<NodePort> {
     }
 
     /// Takes what has come of a download, in the order in which it came, then its end.
-    pub(super) fn next_run(&mut self, tag: Tag) -> Poll<Result<Option<PayloadRun>, Error>> {
-        let is_over = self.is_over();
+    pub(super) fn next_run(&mut self, tag: Tag) -> Polled<Option<PayloadRun>> {
         let Some(download) = self.port.downloads.get_mut(&tag) else {
             return Poll::Ready(Err(Error::Closed));
         };
@@ -337,8 +336,7 @@ impl Core<NodePort> {
                     .missing()
                     .map(|gaps| gaps.map(|it| it.end - it.start).sum()),
             })),
-            None if is_over => Poll::Ready(Err(Error::Closed)),
-            None => Poll::Pending,
+            None => self.found(None),
         }
     }
 
@@ -387,42 +385,35 @@ impl Core<NodePort> {
         (server, transport): (u16, VmemTransport),
         timeout: Duration,
     ) -> Result<Tag, Error> {
-        let tag = self.port.draw_tag();
+        let tag = self.draw_tag();
         self.command(Command::MemoryStatus {
             tag,
             server,
             transport,
             timeout,
         })?;
-        self.port.statuses.insert(tag, None);
+        self.port.statuses.insert(tag, Poll::Pending);
         Ok(tag)
     }
 
     /// Returns what a server of VMEM sends; `None` if it did not answer.
-    pub(super) fn status(&self, tag: Tag) -> Poll<Result<Option<VmemStatus>, Error>> {
+    pub(super) fn status(&self, tag: Tag) -> Polled<Option<VmemStatus>> {
         match self.port.statuses.get(&tag) {
-            Some(Some(status)) => Poll::Ready(Ok(*status)),
-            Some(None) if !self.is_over() => Poll::Pending,
-            _ => Poll::Ready(Err(Error::Closed)),
+            Some(Poll::Ready(status)) => Poll::Ready(Ok(*status)),
+            _ => self.found(None),
         }
     }
 
     /// Takes the oldest request of a client that the application does not know of.
-    pub(super) fn next_request(&mut self) -> Poll<Result<ServedRequest, Error>> {
-        match self.port.requests.pop_front() {
-            Some(request) => Poll::Ready(Ok(request)),
-            None if self.is_over() => Poll::Ready(Err(Error::Closed)),
-            None => Poll::Pending,
-        }
+    pub(super) fn next_request(&mut self) -> Polled<ServedRequest> {
+        let request = self.port.requests.pop_front();
+        self.found(request)
     }
 
     /// Takes the oldest need of a payload on demand.
-    pub(super) fn next_need(&mut self) -> Poll<Result<PayloadNeed, Error>> {
+    pub(super) fn next_need(&mut self) -> Polled<PayloadNeed> {
         self.touch();
-        match self.port.needs.pop_front() {
-            Some(need) => Poll::Ready(Ok(need)),
-            None if self.is_over() => Poll::Ready(Err(Error::Closed)),
-            None => Poll::Pending,
-        }
+        let need = self.port.needs.pop_front();
+        self.found(need)
     }
 }

@@ -21,6 +21,7 @@ mod recording;
 mod replay;
 mod scenarios;
 mod sim;
+mod stun;
 
 use core::fmt;
 use std::path::{Path, PathBuf};
@@ -55,6 +56,8 @@ enum Command {
     Decode(decode::Arguments),
     Replay(replay::Arguments),
     Sim(sim::Arguments),
+    #[command(subcommand)]
+    Stun(stun::Command),
     /// Prints the completions of a shell, for a file that it reads at its start
     Completions {
         shell: clap_complete::Shell,
@@ -137,6 +140,7 @@ fn main() -> ExitCode {
         Command::Decode(arguments) => decode::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Sim(arguments) => sim::run(&arguments),
+        Command::Stun(command) => stun::run(command),
         Command::Completions { shell } => {
             output::line_of_many(completions(shell).trim_end());
             Ok(())

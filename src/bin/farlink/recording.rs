@@ -1,6 +1,7 @@
 //! Recordings of connections and nodes.
 
 use alloc::sync::Arc;
+use core::fmt;
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicU32, Ordering};
 use std::fs::File;
@@ -141,6 +142,28 @@ pub(crate) fn clock() -> Clock {
 pub(crate) fn wall_seconds() -> i64 {
     let passed = clock().now() - farlink::Instant::ZERO;
     i64::try_from(CLOCK.1 + passed.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Makes a machine that is recorded into a file, or one that is not.
+pub(crate) fn machine<M>(
+    path: Option<&Path>,
+    config: M::Config,
+    seed: Seed,
+) -> Result<BoxedMachine<M>, Failure>
+where
+    M: Recorded<ConfigError: fmt::Display> + Send + 'static,
+    Recorder<M>: Send,
+{
+    let Some(path) = path else {
+        let machine = M::make(config, seed);
+        return machine
+            .map(BoxedMachine::new)
+            .map_err(|error| Failure::Usage(error.to_string()));
+    };
+    let recorder = Recorder::<M>::new(config, seed, create(path)?, options());
+    recorder
+        .map(BoxedMachine::new)
+        .map_err(|error| Failure::Usage(error.to_string()))
 }
 
 fn options() -> RecordOptions {

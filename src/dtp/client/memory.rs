@@ -10,6 +10,8 @@ use crate::dtp::vmem::VmemOperation;
 
 /// How long the first packet may take after a start of which it is not known whether it has arrived.
 const FIRST_PACKET: Duration = Duration::from_secs(5);
+/// How much longer a start may take of which a packet is lost.
+const LOST_START: Duration = Duration::from_secs(1);
 
 /// What is got by VMEM.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +62,10 @@ impl Download {
     /// Returns the start for the next holes. A server of libdtp that is told by a connection may be busy.
     pub(in crate::dtp) fn next_start(&mut self, now: Instant) -> Option<VmemOperation> {
         let memory = self.memory?;
+        let has_come = self.holes.missing() < self.first_missing;
         let patience = match memory.request.transport {
+            // Its server is there and ready.
+            _ if has_come => self.silence() + LOST_START,
             VmemTransport::Rdp => self.options.response_timeout,
             VmemTransport::Datagrams => FIRST_PACKET,
         };

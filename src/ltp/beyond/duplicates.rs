@@ -50,7 +50,7 @@ impl PeerState {
         self.config.redundancy.spacing() / u32::from(self.copies().max(1))
     }
 
-    fn is_auto(&self) -> bool {
+    pub(in crate::ltp) fn is_auto(&self) -> bool {
         self.config.redundancy.adaptive().is_some()
     }
 }

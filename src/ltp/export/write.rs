@@ -269,7 +269,7 @@ impl Sending {
         if self.next < self.red {
             self.repair_mut().flow.has_early_checkpoint = true;
         }
-        let repair = self.repair();
+        let (repair, left) = (self.repair(), cx.departure());
         let before = if run.gaps.is_empty() { 0 } else { repair.tries };
         let outstanding = Outstanding {
             serial,
@@ -280,8 +280,8 @@ impl Sending {
             tries: before.saturating_add(1),
             timer: cx.await_answer(ExportTimer::Checkpoint(serial)),
             copy: None,
-            first: cx.departure(),
-            latest: cx.departure(),
+            first: left,
+            latest: left,
             after: repair.history.highest(),
             claimed: repair.claimed.len(),
             retransmitted: run.gaps,
@@ -300,7 +300,7 @@ impl Sending {
     /// Returns the limits of a data segment.
     pub(in crate::ltp) fn frame(&self, hello: Option<Hello>, cx: &Context<'_>) -> Frame {
         let room = cx.segment_room(hello);
-        let is_copied = cx.peer.config.redundancy.adaptive().is_some() && cx.peer.copies() > 1;
+        let is_copied = cx.peer.is_auto() && cx.peer.copies() > 1;
         let is_long = || usize::try_from(self.red).is_ok_and(|red| red / MANY > room);
         Frame {
             client: self.client,

@@ -66,7 +66,7 @@ impl ImportSession {
 
     /// Frees what a session holds, and reports the cancellation once. False if it was cancelled before.
     pub(in crate::ltp) fn stop(&mut self, cause: EndCause, cx: &mut Context<'_>) -> bool {
-        let is_reporting = self.stage.open().is_some_and(|one| one.has_reports());
+        let is_reporting = self.stage.open().is_some_and(Reception::has_reports);
         let reason = match cause {
             // The sender has not failed to answer, it has just stopped.
             EndCause::PeerSilent(_) if !is_reporting => Reason::SYSTEM,
@@ -104,7 +104,7 @@ impl ImportSession {
     /// Gives up a session whose EOB was lost, maybe with green segments. The application hears that nothing more
     /// comes (RFC 5326 section 7.6). The sender waits for nothing, and is not told.
     pub(super) fn give_up_end(&mut self, cx: &mut Context<'_>) -> Step {
-        let end = match self.stage.open().map(|reception| reception.end()) {
+        let end = match self.stage.open().map(Reception::end) {
             Some(end @ End::Delivered { .. }) => end,
             // Red data that still come must not be delivered any more.
             _ => End::Plain,

@@ -381,7 +381,6 @@ impl<A: App> Libcsp<A> {
                         destination: to.0,
                         destination_port: to.1,
                         source_port: from,
-                        ..Header::default()
                     };
                     self.put(header, &data, None);
                 }
