@@ -34,7 +34,7 @@ pub(super) enum Inserted {
 #[derive(Debug)]
 pub(super) struct ReceiveQueue {
     /// Those in order that are not taken, and behind them places for those out of order.
-    ring: PacketRing<Place>,
+    ring: PacketRing<HeldPacket>,
     /// Packets out of order.
     ahead: u16,
     /// RCV.CUR: the last number received in order.
@@ -42,7 +42,7 @@ pub(super) struct ReceiveQueue {
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Place {
+struct HeldPacket {
     kind: DataKind,
     is_filled: bool,
 }
@@ -86,7 +86,7 @@ impl ReceiveQueue {
         }
         let is_filled = true;
         self.ring
-            .fill_behind(distance.into(), Place { kind, is_filled }, data);
+            .fill_behind(distance.into(), HeldPacket { kind, is_filled }, data);
         self.ahead += 1;
         if distance > 0 {
             return Inserted::Ahead;
@@ -115,7 +115,7 @@ impl ReceiveQueue {
 
     /// Returns the bytes that a queue allocates.
     pub(super) const fn footprint(packets: u16, max_data: usize) -> usize {
-        PacketRing::<Place>::footprint(packets as usize, max_data)
+        PacketRing::<HeldPacket>::footprint(packets as usize, max_data)
     }
 }
 
