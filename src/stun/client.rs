@@ -480,6 +480,7 @@ impl Client {
         if let Some(channel) = self.channels.iter_mut().find(is_it) {
             channel.stage = Stage::Open;
             channel.path = at;
+            channel.is_full = self.blocked.take_full(at);
         }
     }
 
@@ -490,7 +491,11 @@ impl Client {
         let is_channel = at.is_socket() == (at.proto == Proto::Udp);
         let has_room = self.channels.len() < usize::from(self.config.sockets);
         if !is_known && is_channel && has_room && self.life == Life::Running {
-            self.add_channel(at, Stage::Open);
+            let id = self.add_channel(at, Stage::Open);
+            let is_full = self.blocked.take_full(at);
+            if let Some(channel) = self.channel_mut(id) {
+                channel.is_full = is_full;
+            }
         }
     }
 
@@ -583,9 +588,10 @@ impl Machine for Client {
                 }
             }
             Link::Full | Link::Free => {
-                let channels = self.channels.iter_mut().filter(|it| it.is_open());
-                for channel in channels.filter(|it| it.path == at) {
-                    channel.is_full = state == Link::Full;
+                let mut open = self.channels.iter_mut().filter(|it| it.is_open());
+                match open.find(|it| it.path == at) {
+                    Some(channel) => channel.is_full = state == Link::Full,
+                    None => self.blocked.on_cue(at, state),
                 }
             }
             Link::Ended => {

@@ -444,6 +444,20 @@ fn a_socket_that_is_full_is_written_once_it_is_free() {
 }
 
 #[test]
+fn a_socket_that_was_full_before_it_was_open_is_not_written() {
+    let mut talk = Talk::new(Config::default());
+    let socket = Path::socket(Proto::Udp, local());
+    talk.client.link(talk.now, socket, Link::Full);
+
+    talk.ask();
+    assert_eq!(talk.sent.len(), 0);
+    talk.client.link(talk.now, socket, Link::Free);
+    talk.drain();
+
+    assert_eq!(talk.sent.len(), 1);
+}
+
+#[test]
 fn a_socket_of_the_driver_is_used_and_stays_open() {
     let mut talk = Talk::new(Config::default());
     let socket = Path::socket(Proto::Udp, addr("10.0.0.1:3000"));

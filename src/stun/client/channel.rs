@@ -129,6 +129,13 @@ impl Blocked {
         blocked.map(|(_, cue)| *cue)
     }
 
+    /// Tells whether a socket or connection was full before it was open, and forgets it.
+    pub(super) fn take_full(&mut self, at: Path) -> bool {
+        let is_full = self.get(at) == Some(Link::Full);
+        self.on_cue(at, Link::Free);
+        is_full
+    }
+
     /// Forgets the addresses of a socket that is gone.
     pub(super) fn forget(&mut self, socket: Path) {
         self.0.retain(|(at, _)| carrier_of(*at) != socket);
