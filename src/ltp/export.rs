@@ -555,7 +555,8 @@ impl Sending {
             return self.check_progress(cx);
         }
         if cx.late != Lateness::IsFinal && cx.peer.must_ask(checkpoint.latest, cx.node.now) {
-            cx.peer.ask(cx.node, cx.session, ExportTimer::Checkpoint(serial).into());
+            cx.peer
+                .ask(cx.node, cx.session, ExportTimer::Checkpoint(serial).into());
             return Outcome::Continues;
         }
         checkpoint.tries = cx.late.tries(checkpoint.tries);
@@ -641,7 +642,8 @@ impl<A: Addr> Engine<A> {
         let number = node.draw_number(|number| exports.table.contains(&number));
         let has_hello = red > 0 && node.config.hello && peer.flow.begin_block();
         // Bound: usize has at most 64 bits.
-        if peer.flow.is_estimated() && !peer.silence.was_heard() && red > peer.config.segment as u64 {
+        if peer.flow.is_estimated() && !peer.silence.was_heard() && red > peer.config.segment as u64
+        {
             // The answer to what follows may take long.
             node.asked.push(slot);
         }

@@ -441,6 +441,7 @@ impl FlowControl {
             return false;
         }
         let (round_trip, is_window) = (self.round_trip(), self.is_near());
+        self.delivery.is_cautious = !self.takes_checkpoints();
         let (rate, delivery) = (&mut self.rate, &mut self.delivery);
         let from = (round_trip, rate.changed());
         let Some(measured) = delivery.on_round(now, round, from, self.segment) else {

@@ -101,7 +101,9 @@ impl PeerState {
                 ping.first = departure;
             }
             // Further ones that leave at once are no repetitions.
-            ping.tries = ping.tries.saturating_add(u8::from(ping.tries == 0 || now > ping.latest));
+            ping.tries = ping
+                .tries
+                .saturating_add(u8::from(ping.tries == 0 || now > ping.latest));
             ping.latest = departure;
             if !ping.is_commanded {
                 // It may wait in a queue: the interval doubles.
@@ -184,7 +186,7 @@ impl Core {
             return;
         };
         ping.timer = None;
-        let queued = self.node.now - ping.first < state.flow.queueing_time(u64::MAX);
+        let queued = self.node.now - ping.first < state.flow.queueing_time(state.in_flight.octets);
         if ping.tries <= limit || queued && !ping.is_commanded {
             state.send_ping(&mut self.node);
         } else {
@@ -221,6 +223,8 @@ impl Core {
         let peer = peers.get_mut(slot)?;
         peer.waiting.append(&mut peer.asking);
         peer.resume(node);
+        // A peer that answers no pings is not asked again.
+        peer.passed = Instant::from_nanos(u64::MAX);
         if is_answered {
             peer.answered(node.now, ping.first, ping.latest);
             peer.passed = ping.first;

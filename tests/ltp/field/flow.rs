@@ -61,7 +61,11 @@ impl Receiver {
     fn new(world: &mut World, kind: Kind, line: &Line, seed: u64, light: u64) -> Self {
         match kind {
             Kind::Ion | Kind::Hdtn => {
-                let habits = if kind == Kind::Ion { Habits::ion(1400, 1e-6, light) } else { hdtn(line) };
+                let habits = if kind == Kind::Ion {
+                    Habits::ion(1400, 1e-6, light)
+                } else {
+                    hdtn(line)
+                };
                 let model = Model::new(2, 1, habits, seed);
                 Self::Model(world.host(2, Buffered::new(model)))
             }
@@ -147,21 +151,7 @@ fn transfer_with(
     let mut world = World::new(seed);
     world.trace_detail(TraceDetail::Nothing);
     let sender = world.host(1, engine(1, seed, peer));
-    let [mut there, mut back] = lines;
-    if std::env::var("S_SHOW").is_ok() {
-        for line in [&mut there, &mut back] {
-            let old = std::mem::replace(line, Line::delayed(Duration::ZERO));
-            *line = old.with_rule(FaultRule::every().matching(|packet| {
-                let seg = Segment::decode_first(packet.octets).unwrap().0;
-                let t = match &seg.body {
-                    farlink::ltp::Body::Data(data) => format!("{:?} {:?}", data.range(), data.color),
-                    farlink::ltp::Body::Report(r) => format!("serial {} cp {} scope {:?} claims {:?}", r.serial, r.checkpoint, r.scope, r.claims.iter().collect::<Vec<_>>()),
-                    other => format!("{other:?}") };
-                println!("  {:?} type {} {t}", packet.sent - Instant::ZERO, seg.body.code());
-                false
-            }));
-        }
-    }
+    let [there, back] = lines;
     let receiver = Receiver::new(&mut world, kind, &there, seed, light);
     match receiver {
         Receiver::Model(host) => join(&mut world, sender, host, there, back),
@@ -175,14 +165,6 @@ fn transfer_with(
 
     let (arrivals, _) = receiver.outcome(&world);
     let stats = world.machine(sender).stats();
-    if std::env::var("S_SHOW").is_ok() {
-        for (at, event) in world.events(sender) { println!("S {:?} {event:?}", at - Instant::ZERO); }
-        match receiver {
-            Receiver::Farlink(host) => for (at, event) in world.events(host) { let t = format!("{event:?}"); println!("R {:?} {}", at - Instant::ZERO, &t[..t.len().min(200)]); }
-            Receiver::Model(host) => for (at, event) in world.events(host) { let t = format!("{event:?}"); println!("R {:?} {}", at - Instant::ZERO, &t[..t.len().min(200)]); }
-            Receiver::Licklider(host) => for (at, event) in world.events(host) { let t = format!("{event:?}"); println!("R {:?} {}", at - Instant::ZERO, &t[..t.len().min(200)]); }
-        }
-    }
     let mut events = world.events(sender);
     Transfer {
         received: arrivals.first().map(|at| *at - Instant::ZERO),
@@ -282,7 +264,7 @@ fn a_lossy_line_takes_at_most_1_3_times_the_ideal_without_options() {
     println!("| to | median | ideal | complete |\n|---|---|---|---|");
     for kind in [Kind::Hdtn, Kind::Licklider, Kind::Farlink] {
         // Twenty seeds, where they are asked for.
-        let done: Vec<Transfer> = seeds(3)
+        let done: Vec<Transfer> = seeds(7)
             .take(20)
             .map(|seed| transfer(kind, LOSSY_LEN, [lossy(), lossy()], seed))
             .collect();
@@ -414,22 +396,36 @@ fn a_slow_line_costs_a_farlink_about_the_block_once_more_and_at_most_1_3_times_t
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
+/// The queue of a slow radio holds what leaves at once for minutes, or loses most of it. What is late there is not lost, and
+/// copies of a checkpoint would use up the two reports with gaps that ION allows for a short block.
 #[test]
 fn a_slow_radio_is_served_without_a_rate() {
-    // 9600 bit/s. ION is left out: what a burst loses at such a rate exceeds the reports that it allows.
-    let line = || Line {
-        rate: Some(9600),
-        queue: Queue::Drop(1 << 14),
-        ..Line::delayed(Duration::from_millis(300))
-    };
-    for kind in [Kind::Hdtn, Kind::Licklider, Kind::Farlink] {
-        let done = transfer(kind, 50_000, [line(), line()], 1);
+    let mut faults = Vec::new();
+    for rate in [1200, 9600, 64_000, 256_000] {
+        for queue in [4, 16, 64] {
+            for millis in [100, 300, 1000, 5000] {
+                let line = || Line {
+                    rate: Some(rate),
+                    queue: Queue::Drop(queue << 10),
+                    ..Line::delayed(Duration::from_millis(millis))
+                };
+                let light = millis.div_ceil(1000);
+                for (kind, len) in KINDS
+                    .iter()
+                    .flat_map(|kind| [1, 10_000, 50_000, 100_000].map(|len| (*kind, len)))
+                {
+                    let done = transfer_with(Peer::at(2), kind, len, [line(), line()], 1, light);
 
-        assert!(
-            done.is_complete && done.received.is_some(),
-            "{kind:?}: {done:?}"
-        );
+                    if !done.is_complete || done.received.is_none() {
+                        faults.push(format!(
+                            "{len} to {kind:?}, {rate} bit/s, {queue} KiB, {millis} ms: {done:?}"
+                        ));
+                    }
+                }
+            }
+        }
     }
+    assert!(faults.is_empty(), "{faults:#?}");
 }
 
 /// RFC 5325 section 3.3 allows checkpoints at will, and ION allows none before the end of the red part.
@@ -581,78 +577,4 @@ fn a_lost_end_of_a_block_is_repeated_to_ion() {
     let done = transfer(Kind::Ion, 100_000, [there, loopback()], 1);
 
     assert!(done.is_complete && done.segments > 72, "{done:?}");
-}
-
-/// The sender of ION, with the rate of its contact plan.
-fn ion_sends(light: u64, len: usize, lines: [Line; 2], seed: u64) -> bool {
-    let mut world = World::new(seed);
-    world.trace_detail(TraceDetail::Nothing);
-    let [there, back] = lines;
-    let habits = Habits::ion(1400, 1e-6, light);
-    let paced = Habits {
-        rate: there.rate.map(|rate| rate / 8 * 9 / 10),
-        ..habits.clone()
-    };
-    let sender = world.host(1, Model::new(1, 2, paced, seed));
-    let receiver = world.host(2, Buffered::new(Model::new(2, 1, habits, seed)));
-    world.line_from(sender, receiver, there);
-    world.line_from(receiver, sender, back);
-    let command = Send {
-        client: 4,
-        data: vec![0x5A; len].into(),
-        red: len,
-    };
-    world.command(sender, command).unwrap();
-    let bound = Instant::ZERO + Duration::from_secs(3600);
-    world.run_until_holds(bound, |world| world.machine(sender).sessions().0 == 0);
-    let mut notices = world.events(sender);
-    notices.any(|(_, notice)| matches!(notice, Notice::Complete { .. }))
-}
-
-#[test]
-fn sweep() {
-    let get = |name: &str, default: &str| -> Vec<f64> {
-        let text = std::env::var(name).unwrap_or(default.into());
-        text.split(',').map(|one| one.parse().unwrap()).collect()
-    };
-    let rates = get("S_RATES", "1200,9600,64000,256000");
-    let queues = get("S_QUEUES", "4,16,64");
-    let delays = get("S_DELAYS", "0.1,1,5");
-    let lens = get("S_LENS", "1,10000,50000,100000");
-    let losses = get("S_LOSSES", "0,0.02,0.05");
-    let seeds = get("S_SEEDS", "1,2,3");
-    let kinds = std::env::var("S_KINDS").unwrap_or("Ion,Hdtn,Licklider,Farlink".into());
-    let told = std::env::var("S_TOLD").is_ok();
-    for kind in KINDS {
-        if !kinds.contains(&format!("{kind:?}")) { continue; }
-        let (mut all, mut bad, mut theirs_bad) = (0, 0, 0);
-        for &rate in &rates { for &queue in &queues { for &delay in &delays { for &len in &lens { for &loss in &losses {
-            let mut lost = Vec::new();
-            let mut theirs = 0;
-            for &seed in &seeds {
-                let line = || Line { rate: Some(rate as u64), queue: Queue::Drop((queue * 1024.0) as usize), loss, ..Line::delayed(Duration::from_secs_f64(delay)) };
-                let mut peer = Peer::at(2);
-                if told { peer.timers.owlt_out = Duration::from_secs_f64(delay); peer.timers.owlt_in = Duration::from_secs_f64(delay); }
-                let light = delay.ceil() as u64;
-                let done = transfer_with(peer, kind, len as usize, [line(), line()], seed as u64, light);
-                all += 1;
-                let fair = len * 8.0 / rate + 2.0*delay;
-                let took = done.received.map_or(f64::MAX, |one| one.as_secs_f64());
-                if !done.is_complete || done.received.is_none() { lost.push(format!("s{seed} {done:?}")); }
-                else if took > 4.0 * fair + 30.0 { println!("SLOW {kind:?} {rate} q{queue} d{delay} len{len} loss{loss} s{seed}: {took} fair {fair} {done:?}"); }
-                if kind == Kind::Ion && !ion_sends(light, len as usize, [line(), line()], seed as u64) { theirs += 1; }
-            }
-            bad += lost.len(); theirs_bad += theirs;
-            if lost.len() > theirs { println!("BAD {kind:?} {rate} q{queue}K d{delay} len{len} loss{loss}: {} lost, ION {theirs}: {:?}", lost.len(), lost[0]); }
-        }}}}}
-        println!("TOTAL {kind:?}: {bad} of {all} lost, ION's {theirs_bad}");
-    }
-}
-
-#[test]
-fn lossy_each() {
-    for kind in [Kind::Hdtn, Kind::Licklider] {
-        let spans: Vec<f64> = (if std::env::var("S_SHOW").is_ok() {1..=2} else {1..=9}).map(|seed| transfer(kind, LOSSY_LEN, [lossy(), lossy()], seed).received.map_or(99.0, |d| d.as_secs_f64())).collect();
-        println!("{kind:?} {spans:.2?}");
-    }
 }
