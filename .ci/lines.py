@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Counts the code lines of each module: no tests, no comments, no blank lines.
 
-  lines.py                counts the working tree; fails when a module exceeds its budget
+  lines.py                counts the working tree; fails when a part exceeds its budget
   lines.py --rev REV      shows a revision, the working tree and the difference side by side
   lines.py --depth N      breaks modules down to N levels (default 1)
 """
@@ -16,8 +16,21 @@ import tarfile
 
 import rust_source
 
-# The aim for the adapters is 5000, that for LTP 9500. A ceiling is what is there; it is lowered as the module shrinks.
-BUDGETS = {'adapters': 7481, 'ltp': 14142}
+# Parts of `src` and their limits. A file counts to the part that names the longest path above it. A limit above the aim
+# is what is there, and is lowered as the part shrinks.
+BUDGETS = {
+    # One loop, sockets, runtimes, UDP offload, both drivers, what nodes share, and the handles of COTP and LTP. Aim: 5000.
+    'core of the adapters': (5000, ['adapters']),
+    # Port, handles and options of a protocol.
+    'adapters of CSP': (650, ['adapters/csp', 'adapters/blocking/csp', 'adapters/tokio/csp']),
+    'adapters of DTP': (650, ['adapters/dtp', 'adapters/blocking/dtp', 'adapters/tokio/dtp']),
+    # Carriers of CSP.
+    'serial lines': (150, ['adapters/csp_serial', 'adapters/blocking/threaded_io']),
+    'CAN': (150, ['adapters/csp_can']),
+    'ZMQ': (150, ['adapters/csp_zmq']),
+    # Aim: 9500.
+    'LTP': (14142, ['ltp']),
+}
 SOURCE = pathlib.Path('src')
 
 
@@ -48,6 +61,16 @@ def count(files, depth=1):
     return lines
 
 
+def budgeted(files):
+    """Adds up the code lines of files by the parts that have a budget."""
+    paths = {path: name for name, (_, paths) in BUDGETS.items() for path in paths}
+    lines = collections.Counter()
+    for file, number in files.items():
+        if above := [path for path in paths if f'{file}/'.startswith(f'{path}/')]:
+            lines[paths[max(above, key=len)]] += number
+    return lines
+
+
 def table(columns):
     names = sorted(set().union(*(lines for _, lines in columns)))
     rows = [(name, *(lines[name] for _, lines in columns)) for name in names]
@@ -73,11 +96,13 @@ def main():
     if asked.rev:
         columns.insert(0, (asked.rev[:12], count(revision(asked.rev), asked.depth)))
     print('\n'.join(table(columns)))
+    for name, lines in budgeted(count(here, depth=len(here))).items():
+        print(f'{name}: {lines}')
 
-    modules = count(here)
-    over = {name: limit for name, limit in BUDGETS.items() if modules[name] > limit}
+    parts = budgeted(count(here, depth=len(here)))
+    over = {name: limit for name, (limit, _) in BUDGETS.items() if parts[name] > limit}
     for name, limit in over.items():
-        print(f'src/{name}: {modules[name]} code lines, the limit is {limit}')
+        print(f'{name}: {parts[name]} code lines, the limit is {limit}')
     return 1 if over else 0
 
 

@@ -12,7 +12,7 @@
 //! borrows the transmit buffer and whose events own their octets.
 //!
 //! The other crate is `rusty-cotp` with its largest TPDU size, 2048 octets, as in `farlink_2048`. `farlink`
-//! has the default of 8192 octets, `farlink_65531` the size of RFC 1006. The other crate gets packets
+//! proposes 8192 octets, `farlink_65531` the size of RFC 1006. The other crate gets packets
 //! without TPKT headers and without a stream, which is less work.
 #![allow(
     missing_docs,

@@ -39,6 +39,7 @@
 //! | `csp` | the Cubesat Space Protocol of libcsp 1.x and 2.x |
 //! | `dtp` | the Data Transfer Protocol of libdtp, over CSP |
 //! | [`ltp`] | LTP: RFC 5326, RFC 5327, CCSDS 734.1-B-1 |
+//! | `stun` | STUN: RFC 8489, RFC 5780, RFC 3489 |
 //! | `adapters` | run machines on sockets, by threads, by tasks of tokio or by a runtime of your own |
 //! | `sim` | run machines in simulated time, over lines with delay, loss, NATs and contact windows |
 //! | `record` | record the calls of a machine in a file for Wireshark, and replay them octet by octet |
@@ -57,6 +58,7 @@
 //! | `dtp` | `dtp` |
 //! | `ltp` (default) | [`ltp`] |
 //! | `ltp-rsa` | signatures of LTP segments with RSA: `ltp::Signer` |
+//! | `stun` | `stun` |
 //! | `blocking` | `adapters::blocking`: threads and sockets of the standard library |
 //! | `tokio` | `adapters::tokio`: tasks on a tokio runtime |
 //! | `offload` | `adapters::udp`: UDP sockets that move batches of datagrams in one system call; every driver has them |
@@ -90,16 +92,8 @@ pub mod adapters;
 )]
 pub mod cotp;
 #[cfg(feature = "csp")]
-#[cfg_attr(
-    not(any(test, feature = "laws")),
-    allow(dead_code, reason = "what only the laws measure")
-)]
 pub mod csp;
 #[cfg(feature = "dtp")]
-#[cfg_attr(
-    not(any(test, feature = "laws")),
-    allow(dead_code, reason = "what only the laws measure")
-)]
 pub mod dtp;
 mod framing;
 pub mod guide;
@@ -117,13 +111,17 @@ pub mod ltp;
 mod machine;
 mod path;
 #[cfg(any(feature = "cotp", feature = "csp", feature = "ltp", feature = "sim"))]
+#[cfg_attr(
+    not(any(feature = "cotp", feature = "dtp", feature = "ltp", feature = "sim")),
+    allow(dead_code, reason = "what only derived `Debug` uses counts as unused")
+)]
 mod preview;
 #[cfg(feature = "record")]
 pub mod record;
 mod seed;
 #[cfg(all(
     feature = "serde",
-    any(feature = "cotp", feature = "dtp", feature = "ltp")
+    any(feature = "cotp", feature = "dtp", feature = "ltp", feature = "stun")
 ))]
 #[cfg_attr(
     not(any(feature = "cotp", feature = "ltp")),
@@ -132,13 +130,19 @@ mod seed;
 mod serde_duration;
 #[cfg(feature = "sim")]
 pub mod sim;
+#[cfg(feature = "stun")]
+#[cfg_attr(
+    not(any(test, feature = "laws")),
+    allow(dead_code, reason = "what only the laws measure")
+)]
+pub mod stun;
 #[cfg(feature = "ltp")]
 mod sync;
 #[cfg(all(test, feature = "arbitrary"))]
 mod tests;
 mod time;
 mod transmit;
-#[cfg(any(feature = "cotp", feature = "csp", feature = "ltp"))]
+#[cfg(any(feature = "cotp", feature = "csp", feature = "ltp", feature = "stun"))]
 pub mod wire;
 
 pub use framing::{Broken, Framing};

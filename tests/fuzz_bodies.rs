@@ -29,6 +29,10 @@ mod ltp_bodies;
 mod ltp_captures;
 #[path = "support/bodies/sim.rs"]
 mod sim_bodies;
+#[path = "support/bodies/stun.rs"]
+mod stun_bodies;
+#[path = "support/stun_captures.rs"]
+mod stun_captures;
 #[path = "support/vector_octets.rs"]
 mod vector_octets;
 
@@ -126,6 +130,16 @@ fn the_seeds_decode_as_ltp_segments() {
 #[test]
 fn the_machines_of_the_seeds_keep_the_laws_in_a_world() {
     runs("sim_cotp", sim_bodies::cotp);
+}
+
+#[test]
+fn the_seeds_decode_as_stun_messages() {
+    runs("stun_wire", stun_bodies::wire);
+}
+
+#[test]
+fn a_stun_client_keeps_the_laws_under_the_seeds() {
+    runs("stun_client", stun_bodies::client);
 }
 
 #[test]
@@ -241,9 +255,13 @@ fn seeds() -> BTreeMap<&'static str, BTreeMap<String, Vec<u8>>> {
             "dtp_asks",
             "dtp_node",
             "sim_cotp",
+            "stun_client",
         ] {
             add(target, &format!("{number:02}"), any_octets(number));
         }
+    }
+    for (name, octets) in stun_messages() {
+        add("stun_wire", &name, octets);
     }
     for (name, octets) in dtp_sessions() {
         for len in [8, 26, 29, 44, 50] {
@@ -264,6 +282,21 @@ fn seeds() -> BTreeMap<&'static str, BTreeMap<String, Vec<u8>>> {
         }
     }
     seeds
+}
+
+/// Messages of RFCs, and those that coturn was sent and has sent.
+fn stun_messages() -> Vec<(String, Vec<u8>)> {
+    let rfc: stun_captures::Rfc = stun_captures::read("rfc");
+    let samples = rfc.messages.into_iter().map(|it| (it.name, it.octets));
+    let malformed = rfc.malformed.into_iter().map(|it| (it.name, it.octets));
+    let packets = stun_captures::CAPTURES.iter().flat_map(|name| {
+        let capture: stun_captures::Capture = stun_captures::read(name);
+        let packets = capture.packets.into_iter().enumerate();
+        packets.map(move |(number, packet)| (format!("{name}_{number}"), packet.octets))
+    });
+    let all = samples.chain(malformed).chain(packets);
+    let all = all.map(|(name, octets)| (name, octets.to_vec()));
+    all.filter(|(_, octets)| !octets.is_empty()).collect()
 }
 
 /// Session files of DTP, of this crate and of libdtp.

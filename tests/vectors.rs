@@ -578,7 +578,8 @@ fn fault_of(octets: &[u8]) -> Option<usize> {
         Err(error) => error,
         Ok(Tpdu::ConnectionRequest(cr)) if cr.class() > 4 => return Some(HEADER + 6),
         Ok(Tpdu::ConnectionRequest(tpdu) | Tpdu::ConnectionConfirm(tpdu)) => {
-            tpdu.parameters().err()?
+            let parameters = tpdu.parameters();
+            parameters.map_or_else(Some, |list| list.fault)?
         }
         Ok(Tpdu::Data(data)) if data.wants_acknowledgement => return Some(HEADER + 1),
         Ok(_) => return None,

@@ -19,11 +19,9 @@ impl Clock {
 
     /// Anchors [`Instant::ZERO`] at this moment.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "this is the clock adapter")]
     pub fn new() -> Self {
-        Self {
-            anchor: std::time::Instant::now(),
-        }
+        let anchor = Self::system_now();
+        Self { anchor }
     }
 
     /// Anchors [`Instant::ZERO`] at the last whole second of the wall clock, and tells which that was, in
@@ -46,13 +44,11 @@ impl Clock {
 
     /// Reads the clock.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "this is the clock adapter")]
     pub fn now(&self) -> Instant {
-        self.at(std::time::Instant::now())
+        self.at(Self::system_now())
     }
 
     /// Reads the clock of the system.
-    #[cfg(feature = "blocking")]
     #[expect(clippy::disallowed_methods, reason = "this is the clock adapter")]
     pub(crate) fn system_now() -> std::time::Instant {
         std::time::Instant::now()

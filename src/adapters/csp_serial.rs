@@ -39,11 +39,11 @@ pub fn tokio_serial(
 ///
 /// # Errors
 ///
-/// The device cannot be opened, is no serial line, or cannot be set so, or the system starts no thread.
+/// The device cannot be opened, is no serial line, or cannot be set so.
 #[cfg(feature = "blocking")]
 pub fn threaded_serial(device: impl AsRef<Path>, baud: u32) -> io::Result<ThreadedIo> {
     let mut port = serial2::SerialPort::open(device, baud)?;
     port.set_read_timeout(LOOK)?;
     port.set_write_timeout(LOOK)?;
-    ThreadedIo::new(port.try_clone()?, port)
+    Ok(ThreadedIo::new(port.try_clone()?, port))
 }

@@ -4,8 +4,6 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::future::Future;
-use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
 use std::io;
@@ -13,9 +11,9 @@ use std::thread;
 
 use bytes::Bytes;
 use futures_lite::StreamExt as _;
-use tokio::sync::mpsc::error::{SendError, TrySendError};
-use tokio::sync::mpsc::{OwnedPermit, Receiver, Sender, channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::PollSender;
 use zeromq::{
     Socket as _, SocketEvent, SocketRecv as _, SocketSend as _, XPubSocket, XSubSocket, ZmqError,
     ZmqMessage,
@@ -75,48 +73,26 @@ impl Interfaces {
 fn start(hub: ZmqHub) -> io::Result<ZmqIo> {
     let (outgoing, to_send) = channel(QUEUE);
     let (received, incoming) = channel(QUEUE);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().build()?;
     let run = move || runtime.block_on(run(&hub, to_send, received));
-    thread::Builder::new()
-        .name("farlink zmq".into())
-        .spawn(run)?;
-    Ok(ZmqIo {
-        outgoing,
-        incoming,
-        permit: None,
-    })
+    let thread = thread::Builder::new().name("farlink zmq".into());
+    thread.spawn(run)?;
+    let outgoing = PollSender::new(outgoing);
+    Ok(ZmqIo { outgoing, incoming })
 }
 
-type Reserve = dyn Future<Output = Result<OwnedPermit<Bytes>, SendError<()>>> + Send;
-
 struct ZmqIo {
-    outgoing: Sender<Bytes>,
+    outgoing: PollSender<Bytes>,
     incoming: Receiver<Bytes>,
-    /// Set while the queue is full.
-    permit: Option<Pin<Box<Reserve>>>,
 }
 
 impl PacketDevice for ZmqIo {
     fn poll_send(&mut self, cx: &mut Context<'_>, _: u16, packet: &[u8]) -> Poll<io::Result<()>> {
-        let packet = Bytes::copy_from_slice(packet);
         let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
-        let Some(permit) = &mut self.permit else {
-            return match self.outgoing.try_send(packet) {
-                Ok(()) => Poll::Ready(Ok(())),
-                Err(TrySendError::Closed(_)) => Poll::Ready(Err(gone(SendError(())))),
-                Err(TrySendError::Full(packet)) => {
-                    let outgoing = self.outgoing.clone();
-                    self.permit = Some(Box::pin(outgoing.reserve_owned()));
-                    self.poll_send(cx, 0, &packet)
-                }
-            };
-        };
-        let permit = ready!(permit.as_mut().poll(cx));
-        self.permit = None;
-        permit.map_err(gone)?.send(packet);
-        Poll::Ready(Ok(()))
+        ready!(self.outgoing.poll_reserve(cx)).map_err(gone)?;
+        let packet = Bytes::copy_from_slice(packet);
+        Poll::Ready(self.outgoing.send_item(packet).map_err(gone))
     }
 
     fn poll_receive(

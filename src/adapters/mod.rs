@@ -37,6 +37,8 @@ pub mod tokio;
 pub mod udp;
 
 pub use clock::Clock;
+#[cfg(all(feature = "csp", any(feature = "blocking", feature = "tokio")))]
+pub use driver::InterfaceNodeOptions;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 pub use driver::{
     Closed, CommandError, Detached, MachineFactory, interfaces, raw, runtime, sockets,

@@ -442,8 +442,6 @@ pub enum ProtocolError {
         /// The selector in the CC.
         found: Selector,
     },
-    /// The CC has a preferred TPDU size, in octets, and the CR has none (X.224 6.5.4 k).
-    PreferredSize(usize),
     /// The TPDU size in the CC is larger than that in the CR.
     Size {
         /// Octets in the CC.
@@ -504,10 +502,6 @@ impl fmt::Display for ProtocolError {
             Self::Selector { expected, found } => write!(
                 f,
                 "selector \"{found}\" confirmed, \"{expected}\" was requested"
-            ),
-            Self::PreferredSize(found) => write!(
-                f,
-                "preferred TPDU size {found} confirmed, none was proposed"
             ),
             Self::Size { found, proposed } => {
                 write!(f, "TPDU size {found} confirmed, {proposed} was proposed")

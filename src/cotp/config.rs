@@ -25,8 +25,8 @@ pub struct Config {
     /// Initiator or responder, with the settings that only one of them has.
     pub role: Role,
     /// The largest TPDU to propose or to agree to. [`TpduSize::LARGEST`] is proposed by leaving the parameter
-    /// out (RFC 1006 section 5). Default 8192 octets; class 0 of ISO 8073 ends at 2048 octets (13.3.4 b), and
-    /// some peers refuse more.
+    /// out (RFC 1006 section 5). Default 2048 octets, with which class 0 of ISO 8073 ends (13.3.4 b): some
+    /// peers refuse a CR that proposes more.
     pub tpdu_size: TpduSize,
     /// The preferred maximum TPDU size in units of 128 octets, 1 to 511 (X.224 6.5.4 k). An initiator proposes
     /// it beside `tpdu_size`. A responder answers the parameter with at most this many units, or with those
@@ -37,10 +37,6 @@ pub struct Config {
     pub reference: Option<u16>,
     /// The order of the parameters in CR and CC. LOGO! controllers refuse any but the default.
     pub order: ParameterOrder,
-    /// How the variable part of the peer's CR or CC is decoded.
-    pub variable_part: VariablePart,
-    /// The TPDU size that an initiator takes from a CC without one, after it proposed one.
-    pub absent_size: AbsentSize,
     /// Whether expedited data are offered and agreed to (RFC 1006 section 5). Default false.
     pub expedited: bool,
     /// Whether messages are read as soon as the connection is open.
@@ -92,12 +88,10 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             role: Role::Initiator(Proposal::default()),
-            tpdu_size: TpduSize::ISO,
+            tpdu_size: TpduSize::CLASS_0,
             preferred_size: None,
             reference: None,
             order: ParameterOrder::default(),
-            variable_part: VariablePart::Parameters,
-            absent_size: AbsentSize::Proposal,
             expedited: false,
             after_handshake: AfterHandshake::Receive,
             non_tpkt: NonTpkt::Close,
@@ -253,34 +247,6 @@ impl Default for ParameterOrder {
     }
 }
 
-/// How a variable part is decoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub enum VariablePart {
-    /// As a list of parameters. No parameter code is below 0x40 (ISO 8073 13.2.3), and none below 0x80 is in
-    /// use, so a variable part that begins with such an octet is a cookie, token or negotiation of RDP
-    /// (MS-RDPBCGR 2.2.1.1) and handled as `Opaque`.
-    Parameters,
-    /// As octets for the application, without selectors and TPDU size.
-    Opaque,
-}
-
-/// The TPDU size of a CC without one, after a CR that proposed one (RFC 2126 section 6.4).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub enum AbsentSize {
-    /// The size that was proposed, as in hat-drivers and libiec61850.
-    Proposal,
-    /// 128 octets (ISO 8073 13.3.4 b).
-    Iso128,
-    /// 65,531 octets, though that is more than was proposed (RFC 1006 section 5).
-    Rfc1006,
-}
-
 /// Whether messages are read as soon as the connection is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
@@ -321,8 +287,37 @@ pub enum EmptyMessages {
 }
 
 bitflags::bitflags! {
-    /// Deviations from the standards that end the connection. Others are tolerated and counted in
+    /// Deviations from the standards that end the connection. Others are tolerated, and most of them counted in
     /// [`Stats::tolerated`](super::Stats::tolerated).
+    ///
+    /// What decides nothing over TCP is tolerated by default, whoever sends it:
+    ///
+    /// | deviation | sent by | refused by |
+    /// |---|---|---|
+    /// | reserved octet of a TPKT that is not 0 | none known; RFC 2126 section 6.10 | [`Self::RESERVED`] |
+    /// | TPDU number of a DT or ED that is not 0 | none known; all peers tried but iec61850bean ignore it | [`Self::TPDU_NUMBER`] |
+    /// | code 0xF1 of a DT | none known; hat-drivers takes it | [`Self::DATA_CODE`] |
+    /// | DT that is larger than agreed | hat-drivers, after 0xF0 | [`Self::DATA_SIZE`] |
+    /// | DT with neither user data nor EOT | S7 controllers | [`Self::EMPTY_SEGMENT`] |
+    /// | size in a CC that is larger than proposed, or in 0xF0 and not proposed | servers with a size of their own | [`Self::CONFIRM_SIZE`] |
+    /// | DST-REF of a CC that is not SRC-REF of the CR | FreeRDP, ironrdp, xrdp, MMS servers | [`Self::CONFIRM_REFERENCE`] |
+    /// | DST-REF of a CR that is not 0 | none known; hat-drivers, libiec61850 and python-snap7 take it | [`Self::REQUEST_REFERENCE`] |
+    /// | SRC-REF 0 | RDP clients and servers, libiec61850 before 1.5 | |
+    /// | credit in a CR, CC or ED | none known; hat-drivers takes it | [`Self::CREDIT`] |
+    /// | option bits in class 0 | RDP clients | |
+    /// | variable part that begins below 0x80, which is no list | RDP clients and servers | |
+    /// | octets behind the parameter list | conpot | [`Self::PARAMETERS`] |
+    /// | TPDU size without a valid value, which counts as absent | none known; python-snap7 ignores it too | [`Self::PARAMETERS`] |
+    /// | TPDU size codes 12 to 16 | libiec61850, iec61850bean | |
+    /// | parameter of another class, or unknown | clients of ISO class 4, S7 routing | |
+    /// | parameter 0xC6 that is not one octet long | S7 routing | |
+    /// | parameter that occurs twice | none known; ISO 8073 13.2.3 | [`Self::REPEATED`] |
+    /// | selectors in a CC that were not requested | libiec61850 | |
+    /// | another calling selector in a CC | none known | [`Self::CALLING`] |
+    /// | selector in a CC with more or fewer zeros before it | hat-drivers | [`Self::PADDING`] |
+    /// | user data in a CR, CC or DR | test programs (RFC 1006 section 5) | |
+    /// | DR or ER without all of its header | clients that leave the reason out | [`Self::DISCONNECT`] |
+    /// | DR of an open connection, with a reason of another class | python-snap7, plc4x, iec61850bean | |
     #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
     #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
     #[cfg_attr(feature = "serde", serde(transparent))]
@@ -345,18 +340,21 @@ bitflags::bitflags! {
         const CALLING = 1 << 7;
         /// A DT has neither user data nor EOT (ISO 8073 6.3.3).
         const EMPTY_SEGMENT = 1 << 8;
-        /// The CC has another called selector than the CR. On by default.
+        /// The CC has another called selector than the CR. On by default, as it names another service.
         const RESPONDING = 1 << 9;
-        /// The code of a DT has bit 1 set, as in class 1 of later X.224. On by default.
+        /// The code of a DT has bit 1 set, as in class 1 of later X.224.
         const DATA_CODE = 1 << 10;
         /// DST-REF of the CC is not SRC-REF of the CR (ISO 8073 6.5.4 a). References identify nothing where
         /// each connection has a stream of its own.
         const CONFIRM_REFERENCE = 1 << 11;
-        /// One octet follows the parameter list of a CR or CC, too short for a parameter (ISO 8073 13.2.3).
-        const TRAILING_OCTET = 1 << 12;
+        /// Octets that form no parameter follow the parameter list of a CR or CC, or a TPDU size in it has an
+        /// invalid value or length (ISO 8073 13.2.3).
+        const PARAMETERS = 1 << 12;
         /// A DR or ER is malformed (ISO 8073 13.5, 13.12), and ends the connection as a malformed TPDU. Others
         /// end it as a DR or ER without a reason.
         const DISCONNECT = 1 << 13;
+        /// A selector in the CC is that of the CR with more or fewer zeros before it.
+        const PADDING = 1 << 14;
     }
 
     /// When a DR or ER is sent before the connection ends. Class 0 ends with the stream and needs neither (ISO
@@ -377,7 +375,7 @@ bitflags::bitflags! {
 
 impl Default for Strict {
     fn default() -> Self {
-        Self::RESPONDING | Self::DATA_CODE
+        Self::RESPONDING
     }
 }
 

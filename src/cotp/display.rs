@@ -56,8 +56,8 @@ fn connect(tpdu: &Connect<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     references(tpdu.source, tpdu.destination, f)?;
     write!(f, ", class {}", tpdu.class())?;
     match tpdu.parameters() {
-        Ok(parameters) => list(&parameters, f)?,
-        Err(_) => octets(", variable part", tpdu.variable, f)?,
+        Ok(parameters) if parameters.fault.is_none() => list(&parameters, f)?,
+        _ => octets(", variable part", tpdu.variable, f)?,
     }
     octets(", user data", tpdu.user_data, f)
 }

@@ -167,8 +167,6 @@ impl<'a> Arbitrary<'a> for Config {
             preferred_size: rarely(u, usual.preferred_size)?,
             reference: u.arbitrary()?,
             order: any_order(u, usual.order)?,
-            variable_part: rarely(u, usual.variable_part)?,
-            absent_size: u.arbitrary()?,
             expedited: u.arbitrary()?,
             after_handshake: if u.ratio(1, 6)? {
                 AfterHandshake::Pause

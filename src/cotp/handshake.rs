@@ -6,9 +6,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::api::{Acceptance, Connected, EndReason, Indication, ProtocolError};
-use super::config::{
-    AbsentSize, Config, ConfigError, Parameter, Proposal, Role, Strict, VariablePart,
-};
+use super::config::{Config, ConfigError, Parameter, Proposal, Role, Strict};
 use super::params::{self, MAX_TPDU, Parameters, Selector, TpduSize};
 use super::segment::packet;
 use super::wire::{
@@ -198,7 +196,7 @@ pub(super) fn negotiate_request(
     cr: &Connect<'_>,
     tolerated: &mut u64,
 ) -> Result<Request, EndReason> {
-    let parameters = parameters(config, cr, tolerated).map_err(EndReason::Malformed)?;
+    let parameters = parameters(config, cr, tolerated)?;
     for (is_off, flag, violation) in [
         (
             cr.credit != 0,
@@ -254,29 +252,25 @@ fn parameters<'a>(
     config: &Config,
     connect: &Connect<'a>,
     tolerated: &mut u64,
-) -> Result<Parameters<'a>, DecodeError> {
-    if !is_list(config, connect.variable) {
+) -> Result<Parameters<'a>, EndReason> {
+    if !is_list(connect.variable) {
         return Ok(Parameters::default());
     }
-    match params::without_trailing_octet(connect.variable) {
-        Some(variable) if !config.strict.contains(Strict::TRAILING_OCTET) => {
-            *tolerated += 1;
-            Connect {
-                variable,
-                ..*connect
-            }
-            .parameters()
+    let parameters = connect.parameters().map_err(EndReason::Malformed)?;
+    match parameters.fault {
+        Some(fault) if config.strict.contains(Strict::PARAMETERS) => {
+            return Err(EndReason::Malformed(fault));
         }
-        _ => connect.parameters(),
+        fault => *tolerated += u64::from(fault.is_some()),
     }
+    Ok(parameters)
 }
 
 /// Tells whether a variable part is a list of parameters.
-fn is_list(config: &Config, variable: &[u8]) -> bool {
-    config.variable_part == VariablePart::Parameters
-        && variable
-            .first()
-            .is_none_or(|&first| first >= MIN_PARAMETER_CODE)
+fn is_list(variable: &[u8]) -> bool {
+    variable
+        .first()
+        .is_none_or(|&first| first >= MIN_PARAMETER_CODE)
 }
 
 /// Checks that a CR offers class 0 (ISO 8073 table 3).
@@ -365,7 +359,7 @@ pub(super) fn confirm(
     };
     let variable = match &acceptance.variable {
         Some(variable) => variable.to_vec(),
-        None if !is_list(config, &indication.variable) => Vec::new(),
+        None if !is_list(&indication.variable) => Vec::new(),
         None => Some(list(
             indication.calling.as_ref(),
             indication.called.as_ref(),
@@ -414,7 +408,7 @@ pub(super) fn negotiate_confirm(
             cc.class(),
         )));
     }
-    let parameters = parameters(config, cc, tolerated).map_err(EndReason::Malformed)?;
+    let parameters = parameters(config, cc, tolerated)?;
     let mut tolerate = |is_off, flag, error| tolerate(config, is_off, flag, error, tolerated);
     tolerate(
         cc.destination != reference,
@@ -442,9 +436,11 @@ pub(super) fn negotiate_confirm(
         let found = theirs.map_or_else(|| expected.clone(), Selector::from);
         // A responder may give a selector that was not requested (ISO 8073 13.3.4 a).
         let differs = ours.is_some() && found != expected;
+        let is_padded = expected.without_zeros() == found.without_zeros();
+        let flag = if is_padded { Strict::PADDING } else { flag };
         tolerate(differs, flag, ProtocolError::Selector { expected, found })?;
     }
-    let (found, proposed) = selected_size(config, proposal, &parameters)?;
+    let (found, proposed) = selected_size(config, proposal, &parameters);
     let error = ProtocolError::Size { found, proposed };
     tolerate(found > proposed, Strict::CONFIRM_SIZE, error)?;
     Ok(Connected {
@@ -464,39 +460,22 @@ pub(super) fn negotiate_confirm(
     })
 }
 
-/// Returns the size that the CC selects, and the size that was proposed, in octets.
+/// Returns the size that the CC selects, and the size that was proposed, in octets. A CC without a size selects
+/// the size that was proposed (RFC 2126 section 6.4).
 fn selected_size(
     config: &Config,
     proposal: &Proposal,
     parameters: &Parameters<'_>,
-) -> Result<(usize, usize), EndReason> {
-    // A variable part of the application may propose any size.
-    let is_known = proposal.variable.is_none();
-    if let Some(units) = parameters.preferred_size {
-        let found = octets_of(units);
-        return match config.preferred_size {
-            _ if !is_known => Ok((found, MAX_TPDU)),
-            Some(ours) => Ok((found, octets_of(ours.get()))),
-            None => Err(EndReason::ProtocolError(ProtocolError::PreferredSize(
-                found,
-            ))),
-        };
-    }
-    let proposed = if is_known {
-        config.tpdu_size
-    } else {
-        TpduSize::LARGEST
+) -> (usize, usize) {
+    let proposed = match (config.preferred_size, parameters.preferred_size) {
+        // A variable part of the application may propose any size.
+        _ if proposal.variable.is_some() => MAX_TPDU,
+        (Some(ours), Some(_)) => octets_of(ours.get()),
+        _ => config.tpdu_size.octets(),
     };
-    if let Some(selected) = parameters.tpdu_size {
-        return Ok((selected.octets(), proposed.octets()));
-    }
-    let absent = match config.absent_size {
-        _ if proposed == TpduSize::LARGEST => MAX_TPDU,
-        AbsentSize::Proposal => proposed.octets(),
-        AbsentSize::Iso128 => TpduSize::SMALLEST.octets(),
-        AbsentSize::Rfc1006 => MAX_TPDU,
-    };
-    Ok((absent, absent))
+    let preferred = parameters.preferred_size.map(octets_of);
+    let found = preferred.or(parameters.tpdu_size.map(TpduSize::octets));
+    (found.unwrap_or(proposed), proposed)
 }
 
 /// Builds the DR that refuses a CR. SRC-REF is 0, since no reference was assigned (ISO 8073 6.6.3).
@@ -571,7 +550,6 @@ fn reject_cause(reason: &EndReason, tpdu: &[u8]) -> Option<(RejectCause, usize)>
             ProtocolError::SelectedClass(_) => 6,
             ProtocolError::Repeated
             | ProtocolError::Selector { .. }
-            | ProtocolError::PreferredSize(_)
             | ProtocolError::Size { .. } => usize::from(length),
             _ => 2,
         },

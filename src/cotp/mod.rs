@@ -65,7 +65,7 @@
 //! | IEC 61850 MMS, ICCP | [`Config::initiator`] with both selectors, e.g. `0001` |
 //! | hat-drivers | [`Selector::from`] an integer; [`Selector::to_number`] for any width |
 //! | S7comm | selectors `0100` and `01` with rack and slot, [`Config::tpdu_size`] 1024, [`Proposal::extra`] for routing; LOGO! requires the default [`Config::order`] |
-//! | RDP | [`VariablePart::Opaque`], [`AfterHandshake::Pause`], [`Proposal::variable`] with [`Proposal::long_request`], [`Acceptance::variable`]; then [`Command::Detach`] for TLS, or [`NonTpkt::Offer`] for fast-path packets |
+//! | RDP | [`AfterHandshake::Pause`], [`Proposal::variable`] with [`Proposal::long_request`], [`Acceptance::variable`]; then [`Command::Detach`] for TLS, or [`NonTpkt::Offer`] for fast-path packets |
 //!
 //! # Conformance
 //!
@@ -93,17 +93,17 @@
 //! Where the standards leave a choice, or deployed peers do not follow them, the behaviour is that of the
 //! peers:
 //!
-//! * Deviations of a peer that decide nothing are tolerated and counted in [`Stats::tolerated`]. [`Strict`]
-//!   makes each of them an error.
+//! * Deviations of a peer that decide nothing are tolerated. [`Strict`] has the table of them, and makes each of
+//!   them an error.
 //! * TPDU size codes 12 to 16 are accepted, though class 0 ends at 11 and ISO 8073 at 13; 16 is 65,531
-//!   octets. Codes below 7 and above 16 are refused, though a CR could be read without the parameter
-//!   (13.2.3): 0 and 1 leave no room for user data.
+//!   octets. Codes below 7 and above 16 count as absent (13.2.3): 0 and 1 leave no room for user data.
 //! * A size in the CC that exceeds the proposal is reduced to the proposal, as is one in 0xF0 (6.5.4 j has an
-//!   error).
+//!   error). A CC without a size selects the proposal (RFC 2126 section 6.4).
 //! * References are not checked, as each connection has a stream of its own. A DR or ER ends the connection
 //!   whatever its references are (6.9.4.2 a answers with a DC, which class 0 does not have).
-//! * A variable part that begins with an octet below 0x80 is no list of parameters; see
-//!   [`VariablePart::Parameters`].
+//! * A variable part that begins with an octet below 0x80 is no list of parameters: no code is below 0x40
+//!   (13.2.3), and none below 0x80 is in use. It is a cookie, token or negotiation of RDP (MS-RDPBCGR 2.2.1.1),
+//!   which [`Indication::variable`] and [`Connected::variable`] show as received.
 //! * A packet holds up to 65,528 octets of user data. The 65,524 in RFC 1006 section 6 subtract the header
 //!   twice.
 //! * A received CR may have any length. A sent CR has up to 128 octets (13.3), unless
@@ -136,8 +136,8 @@ pub use api::{
     ProtocolError, Refusal, Stats,
 };
 pub use config::{
-    AbsentSize, AfterHandshake, Config, ConfigError, EmptyMessages, NonTpkt, Parameter,
-    ParameterOrder, Policy, Proposal, Role, SendDisconnect, Strict, VariablePart,
+    AfterHandshake, Config, ConfigError, EmptyMessages, NonTpkt, Parameter, ParameterOrder, Policy,
+    Proposal, Role, SendDisconnect, Strict,
 };
 pub use connection::Connection;
 #[cfg(any(test, feature = "laws"))]

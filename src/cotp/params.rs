@@ -57,6 +57,14 @@ impl Selector {
     }
 }
 
+impl Selector {
+    /// Returns the octets behind leading zeros.
+    pub(super) fn without_zeros(&self) -> &[u8] {
+        let zeros = self.0.iter().take_while(|&&octet| octet == 0).count();
+        self.0.get(zeros..).unwrap_or_default()
+    }
+}
+
 impl From<u16> for Selector {
     /// Makes the selector of two octets that hat-drivers uses for an integer.
     fn from(number: u16) -> Self {
@@ -193,6 +201,9 @@ pub struct Parameters<'a> {
     pub alternatives: Option<&'a [u8]>,
     /// Whether a parameter occurs twice. The last one counts (ISO 8073 13.2.3).
     pub has_repeats: bool,
+    /// The first fault that leaves the other parameters readable: a size with an invalid value or length, which
+    /// counts as absent, or octets behind the last parameter that form none.
+    pub fault: Option<DecodeError>,
 }
 
 impl<'a> Parameters<'a> {
@@ -203,12 +214,23 @@ impl<'a> Parameters<'a> {
     ///
     /// # Errors
     ///
-    /// A parameter extends beyond the end, or a size has an invalid value or length.
+    /// One of these parameters extends beyond the end.
     pub fn decode(variable: &'a [u8], offset: usize) -> Result<Self, DecodeError> {
         let mut parameters = Self::default();
         for parameter in list(variable, offset) {
-            let (at, code, value) = parameter?;
-            parameters.set(code, value, at)?;
+            let fault = match parameter {
+                Ok((at, code, value)) => parameters.set(code, value, at).err(),
+                Err((
+                    at,
+                    rest @ [
+                        TPDU_SIZE..=CALLED | OPTIONS | ALTERNATIVES | PREFERRED,
+                        _,
+                        ..,
+                    ],
+                )) => return Err(overrun(rest, at)),
+                Err((at, rest)) => Some(overrun(rest, at)),
+            };
+            parameters.fault = parameters.fault.or(fault);
         }
         Ok(parameters)
     }
@@ -243,12 +265,11 @@ pub(super) fn find(code: u8, variable: &[u8]) -> Option<&[u8]> {
     })?
 }
 
-/// Returns offset, code and value of each parameter of a list that begins at `offset`. The iterator ends with
-/// the first error.
-fn list(
-    variable: &[u8],
-    offset: usize,
-) -> impl Iterator<Item = Result<(usize, u8, &[u8]), DecodeError>> {
+/// The offset, code and value of a parameter, or the offset and the octets of a rest that forms none.
+type Item<'a> = Result<(usize, u8, &'a [u8]), (usize, &'a [u8])>;
+
+/// Returns the parameters of a list that begins at `offset`, and the rest, if there is one.
+fn list(variable: &[u8], offset: usize) -> impl Iterator<Item = Item<'_>> {
     let mut rest = variable;
     core::iter::from_fn(move || {
         let at = offset + variable.len() - rest.len();
@@ -258,21 +279,9 @@ fn list(
                 rest = behind;
                 Some(Ok((at, code, value)))
             }
-            Err(_) => Some(Err(overrun(core::mem::take(&mut rest), at))),
+            Err(_) => Some(Err((at, core::mem::take(&mut rest)))),
         }
     })
-}
-
-/// Returns a list of parameters without the one octet behind it, if there is such an octet.
-pub(super) fn without_trailing_octet(variable: &[u8]) -> Option<&[u8]> {
-    let mut rest = variable;
-    while let Ok((behind, _)) = parameter(rest) {
-        rest = behind;
-    }
-    match (rest, variable) {
-        ([_], [list @ .., _]) => Some(list),
-        _ => None,
-    }
 }
 
 /// Splits off one parameter: code, length, value (ISO 8073 13.2.3).
@@ -358,6 +367,7 @@ mod tests {
                 options: Some(1),
                 alternatives: Some(&[0, 0x10]),
                 has_repeats: false,
+                fault: None,
             })
         );
     }
@@ -384,6 +394,12 @@ mod tests {
 
     #[test]
     fn a_fault_is_named_with_its_offset() {
+        assert_eq!(
+            Parameters::decode(&[0xC1, 0, 0xC2, 3, 1], 7)
+                .unwrap_err()
+                .to_string(),
+            "parameter length at offset 10: needs 3 octets, 1 left"
+        );
         for (variable, words) in [
             (
                 &[0xC1][..],
@@ -398,6 +414,10 @@ mod tests {
                 "parameter length at offset 10: needs 3 octets, 1 left",
             ),
             (
+                &[0xC0, 2, 7, 0, 0],
+                "TPDU size at offset 8: a length of 2 octets is not allowed",
+            ),
+            (
                 &[0xC0, 1, 6],
                 "TPDU size at offset 9: value 6 (0x06) is not allowed",
             ),
@@ -406,8 +426,8 @@ mod tests {
                 "TPDU size at offset 9: value 17 (0x11) is not allowed",
             ),
         ] {
-            let error = Parameters::decode(variable, 7).unwrap_err();
-            assert_eq!(error.to_string(), words);
+            let parameters = Parameters::decode(variable, 7).unwrap();
+            assert_eq!(parameters.fault.unwrap().to_string(), words);
         }
     }
 

@@ -4,7 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::error::Error as StdError;
 
-use super::api::SendOptions;
+use super::api::{Error, SendOptions};
 use super::carriers::{Encapsulation, InterfaceCodec};
 use super::rdp::Connection;
 use super::routing::{InterfaceConfig, Route};
@@ -147,38 +147,8 @@ pub enum PingService {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, derive_more::Display)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// An address exceeds the bits of the header, or is that of all nodes.
-    #[display("address {address} exceeds the limit of {limit}")]
-    Address {
-        /// The address.
-        address: u16,
-        /// The largest one.
-        limit: u16,
-    },
-    /// The prefix of a route or an interface exceeds the bits of an address.
-    #[display("prefix of {prefix} bits exceeds the {limit} bits of an address")]
-    Prefix {
-        /// The prefix.
-        prefix: u8,
-        /// The bits of an address.
-        limit: u8,
-    },
-    /// A route or the bridge names an interface that there is not.
-    #[display("interface {interface} is none of {interfaces}")]
-    Interface {
-        /// The number of the interface.
-        interface: u8,
-        /// How many there are.
-        interfaces: usize,
-    },
-    /// A route over a CAN bus has a next node, of which the frames of version 2 say nothing.
-    #[display("a route via {via} over the CAN bus of interface {interface}: CFP2 has no next hop")]
-    ViaOnCfp2 {
-        /// The number of the interface.
-        interface: u8,
-        /// The next node.
-        via: u16,
-    },
+    /// An address, a prefix or an interface is out of its range, as in a command.
+    Value(Error),
     /// An interface sends the next hop before packets, which nodes of version 2 do not.
     #[display(
         "a next hop before the packets of interface {interface}, which version 2 does not have"
@@ -276,8 +246,9 @@ impl Config {
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        self.check_addresses()?;
-        self.check_interfaces()?;
+        let interfaces = u32::try_from(self.interfaces.len()).unwrap_or(u32::MAX);
+        range("interfaces", interfaces, 1, MAX_INTERFACES)?;
+        self.check_values().map_err(ConfigError::Value)?;
         self.check_encapsulations()?;
         self.check_security()?;
         let packets = |field, value: u16, least| range(field, value.into(), least, MAX_PACKETS);
@@ -293,41 +264,57 @@ impl Config {
         range("max_data", self.max_data.into(), MIN_DATA, MAX_DATA)
     }
 
-    fn check_addresses(&self) -> Result<(), ConfigError> {
-        let limit = self.version.broadcast() - 1;
-        let routed = self.routes.iter().flat_map(|it| [Some(it.address), it.via]);
-        let of_interfaces = self.interfaces.iter().map(|it| it.address);
-        let own = self.aliases.iter().chain([&self.address]).copied();
-        let mut addresses = routed.chain(of_interfaces).flatten().chain(own);
-        if let Some(address) = addresses.find(|address| *address > limit) {
-            return Err(ConfigError::Address { address, limit });
+    fn check_values(&self) -> Result<(), Error> {
+        let mut own = self.aliases.iter().chain([&self.address]);
+        own.try_for_each(|address| self.check_address(*address))?;
+        for it in &self.interfaces {
+            self.check_address(it.address.unwrap_or(0))?;
+            self.check_prefix(it.prefix)?;
         }
-        let limit = self.version.address_bits();
-        let of_routes = self.routes.iter().map(|it| it.prefix);
-        let mut prefixes = of_routes.chain(self.interfaces.iter().map(|it| it.prefix));
-        if let Some(prefix) = prefixes.find(|prefix| *prefix > limit) {
-            return Err(ConfigError::Prefix { prefix, limit });
+        let mut bridged = self.bridge.into_iter().flat_map(<[u8; 2]>::from);
+        bridged.try_for_each(|interface| self.check_interface(interface))?;
+        let mut routes = self.routes.iter();
+        routes.try_for_each(|route| self.check_route(*route))
+    }
+
+    /// Tells why a route is none of this node, if it is none.
+    pub(super) fn check_route(&self, route: Route) -> Result<(), Error> {
+        let Route { interface, via, .. } = route;
+        self.check_address(route.address)?;
+        self.check_address(via.unwrap_or(0))?;
+        self.check_prefix(route.prefix)?;
+        self.check_interface(interface)?;
+        match via.filter(|_| self.is_cfp2(interface)) {
+            Some(via) => Err(Error::ViaOnCfp2 { interface, via }),
+            None => Ok(()),
+        }
+    }
+
+    const fn check_address(&self, address: u16) -> Result<(), Error> {
+        let limit = self.version.broadcast() - 1;
+        if address > limit {
+            return Err(Error::AddressTooLarge { address, limit });
         }
         Ok(())
     }
 
-    fn check_interfaces(&self) -> Result<(), ConfigError> {
+    const fn check_prefix(&self, prefix: u8) -> Result<(), Error> {
+        let limit = self.version.address_bits();
+        if prefix > limit {
+            return Err(Error::PrefixTooLarge { prefix, limit });
+        }
+        Ok(())
+    }
+
+    fn check_interface(&self, interface: u8) -> Result<(), Error> {
         let interfaces = self.interfaces.len();
-        let count = u32::try_from(interfaces).unwrap_or(u32::MAX);
-        range("interfaces", count, 1, MAX_INTERFACES)?;
-        let bridged = self
-            .bridge
-            .into_iter()
-            .flat_map(|(one, other)| [one, other]);
-        let routed = self.routes.iter().map(|it| it.interface);
-        let mut named = routed.chain(bridged);
-        match named.find(|it| usize::from(*it) >= interfaces) {
-            Some(interface) => Err(ConfigError::Interface {
+        if usize::from(interface) >= interfaces {
+            return Err(Error::NoInterface {
                 interface,
                 interfaces,
-            }),
-            None => Ok(()),
+            });
         }
+        Ok(())
     }
 
     fn check_encapsulations(&self) -> Result<(), ConfigError> {
@@ -341,12 +328,7 @@ impl Config {
                 _ => {}
             }
         }
-        let via = |route: &Route| route.via.filter(|_| self.is_cfp2(route.interface));
-        let mut routes = self.routes.iter();
-        match routes.find_map(|route| Some((route.interface, via(route)?))) {
-            Some((interface, via)) => Err(ConfigError::ViaOnCfp2 { interface, via }),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Tells whether an interface is a CAN bus whose frames have no next hop.

@@ -220,7 +220,7 @@ impl<'a> Arbitrary<'a> for ServiceAnswer {
 impl<'a> Arbitrary<'a> for Command {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         let tag = Tag(u.int_in_range(0..=3)?);
-        Ok(match u.int_in_range(0..=10)? {
+        Ok(match u.int_in_range(0..=12)? {
             0 | 1 => Self::Bind {
                 port: u.int_in_range(9..=11)?,
                 options: u.arbitrary()?,
@@ -244,6 +244,8 @@ impl<'a> Arbitrary<'a> for Command {
             },
             8 => command_of_service(u, tag)?,
             9 => command_of_fragments(u)?,
+            10 => Self::Hold(u.arbitrary()?),
+            11 => Self::Release(u.arbitrary()?),
             _ => command_of_routes(u)?,
         })
     }

@@ -28,12 +28,13 @@ use super::ring::PacketRing;
 use super::routing::{Route, Router};
 use super::security::Security;
 use super::sfp::Fragments;
-use super::wire::{Header, Packet, SequenceNumber};
+use super::wire::{Header, SequenceNumber};
 use crate::{Addr as _, Hop, Instant, Link, Machine, Output, Rng, Seed, Transmit};
 use carrier::PacketHead;
 #[cfg(feature = "dtp")]
 pub(crate) use carrier::Put;
 use fragments::FragmentSenders;
+use inbound::Lend;
 use links::Links;
 use requests::Requests;
 use services::PendingRequests;
@@ -85,21 +86,11 @@ pub struct Node {
 }
 
 /// Where a packet without connection came from, and the port it came to.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct DatagramAddress {
     port: u8,
     from: Endpoint,
     kind: DataKind,
-}
-
-impl Default for DatagramAddress {
-    fn default() -> Self {
-        Self {
-            port: 0,
-            from: Endpoint::default(),
-            kind: DataKind::Packet,
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -207,7 +198,7 @@ impl Node {
     }
 
     /// Takes packets that the node sent to itself, and fires due timers.
-    pub(crate) fn advance(&mut self, now: Instant, lend: &mut dyn FnMut(&Packet<'_>) -> bool) {
+    pub(crate) fn advance(&mut self, now: Instant, lend: Lend<'_>) {
         self.observe(now);
         self.receive_loopback(lend);
         for slot in &mut self.slots {
@@ -296,6 +287,8 @@ impl Machine for Node {
             }
             Command::Send { connection, data } => self.send(connection, data),
             Command::Close(connection) => self.close(connection),
+            Command::Hold(connection) => self.hold(connection),
+            Command::Release(connection) => self.release(connection),
             Command::SendTo {
                 from,
                 to,

@@ -1,6 +1,7 @@
 //! Packets that wait in memory allocated once.
 
 use alloc::vec::Vec;
+use core::mem;
 
 use bytes::{Bytes, BytesMut};
 
@@ -44,15 +45,15 @@ impl<T: Copy + Default> PacketRing<T> {
     /// Adds a packet of these pieces, if there is room and it is not too long.
     pub(crate) fn push(&mut self, about: T, pieces: &[&[u8]]) -> bool {
         let octets: usize = pieces.iter().map(|piece| piece.len()).sum();
-        if self.len == self.slots.len() || octets > self.max_data {
+        if octets > self.max_data {
             return false;
         }
-        let at = (self.head + self.len) % self.slots.len();
-        let Some((place, buffer)) = self.slots.get_mut(at) else {
+        let max_data = self.max_data;
+        let Some((place, buffer)) = self.slot_behind(0) else {
             return false;
         };
         *place = about;
-        fill(buffer, self.max_data, pieces);
+        fill(buffer, max_data, pieces);
         self.len += 1;
         true
     }
@@ -102,13 +103,58 @@ impl<T: Copy + Default> PacketRing<T> {
         Some((*about, data))
     }
 
+    /// Forgets all packets, and what stands behind them.
+    pub(super) fn clear(&mut self) {
+        self.len = 0;
+        for (about, buffer) in &mut self.slots {
+            *about = T::default();
+            buffer.clear();
+        }
+    }
+
+    /// Lends what is known of a place behind the last packet, if the ring has it.
+    pub(super) fn behind(&mut self, distance: usize) -> Option<&mut T> {
+        let (about, _) = self.slot_behind(distance)?;
+        Some(about)
+    }
+
+    fn slot_behind(&mut self, distance: usize) -> Option<&mut (T, BytesMut)> {
+        let place = self.len + distance;
+        if place >= self.slots.len() {
+            return None;
+        }
+        let at = (self.head + place) % self.slots.len();
+        self.slots.get_mut(at)
+    }
+
+    /// Puts a packet to a place behind the last one, if the ring has it.
+    pub(super) fn fill_behind(&mut self, distance: usize, about: T, data: &[u8]) {
+        let max_data = self.max_data;
+        if let Some((place, buffer)) = self.slot_behind(distance) {
+            *place = about;
+            fill(buffer, max_data, &[data]);
+        }
+    }
+
+    /// Takes what stands behind the last packet as the last one, if the ring has a place there.
+    pub(super) fn extend(&mut self) {
+        self.len += usize::from(self.len < self.slots.len());
+    }
+
+    /// Returns what is known of all places behind the last packet.
+    pub(super) fn all_behind(&self) -> impl Iterator<Item = &T> {
+        let behind = self.slots.iter().cycle().skip(self.head + self.len);
+        let behind = behind.take(self.slots.len() - self.len);
+        behind.map(|(about, _)| about)
+    }
+
     /// Takes the next packet.
     pub(crate) fn pop(&mut self) -> Option<(T, Bytes)> {
         if self.is_empty() {
             return None;
         }
         let (about, buffer) = self.slots.get_mut(self.head)?;
-        let taken = (*about, buffer.split().freeze());
+        let taken = (mem::take(about), buffer.split().freeze());
         self.len -= 1;
         self.head = (self.head + 1) % self.slots.len();
         Some(taken)

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::extension::PayloadIdentity;
 use super::session::Session;
+use super::vmem::VmemStatus;
 use crate::preview::Preview;
 use crate::{Tag, csp};
 
@@ -54,6 +55,59 @@ impl Default for GetOptions {
     }
 }
 
+/// How messages of VMEM are sent, always with CRC32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[expect(clippy::exhaustive_enums, reason = "the two ways of CSP")]
+pub enum VmemTransport {
+    /// Each on a connection of its own, by which it is known to have arrived. libdtp does so by default.
+    #[default]
+    Rdp,
+    /// Without connection.
+    Datagrams,
+}
+
+/// Memory of a server that is got by VMEM: nothing tells its size but the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[expect(clippy::exhaustive_structs, reason = "what the messages tell")]
+pub struct MemoryRequest {
+    /// The address of the server.
+    pub server: u16,
+    /// The address of the first octet in its memory.
+    pub address: u64,
+    /// How many octets.
+    pub size: u32,
+    /// How messages are sent.
+    pub transport: VmemTransport,
+    /// The version of VMEM that messages tell, which libdtp ignores.
+    pub version: u8,
+    /// How often the server is told that the client is there, in milliseconds up to 65,535. A server of this crate that
+    /// hears nothing for two times this and 0.5 s stops; libdtp reads it as none. Zero: it is not told.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration"))]
+    pub keep_alive: Duration,
+}
+
+impl MemoryRequest {
+    /// The version of VMEM that libdtp tells.
+    pub(super) const VERSION: u8 = 2;
+
+    /// Asks for so many octets from an address on, by connections, without signs of life.
+    #[must_use]
+    pub const fn new(server: u16, address: u64, size: u32) -> Self {
+        Self {
+            server,
+            address,
+            size,
+            transport: VmemTransport::Rdp,
+            version: Self::VERSION,
+            keep_alive: Duration::ZERO,
+        }
+    }
+}
+
 /// Octets that a payload on demand needs, by a number that each such need of a node has of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
@@ -85,6 +139,36 @@ pub enum Command {
         session: Session,
         /// How, apart from these.
         options: GetOptions,
+    },
+    /// Get memory of a server by VMEM, or what a session lacks of it. Its CRC-32C is not known.
+    GetMemory {
+        /// The tag of its events.
+        tag: Tag,
+        /// What is asked for.
+        request: MemoryRequest,
+        /// What the application has. Its MTU and its throughput are used.
+        session: Option<Session>,
+        /// How, apart from these.
+        options: GetOptions,
+    },
+    /// Ask a server by VMEM what it sends.
+    MemoryStatus {
+        /// The tag of [`Event::MemoryStatus`].
+        tag: Tag,
+        /// The address of the server.
+        server: u16,
+        /// How the message is sent.
+        transport: VmemTransport,
+        /// How long the answer is awaited.
+        #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration"))]
+        timeout: Duration,
+    },
+    /// Give a payload that is served an address in the memory that clients get by VMEM: each part of it can be got.
+    ServeMemory {
+        /// The number of the payload.
+        payload: u8,
+        /// The address of its first octet.
+        address: u64,
     },
     /// Pause the transfer that was begun with a tag: the server is told to stop.
     Pause(Tag),
@@ -150,6 +234,35 @@ impl fmt::Debug for Command {
                 .field("tag", tag)
                 .field("session", session)
                 .field("options", options)
+                .finish(),
+            Self::GetMemory {
+                tag,
+                request,
+                session,
+                options,
+            } => f
+                .debug_struct("GetMemory")
+                .field("tag", tag)
+                .field("request", request)
+                .field("session", session)
+                .field("options", options)
+                .finish(),
+            Self::MemoryStatus {
+                tag,
+                server,
+                transport,
+                timeout,
+            } => f
+                .debug_struct("MemoryStatus")
+                .field("tag", tag)
+                .field("server", server)
+                .field("transport", transport)
+                .field("timeout", timeout)
+                .finish(),
+            Self::ServeMemory { payload, address } => f
+                .debug_struct("ServeMemory")
+                .field("payload", payload)
+                .field("address", address)
                 .finish(),
             Self::Pause(tag) => f.debug_tuple("Pause").field(tag).finish(),
             Self::Resume(tag) => f.debug_tuple("Resume").field(tag).finish(),
@@ -266,6 +379,13 @@ pub enum Event {
     },
     /// A client has begun a transfer.
     Serving(ServedRequest),
+    /// What a server answers to [`Command::MemoryStatus`].
+    MemoryStatus {
+        /// The tag of the command.
+        tag: Tag,
+        /// What it sends; `None` if it did not answer.
+        status: Option<VmemStatus>,
+    },
     /// Octets of a payload on demand are needed, for [`Command::Feed`].
     Need(PayloadNeed),
     /// What has nothing to do with transfers.
@@ -323,6 +443,11 @@ impl fmt::Debug for Event {
                 .field("missing", missing)
                 .field("rounds", rounds)
                 .field("asked_again", asked_again)
+                .finish(),
+            Self::MemoryStatus { tag, status } => f
+                .debug_struct("MemoryStatus")
+                .field("tag", tag)
+                .field("status", status)
                 .finish(),
             Self::Serving(request) => f.debug_tuple("Serving").field(request).finish(),
             Self::Csp(event) => f.debug_tuple("Csp").field(event).finish(),
@@ -422,8 +547,27 @@ pub enum Error {
     },
     /// No such payload is served.
     NoPayload(u8),
-    /// The port is one of those of DTP.
-    PortInUse(u8),
+    /// Messages of VMEM are off: [`Config::vmem_messages`](super::Config::vmem_messages).
+    VmemOff,
+    /// So many messages of VMEM are under way.
+    TooManyMessages {
+        /// How many may be.
+        limit: u8,
+    },
+    /// The session is of another number of octets than are asked for.
+    SessionSize {
+        /// Octets of the session.
+        session: u32,
+        /// Octets that are asked for.
+        size: u32,
+    },
+    /// The session is of a payload and memory is asked for, of memory and a payload is, or of other memory.
+    SessionAddress {
+        /// The address of the session.
+        session: Option<u64>,
+        /// The address that is asked for.
+        address: Option<u64>,
+    },
     /// The reason of the node that carries the transfers.
     Csp(csp::Error),
 }
@@ -461,8 +605,33 @@ impl fmt::Display for Error {
             }
             Self::TooManyPayloads { limit } => write!(f, "limit of {limit} payloads reached"),
             Self::NoPayload(payload) => write!(f, "payload {payload} is not served"),
-            Self::PortInUse(port) => write!(f, "port {port} is in use"),
+            Self::VmemOff => f.write_str("messages of VMEM are off: vmem_messages is 0"),
+            Self::TooManyMessages { limit } => {
+                write!(f, "limit of {limit} messages of VMEM reached")
+            }
+            Self::SessionSize { session, size } => {
+                write!(
+                    f,
+                    "session of {session} octets, of which {size} are asked for"
+                )
+            }
+            Self::SessionAddress { session, address } => {
+                let [session, address] = [*session, *address].map(Place);
+                write!(f, "session of {session}, where {address} is asked for")
+            }
             Self::Csp(error) => error.fmt(f),
+        }
+    }
+}
+
+/// What a session is of, in the words of an error.
+struct Place(Option<u64>);
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self(None) => f.write_str("a payload"),
+            Self(Some(address)) => write!(f, "memory at {address:#x}"),
         }
     }
 }
@@ -489,8 +658,10 @@ pub struct Stats {
     pub foreign_data: u64,
     /// Data packets dropped, since the application has not taken those before.
     pub queue_full: u64,
-    /// Requests refused: malformed, of an unknown payload, or past its end.
+    /// Requests and messages of VMEM refused: malformed, of an unknown payload or memory, or past its end.
     pub requests_refused: u64,
+    /// Messages of VMEM received.
+    pub vmem_received: u64,
     /// Asks for more on the connection of a request.
     pub asks_received: u64,
     /// Connections closed for lack of a slot.

@@ -1,6 +1,7 @@
 //! A transfer from a server.
 
 mod asks;
+mod memory;
 mod rate;
 
 use core::time::Duration;
@@ -11,10 +12,13 @@ use super::extension::{Extension, PayloadIdentity};
 use super::holes::Holes;
 use super::message::Message;
 use super::session::Session;
-use super::wire::{DataPacket, Interval, Intervals, MAX_INTERVALS, Request, Response, TO_THE_END};
+use super::wire::{
+    DataPacket, Interval, Intervals, MAX_INTERVALS, REQUEST_LEN, Request, Response, TO_THE_END,
+};
 use crate::csp::ConnectionId;
 use crate::{Instant, Tag};
 use asks::Asks;
+pub(super) use memory::Memory;
 use rate::{Outcome, Rate};
 
 /// How long a packet may be late: after the last one that was asked for, or after the server has closed. Half the time
@@ -22,6 +26,8 @@ use rate::{Outcome, Rate};
 const GRACE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
 /// How long a server may be silent beyond the time of some packets.
 const SILENCE: Duration = Duration::from_millis(500);
+/// The shortest packet timeout of a connection.
+const LEAST_TIMEOUT: Duration = Duration::from_millis(200);
 /// How long the server is left alone after a request that brought nothing, for each of them.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long a server sends at a rate that follows what arrives, after the first request, and after each other request
@@ -37,6 +43,8 @@ pub(super) struct Download {
     pub(super) tag: Tag,
     pub(super) server: u16,
     pub(super) payload: u8,
+    /// What is got by VMEM, in place of a payload.
+    pub(super) memory: Option<Memory>,
     options: GetOptions,
     pub(super) session: u32,
     pub(super) stage: Stage,
@@ -58,6 +66,8 @@ pub(super) struct Download {
     /// When a connection was last opened, and how long it took until a response came.
     connected_at: Instant,
     setup: Duration,
+    /// The shortest such time: in others, packets may have been lost.
+    least_setup: Option<Duration>,
     /// Where the holes of the next request begin, and the last packet that was asked for.
     next: u32,
     last_asked: u32,
@@ -71,7 +81,7 @@ pub(super) struct Download {
     fruitless: u8,
     lost_rounds: u8,
     pub(super) is_announced: bool,
-    pub(super) message: Message,
+    pub(super) message: Message<REQUEST_LEN>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +99,8 @@ pub(super) enum Stage {
         deadline: Instant,
     },
     Receiving {
-        connection: ConnectionId,
+        /// None of VMEM.
+        connection: Option<ConnectionId>,
         deadline: Instant,
     },
     /// All has come.
@@ -103,6 +114,7 @@ impl Download {
             tag: Tag(0),
             server: 0,
             payload: 0,
+            memory: None,
             options: GetOptions::default(),
             session: 0,
             stage: Stage::Free,
@@ -118,6 +130,7 @@ impl Download {
             begun_at: Instant::ZERO,
             connected_at: Instant::ZERO,
             setup: Duration::ZERO,
+            least_setup: None,
             next: 0,
             last_asked: 0,
             highest: 0,
@@ -135,7 +148,7 @@ impl Download {
 
     /// Returns the bytes that a slot allocates.
     pub(super) fn footprint(max_holes: usize, max_ask: usize) -> usize {
-        Holes::footprint(max_holes) + Asks::footprint(max_ask) + Message::footprint()
+        Holes::footprint(max_holes) + Asks::footprint(max_ask) + Message::<REQUEST_LEN>::footprint()
     }
 
     pub(super) fn begin(
@@ -150,6 +163,7 @@ impl Download {
         self.rate = Rate::new(&options);
         self.server = server;
         self.payload = payload;
+        self.memory = None;
         self.options = options;
         self.session = session;
         self.stage = Stage::Waiting { until: now };
@@ -159,6 +173,7 @@ impl Download {
         self.holes.reset(0);
         self.asked_packets = 0;
         self.first_missing = 0;
+        self.least_setup = None;
         self.begun_at = now;
         self.next = 0;
         self.is_reordered = false;
@@ -193,9 +208,8 @@ impl Download {
 
     pub(super) fn connection(&self) -> Option<ConnectionId> {
         match self.stage {
-            Stage::AwaitingResponse { connection, .. } | Stage::Receiving { connection, .. } => {
-                Some(connection)
-            }
+            Stage::AwaitingResponse { connection, .. } => Some(connection),
+            Stage::Receiving { connection, .. } => connection,
             _ => None,
         }
     }
@@ -212,6 +226,34 @@ impl Download {
         Duration::from_nanos(nanos)
     }
 
+    /// Returns the packets that libdtp sends at a time: it paces by rounds of at least 10 ms, as long as their rate is
+    /// within 5 % of the one that was asked for.
+    fn round_packets(&self) -> u32 {
+        let (chunk, rate) = (self.chunk(), self.rate.throughput().max(1));
+        let packets = rate / chunk;
+        if packets < chunk / rate {
+            return 1;
+        }
+        let (mut round, mut factor) = (packets, 10);
+        while factor <= 100 {
+            let sent = u64::from(packets / factor) * u64::from(chunk) * u64::from(factor);
+            if sent.abs_diff(rate.into()) * 20 >= rate.into() {
+                break;
+            }
+            round = packets / factor;
+            factor *= 10;
+        }
+        round.max(1)
+    }
+
+    /// Returns the packet timeout of the next connection, in milliseconds up to `most`: soon after the time of the
+    /// fastest one.
+    pub(super) fn packet_timeout(&self, most: u32) -> u32 {
+        let known = self.least_setup.map(|it| it.max(LEAST_TIMEOUT / 8) * 8);
+        let known = known.and_then(|it| u32::try_from(it.as_millis()).ok());
+        known.map_or(most, |it| it.min(most))
+    }
+
     /// Returns the packets that were asked for more than once.
     pub(super) fn asked_again(&self) -> u64 {
         self.asked_packets.saturating_sub(self.first_missing.into())
@@ -225,15 +267,20 @@ impl Download {
 
     /// Returns the request for the next holes.
     pub(super) fn request(&mut self, now: Instant, connection: ConnectionId) -> Request {
+        let request = self.next_request();
+        self.stage = Stage::AwaitingResponse {
+            connection,
+            deadline: now + self.options.response_timeout,
+        };
+        request
+    }
+
+    fn next_request(&mut self) -> Request {
         self.asked = self.next_intervals();
         self.missing_before = self.holes.missing();
         self.requests = self.requests.saturating_add(1);
         self.highest = 0;
         self.asks.begin();
-        self.stage = Stage::AwaitingResponse {
-            connection,
-            deadline: now + self.options.response_timeout,
-        };
         Request {
             throughput: self.rate.throughput(),
             payload: self.payload,
@@ -246,7 +293,7 @@ impl Download {
 
     /// Returns the first holes behind those that were asked for last, or the first of all.
     fn next_intervals(&mut self) -> Intervals {
-        if self.size.is_none() {
+        if self.size.is_none() || self.is_all_of_memory() {
             self.is_next_round = true;
             let mut wanted = self.wanted();
             if self.rate.follows() {
@@ -258,10 +305,12 @@ impl Download {
         let has_more = self.next > 0 && self.holes.from(self.next).next().is_some();
         let start = if has_more { self.next } else { 0 };
         self.is_next_round = !has_more;
-        // Packets between two holes are asked for with them where that takes less than half of what a request more
-        // costs for each of its intervals.
-        let near = self.setup.as_nanos() / 16 / self.packet_time().as_nanos().max(1);
+        // Packets between two holes are asked for with them where that takes less than the rest of the round that
+        // libdtp waits out behind each interval, and half of what a request more costs for each of its intervals.
+        let setup = self.least_setup.unwrap_or_default();
+        let near = setup.as_nanos() / 16 / self.packet_time().as_nanos().max(1);
         let near = u32::try_from(near).unwrap_or(u32::MAX);
+        let near = near.saturating_add(self.round_packets() - 1);
         let is_many = self.holes.from(start).nth(MAX_INTERVALS).is_some();
         let may_join = is_many && !self.asks.is_of_this_crate();
         let mut intervals = [Interval::default(); MAX_INTERVALS];
@@ -305,6 +354,7 @@ impl Download {
     ) {
         let size = response.payload_size;
         self.setup = now - self.connected_at;
+        self.least_setup = Some(self.least_setup.map_or(self.setup, |it| it.min(self.setup)));
         let identity = extension.map(|it| it.identity);
         let is_other = self
             .identity
@@ -323,12 +373,17 @@ impl Download {
             self.missing_before = self.holes.missing();
             self.is_announced = false;
         }
+        self.asks.set_server(extension);
+        self.expect(now, Some(connection), self.silence());
+    }
+
+    /// Waits for the packets of a request, the first of them within so long.
+    fn expect(&mut self, now: Instant, connection: Option<ConnectionId>, patience: Duration) {
         self.stage = Stage::Receiving {
             connection,
-            deadline: now + self.silence(),
+            deadline: now + patience,
         };
         let is_first = self.next == 0;
-        self.asks.set_server(extension);
         let last = self.packets().saturating_sub(1);
         let asked = self.asked;
         let mut asked_now = 0_u32;
@@ -405,7 +460,11 @@ impl Download {
     }
 
     pub(super) fn expects(&self, source: u16, session: u32) -> bool {
-        self.connection().is_some() && self.server == source && self.session == session
+        let is_under_way = matches!(
+            self.stage,
+            Stage::AwaitingResponse { .. } | Stage::Receiving { .. }
+        );
+        is_under_way && self.server == source && self.session == session
     }
 
     /// Takes a packet of the payload as received. Returns whether it was missing.
@@ -427,6 +486,7 @@ impl Download {
 
     /// A packet of the payload has come.
     pub(super) fn on_packet(&mut self, now: Instant, place: u32, was_missing: bool) {
+        self.on_packet_of_memory(now);
         let (silence, grace) = (self.silence(), self.grace());
         self.is_reordered |= was_missing && place < self.highest;
         self.highest = self.highest.max(place);
@@ -576,6 +636,7 @@ impl Download {
             }
             _ => None,
         };
-        deadline.into_iter().chain(self.time_limit()).min()
+        let all = deadline.into_iter().chain(self.time_limit());
+        all.chain(self.alive_at()).min()
     }
 }

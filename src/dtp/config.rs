@@ -4,6 +4,7 @@ use core::error::Error as StdError;
 use core::fmt;
 use core::time::Duration;
 
+use super::vmem::VMEM_START_LEN;
 use super::wire::REQUEST_LEN;
 use crate::csp::{self, Flags, RdpHeader};
 
@@ -16,7 +17,7 @@ use crate::csp::{self, Flags, RdpHeader};
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Config {
     /// The node that carries the transfers. Its connections are those of the application; those of transfers come on
-    /// top. Its packets need at least 85 octets of data.
+    /// top. Its packets need at least 85 octets of data, 108 with VMEM.
     pub csp: csp::Config,
     /// Whether transfers carry HMAC: requests of this node do, its server takes no others, and data do. libdtp has no
     /// HMAC. The node needs a key. Default no.
@@ -36,6 +37,9 @@ pub struct Config {
     pub data_event_octets: u32,
     /// Octets per second that a client is sent at most, whatever it asks for. `None` is no limit. Default none.
     pub max_throughput: Option<u32>,
+    /// Messages of VMEM that may be under way at a time, as many of clients as of the server. 0: none, and the port of
+    /// VMEM is not bound. Default 0.
+    pub vmem_messages: u8,
     /// How long a connection without a request is kept. Default 10 s.
     #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration"))]
     pub request_timeout: Duration,
@@ -53,6 +57,7 @@ impl Default for Config {
             data_events: 4,
             data_event_octets: 1 << 16,
             max_throughput: None,
+            vmem_messages: 0,
             request_timeout: Duration::from_secs(10),
         }
     }
@@ -112,8 +117,10 @@ impl Config {
     /// that is refused.
     pub(super) fn carrier(&self) -> Result<csp::Config, ConfigError> {
         let own = [self.csp.connections, self.clients, self.servers];
+        let roles = u16::from(self.servers > 0) + u16::from(self.clients > 0);
         let refused = u16::from(self.servers > 0);
-        let connections = own.into_iter().map(u16::from).sum::<u16>() + refused;
+        let messages = roles * u16::from(self.vmem_messages);
+        let connections = own.into_iter().map(u16::from).sum::<u16>() + refused + messages;
         let Ok(connections) = u8::try_from(connections) else {
             return Err(ConfigError::TooManyConnections { connections });
         };
@@ -140,6 +147,13 @@ impl Config {
         // Bound: 85, and 4 of HMAC.
         let request = u32::try_from(REQUEST_LEN + RdpHeader::LEN).unwrap_or(u32::MAX);
         let request = request + u32::from(trailers);
+        // With CRC32.
+        let start = u32::try_from(VMEM_START_LEN + RdpHeader::LEN + 4).unwrap_or(u32::MAX);
+        let request = if self.vmem_messages > 0 {
+            request.max(start)
+        } else {
+            request
+        };
         for (field, value, least) in [
             ("max_data", max_data, request),
             ("max_holes", self.max_holes.into(), 1),

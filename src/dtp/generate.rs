@@ -7,9 +7,10 @@ use core::time::Duration;
 use arbitrary::{Arbitrary, Result, Unstructured};
 use bytes::Bytes;
 
-use super::api::{Command, GetOptions, NeedId};
+use super::api::{Command, GetOptions, MemoryRequest, NeedId};
 use super::config::Config;
 use super::session::Session;
+use super::vmem::{VmemMessage, VmemOperation};
 use super::wire::{Interval, Intervals, Request};
 use crate::laws::LawSubject;
 use crate::{Tag, csp};
@@ -18,6 +19,10 @@ impl<'a> Arbitrary<'a> for Config {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         let mut csp: csp::Config = u.arbitrary()?;
         csp.max_data = csp.max_data.max(89);
+        let vmem_messages = u.int_in_range(0..=2)?;
+        if vmem_messages > 0 {
+            csp.max_data = csp.max_data.max(112);
+        }
         Ok(Self {
             clients: u.int_in_range(0..=2)?,
             servers: u.int_in_range(0..=2)?,
@@ -26,6 +31,7 @@ impl<'a> Arbitrary<'a> for Config {
             data_events: u.int_in_range(1..=2)?,
             data_event_octets: u32::from(csp.max_data) + u.int_in_range(0..=200)?,
             max_throughput: u.arbitrary::<bool>()?.then_some(5000),
+            vmem_messages,
             request_timeout: Duration::from_millis(u.int_in_range(0..=3000)?),
             hmac: csp.hmac_key.is_some() && u.arbitrary()?,
             csp,
@@ -37,7 +43,7 @@ impl<'a> Arbitrary<'a> for Command {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         let tag = Tag(u.int_in_range(0..=2)?);
         let payload = u.int_in_range(0..=2)?;
-        Ok(match u.int_in_range(0..=16)? {
+        Ok(match u.int_in_range(0..=20)? {
             0..=2 | 14..=16 => Self::Get {
                 tag,
                 // Often the node itself, which serves what it asks for.
@@ -68,9 +74,36 @@ impl<'a> Arbitrary<'a> for Command {
                 data: Bytes::from(vec![payload; u.int_in_range(0..=1000)?]),
             },
             6 => Self::Withdraw(payload),
+            17 => Self::ServeMemory {
+                payload,
+                address: u.int_in_range(0..=2)?,
+            },
+            18 | 19 => Self::GetMemory {
+                tag,
+                request: memory_request(u)?,
+                session: u.arbitrary::<bool>()?.then(|| session(0, u)).transpose()?,
+                options: get_options(u)?,
+            },
+            20 => Self::MemoryStatus {
+                tag,
+                server: u.int_in_range(1..=2)?,
+                transport: u.arbitrary()?,
+                timeout: Duration::from_millis(u.int_in_range(0..=3000)?),
+            },
             _ => Self::Csp(u.arbitrary()?),
         })
     }
+}
+
+fn memory_request(u: &mut Unstructured<'_>) -> Result<MemoryRequest> {
+    Ok(MemoryRequest {
+        server: u.int_in_range(1..=2)?,
+        address: u.int_in_range(0..=300)?,
+        size: u.int_in_range(0..=1000)?,
+        transport: u.arbitrary()?,
+        version: u.arbitrary()?,
+        keep_alive: Duration::from_millis(u.int_in_range(0..=300)?),
+    })
 }
 
 fn get_options(u: &mut Unstructured<'_>) -> Result<GetOptions> {
@@ -132,11 +165,41 @@ pub(super) fn octets(config: &Config, u: &mut Unstructured<'_>) -> Result<Vec<u8
         destination_port: *u.choose(&[7, 8, 8])?,
         ..csp::Header::default()
     };
-    let packet = csp::Packet {
-        header,
-        data: &request.encode(),
-    };
     let mut octets = Vec::new();
-    packet.encode(config.csp.version, &mut octets);
+    if u.ratio(1, 3)? {
+        let (data, len) = message(request, u)?.encode();
+        let header = csp::Header {
+            destination_port: 14,
+            flags: csp::Flags::CRC32,
+            ..header
+        };
+        let data = data.get(..len).unwrap_or(&data);
+        let packet = csp::Packet { header, data };
+        let check = csp::crc32(&[data]).to_be_bytes();
+        packet.encode(config.csp.version, &mut octets);
+        octets.extend(check);
+        return Ok(octets);
+    }
+    let data = &request.encode();
+    csp::Packet { header, data }.encode(config.csp.version, &mut octets);
     Ok(octets)
+}
+
+fn message(request: Request, u: &mut Unstructured<'_>) -> Result<VmemMessage> {
+    let operation = match u.int_in_range(0..=5)? {
+        0 => VmemOperation::Stop {
+            session: u.arbitrary()?,
+        },
+        1 => VmemOperation::Status,
+        2 => VmemOperation::Alive,
+        _ => VmemOperation::Start {
+            address: u.int_in_range(0..=9)?,
+            size: u.int_in_range(0..=1000)?,
+            request,
+        },
+    };
+    Ok(VmemMessage {
+        version: 2,
+        operation,
+    })
 }

@@ -43,6 +43,7 @@ impl LawSubject for Node {
             | Event::Data { tag, .. }
             | Event::Complete { tag, .. }
             | Event::Failed { tag, .. } => (7 << KINDS) | (tag.0 % (1 << KINDS)),
+            Event::MemoryStatus { tag, .. } => (10 << KINDS) | (tag.0 % (1 << KINDS)),
             Event::Serving(_) => 8 << KINDS,
             Event::Need(_) => 9 << KINDS,
         }

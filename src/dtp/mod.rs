@@ -74,7 +74,8 @@
 //! | payloads that the application reads as they are needed | yes | `server/source.rs`, [`Event::Need`] |
 //! | a rate that follows what arrives, a range of a payload | on option | `client/rate.rs`, [`GetOptions`] |
 //! | HMAC of transfers | on option, which libdtp does not have | [`Config::hmac`] |
-//! | VMEM dialect, keep-alive | no | |
+//! | VMEM dialect: memory of a server, by messages to port 14 with RDP or without | yes, both roles, where [`Config::vmem_messages`] allows it | `vmem.rs`, `node/memory.rs`, `node/messages.rs` |
+//! | signs of life of a client | by messages of VMEM | [`MemoryRequest::keep_alive`] |
 //!
 #![doc = include_str!("delivery.md")]
 //!
@@ -86,6 +87,8 @@
 //!   each other are asked for as one where that is cheaper.
 //! * Each transfer has a random session id. Data of another source, session, offset or length are dropped.
 //! * The server sends data once its response is acknowledged, or 0.4 s later, evenly at the rate and not in rounds.
+//! * A start of VMEM for a session that is being sent takes its place, where libdtp lets it wait, and a stop is for the
+//!   client's session alone. The keep-alive field tells the interval, where libdtp sends 0.
 //! * A malformed request, an unknown payload and an interval that starts past the end are refused by an RST behind the
 //!   handshake, as libdtp does for an unknown payload; it crashes on some of the others, or sends for ever.
 //! * A connection without a request is closed after [`Config::request_timeout`]. A client that closes is sent no more.
@@ -105,10 +108,12 @@ mod message;
 mod node;
 mod server;
 mod session;
+mod vmem;
 mod wire;
 
 pub use api::{
-    Command, Error, Event, FailReason, GetOptions, NeedId, PayloadNeed, ServedRequest, Stats,
+    Command, Error, Event, FailReason, GetOptions, MemoryRequest, NeedId, PayloadNeed,
+    ServedRequest, Stats, VmemTransport,
 };
 pub use config::{Config, ConfigError};
 pub use digest::PayloadDigest;
@@ -117,6 +122,7 @@ pub use extension::PayloadIdentity;
 pub use laws::DataPacketCodec;
 pub use node::Node;
 pub use session::{Session, SessionError};
+pub use vmem::{VMEM_START_LEN, VMEM_STATUS_LEN, VmemMessage, VmemOperation, VmemStatus};
 pub use wire::{
     DATA_HEADER_LEN, DataPacket, Interval, Intervals, LONG_REQUEST_LEN, MAX_INTERVALS, REQUEST_LEN,
     Request, Response, TO_THE_END,

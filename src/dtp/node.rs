@@ -1,6 +1,8 @@
 //! The node: transfers from servers and to clients, and the node of CSP that carries them.
 
 mod clients;
+mod memory;
+mod messages;
 mod servers;
 
 use alloc::vec::Vec;
@@ -11,9 +13,13 @@ use super::config::{Config, ConfigError};
 use super::server::{DATA_PORT, Payload, Transfer};
 use crate::csp::{self, ConnectionId, PacketRing, RdpHeader, SocketOptions};
 use crate::{Hop, Instant, Link, Machine, Output, Rng, Seed, Tag, Transmit};
+use memory::MessageSlot;
+use messages::OutgoingMessage;
 
 /// The port that requests come to.
 const REQUEST_PORT: u8 = 7;
+/// The port that messages of VMEM come to.
+const VMEM_PORT: u8 = 14;
 /// The tags of connections to servers are the largest there are.
 const MAX_TAG: u64 = u64::MAX;
 
@@ -31,6 +37,10 @@ pub struct Node {
     transfers: Vec<Transfer>,
     next_to_send: usize,
     payloads: Vec<Payload>,
+    /// Connections with messages of VMEM, and the session that was sent last by one.
+    messages: Vec<MessageSlot>,
+    memory_session: u32,
+    outgoing: Vec<OutgoingMessage>,
     /// The connection in each slot of CSP that belongs to a transfer, or did until it is closed.
     own: Vec<Option<ConnectionId>>,
     runs: PacketRing<Run>,
@@ -73,6 +83,11 @@ impl Node {
             let mut options = SocketOptions::RDP_REQUIRED;
             options.set(SocketOptions::HMAC_REQUIRED, config.hmac);
             let _: Result<(), csp::Error> = csp.bind(REQUEST_PORT, options);
+            if config.vmem_messages > 0 {
+                options.remove(SocketOptions::RDP_REQUIRED);
+                options.insert(SocketOptions::CRC32_REQUIRED);
+                let _: Result<(), csp::Error> = csp.bind(VMEM_PORT, options);
+            }
         }
         let (max_holes, max_ask) = (usize::from(config.max_holes), max_ask(&config));
         // Bound: an address has at least 32 bits where there are 64 KiB of memory to lend.
@@ -89,6 +104,13 @@ impl Node {
                 .collect(),
             next_to_send: 0,
             payloads: Vec::with_capacity(usize::from(config.payloads)),
+            messages: (0..received_messages(&config))
+                .map(|_| MessageSlot::free())
+                .collect(),
+            memory_session: 0,
+            outgoing: (0..sent_messages(&config))
+                .map(|_| OutgoingMessage::free())
+                .collect(),
             own: (0..connections).map(|_| None).collect(),
             runs: PacketRing::new(usize::from(config.data_events), run),
             needs: NeedId(0),
@@ -134,14 +156,21 @@ impl Node {
     fn csp_command(&mut self, command: csp::Command) -> Result<(), Error> {
         match &command {
             csp::Command::Bind { port, .. } | csp::Command::Unbind(port)
-                if [REQUEST_PORT, DATA_PORT].contains(port) =>
+                if [REQUEST_PORT, DATA_PORT].contains(port)
+                    || *port == VMEM_PORT && !self.messages.is_empty() =>
             {
-                return Err(Error::PortInUse(*port));
+                return Err(csp::Error::PortInUse(*port).into());
             }
-            csp::Command::Connect { tag, .. } if self.download_of(*tag).is_some() => {
+            csp::Command::Connect { tag, .. }
+                if self.download_of(*tag).is_some() || self.message_of(*tag).is_some() =>
+            {
                 return Err(Error::TagInUse(*tag));
             }
-            csp::Command::Send { connection, .. } | csp::Command::Close(connection)
+            csp::Command::Send { connection, .. }
+            | csp::Command::SendFragments { connection, .. }
+            | csp::Command::Close(connection)
+            | csp::Command::Hold(connection)
+            | csp::Command::Release(connection)
                 if self.is_own(*connection) =>
             {
                 return Err(csp::Error::NoConnection(*connection).into());
@@ -198,33 +227,61 @@ impl Node {
         loop {
             let event = self.csp.next_event()?;
             match event {
-                csp::Event::Connected { tag, connection } => match self.download_of(tag) {
-                    Some(place) => self.on_connected(place, connection),
-                    None => return Some(event),
-                },
-                csp::Event::ConnectFailed { tag, reason } => match self.download_of(tag) {
-                    Some(place) => self.on_connect_failed(place, reason),
-                    None => return Some(event),
-                },
+                csp::Event::Connected { tag, connection } => {
+                    if let Some(place) = self.download_of(tag) {
+                        self.on_connected(place, connection);
+                    } else if let Some(place) = self.message_of(tag) {
+                        self.on_message_connected(place, connection);
+                    } else {
+                        return Some(event);
+                    }
+                }
+                csp::Event::ConnectFailed { tag, reason } => {
+                    if let Some(place) = self.download_of(tag) {
+                        self.on_connect_failed(place, reason);
+                    } else if let Some(place) = self.message_of(tag) {
+                        self.on_message_failed(place, reason);
+                    } else {
+                        return Some(event);
+                    }
+                }
                 csp::Event::Accepted {
                     connection,
                     port: REQUEST_PORT,
                     from,
                 } => self.on_accepted(connection, from.address),
+                csp::Event::Accepted {
+                    connection,
+                    port: VMEM_PORT,
+                    from,
+                } if !self.messages.is_empty() => self.on_messenger(connection, from.address),
+                csp::Event::Datagram {
+                    port: VMEM_PORT,
+                    from,
+                    ref data,
+                } if !self.messages.is_empty() => self.on_datagram_of_client(from, data),
                 csp::Event::Received {
                     connection,
                     ref data,
                 } if self.is_own(connection) => {
                     self.on_packet_of_client(connection, data);
                     self.on_packet_of_server(connection, data);
+                    self.on_packet_of_messenger(connection, data);
+                    self.on_answer_to_message(connection, data);
                 }
                 csp::Event::Acknowledged {
                     connection,
                     packets,
                 } if self.is_own(connection) => self.on_acknowledged(connection, packets),
                 csp::Event::Room(connection) if self.is_own(connection) => {}
-                csp::Event::Closed { connection, .. } if self.is_own(connection) => {
+                csp::Event::Closed {
+                    connection,
+                    unacknowledged,
+                    ..
+                } if self.is_own(connection) => {
                     self.set_own(connection, None);
+                    self.on_messenger_closed(connection);
+                    self.on_message_closed(connection, unacknowledged);
                     self.on_client_closed(connection);
                     self.on_server_closed(connection);
                 }
@@ -250,6 +307,7 @@ impl Node {
         }
         self.next_ended()
             .or_else(|| self.next_serving())
+            .or_else(|| self.next_status())
             .or_else(|| self.next_need())
     }
 
@@ -257,7 +315,10 @@ impl Node {
         let downloads = self.downloads.iter().filter_map(Download::deadline);
         let transfers = self.transfers.iter();
         let transfers = transfers.filter_map(|transfer| transfer.deadline(self.now));
+        let received = self.messages.iter().filter_map(MessageSlot::deadline);
+        let sent = self.outgoing.iter().filter_map(OutgoingMessage::deadline);
         let all = downloads.chain(transfers).chain(self.csp.deadline());
+        let all = all.chain(received).chain(sent);
         // What an interface that is full keeps back is due, and waits for the cue.
         all.filter(|at| *at > self.now).min()
     }
@@ -293,6 +354,19 @@ impl Machine for Node {
                 session,
                 options,
             } => self.get_rest(tag, &session, options),
+            Command::GetMemory {
+                tag,
+                request,
+                session,
+                options,
+            } => self.get_memory(tag, request, session.as_ref(), options),
+            Command::MemoryStatus {
+                tag,
+                server,
+                transport,
+                timeout,
+            } => self.ask_status(tag, (server, transport), timeout),
+            Command::ServeMemory { payload, address } => self.serve_memory(payload, address),
             Command::Pause(tag) => self.pause(tag),
             Command::Resume(tag) => self.resume(tag),
             Command::Cancel(tag) => self.cancel(tag),
@@ -318,6 +392,8 @@ impl Machine for Node {
         self.advance_csp();
         self.downloads_on_time();
         self.transfers_on_time();
+        self.messengers_on_time();
+        self.messages_on_time();
         if let Some(event) = self.next_csp_event() {
             return Output::Event(Event::Csp(event));
         }
@@ -352,6 +428,24 @@ pub(super) fn max_fed(config: &Config) -> usize {
     usize::from(config.servers) * super::server::Blocks::MAX_OCTETS
 }
 
+/// Returns how many messages of VMEM are taken at a time.
+const fn received_messages(config: &Config) -> u8 {
+    if config.servers > 0 {
+        config.vmem_messages
+    } else {
+        0
+    }
+}
+
+/// Returns how many messages of VMEM are sent at a time.
+const fn sent_messages(config: &Config) -> u8 {
+    if config.clients > 0 {
+        config.vmem_messages
+    } else {
+        0
+    }
+}
+
 pub(super) fn footprint(config: &Config) -> usize {
     let carrier = config.carrier().unwrap_or_default();
     let run = usize::try_from(config.data_event_octets).unwrap_or(usize::MAX);
@@ -365,6 +459,8 @@ pub(super) fn footprint(config: &Config) -> usize {
         + usize::from(config.clients) * download
         + usize::from(config.servers) * transfer
         + usize::from(config.payloads) * size_of::<Payload>()
+        + usize::from(received_messages(config)) * MessageSlot::footprint()
+        + usize::from(sent_messages(config)) * OutgoingMessage::footprint()
         + usize::from(carrier.connections) * size_of::<Option<ConnectionId>>()
         + PacketRing::<Run>::footprint(config.data_events.into(), run)
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::api::NeedId;
 use super::extension::{AskHeader, Done, IntervalReader};
 use super::message::Message;
-use super::wire::Interval;
+use super::wire::{Interval, REQUEST_LEN};
 use crate::Instant;
 use crate::csp::{ConnectionId, Header, Put};
 
@@ -22,16 +22,21 @@ pub(super) use source::{Blocks, Need, Payload};
 pub(super) const DATA_PORT: u8 = 8;
 /// How long the acknowledgement of a response is waited for. libdtp does not wait.
 const RESPONSE_DELAY: Duration = Duration::from_millis(400);
+/// How long a client may be silent beyond two times the interval of its signs of life.
+const SILENCE: Duration = Duration::from_millis(500);
 
 /// A slot for a client.
 #[derive(Debug)]
 pub(super) struct Transfer {
+    /// `None` if the slot is free, or what is sent was asked for by a message of VMEM.
     pub(super) connection: Option<ConnectionId>,
     pub(super) client: u16,
+    /// When the client was last heard, by messages of VMEM.
+    heard_at: Instant,
     pub(super) stage: Stage,
     /// Octets of a request that the application is to be told of, with its payload.
     pub(super) is_announced: bool,
-    message: Message,
+    message: Message<REQUEST_LEN>,
     /// Packets to the client that it has not acknowledged.
     unacknowledged: u32,
     ask: Ask,
@@ -98,6 +103,7 @@ impl Transfer {
         Self {
             connection: None,
             client: 0,
+            heard_at: Instant::ZERO,
             stage: Stage::Closing,
             is_announced: true,
             message: Message::new(),
@@ -117,7 +123,45 @@ impl Transfer {
 
     /// Returns the bytes that a slot allocates.
     pub(super) const fn footprint(max_ask: usize) -> usize {
-        Message::footprint() + max_ask
+        Message::<REQUEST_LEN>::footprint() + max_ask
+    }
+
+    pub(super) const fn is_free(&self) -> bool {
+        self.connection.is_none() && !matches!(self.stage, Stage::Sending(_))
+    }
+
+    /// Sends what a message of VMEM asks for.
+    pub(super) fn begin_memory(&mut self, now: Instant, client: u16, job: Job) {
+        self.end();
+        self.client = client;
+        self.heard_at = now;
+        self.ask.is_pending = false;
+        self.ask.was_sent = false;
+        self.done = None;
+        self.is_announced = false;
+        self.stage = Stage::Sending(job);
+    }
+
+    /// Returns the session that a client is sent, if it asked for it by a message of VMEM.
+    pub(super) fn memory_session(&self, client: u16) -> Option<u32> {
+        let is_of = self.connection.is_none() && !self.is_free() && self.client == client;
+        is_of.then(|| self.job())?.map(|job| job.request.session)
+    }
+
+    /// The client is there still.
+    pub(super) const fn on_alive(&mut self, now: Instant) {
+        self.heard_at = now;
+    }
+
+    /// Returns when a client that was to be heard regularly has been silent for too long, as libdtp reckons.
+    pub(super) fn silent_at(&self) -> Option<Instant> {
+        let Stage::Sending(job) = &self.stage else {
+            return None;
+        };
+        let interval = u64::from(job.request.keep_alive);
+        let limit = Duration::from_millis(2 * interval) + SILENCE;
+        let is_to_be_heard = self.connection.is_none() && interval > 0;
+        is_to_be_heard.then(|| self.heard_at + limit)
     }
 
     /// Makes the slot free.
@@ -282,7 +326,9 @@ impl Transfer {
         job.want(&mut self.blocks);
         let (chunk, size) = (job.request.chunk(), job.size());
         let need = self.blocks.next_need(chunk, size, id)?;
-        Some((job.payload.number, need))
+        // Bound: the payload has no more.
+        let offset = job.payload.base.saturating_add(need.offset);
+        Some((job.payload.number, Need { offset, ..need }))
     }
 
     /// Takes octets that the application feeds. `None` if they are not needed; otherwise whether they are what was
@@ -322,14 +368,17 @@ impl Transfer {
     }
 
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
-        self.connection?;
-        match &self.stage {
+        if self.is_free() {
+            return None;
+        }
+        let rest = match &self.stage {
             Stage::AwaitingRequest { deadline }
             | Stage::Responding { deadline, .. }
             | Stage::AwaitingAsk { deadline, .. } => Some(*deadline),
             Stage::Sending(job) if job.is_starved(&self.blocks) => None,
             Stage::Sending(job) => job.blocked_until(now),
             Stage::Closing => None,
-        }
+        };
+        rest.into_iter().chain(self.silent_at()).min()
     }
 }

@@ -33,8 +33,11 @@ use super::wire::Interval;
 pub struct Session {
     /// The address of the server.
     pub server: u16,
-    /// The payload.
+    /// The payload; 0 of memory.
     pub payload: u8,
+    /// The address of the memory that is got by VMEM; `None` of a payload, or from a session file of libdtp.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub address: Option<u64>,
     /// Octets of a data packet, its header of 8 octets included.
     pub mtu: u16,
     /// Octets per second that the server may send.
@@ -68,6 +71,7 @@ impl Session {
         Self {
             server,
             payload,
+            address: None,
             mtu: options.mtu,
             throughput: options.throughput,
             idle_timeout: Self::IDLE_TIMEOUT,

@@ -1,6 +1,7 @@
 //! Encoding and decoding of requests, responses and data packets of the classic dialect.
 //!
-//! libdtp sends integers in the order of its processor, which is little-endian on all that it runs on.
+//! libdtp sends integers in the order of its processor, which is little-endian on all that it runs on. The request inside
+//! a message of VMEM is big-endian.
 
 use alloc::vec::Vec;
 
@@ -21,6 +22,43 @@ pub const TO_THE_END: u32 = u32::MAX;
 const INTERVALS_LEN: usize = 8 * MAX_INTERVALS;
 /// Octets of a response that mean something.
 const RESPONSE_FIELDS: usize = 8;
+
+/// The order of the octets of an integer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Endian {
+    Little,
+    Big,
+}
+
+impl Endian {
+    const fn word(self, octets: [u8; 4]) -> u32 {
+        match self {
+            Self::Little => u32::from_le_bytes(octets),
+            Self::Big => u32::from_be_bytes(octets),
+        }
+    }
+
+    const fn half(self, octets: [u8; 2]) -> u16 {
+        match self {
+            Self::Little => u16::from_le_bytes(octets),
+            Self::Big => u16::from_be_bytes(octets),
+        }
+    }
+
+    const fn of_word(self, word: u32) -> [u8; 4] {
+        match self {
+            Self::Little => word.to_le_bytes(),
+            Self::Big => word.to_be_bytes(),
+        }
+    }
+
+    const fn of_half(self, half: u16) -> [u8; 2] {
+        match self {
+            Self::Little => half.to_le_bytes(),
+            Self::Big => half.to_be_bytes(),
+        }
+    }
+}
 
 /// Packets of a payload by their index, both ends included. Packet i begins at i times the octets of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -111,6 +149,15 @@ impl Request {
             LONG_REQUEST_LEN => true,
             other => return Err(DecodeError::new("request", 0, Fault::Length(other))),
         };
+        Self::decode_in(Endian::Little, octets, is_long)
+    }
+
+    /// Decodes a request of the right length.
+    pub(super) fn decode_in(
+        endian: Endian,
+        octets: &[u8],
+        is_long: bool,
+    ) -> Result<Self, DecodeError> {
         // In the long form the keep-alive has 32 bits, behind the MTU and two octets that are not used.
         let (fields, intervals) = octets
             .split_last_chunk::<INTERVALS_LEN>()
@@ -118,19 +165,19 @@ impl Request {
         let (words, _) = fields.as_chunks::<4>();
         let word = |at: usize| words.get(at).copied().unwrap_or_default();
         let [count, payload, ..] = word(1);
-        let [mtu_low, mtu_high, keep_low, keep_high] = word(3);
+        let [m0, m1, k0, k1] = word(3);
         let keep_alive = if is_long {
-            u16::try_from(u32::from_le_bytes(word(4))).unwrap_or(u16::MAX)
+            u16::try_from(endian.word(word(4))).unwrap_or(u16::MAX)
         } else {
-            u16::from_le_bytes([keep_low, keep_high])
+            endian.half([k0, k1])
         };
         let request = Self {
-            throughput: u32::from_le_bytes(word(0)),
+            throughput: endian.word(word(0)),
             payload,
-            session: u32::from_le_bytes(word(2)),
-            mtu: u16::from_le_bytes([mtu_low, mtu_high]),
+            session: endian.word(word(2)),
+            mtu: endian.half([m0, m1]),
             keep_alive,
-            intervals: decode_intervals(intervals, count, fields.len())?,
+            intervals: decode_intervals(endian, intervals, count, fields.len())?,
         };
         if request.throughput == 0 {
             return Err(DecodeError::new("throughput", 0, Fault::Value(0)));
@@ -145,16 +192,20 @@ impl Request {
     /// Returns the octets of the request in its form of 80 octets.
     #[must_use]
     pub fn encode(&self) -> [u8; REQUEST_LEN] {
-        let [mtu_low, mtu_high] = self.mtu.to_le_bytes();
-        let [keep_low, keep_high] = self.keep_alive.to_le_bytes();
+        self.encode_in(Endian::Little)
+    }
+
+    pub(super) fn encode_in(&self, endian: Endian) -> [u8; REQUEST_LEN] {
+        let [m0, m1] = endian.of_half(self.mtu);
+        let [k0, k1] = endian.of_half(self.keep_alive);
         let intervals = self.intervals.intervals.iter();
         let words = [
-            self.throughput.to_le_bytes(),
+            endian.of_word(self.throughput),
             [self.intervals.count, self.payload, 0, 0],
-            self.session.to_le_bytes(),
-            [mtu_low, mtu_high, keep_low, keep_high],
+            endian.of_word(self.session),
+            [m0, m1, k0, k1],
         ];
-        let ends = intervals.flat_map(|it| [it.start.to_le_bytes(), it.end.to_le_bytes()]);
+        let ends = intervals.flat_map(|it| [endian.of_word(it.start), endian.of_word(it.end)]);
         let mut octets = [0; REQUEST_LEN];
         let (places, _) = octets.as_chunks_mut::<4>();
         for (place, word) in places.iter_mut().zip(words.into_iter().chain(ends)) {
@@ -172,6 +223,7 @@ impl Request {
 }
 
 fn decode_intervals(
+    endian: Endian,
     octets: &[u8; INTERVALS_LEN],
     count: u8,
     offset: usize,
@@ -187,8 +239,8 @@ fn decode_intervals(
     for (at, (interval, pair)) in used.enumerate() {
         let [s0, s1, s2, s3, e0, e1, e2, e3] = *pair;
         *interval = Interval {
-            start: u32::from_le_bytes([s0, s1, s2, s3]),
-            end: u32::from_le_bytes([e0, e1, e2, e3]),
+            start: endian.word([s0, s1, s2, s3]),
+            end: endian.word([e0, e1, e2, e3]),
         };
         if interval.start > interval.end {
             let fault = Fault::Value(interval.start);

@@ -131,12 +131,14 @@ impl<A: Addr> Engine<A> {
             return;
         };
         let is_home = known.and_then(|slot| addresses.of(slot)) == Some(from);
-        let away = known.filter(|_| !is_home);
-        let is_elsewhere = away.is_some_and(|slot| !addresses.admits(slot, from, core));
-        let moved = away.filter(|slot| core.may_move(*slot, body, !is_elsewhere));
-        if is_elsewhere && moved.is_none() {
-            core.node.stats.unknown_peer += 1;
-            return;
+        let mut has_moved = false;
+        if let Some(slot) = known.filter(|_| !is_home) {
+            let is_admitted = addresses.admits(slot, from, core);
+            has_moved = core.may_move(slot, body, is_admitted);
+            if !is_admitted && !has_moved {
+                core.node.stats.unknown_peer += 1;
+                return;
+            }
         }
         let node = &core.node;
         let key_hash = || auth::key_hash(name, exports, imports, (&node.closed, node.now));
@@ -156,20 +158,20 @@ impl<A: Addr> Engine<A> {
             self.core.node.stats.unknown_peer += 1;
             return;
         };
-        if moved.is_some() {
+        if has_moved {
             self.addresses.follow(slot, from, &mut self.core);
         }
         self.addresses.accepted_from = Some(from);
         if let Some(peer) = self.core.peers.get_mut(slot) {
-            peer.is_home = away.is_none() || moved.is_some();
+            peer.is_home = is_home || has_moved || known.is_none();
             peer.on_heard(&mut self.core.node);
         }
         let place = self.admit((slot, place), from, octets, segment);
         let hello = Hello::find(&segment.header).filter(|_| self.core.node.config.hello);
         // Anybody can write what its own host says.
         let own = self.addresses.of(slot);
-        let is_own_host = own.is_some_and(|own| from.same_host(own));
-        let hello = hello.filter(|_| is_own_host);
+        let is_own_host = || own.is_some_and(|own| from.same_host(own));
+        let hello = hello.filter(|_| is_own_host());
         if let Some(hello) = hello {
             self.core.greeted(slot, hello);
         }
@@ -179,7 +181,7 @@ impl<A: Addr> Engine<A> {
                 serial,
                 checkpoint: 0,
                 ..
-            }) if !is_own_host && key.is_none() => {
+            }) if !is_own_host() && key.is_none() => {
                 self.core.node.stats.unknown_checkpoint += 1;
                 self.core
                     .queue(slot, Control::ReportAck { session, serial });
@@ -303,10 +305,10 @@ impl<A: Addr> Engine<A> {
                 }
             }
             (Body::CancelAckToReceiver, Some(place)) => {
-                imports.run(place, core, |import, _| import.on_cancel_ack());
+                imports.run(place, core, |import, _| import.stage.on_cancel_ack());
             }
             (Body::CancelAckToSender, Some(place)) => {
-                exports.run(place, core, |export, _| export.on_cancel_ack());
+                exports.run(place, core, |export, _| export.stage.on_cancel_ack());
             }
             (Body::CancelAckToSender, None) => core.on_ping_answered(session.number),
             (Body::CancelAckToReceiver, None) => {}

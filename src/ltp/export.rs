@@ -25,12 +25,13 @@ use super::api::{Block, Error, Red, Side};
 use super::auth::KeyHash;
 use super::beyond::{BlockFlow, DuplicateRepairs};
 use super::config::Direction;
-use super::context::{Cancel, Context, Core, ExportTimer, Lateness, Node, Step};
+use super::context::{Context, Core, ExportTimer, Lateness, Node, Step};
 use super::end_cause::{EndCause, Limit};
 use super::engine::Engine;
 use super::peer::{Control, Role};
 use super::report::spilled;
 use super::report_history::ReportHistory;
+use super::stage::Stage;
 use super::wire::{Mark, Reason, Report, SessionId};
 use crate::kit::{RangeSet, TimerId};
 use crate::{Addr, Instant, Tag};
@@ -41,24 +42,16 @@ pub(super) struct ExportSession {
     pub(super) slot: u32,
     /// The key that the session named (RFC 5327 section 2.1).
     pub(super) key_hash: Option<KeyHash>,
-    pub(super) stage: Stage,
-}
-
-#[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all sessions send a block, and a box would cost each an allocation"
-)]
-pub(super) enum Stage {
-    Sending(Sending),
-    Cancelling(Cancel),
+    pub(super) stage: Stage<Sending>,
 }
 
 /// A block that is being sent. Most blocks are small and arrive at once, and need no more than this.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Sending {
     pub(super) tag: Tag,
     client: u64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub(super) block: Bytes,
     /// Octets of the red part.
     pub(super) red: u64,
@@ -68,21 +61,25 @@ pub(super) struct Sending {
     first_serial: u64,
     pub(super) serial: u64,
     /// Segments since the last checkpoint of the first pass.
+    #[cfg_attr(feature = "serde", serde(skip))]
     unchecked: u32,
     /// Whether [`Event::Sent`](super::Event::Sent) is still to be reported.
     notifies_sent: bool,
     wants_checkpoint: bool,
     /// Checkpoints that await their reports, in the order of their serial numbers.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(super) checkpoints: SmallVec<[Outstanding; 1]>,
     repair: Option<Box<RepairState>>,
 }
 
 /// What is known about octets that were lost, or may have been.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct RepairState {
     /// Octets that may have been sent before a restart; 0 without a restart.
     pub(super) may_have_left: u64,
     /// Where the last checkpoint of the first pass ends.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(super) checked: u64,
     /// The claims of all reports. Claims are binding (RFC 5326 section 6.22).
     pub(super) claimed: RangeSet,
@@ -91,21 +88,29 @@ pub(super) struct RepairState {
     /// Lower bound and serial number of the report with the lowest bound. A checkpoint that cites it asks about
     /// everything from there.
     lowest: Option<(u64, u64)>,
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(super) queue: VecDeque<Repair>,
     /// Whether the session is queued for repairs.
+    #[cfg_attr(feature = "serde", serde(skip))]
     is_queued: bool,
     problems: u32,
+    #[cfg_attr(feature = "serde", serde(skip))]
     guard: Option<TimerId>,
     /// How often a checkpoint was sent since a report last claimed anything. Whoever answers without that answers as if
     /// not at all.
+    #[cfg_attr(feature = "serde", serde(skip))]
     tries: u8,
     /// Repairs to send once more while nothing else waits.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(super) duplicates: DuplicateRepairs,
     /// The offset up to which losses of the first pass were counted.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(super) reported_up_to: u64,
     /// What the flow keeps of the block.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(super) flow: BlockFlow,
     /// The timer of reports whose rest is awaited.
+    #[cfg_attr(feature = "serde", serde(skip))]
     delay: Option<TimerId>,
 }
 
@@ -132,7 +137,7 @@ impl RepairState {
 static NOTHING_LOST: RepairState = RepairState::NONE;
 
 /// A checkpoint that awaits its report.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Outstanding {
     pub(super) serial: u64,
     pub(super) report: u64,
@@ -175,7 +180,7 @@ impl Outstanding {
 }
 
 /// A retransmission to be sent.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Repair {
     Retransmission(Retransmission),
     /// A checkpoint: the first of so many further copies of one that was just sent, or one whose timer expired.
@@ -186,7 +191,7 @@ pub(super) enum Repair {
 }
 
 /// Missing octets, the last of which are sent in a checkpoint.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Retransmission {
     report: u64,
     cycle: u32,
@@ -271,17 +276,14 @@ impl ExportSession {
         Self {
             slot,
             key_hash: None,
-            stage: Stage::Sending(sending),
+            stage: Stage::Open(sending),
         }
     }
 
     /// Returns the tag of a block that is being sent.
     #[inline]
-    pub(super) const fn tag(&self) -> Option<Tag> {
-        match &self.stage {
-            Stage::Sending(sending) => Some(sending.tag),
-            Stage::Cancelling(_) => None,
-        }
+    pub(super) fn tag(&self) -> Option<Tag> {
+        self.stage.open().map(|sending| sending.tag)
     }
 
     /// Lets the block that is being sent do something.
@@ -291,7 +293,7 @@ impl ExportSession {
         act: impl FnOnce(&mut Sending, &mut Context<'_>) -> Outcome,
     ) -> Step {
         match &mut self.stage {
-            Stage::Sending(sending) => match act(sending, cx) {
+            Stage::Open(sending) => match act(sending, cx) {
                 Outcome::Continues => Step::Continues,
                 Outcome::Complete => self.complete(cx),
                 Outcome::Failed(cause) => self.fail(cause, cx),
@@ -302,7 +304,7 @@ impl ExportSession {
 
     /// Handles an RS (RFC 5326 section 6.13).
     pub(super) fn on_report(&mut self, report: &Report<'_>, cx: &mut Context<'_>) -> Step {
-        if let Stage::Sending(sending) = &self.stage
+        if let Stage::Open(sending) = &self.stage
             && sending.is_contradicted_by(report)
         {
             cx.node.stats.malformed += 1;
@@ -311,7 +313,7 @@ impl ExportSession {
         let step = self.sending(cx, |sending, cx| sending.on_report(report, cx));
         // A receiver whose claims are all acknowledged closes its session (section 6.14), and licklider's answers no
         // question then.
-        if !matches!(&self.stage, Stage::Sending(sending) if sending.doubts(report.serial)) {
+        if !matches!(&self.stage, Stage::Open(sending) if sending.doubts(report.serial)) {
             // Also for a repeated report, and in a session that is cancelled: the peer repeats it until then.
             cx.queue(Control::ReportAck {
                 session: cx.session,
@@ -332,10 +334,10 @@ impl ExportSession {
     /// Whether the answer that a timer waits for is still awaited.
     pub(super) fn awaits(&self, timer: ExportTimer) -> bool {
         match (&self.stage, timer) {
-            (Stage::Sending(sending), ExportTimer::Checkpoint(serial)) => {
+            (Stage::Open(sending), ExportTimer::Checkpoint(serial)) => {
                 sending.place_of(serial).is_some()
             }
-            (Stage::Sending(sending), ExportTimer::Guard) => sending.repair().guard.is_some(),
+            (Stage::Open(sending), ExportTimer::Guard) => sending.repair().guard.is_some(),
             _ => false,
         }
     }
@@ -351,7 +353,7 @@ impl ExportSession {
             }),
             ExportTimer::Repair => self.sending(cx, Sending::repair_due),
             ExportTimer::Guard => self.sending(cx, Sending::guard_expired),
-            ExportTimer::Cancel => match self.cancel_mut() {
+            ExportTimer::Cancel => match self.stage.cancel_mut() {
                 Some(cancel) => cancel.expired(Role::Sender, cx),
                 None => Step::Continues,
             },
@@ -531,7 +533,7 @@ impl Sending {
 
     /// Repeats a checkpoint whose timer expired (RFC 5326 section 6.7).
     fn checkpoint_expired(&mut self, serial: u64, cx: &mut Context<'_>) -> Outcome {
-        let is_auto = cx.peer.config.redundancy.adaptive().is_some();
+        let is_auto = cx.peer.is_auto();
         let Some(place) = self.place_of(serial) else {
             return Outcome::Continues;
         };

@@ -9,7 +9,7 @@ use super::wire::{Checkpoint, Color, Data, Mark};
 /// Octets at the start of a block that are compared at most. Shorter segments than that are rare.
 const HEAD: usize = 64;
 /// Octets that are digested at once.
-const ROW: usize = 32;
+const ROW: usize = 64;
 /// Checkpoints that may have been lost on the line in a row. A serial number further on is not of the same session.
 const MAX_LOST: u32 = 64;
 /// How far a sender whose snapshot was behind counts on, with the same block. No session of an engine that started anew
@@ -54,13 +54,6 @@ impl Fingerprint {
             client: low(client),
             ..Self::default()
         }
-    }
-
-    /// Returns the fingerprint of a session that starts with a segment.
-    pub(super) fn of(data: &Data<'_>) -> Self {
-        let mut fingerprint = Self::new(data.client);
-        fingerprint.note(data);
-        fingerprint
     }
 
     /// Notes a segment of the session. Those that neither start the block nor are checkpoints show nothing.
@@ -176,29 +169,29 @@ fn checkpoint_digest(data: &Data<'_>, checkpoint: Checkpoint) -> u32 {
     digest(data.offset.rotate_left(1) ^ mark, data.octets)
 }
 
-/// 128-bit products of words of 64 bits, their low halves folded onto the high ones, over rows of four words, the
-/// length and `start`. The last row ends with the last octet, and a block shorter than a row is padded. Every other pair of
-/// words goes into a hash of its own, since a processor multiplies two at once.
+/// 128-bit products of words of 64 bits, their low halves folded onto the high ones, over rows of eight words, the
+/// length and `start`. The last row ends with the last octet, and a block shorter than a row is padded. Each pair of words
+/// in a row goes into a hash of its own, since a processor multiplies several at once.
 ///
 /// It is the same in every run, so that snapshots can hold it, and it guards against accidents alone: whoever forges a
 /// repeat learns what it knows.
 fn digest(start: u64, octets: &[u8]) -> u32 {
     // The digits are those of the fraction of pi.
-    const KEYS: [u64; 3] = [
+    const KEY: u64 = 0x1319_8a2e_0370_7344;
+    let mut hashes: [u64; 4] = [
         0x243f_6a88_85a3_08d3,
-        0x1319_8a2e_0370_7344,
         0xa409_3822_299f_31d0,
+        0x082e_fa98_ec4e_6c89,
+        0x4528_21e6_38d0_1377,
     ];
     let fold = |first: u64, second: u64| {
-        let (low, high) = halves(u128::from(first) * u128::from(second ^ KEYS[1]));
+        let (low, high) = halves(u128::from(first) * u128::from(second ^ KEY));
         low ^ high
     };
-    let mut hashes = [KEYS[0], KEYS[2]];
     let mut add = |row: &[u8; ROW]| {
-        if let ([one, two, three, four], _) = row.as_chunks() {
-            let [one, two, three, four] =
-                [one, two, three, four].map(|word| u64::from_le_bytes(*word));
-            hashes = [fold(hashes[0] ^ one, two), fold(hashes[1] ^ three, four)];
+        for (hash, pair) in hashes.iter_mut().zip(row.as_chunks().0) {
+            let (first, second) = halves(u128::from_le_bytes(*pair));
+            *hash = fold(*hash ^ first, second);
         }
     };
     octets.as_chunks().0.iter().for_each(&mut add);
@@ -211,8 +204,9 @@ fn digest(start: u64, octets: &[u8]) -> u32 {
             .for_each(|(to, from)| *to = *from);
         add(&row);
     }
+    let all = fold(hashes[0] ^ hashes[1], hashes[2] ^ hashes[3]);
     // Bound: usize has at most 64 bits.
-    let hash = fold(fold(hashes[0] ^ hashes[1], octets.len() as u64), start);
+    let hash = fold(fold(all, octets.len() as u64), start);
     low(hash ^ (hash >> 29))
 }
 

@@ -17,13 +17,14 @@ use super::auth::KeyHash;
 use super::beyond::segments;
 use super::buffer_pool::{BufferPool, MIN_POOLED};
 use super::closed::End;
-use super::context::{Cancel, Context, EVENT_OVERHEAD, ImportTimer, Step};
+use super::context::{Context, EVENT_OVERHEAD, ImportTimer, Step};
 use super::end_cause::{EndCause, Limit};
 use super::fingerprint::{Fingerprint, Judgment};
 use super::peer::Role;
 use super::reassembly::{Reassembly, Room};
 use super::report::{Issued, Reports};
 use super::services::Services;
+use super::stage::Stage;
 use super::wire::{Checkpoint, Color, Data, Mark};
 use crate::Instant;
 use crate::kit::{Due, TimerId};
@@ -42,14 +43,8 @@ pub(super) struct ImportSession {
     pub(super) lifetime: Option<TimerId>,
     /// What it carried, as far as it tells the session from another one under the same number.
     pub(super) fingerprint: Fingerprint,
-    pub(super) stage: Stage,
-}
-
-#[derive(Debug)]
-pub(super) enum Stage {
-    Receiving(Reception),
-    /// Also for a service that is not open: the session draws one CR, not one for each segment.
-    Cancelling(Cancel),
+    /// Cancelled, too, for a service that is not open: the session draws one CR, not one for each segment.
+    pub(super) stage: Stage<Reception>,
 }
 
 /// A block that is being received, or whose reports await their acknowledgments.
@@ -151,7 +146,7 @@ impl Parts {
 
 impl ImportSession {
     #[inline]
-    const fn new(slot: u32, fingerprint: Fingerprint, stage: Stage) -> Self {
+    const fn new(slot: u32, fingerprint: Fingerprint, stage: Stage<Reception>) -> Self {
         Self {
             slot,
             key_hash: None,
@@ -198,7 +193,7 @@ impl ImportSession {
         cx: &mut Context<'_>,
         act: impl FnOnce(&mut Reception, &mut Context<'_>) -> Result<Step, EndCause>,
     ) -> Step {
-        let Stage::Receiving(reception) = &mut self.stage else {
+        let Some(reception) = self.stage.open_mut() else {
             return Step::Continues;
         };
         act(reception, cx).unwrap_or_else(|cause| self.cancel(cause, cx))
@@ -206,13 +201,10 @@ impl ImportSession {
 
     /// Judges a segment under the number of the session.
     fn judge(&self, data: &Data<'_>) -> Judgment {
-        match &self.stage {
-            Stage::Receiving(one) => {
-                let red = one.red.filter(|_| one.is_delivered);
-                self.fingerprint.judge(data, red)
-            }
-            Stage::Cancelling(_) => Judgment::Undecided,
-        }
+        self.stage.open().map_or(Judgment::Undecided, |one| {
+            let red = one.red.filter(|_| one.is_delivered);
+            self.fingerprint.judge(data, red)
+        })
     }
 
     /// Whether a segment is a checkpoint that the reports of this session did not cause, and the red part was delivered:
@@ -221,19 +213,19 @@ impl ImportSession {
         let Color::Red(Some(checkpoint)) = data.color else {
             return false;
         };
-        matches!(&self.stage, Stage::Receiving(one) if one.is_delivered && !one.has_issued(checkpoint.report))
+        matches!(&self.stage, Stage::Open(one) if one.is_delivered && !one.has_issued(checkpoint.report))
     }
 
     /// Whether the red part was delivered, and a segment is of another session under the same number.
     pub(super) fn gives_way_to(&self, data: &Data<'_>) -> bool {
         Fingerprint::is_telling(data)
-            && matches!(&self.stage, Stage::Receiving(one) if one.is_delivered && !one.is_to_be_stored())
+            && matches!(&self.stage, Stage::Open(one) if one.is_delivered && !one.is_to_be_stored())
             && self.judge(data) == Judgment::NewSession
     }
 
     /// Whether the answer that a timer waits for is still awaited.
     pub(super) fn awaits(&self, timer: ImportTimer) -> bool {
-        matches!((&self.stage, timer), (Stage::Receiving(one), ImportTimer::Report(serial))
+        matches!((&self.stage, timer), (Stage::Open(one), ImportTimer::Report(serial))
             if one.place_of(serial).is_some())
     }
 
@@ -249,7 +241,7 @@ impl ImportSession {
                     cancel.send(Role::Receiver, cx)
                 }
                 Stage::Cancelling(_) => Step::Continues,
-                Stage::Receiving(reception) => {
+                Stage::Open(reception) => {
                     reception.queue_withheld(cx);
                     Step::Continues
                 }
@@ -280,20 +272,9 @@ impl ImportSession {
 
     /// Whether the session is for `client` and was neither cancelled nor delivered.
     pub(super) fn is_awaited_by(&self, client: u64) -> bool {
-        matches!(
-            &self.stage,
-            Stage::Receiving(reception)
-                if reception.client == client && (!reception.is_delivered || reception.awaits.is_some())
-        )
-    }
-
-    /// Returns the block, unless its reception is being cancelled.
-    #[inline]
-    pub(super) const fn reception(&mut self) -> Option<&mut Reception> {
-        match &mut self.stage {
-            Stage::Receiving(reception) => Some(reception),
-            Stage::Cancelling(_) => None,
-        }
+        self.stage.open().is_some_and(|reception| {
+            reception.client == client && (!reception.is_delivered || reception.awaits.is_some())
+        })
     }
 }
 
@@ -308,22 +289,22 @@ impl Reception {
         }
     }
 
-    /// Handles a segment that is a whole block and starts its session: delivers the block, and reports once. `None` for
+    /// Handles a segment that is a whole block and starts its session: delivers the block, and reports once. False for
     /// any other segment, and without memory.
     ///
     /// Such a session has no guard timer, since the timer of its report ends it in any case. It counts for the memory of
     /// any other, so that it can become one at any time.
-    fn whole(service: Service, data: &Data<'_>, cx: &mut Context<'_>) -> Option<Self> {
+    fn receive_whole(&mut self, data: &Data<'_>, cx: &mut Context<'_>) -> bool {
         let Color::Red(Some(Checkpoint {
             serial: checkpoint,
             report: 0,
             mark: Mark::Block,
         })) = data.color
         else {
-            return None;
+            return false;
         };
         let octets = data.octets.len();
-        let is_possible = service == Service::Whole
+        let is_possible = self.service == Service::Whole
             && (1..MIN_POOLED).contains(&octets)
             && data.offset == 0
             && octets <= cx.peer.config.limits.session_octets
@@ -331,7 +312,7 @@ impl Reception {
             && cx.peer.is_plain()
             && cx.peer.can_send();
         if !is_possible {
-            return None;
+            return false;
         }
         // Bound: usize has at most 64 bits.
         let red = octets as u64;
@@ -340,22 +321,19 @@ impl Reception {
         if others > 0 {
             cx.peer.line.came(others, 0);
         }
-        let serial = cx.first_serial();
-        let report = Issued::on_all(serial, checkpoint, red);
+        let serial = self.serial;
+        self.serial = serial.saturating_add(1);
+        self.pending.push(Issued::on_all(serial, checkpoint, red));
+        self.ends_block = true;
+        self.is_delivered = true;
+        self.red = Some(red);
         let is_taken = cx.node.services.is_on_demand(data.client);
-        let mut whole = Self {
-            ends_block: true,
-            is_delivered: true,
-            awaits: is_taken.then_some(Awaited::Delivery),
-            red: Some(red),
-            pending: SmallVec::from_buf([report]),
-            ..Self::new(data.client, service, serial.saturating_add(1), cx.node.now)
-        };
+        self.awaits = is_taken.then_some(Awaited::Delivery);
         cx.charge(0, SESSION);
         cx.node.stats.red_octets += red;
         cx.node.stats.positive_reports_sent += 1;
         cx.node.stats.imports_complete += 1;
-        whole.queue_report(serial, cx);
+        self.queue_report(serial, cx);
         let event = Event::Received {
             session: cx.session,
             client: data.client,
@@ -363,7 +341,7 @@ impl Reception {
             ends_block: true,
         };
         cx.push_service_event(data.client, event, octets + EVENT_OVERHEAD);
-        Some(whole)
+        true
     }
 
     /// Returns what is kept of a block in several segments, also for one that came in one.

@@ -9,8 +9,8 @@ use super::closed::Closed;
 use super::config::Config;
 use super::context::{Core, EVENT_OVERHEAD, Key, Node};
 use super::engine::Engine;
-use super::export::{self, ExportSession, RepairState};
-use super::import::{self, ImportSession};
+use super::export::{ExportSession, RepairState};
+use super::import::{ImportSession, Reception};
 use super::peer::{Control, LinkState, PeerState};
 use super::services::{ClientService, KEPT_ENTRIES};
 use super::snapshot::item_of;
@@ -33,14 +33,12 @@ impl<A: Addr> Engine<A> {
     pub fn memory(&self) -> usize {
         let Core { node, peers } = &self.core;
         let (exports, imports) = (&self.exports, &self.imports);
-        let sent = exports.table.iter().map(|(_, export)| match &export.stage {
-            export::Stage::Sending(sending) => sending.memory_used() + sending.block.len(),
-            export::Stage::Cancelling(_) => 0,
-        });
-        let received = imports.table.iter().map(|(_, import)| match &import.stage {
-            import::Stage::Receiving(reception) => reception.memory_used(),
-            import::Stage::Cancelling(_) => 0,
-        });
+        let sent = exports.table.iter();
+        let sent = sent.filter_map(|(_, export)| export.stage.open());
+        let sent = sent.map(|sending| sending.memory_used() + sending.block.len());
+        let received = imports.table.iter();
+        let received = received.filter_map(|(_, import)| import.stage.open());
+        let received = received.map(Reception::memory_used);
         let returned = node.events.iter().map(|(event, _)| match event {
             Event::Failed { data, .. } => data.len(),
             _ => 0,
@@ -153,10 +151,7 @@ impl LawSubject for Engine<Hop> {
             .imports
             .table
             .iter()
-            .filter(|(_, import)| match &import.stage {
-                import::Stage::Receiving(reception) => reception.is_continued(),
-                import::Stage::Cancelling(_) => false,
-            });
+            .filter(|(_, import)| import.stage.open().is_some_and(Reception::is_continued));
         InputMemory {
             octets: node.budget.imports()
                 + node.budget.waiting

@@ -221,6 +221,7 @@ mod sdnv;
 mod services;
 mod silence;
 mod snapshot;
+mod stage;
 mod table;
 mod wire;
 

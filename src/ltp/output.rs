@@ -8,10 +8,11 @@ use super::beyond::Hello;
 use super::context::{Cancel, Context, Core, Node, TimerKind};
 use super::engine::{Engine, MAX_STEPS};
 use super::export::{ExportSession, Exports, Piece};
-use super::import::{ImportSession, Imports, Reception};
+use super::import::{Imports, Reception};
 use super::peer::{Control, PeerState, Queue, Role};
 use super::sdnv::Head;
-use super::wire::{Body, Claims, Color, Mark, Reason, Report, SessionId, header, header_len};
+use super::wire::{Body, Claims, Color, Mark, Reason, Report, SessionId, header_len, put_header};
+use crate::sync::Arc;
 use crate::{Addr, Transmit};
 
 /// A keep-alive (RFC 7122 section 3.4). By its length alone it could be a CAS.
@@ -20,8 +21,7 @@ pub(super) const KEEPALIVE: [u8; 4] = [0; 4];
 /// The result of writing a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WriteResult {
-    /// The segment was written, with this many octets.
-    Written(usize),
+    Written,
     /// The batch has no room.
     NoRoom,
     /// The segment fits no datagram, or there is nothing to write any more.
@@ -151,21 +151,20 @@ impl Core {
         if let Some(peer) = self.peers.get_mut(slot) {
             peer.is_ready = false;
         }
-        while *steps > 0
-            && let Some(peer) = self.peers.get_mut(slot)
-            && let Some(work) = peer.next_work(&mut self.node)
-        {
+        let mut batch = Batch::HasRoom;
+        while let Some(peer) = self.peers.get_mut(slot) {
+            if *steps == 0 || batch == Batch::Full {
+                peer.mark_ready(&mut self.node);
+                break;
+            }
+            let Some(work) = peer.next_work(&mut self.node) else {
+                break;
+            };
             *steps -= 1;
-            let batch = match work {
+            batch = match work {
                 Work::Control(control) => self.send_control(slot, control, (exports, imports), tx),
                 Work::Data(queue, number) => exports.send(slot, (queue, number), self, tx),
             };
-            if batch == Batch::Full {
-                break;
-            }
-        }
-        if let Some(peer) = self.peers.get_mut(slot) {
-            peer.mark_ready(&mut self.node);
         }
         if !self.node.first_pass_done.is_empty() {
             let mut done = core::mem::take(&mut self.node.first_pass_done);
@@ -189,30 +188,51 @@ impl Core {
         let Some(mut cx) = self.context(slot, session) else {
             return Batch::Full;
         };
-        let put = match control {
-            Control::Report { serial, left, .. } => {
+        let (mut reception, mut cancel) = (None, None);
+        match control {
+            Control::Report { .. } => {
                 let import = imports.table.find_mut(&session);
-                let reception = import.and_then(ImportSession::reception);
-                cx.send_report(reception, (serial, left), tx)
+                reception = import.and_then(|import| import.stage.open_mut());
             }
-            Control::Cancel { by, left, .. } => match by {
-                Role::Sender => {
-                    let export = exports.table.find_mut(&session.number);
-                    let cancel = export.and_then(ExportSession::cancel_mut);
-                    cx.send_cancel(cancel, by, left, tx)
-                }
-                Role::Receiver => {
-                    let import = imports.table.find_mut(&session);
-                    let cancel = import.and_then(ImportSession::cancel_mut);
-                    cx.send_cancel(cancel, by, left, tx)
-                }
-            },
-            _ => cx.send_signal(control, tx),
-        };
-        match put {
-            WriteResult::NoRoom => Batch::Full,
-            WriteResult::Written(_) | WriteResult::Impossible => Batch::HasRoom,
+            Control::Cancel { by, .. } => cancel = cancel_of((by, session), exports, imports),
+            _ => {}
         }
+        let put = cx.put_control(control, reception.as_deref_mut(), cancel.as_deref(), tx);
+        if put == WriteResult::NoRoom {
+            return Batch::Full;
+        }
+        cx.peer.pop_control();
+        match (control, reception, cancel) {
+            (Control::Report { serial, left, .. }, Some(reception), _) => match left {
+                Some(left) => reception.report_copied((serial, left), &mut cx),
+                None => reception.on_report_sent(serial, true, &mut cx),
+            },
+            (Control::Cancel { by, left, .. }, _, Some(cancel)) => {
+                if left.is_none() {
+                    cancel.on_sent(by, &mut cx);
+                }
+                let left = left.map_or_else(|| cx.peer.copies(), |left| left - 1);
+                if left > 0 {
+                    let left = Some(left);
+                    cx.queue(Control::Cancel { session, by, left });
+                }
+            }
+            (Control::Ping, ..) => cx.peer.on_ping_sent(cx.node),
+            _ => {}
+        }
+        Batch::HasRoom
+    }
+}
+
+/// Returns the cancellation of a session by one side, if it is being cancelled.
+fn cancel_of<'a>(
+    (by, session): (Role, SessionId),
+    exports: &'a mut Exports,
+    imports: &'a mut Imports,
+) -> Option<&'a mut Cancel> {
+    match by {
+        Role::Sender => exports.table.find_mut(&session.number)?.stage.cancel_mut(),
+        Role::Receiver => imports.table.find_mut(&session)?.stage.cancel_mut(),
     }
 }
 
@@ -243,178 +263,50 @@ impl PeerState {
         self.is_first_pass_next = queue == Queue::Repairs;
         Some(Work::Data(queue, number))
     }
-
-    /// Writes one segment into the batch, with a hello or without. Without extensions the header is copied in one move.
-    #[inline]
-    fn put_body(
-        &mut self,
-        (node, session): (&mut Node, SessionId),
-        body: &Body<'_>,
-        hello: Option<Hello>,
-        tx: &mut Out<'_>,
-    ) -> WriteResult {
-        let is_plain = self.keys.overhead() == 0 && hello.is_none();
-        let Some(behind) = body.octets().filter(|_| is_plain) else {
-            let len = body.wire_len();
-            return self.put((node, session), (body.code(), len), hello, tx, |out| {
-                body.encode(out);
-            });
-        };
-        let mut head = header(body.code(), session, 0);
-        body.put_fields(&mut head);
-        let len = head.octets().len() + behind.len();
-        if !self.may_spend(node, len) {
-            return WriteResult::NoRoom;
-        }
-        let is_written = tx.push(&head, behind);
-        self.count(node, written(is_written, len, tx))
-    }
-
-    /// Writes one segment with a content of `len` octets into the batch, with a hello among its header extensions or not.
-    fn put(
-        &mut self,
-        (node, session): (&mut Node, SessionId),
-        (code, len): (u8, usize),
-        hello: Option<Hello>,
-        tx: &mut Out<'_>,
-        write: impl Fn(&mut Vec<u8>),
-    ) -> WriteResult {
-        let whole = header_len(session) + self.keys.overhead() + Hello::len(hello) + len;
-        if !self.may_spend(node, whole) {
-            return WriteResult::NoRoom;
-        }
-        let keys = &self.keys;
-        let counts = self.keys.counts() + (u8::from(hello.is_some()) << 4);
-        let is_written = tx.push_with(whole, &mut |out| {
-            let start = out.len();
-            header(code, session, counts).put(out);
-            keys.put_header(out);
-            out.extend(hello.into_iter().flat_map(Hello::encode));
-            write(out);
-            keys.put_trailer(out, start);
-        });
-        self.count(node, written(is_written, whole, tx))
-    }
-
-    /// Counts what was written in the statistics and for the rate.
-    fn count(&mut self, node: &mut Node, put: WriteResult) -> WriteResult {
-        match put {
-            WriteResult::Written(len) => {
-                node.stats.segments_sent += 1;
-                if let Some(account) = self.account {
-                    node.strangers.left(account, len);
-                }
-                self.pacer.on_sent(node.now, len);
-            }
-            WriteResult::Impossible => node.stats.oversize += 1,
-            WriteResult::NoRoom => {}
-        }
-        put
-    }
 }
 
 impl Context<'_> {
-    /// Takes the control segment that was written, or cannot be, off its queue. False if it waits for the next batch.
-    fn sent(&mut self, put: WriteResult) -> bool {
-        if put == WriteResult::NoRoom {
-            return false;
-        }
-        self.peer.pop_control();
-        true
-    }
-
-    fn send_report(
+    /// Writes a control segment. It is impossible where there is nothing to write any more.
+    fn put_control(
         &mut self,
+        control: Control,
         reception: Option<&mut Reception>,
-        (serial, left): (u64, Option<u8>),
+        cancel: Option<&Cancel>,
         tx: &mut Out<'_>,
     ) -> WriteResult {
-        let Some(reception) = reception else {
-            self.sent(WriteResult::Impossible);
-            return WriteResult::Impossible;
-        };
-        let put = reception.put_report(serial, tx, self);
-        if self.sent(put) {
-            match left {
-                Some(left) => reception.report_copied((serial, left), self),
-                None => reception.on_report_sent(serial, true, self),
-            }
-        }
-        put
-    }
-
-    fn send_cancel(
-        &mut self,
-        cancel: Option<&mut Cancel>,
-        by: Role,
-        left: Option<u8>,
-        tx: &mut Out<'_>,
-    ) -> WriteResult {
-        let put = match &cancel {
-            Some(cancel) => {
-                let body = match by {
-                    Role::Sender => Body::CancelBySender(cancel.reason),
-                    Role::Receiver => Body::CancelByReceiver(cancel.reason),
-                };
-                self.put_body(&body, tx)
-            }
-            None => WriteResult::Impossible,
-        };
-        if !self.sent(put) {
-            return put;
-        }
-        if let (Some(cancel), None) = (cancel, left) {
-            cancel.on_sent(by, self);
-        }
-        let left = left.map_or_else(|| self.peer.copies(), |left| left - 1);
-        if left > 0 {
-            let (session, left) = (self.session, Some(left));
-            self.queue(Control::Cancel { session, by, left });
-        }
-        put
-    }
-
-    /// Writes a control segment that concerns no open session.
-    fn send_signal(&mut self, control: Control, tx: &mut Out<'_>) -> WriteResult {
-        let put = match control {
-            Control::ReportAck { serial, .. } => self.put_body(&Body::ReportAck(serial), tx),
-            Control::CancelAck { to, .. } => {
-                let body = match to {
-                    Role::Sender => Body::CancelAckToSender,
-                    Role::Receiver => Body::CancelAckToReceiver,
-                };
-                self.put_body(&body, tx)
+        let body = match control {
+            Control::Report { serial, .. } => {
+                let put = reception.map(|reception| reception.put_report(serial, tx, self));
+                return put.unwrap_or(WriteResult::Impossible);
             }
             Control::Final {
                 serial,
                 checkpoint,
                 red,
                 ..
-            } => self.put_report_on_all((serial, checkpoint), red, None, tx),
-            Control::Ping => match &self.peer.ping {
-                Some(ping) => {
-                    self.session = self.node.own_session(ping.number);
-                    self.put_body(&Body::CancelBySender(Reason::USER), tx)
-                }
-                None => WriteResult::Impossible,
-            },
+            } => return self.put_report_on_all((serial, checkpoint), red, None, tx),
             Control::KeepAlive => {
+                let write = |out: &mut Vec<u8>| out.extend_from_slice(&KEEPALIVE);
                 let len = KEEPALIVE.len();
-                if !self.peer.may_spend(self.node, len) {
-                    return WriteResult::NoRoom;
-                }
-                let is_written = tx.push_with(len, &mut |out| out.extend_from_slice(&KEEPALIVE));
-                if let Some(account) = self.peer.account.filter(|_| is_written) {
-                    self.node.strangers.left(account, len);
-                }
-                written(is_written, len, tx)
+                return self.push(len, tx, |tx| tx.push_with(len, &mut |out| write(out)));
             }
-            Control::Report { .. } | Control::Cancel { .. } => WriteResult::Impossible,
+            Control::ReportAck { serial, .. } => Some(Body::ReportAck(serial)),
+            Control::CancelAck { to, .. } => Some(match to {
+                Role::Sender => Body::CancelAckToSender,
+                Role::Receiver => Body::CancelAckToReceiver,
+            }),
+            Control::Cancel { by, .. } => cancel.map(|cancel| match by {
+                Role::Sender => Body::CancelBySender(cancel.reason),
+                Role::Receiver => Body::CancelByReceiver(cancel.reason),
+            }),
+            Control::Ping => self.peer.ping.as_ref().map(|ping| {
+                self.session = self.node.own_session(ping.number);
+                Body::CancelBySender(Reason::USER)
+            }),
         };
-        if self.sent(put) && matches!(control, Control::Ping) {
-            self.peer.on_ping_sent(self.node);
-        }
-        put
+        body.map_or(WriteResult::Impossible, |body| {
+            self.put_body(&body, None, tx)
+        })
     }
 
     /// Writes a report that claims all of a red part.
@@ -432,26 +324,32 @@ impl Context<'_> {
             scope: (0..red).into(),
             claims: Claims::new(slice::from_ref(&all)),
         });
-        self.put_with(&body, hello, tx)
+        self.put_body(&body, hello, tx)
     }
 
-    /// Writes one segment of the session into the batch, with a hello or without.
+    /// Writes one segment of the session into the batch, with a hello or without. Without extensions the header is copied
+    /// in one move.
     #[inline]
-    pub(super) fn put_with(
+    pub(super) fn put_body(
         &mut self,
         body: &Body<'_>,
         hello: Option<Hello>,
         tx: &mut Out<'_>,
     ) -> WriteResult {
-        let place = (&mut *self.node, self.session);
-        self.peer.put_body(place, body, hello, tx)
+        let is_plain = self.peer.keys.overhead() == 0 && hello.is_none();
+        let Some(behind) = body.octets().filter(|_| is_plain) else {
+            let len = body.wire_len();
+            return self.put_segment((body.code(), len), hello, tx, |out| body.encode(out));
+        };
+        let mut head = Head::new();
+        put_header(&mut head, body.code(), self.session, 0);
+        body.put_fields(&mut head);
+        let len = head.octets().len() + behind.len();
+        self.put(len, tx, |tx| tx.push(&head, behind))
     }
 
-    fn put_body(&mut self, body: &Body<'_>, tx: &mut Out<'_>) -> WriteResult {
-        self.put_with(body, None, tx)
-    }
-
-    /// Writes one segment of the session with a content of `len` octets into the batch.
+    /// Writes one segment of the session with a content of `len` octets into the batch, with a hello among its header
+    /// extensions or not.
     pub(super) fn put_segment(
         &mut self,
         (code, len): (u8, usize),
@@ -459,8 +357,64 @@ impl Context<'_> {
         tx: &mut Out<'_>,
         write: impl Fn(&mut Vec<u8>),
     ) -> WriteResult {
-        let place = (&mut *self.node, self.session);
-        self.peer.put(place, (code, len), hello, tx, write)
+        let (session, keys) = (self.session, Arc::clone(&self.peer.keys));
+        let whole = header_len(session) + keys.overhead() + Hello::len(hello) + len;
+        let counts = keys.counts() + (u8::from(hello.is_some()) << 4);
+        self.put(whole, tx, |tx| {
+            tx.push_with(whole, &mut |out| {
+                let start = out.len();
+                let mut head = Head::new();
+                put_header(&mut head, code, session, counts);
+                head.put(out);
+                keys.put_header(out);
+                out.extend(hello.into_iter().flat_map(Hello::encode));
+                write(out);
+                keys.put_trailer(out, start);
+            })
+        })
+    }
+
+    /// Writes a segment of `len` octets, and counts it in the statistics and for the rate.
+    #[inline]
+    fn put(
+        &mut self,
+        len: usize,
+        tx: &mut Out<'_>,
+        push: impl FnOnce(&mut Out<'_>) -> bool,
+    ) -> WriteResult {
+        let put = self.push(len, tx, push);
+        match put {
+            WriteResult::Written => {
+                self.node.stats.segments_sent += 1;
+                self.peer.pacer.on_sent(self.node.now, len);
+            }
+            WriteResult::Impossible => self.node.stats.oversize += 1,
+            WriteResult::NoRoom => {}
+        }
+        put
+    }
+
+    /// Writes a datagram of `len` octets, if it may leave yet.
+    #[inline]
+    fn push(
+        &mut self,
+        len: usize,
+        tx: &mut Out<'_>,
+        push: impl FnOnce(&mut Out<'_>) -> bool,
+    ) -> WriteResult {
+        if !self.peer.may_spend(self.node, len) {
+            return WriteResult::NoRoom;
+        }
+        if !push(tx) {
+            return match tx.is_empty() {
+                true => WriteResult::Impossible,
+                false => WriteResult::NoRoom,
+            };
+        }
+        if let Some(account) = self.peer.account {
+            self.node.strangers.left(account, len);
+        }
+        WriteResult::Written
     }
 
     /// Whether a segment that asks for the report on a whole part has to wait, so that a full receive buffer does not take
@@ -486,13 +440,5 @@ impl Context<'_> {
         let head = header_len(self.session) + self.peer.keys.overhead() + Hello::len(hello);
         let segment = self.peer.config.segment.min(self.node.datagram);
         segment.saturating_sub(head)
-    }
-}
-
-fn written(is_written: bool, len: usize, tx: &Out<'_>) -> WriteResult {
-    match is_written {
-        true => WriteResult::Written(len),
-        false if tx.is_empty() => WriteResult::Impossible,
-        false => WriteResult::NoRoom,
     }
 }

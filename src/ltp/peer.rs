@@ -261,7 +261,7 @@ impl PeerState {
 
     /// Returns how many retransmissions of a session may be under way. What asks for early reports takes any number.
     pub(super) fn repairs(&self) -> Repairs {
-        let is_adaptive = self.config.redundancy.adaptive().is_some();
+        let is_adaptive = self.is_auto();
         if is_adaptive || self.checkpoint_every().is_some() {
             Repairs::Parallel
         } else {
@@ -310,12 +310,9 @@ impl PeerState {
     }
 
     pub(super) const fn may_send(&self) -> bool {
-        !self.carrier.is_full
-            && !self.carrier.is_down
-            && !self.must_stop
-            && !self.is_over_budget
-            && self.pace.is_none()
-            && self.can_send()
+        let is_link_closed = self.carrier.is_full | self.carrier.is_down;
+        let is_stopped = is_link_closed | self.must_stop | self.is_over_budget;
+        !is_stopped && self.pace.is_none() && self.can_send()
     }
 
     /// Returns the account of the host of a stranger, unless it has proved that it hears.

@@ -65,7 +65,7 @@ pub(super) struct Reports {
 /// A report that awaits its acknowledgment. A repetition has the same claims (RFC 5326 section 6.8).
 #[derive(Debug, Default)]
 pub(super) struct Issued {
-    serial: u64,
+    pub(super) serial: u64,
     checkpoint: u64,
     /// What it reports on. Until it is written first, that may be extended.
     scope: Range<u64>,
@@ -145,11 +145,7 @@ impl Reports {
     }
 
     /// Returns the reports of a session from before a restart, any of which may be cited.
-    pub(super) fn restore(answered: &RangeSet, primary: u64, problems: u32) -> Self {
-        let mut checkpoints = RangeSet::new();
-        for serials in answered.within(1..u64::MAX) {
-            checkpoints.insert(serials.start - 1..serials.end - 1);
-        }
+    pub(super) fn restore(checkpoints: RangeSet, primary: u64, problems: u32) -> Self {
         Self {
             checkpoints,
             primary,
@@ -214,18 +210,14 @@ impl Reports {
         }
     }
 
-    /// Returns the serial numbers of the checkpoints whose reports were acknowledged.
+    /// Returns the [`place`]s of the checkpoints whose reports were acknowledged.
     pub(super) fn answered(&self, pending: &[Issued]) -> RangeSet {
         let mut closed = self.checkpoints.clone();
         let delayed = self.delayed.iter().map(|(serial, _)| *serial);
         for serial in pending.iter().map(|one| one.checkpoint).chain(delayed) {
             closed.remove(place(serial));
         }
-        let mut answered = RangeSet::new();
-        for places in closed.within(0..u64::MAX) {
-            answered.insert(places.start + 1..places.end.saturating_add(1));
-        }
-        answered
+        closed
     }
 
     /// Returns how many segments of the first pass a checkpoint covers that no earlier one did, and how many of them
@@ -300,10 +292,10 @@ impl Reception {
         let is_written_first = issued.body.is_empty();
         if issued.body.len() > cx.segment_room(None) {
             // Shorter ones report on its scope, under other serial numbers.
-            if let Some(long) = self.acknowledge(serial, cx)
-                && !self.issue(long.checkpoint, long.scope, cx)
-            {
-                self.parts().reports.forget_checkpoint(long.checkpoint);
+            let scope = issued.scope.clone();
+            self.acknowledge(serial, cx);
+            if !self.issue(checkpoint, scope, cx) {
+                self.parts().reports.forget_checkpoint(checkpoint);
             }
             self.recharge(cx);
             return WriteResult::Impossible;
@@ -374,8 +366,8 @@ impl Reception {
 
     /// Drops a report, and forgets its checkpoint.
     fn drop_report(&mut self, serial: u64, cx: &mut Context<'_>) {
-        if let Some(dropped) = self.acknowledge(serial, cx) {
-            let checkpoint = dropped.checkpoint;
+        if let Some(checkpoint) = self.issued(serial).map(|dropped| dropped.checkpoint) {
+            self.acknowledge(serial, cx);
             let is_answered = self.pending.iter().any(|one| one.checkpoint == checkpoint);
             if !is_answered && checkpoint > 0 {
                 self.parts().reports.forget_checkpoint(checkpoint);
@@ -415,7 +407,7 @@ impl Reception {
     ) -> Result<(), EndCause> {
         let config = &cx.peer.config;
         let (delay, segment) = (config.timers.report_delay, config.segment);
-        let is_auto = config.redundancy.adaptive().is_some();
+        let is_auto = cx.peer.is_auto();
         let (complete, may_be_cited) = (self.complete_red(), self.has_issued(checkpoint.report));
         let serial = checkpoint.serial;
         let parts = self.parts();
@@ -639,23 +631,24 @@ impl Reception {
     /// Starts the timer of a report that was sent (RFC 5326 section 6.3), unless it was acknowledged before. `has_left`
     /// says that it was written, and gets copies.
     pub(super) fn on_report_sent(&mut self, serial: u64, has_left: bool, cx: &mut Context<'_>) {
-        let departure = cx.departure();
         let held = self.octets_held();
         let Some(issued) = self.issued(serial) else {
             return;
         };
         issued.held = held;
-        issued.left = departure;
+        issued.on_left(cx);
+        issued.left = issued.latest;
         issued.tries = issued.tries.saturating_add(1);
         issued.timer = cx.await_answer(ImportTimer::Report(serial));
         if issued.tries == 1 {
-            issued.first = departure;
+            issued.first = issued.latest;
         } else {
             cx.node.stats.reports_resent += 1;
         }
-        let len = issued.body.len() + header_len(cx.session);
-        cx.peer.note_report(cx.node.now, len);
-        self.note_report(serial, cx);
+        if cx.peer.is_auto() {
+            let len = issued.body.len() + header_len(cx.session);
+            cx.peer.note_report(cx.node.now, len);
+        }
         if has_left {
             let left = self.report_copies(cx.peer);
             self.copy_report(serial, left, cx);
@@ -721,7 +714,7 @@ impl Reception {
 
     /// Handles an RA (RFC 5326 section 6.14).
     pub(super) fn on_report_ack(&mut self, serial: u64, cx: &mut Context<'_>) -> Step {
-        let Some(issued) = self.acknowledge(serial, cx) else {
+        let Some(issued) = self.issued(serial) else {
             if let Some(account) = cx.peer.account
                 && !self.has_issued(serial)
             {
@@ -729,17 +722,18 @@ impl Reception {
             }
             return Step::Continues;
         };
-        if let Some(account) = cx.peer.account.filter(|_| issued.tries > 0) {
-            cx.node.strangers.prove(account);
-        }
         if issued.tries > 0 {
-            let now = cx.node.now;
-            cx.peer.answered(now, issued.first, issued.latest);
+            if let Some(account) = cx.peer.account {
+                cx.node.strangers.prove(account);
+            }
+            cx.peer.answered(cx.node.now, issued.first, issued.latest);
             if issued.tries == 1 && issued.first == issued.latest {
                 cx.peer.line.exchanged(true);
             }
         }
-        if issued.tells_all {
+        let tells_all = issued.tells_all;
+        self.acknowledge(serial, cx);
+        if tells_all {
             // The sender has everything. Its acknowledgments of other reports may be lost for good, and repeating those
             // would only keep the session.
             while let Some(serial) = self.pending.last().map(|one| one.serial) {
@@ -751,15 +745,23 @@ impl Reception {
     }
 
     /// Removes a report, and stops its timers.
-    fn acknowledge(&mut self, serial: u64, cx: &mut Context<'_>) -> Option<Issued> {
-        let place = self.place_of(serial)?;
-        let issued = self.pending.remove(place);
-        cx.stop_all(issued.timers());
-        if let Some(parts) = &mut self.parts {
-            parts.reports.octets -= spilled(&issued.body);
+    fn acknowledge(&mut self, serial: u64, cx: &mut Context<'_>) {
+        let Some(place) = self.place_of(serial) else {
+            return;
+        };
+        if let Some(issued) = self.pending.get(place) {
+            cx.stop_all(issued.timers());
+            if let Some(parts) = &mut self.parts {
+                parts.reports.octets -= spilled(&issued.body);
+            }
+        }
+        // Most sessions have one, which is not moved.
+        if place + 1 == self.pending.len() {
+            self.pending.truncate(place);
+        } else {
+            self.pending.remove(place);
         }
         self.guard_again(cx);
-        Some(issued)
     }
 }
 

@@ -24,23 +24,28 @@ const MAX_APART: usize = 64;
 /// The serial numbers of the reports that were used.
 ///
 /// Serial numbers are never 0, and one less is kept of each, so that the highest fits a half-open range.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct ReportHistory {
     serials: RangeSet,
     /// Whether one report claimed the whole red part.
     is_whole: bool,
     /// From the first to the last report that are known to be of one receiver.
+    #[cfg_attr(feature = "serde", serde(skip))]
     one: Range<u64>,
     /// What these claim, and the other reports. `None` without others.
+    #[cfg_attr(feature = "serde", serde(skip))]
     apart: Option<Apart>,
     /// What was sent more than once. A receiver that started anew may have that again.
+    #[cfg_attr(feature = "serde", serde(skip))]
     resent: RangeSet,
     /// The serial numbers of reports that together claimed everything, while some between them were missing.
+    #[cfg_attr(feature = "serde", serde(skip))]
     doubted: RangeSet,
 }
 
 /// What one receiver claims, and reports that may be of another.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Apart {
     claimed: RangeSet,
     /// Their serial numbers, each less one, and claims.
@@ -86,31 +91,23 @@ impl ReportHistory {
         doubted: RangeSet::new(),
     };
 
-    /// Returns the history of a session from before a restart of this engine.
-    pub(super) fn restore(serials: &RangeSet, is_whole: bool) -> Self {
-        let mut history = Self {
-            is_whole,
+    /// Returns what a snapshot keeps.
+    pub(super) fn saved(&self) -> Self {
+        Self {
+            serials: self.serials.clone(),
+            is_whole: self.is_whole,
             ..Self::NONE
-        };
-        for range in serials.within(1..u64::MAX) {
-            history.serials.insert(range.start - 1..range.end - 1);
         }
-        history.one = history.serials.within(0..u64::MAX).next().unwrap_or(0..0);
-        // What was sent again before is not saved, nor what each report claimed.
-        history.resent.insert(0..u64::MAX);
-        if !history.is_one() {
-            history.apart = Some(Apart::default());
-        }
-        history
     }
 
-    /// Returns the serial numbers noted.
-    pub(super) fn serials(&self) -> RangeSet {
-        let mut serials = RangeSet::new();
-        for range in self.serials.within(0..u64::MAX) {
-            serials.insert(range.start + 1..range.end.saturating_add(1));
+    /// Goes on after a restart of this engine.
+    pub(super) fn resume(&mut self) {
+        self.one = self.serials.within(0..u64::MAX).next().unwrap_or(0..0);
+        // What was sent again before is not saved, nor what each report claimed.
+        self.resent.insert(0..u64::MAX);
+        if !self.is_one() {
+            self.apart = Some(Apart::default());
         }
-        serials
     }
 
     /// Judges a report by those before it, which claimed `claimed` in all.
@@ -278,10 +275,6 @@ impl ReportHistory {
     pub(super) fn is_of_one_receiver(&self, red: u64) -> bool {
         let has_all = |apart: &Apart| apart.claimed.len() >= red;
         self.is_whole || self.is_one() || self.apart.as_ref().is_some_and(has_all)
-    }
-
-    pub(super) const fn is_whole(&self) -> bool {
-        self.is_whole
     }
 
     /// Returns the highest serial number noted, or 0.
@@ -484,9 +477,9 @@ mod tests {
 
         let mut history = noted(&[5, 7]);
         history.note(9, true);
-        assert!(history.is_of_one_receiver(1000) && history.is_whole());
+        assert!(history.is_of_one_receiver(1000) && history.is_whole);
         history.forget();
-        assert!(!history.is_whole());
+        assert!(!history.is_whole);
         assert_eq!(history.highest(), 0);
     }
 
@@ -568,13 +561,18 @@ mod tests {
 
     #[test]
     fn what_is_saved_and_restored_is_the_same() {
-        let history = noted(&[1, 2, 7, 900]);
+        let mut history = noted(&[1, 2, 7, 900]);
+        history.is_whole = true;
 
-        let restored = ReportHistory::restore(&history.serials(), true);
+        let mut restored = history.saved();
+        restored.resume();
 
         assert_eq!(restored.serials, history.serials);
-        assert!(restored.is_whole());
-        assert_eq!(history.serials(), set(&[1..3, 7..8, 900..901]));
+        assert!(restored.is_whole);
+        for serial in [1, 2, 7, 900] {
+            let again = report(serial, &[]);
+            assert_eq!(restored.judge(again, &RangeSet::new()), Verdict::Repeated);
+        }
     }
 
     #[test]

@@ -74,6 +74,15 @@ impl Head {
     /// cache.
     #[inline(never)]
     fn word(&mut self, value: u64) {
+        // Most serial numbers and lengths take two octets.
+        if value >> 14 == 0
+            && let Some(place) = self.octets.get_mut(self.len..self.len + 2)
+        {
+            // Bound: masked to seven bits.
+            place.copy_from_slice(&[0x80 | (value >> 7) as u8, (value & 0x7F) as u8]);
+            self.len += 2;
+            return;
+        }
         if value >> (7 * WORD) > 0 {
             self.groups(value);
             return;
@@ -271,25 +280,27 @@ fn word(octets: &[u8]) -> Option<(u64, usize)> {
 /// LTP sets no maximum. RFC 6256 section 3.3 requires every protocol to set one; here it is 64 bits.
 #[inline]
 pub(super) fn sdnv(cursor: &mut Cursor<'_>, field: &'static str) -> Result<u64, DecodeError> {
-    match cursor.octet_up_to(0x7F) {
-        Some(octet) => Ok(u64::from(octet)),
-        None => long_sdnv(cursor, field),
+    if let Some(octet) = cursor.octet_up_to(0x7F) {
+        return Ok(u64::from(octet));
+    }
+    match long_sdnv(cursor) {
+        Some(value) => Ok(value),
+        None => any_sdnv(cursor, field),
     }
 }
 
+/// Reads a value of two octets, or of up to eight with as many left. `None` for others.
 #[inline(never)]
-fn long_sdnv(cursor: &mut Cursor<'_>, field: &'static str) -> Result<u64, DecodeError> {
-    match cursor.rest() {
-        // Two octets are also read if they are the last ones.
-        [high @ 0x80..=0xFF, low @ 0..=0x7F, ..] => {
-            let value = u64::from(high & 0x7F) << 7 | u64::from(*low);
-            cursor.take(2, field).map(|_| value)
-        }
-        rest => match word(rest) {
-            Some((value, len)) => cursor.take(len, field).map(|_| value),
-            None => any_sdnv(cursor, field),
-        },
+fn long_sdnv(cursor: &mut Cursor<'_>) -> Option<u64> {
+    let rest = cursor.rest();
+    // Two octets are also read if they are the last ones.
+    if let [high @ 0x80..=0xFF, low @ 0..=0x7F, rest @ ..] = rest {
+        cursor.skip_to(rest);
+        return Some(u64::from(high & 0x7F) << 7 | u64::from(*low));
     }
+    let (value, len) = word(rest)?;
+    cursor.skip_to(rest.get(len..)?);
+    Some(value)
 }
 
 /// Reads a value octet by octet.

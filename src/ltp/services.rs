@@ -7,7 +7,7 @@ use super::api::{Error, Event, Service};
 use super::context::Node;
 use super::end_cause::EndCause;
 use super::engine::Engine;
-use super::import::{ImportSession, Imports};
+use super::import::Imports;
 use super::peer::Origin;
 use super::wire::SessionId;
 use crate::{Addr, Instant};
@@ -291,7 +291,7 @@ impl Services {
             };
             let (_, session) = queue.pop_first()?;
             let import = imports.table.find_mut(&session);
-            let reception = import.and_then(ImportSession::reception);
+            let reception = import.and_then(|import| import.stage.open_mut());
             let item = reception.and_then(|reception| reception.next_item(session, self));
             if item.is_some() {
                 return item;

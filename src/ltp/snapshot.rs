@@ -22,7 +22,7 @@ use super::wire::SessionId;
 use crate::{Addr, Instant, Seed, Tag};
 
 /// The version of the format that is written and read.
-const FORMAT: u16 = 3;
+const FORMAT: u16 = 4;
 
 /// The state of an engine at one moment, for [`Engine::restore`] after a crash.
 ///

@@ -7,7 +7,6 @@ use core::mem;
 use foldhash::quality::{FixedState, FoldHasher};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
-use slab::Slab;
 
 /// A hash table under a key drawn from the seed. It is never iterated, so its order cannot affect a run.
 pub(super) type Table<K, V> = hashbrown::HashMap<K, V, Keyed>;
@@ -79,10 +78,10 @@ impl Index {
     }
 }
 
-/// A session, its peer, and the sessions of that peer before and after it.
+/// A session, its peer, and the sessions of that peer before and after it; or a free place, and the next one.
 #[derive(Debug)]
 struct Linked<K, V> {
-    session: (K, V),
+    session: Option<(K, V)>,
     slot: u32,
     before: u32,
     after: u32,
@@ -97,7 +96,11 @@ struct Linked<K, V> {
 #[derive(Debug)]
 pub(super) struct Sessions<K, V> {
     index: Index,
-    entries: Slab<Linked<K, V>>,
+    /// Sessions are large, and are made and dropped in their places.
+    entries: Vec<Linked<K, V>>,
+    /// The first free place.
+    free: u32,
+    len: usize,
     /// The first and the last session of each peer, by slot.
     ends: Vec<(u32, u32)>,
     /// The position of the session looked up last.
@@ -108,14 +111,16 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
     pub(super) const fn new(hasher: Keyed) -> Self {
         Self {
             index: Index::new(hasher),
-            entries: Slab::new(),
+            entries: Vec::new(),
+            free: NONE,
+            len: 0,
             ends: Vec::new(),
             last: 0,
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
+    pub(super) const fn len(&self) -> usize {
+        self.len
     }
 
     pub(super) fn contains(&self, key: &K) -> bool {
@@ -151,22 +156,22 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
 
     #[inline]
     pub(super) fn at(&self, position: u32) -> Option<&(K, V)> {
-        self.entries
-            .get(index(position))
-            .map(|entry| &entry.session)
+        self.entries.get(index(position))?.session.as_ref()
     }
 
     #[inline]
     pub(super) fn at_mut(&mut self, position: u32) -> Option<&mut (K, V)> {
-        let entry = self.entries.get_mut(index(position));
-        entry.map(|entry| &mut entry.session)
+        self.entries.get_mut(index(position))?.session.as_mut()
     }
 
     /// Adds a session with the peer in `slot`, and returns its position. It takes the place of one under the same key.
     /// `None` once there are 2^32 - 1.
     #[inline]
     pub(super) fn insert(&mut self, key: K, value: V, slot: u32) -> Option<u32> {
-        let position = u32::try_from(self.entries.vacant_key()).ok()?;
+        let position = match self.entries.get(index(self.free)) {
+            Some(vacant) => mem::replace(&mut self.free, vacant.after),
+            None => u32::try_from(self.entries.len()).ok()?,
+        };
         if position == NONE {
             return None;
         }
@@ -179,12 +184,17 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
             Some(one) => one.after = position,
             None => ends.0 = position,
         }
-        self.entries.insert(Linked {
-            session: (key, value),
+        let linked = Linked {
+            session: Some((key, value)),
             slot,
             before,
             after: NONE,
-        });
+        };
+        match self.entries.get_mut(index(position)) {
+            Some(place) => *place = linked,
+            None => self.entries.push(linked),
+        }
+        self.len += 1;
         self.last = position;
         let entries = &self.entries;
         let old = self
@@ -205,17 +215,23 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
 
     /// Removes the session at a position, but not that from the index.
     fn unlink(&mut self, position: u32) -> Option<K> {
-        let entry = self.entries.try_remove(index(position))?;
-        let ends = self.ends.get_mut(index(entry.slot))?;
-        match self.entries.get_mut(index(entry.before)) {
-            Some(one) => one.after = entry.after,
-            None => ends.0 = entry.after,
+        let entry = self.entries.get_mut(index(position))?;
+        let key = entry.session.as_ref()?.0;
+        entry.session = None;
+        let (slot, before) = (entry.slot, entry.before);
+        let after = mem::replace(&mut entry.after, self.free);
+        self.free = position;
+        self.len -= 1;
+        let ends = self.ends.get_mut(index(slot))?;
+        match self.entries.get_mut(index(before)) {
+            Some(one) => one.after = after,
+            None => ends.0 = after,
         }
-        match self.entries.get_mut(index(entry.after)) {
-            Some(one) => one.before = entry.before,
-            None => ends.1 = entry.before,
+        match self.entries.get_mut(index(after)) {
+            Some(one) => one.before = before,
+            None => ends.1 = before,
         }
-        Some(entry.session.0)
+        Some(key)
     }
 
     /// Returns the position of the oldest session with the peer in a slot.
@@ -226,25 +242,28 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
 
     /// The order must not affect a run.
     pub(super) fn iter(&self) -> impl Iterator<Item = &(K, V)> {
-        self.entries.iter().map(|(_, entry)| &entry.session)
+        self.entries
+            .iter()
+            .filter_map(|entry| entry.session.as_ref())
     }
 
     /// The order must not affect a run.
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
-        let entries = self.entries.iter_mut();
-        entries.map(|(_, entry)| &mut entry.session.1)
+        let sessions = self.entries.iter_mut();
+        let sessions = sessions.filter_map(|entry| entry.session.as_mut());
+        sessions.map(|(_, value)| value)
     }
 
     /// Returns the bytes of memory allocated.
     pub(super) fn memory_used(&self) -> usize {
         self.index.memory_used()
-            + self.entries.capacity() * bytes_per_entry::<K, V>()
+            + self.entries.capacity() * size_of::<Linked<K, V>>()
             + self.ends.capacity() * size_of::<(u32, u32)>()
     }
 
     /// Returns the bytes that one session takes at most, with the spare capacity of tables that have grown.
     pub(super) const fn memory_per_entry() -> usize {
-        2 * (bytes_per_entry::<K, V>() + size_of::<(u32, u32)>()) + BYTES_PER_POSITION
+        2 * (size_of::<Linked<K, V>>() + size_of::<(u32, u32)>()) + BYTES_PER_POSITION
     }
 
     #[inline]
@@ -268,19 +287,15 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
     }
 }
 
-/// The bytes of a place in a slab, which may hold the number of the next free one.
-const fn bytes_per_entry<K, V>() -> usize {
-    size_of::<Linked<K, V>>() + size_of::<usize>()
-}
-
 const fn index(position: u32) -> usize {
     // Bound: usize has at least 32 bits where there is room for a session.
     position as usize
 }
 
 #[inline]
-fn key_at<K, V>(entries: &Slab<Linked<K, V>>, position: u32) -> Option<&K> {
-    entries.get(index(position)).map(|entry| &entry.session.0)
+fn key_at<K, V>(entries: &[Linked<K, V>], position: u32) -> Option<&K> {
+    let session = entries.get(index(position))?.session.as_ref();
+    session.map(|(key, _)| key)
 }
 
 /// Makes hashers that cannot be predicted without the seed.

@@ -437,7 +437,8 @@ impl<'a> Segment<'a> {
     #[inline]
     pub fn encode(&self, out: &mut Vec<u8>) {
         let counts = self.header.count << 4 | self.trailer.count;
-        let mut head = header(self.body.code(), self.session, counts);
+        let mut head = Head::new();
+        put_header(&mut head, self.body.code(), self.session, counts);
         if counts == 0 {
             self.body.put_fields(&mut head);
             head.put(out);
@@ -458,13 +459,11 @@ pub(super) const fn header_len(session: SessionId) -> usize {
 
 /// Encodes a header up to its extensions. `counts` has the numbers of extensions.
 #[inline]
-pub(super) fn header(code: u8, session: SessionId, counts: u8) -> Head {
-    let mut head = Head::new();
+pub(super) fn put_header(head: &mut Head, code: u8, session: SessionId, counts: u8) {
     head.octet(code);
     head.sdnv(session.originator);
     head.sdnv(session.number);
     head.octet(counts);
-    head
 }
 
 impl<'a> Body<'a> {

@@ -36,7 +36,7 @@ pub struct Capture<'a>(Format<'a>);
 #[derive(Debug, Clone)]
 enum Format<'a> {
     Pcap(Pcap<'a>),
-    Pcapng(Pcapng<'a>),
+    Pcapng(Blocks<'a>, Interfaces),
 }
 
 impl<'a> Capture<'a> {
@@ -50,10 +50,7 @@ impl<'a> Capture<'a> {
             return Ok(Self(Format::Pcap(pcap)));
         }
         let blocks = Blocks::new(file)?;
-        Ok(Self(Format::Pcapng(Pcapng {
-            blocks,
-            interfaces: Vec::new(),
-        })))
+        Ok(Self(Format::Pcapng(blocks, Interfaces::default())))
     }
 
     /// Returns the next packet, or `None` at the end and where the file was truncated.
@@ -64,7 +61,15 @@ impl<'a> Capture<'a> {
     pub fn next_packet(&mut self) -> Result<Option<CapturedPacket<'a>>, ReadError> {
         match &mut self.0 {
             Format::Pcap(pcap) => pcap.next(),
-            Format::Pcapng(pcapng) => pcapng.next(),
+            Format::Pcapng(blocks, interfaces) => {
+                while let Some(block) = blocks.next()? {
+                    let packet = interfaces.packet(&block)?;
+                    if packet.is_some() {
+                        return Ok(packet);
+                    }
+                }
+                Ok(None)
+            }
         }
     }
 
@@ -73,13 +78,13 @@ impl<'a> Capture<'a> {
     pub const fn is_cut(&self) -> bool {
         match &self.0 {
             Format::Pcap(pcap) => pcap.at < pcap.file.len(),
-            Format::Pcapng(pcapng) => pcapng.blocks.is_cut(),
+            Format::Pcapng(blocks, _) => blocks.is_cut(),
         }
     }
 }
 
-#[derive(Debug, Clone)]
-struct Pcap<'a> {
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pcap<'a> {
     file: &'a [u8],
     at: usize,
     order: Order,
@@ -92,7 +97,10 @@ const MICROSECONDS: u32 = 0xa1b2_c3d4;
 const NANOSECONDS: u32 = 0xa1b2_3c4d;
 
 impl<'a> Pcap<'a> {
-    fn open(file: &'a [u8]) -> Option<Self> {
+    /// Octets before the first packet.
+    pub(super) const HEADER: usize = 24;
+
+    pub(super) fn open(file: &'a [u8]) -> Option<Self> {
         let mut rest = file;
         let magic = Order::Little.u32(&mut rest)?;
         let (order, unit) = match magic {
@@ -108,14 +116,38 @@ impl<'a> Pcap<'a> {
         let link_type = order.u32(&mut rest)?.to_le_bytes();
         Some(Self {
             file,
-            at: 24,
+            at: Self::HEADER,
             order,
             unit,
             link_type: u16::from_le_bytes([link_type[0], link_type[1]]),
         })
     }
 
-    fn next(&mut self) -> Result<Option<CapturedPacket<'a>>, ReadError> {
+    /// Returns a reader of packets from the middle of the file.
+    pub(super) const fn of_part<'p>(&self, file: &'p [u8]) -> Pcap<'p> {
+        let Self {
+            order,
+            unit,
+            link_type,
+            ..
+        } = *self;
+        Pcap {
+            file,
+            at: 0,
+            order,
+            unit,
+            link_type,
+        }
+    }
+
+    /// Returns the length of the next packet with its header, which is there in part at least.
+    pub(super) fn record_len(&self) -> Option<usize> {
+        let mut captured = self.file.get(self.at + 8..)?;
+        let captured = self.order.u32(&mut captured)?;
+        usize::try_from(captured).ok()?.checked_add(16)
+    }
+
+    pub(super) fn next(&mut self) -> Result<Option<CapturedPacket<'a>>, ReadError> {
         let Some((packet, end)) = self.read() else {
             return Ok(None);
         };
@@ -149,12 +181,9 @@ impl<'a> Pcap<'a> {
     }
 }
 
-#[derive(Debug, Clone)]
-struct Pcapng<'a> {
-    blocks: Blocks<'a>,
-    /// The interfaces of the current section.
-    interfaces: Vec<CaptureInterface>,
-}
+/// The interfaces of a section of a pcapng file.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Interfaces(Vec<CaptureInterface>);
 
 #[derive(Debug, Clone, Copy)]
 struct CaptureInterface {
@@ -165,35 +194,31 @@ struct CaptureInterface {
     offset: i64,
 }
 
-impl<'a> Pcapng<'a> {
-    fn next(&mut self) -> Result<Option<CapturedPacket<'a>>, ReadError> {
-        while let Some(block) = self.blocks.next()? {
-            let packet = match block.kind {
-                SECTION => {
-                    self.interfaces.clear();
-                    continue;
-                }
-                INTERFACE => {
-                    self.interface(&block)?;
-                    continue;
-                }
-                PACKET => self.enhanced(&block),
-                SIMPLE_PACKET => self.simple(&block),
-                OBSOLETE_PACKET => self.obsolete(&block),
-                _ => continue,
-            };
-            return match packet {
-                Some(packet) => Ok(Some(packet)),
-                None => Err(malformed(
-                    &block,
-                    "a packet of an unknown interface, or truncated",
-                )),
-            };
-        }
-        Ok(None)
+impl Interfaces {
+    /// Returns the packet of the next block, if it has one.
+    pub(super) fn packet<'a>(
+        &mut self,
+        block: &Block<'a>,
+    ) -> Result<Option<CapturedPacket<'a>>, ReadError> {
+        let packet = match block.kind {
+            SECTION => {
+                self.0.clear();
+                return Ok(None);
+            }
+            INTERFACE => {
+                self.interface(block)?;
+                return Ok(None);
+            }
+            PACKET => self.enhanced(block),
+            SIMPLE_PACKET => self.simple(block),
+            OBSOLETE_PACKET => self.obsolete(block),
+            _ => return Ok(None),
+        };
+        let what = "a packet of an unknown interface, or truncated";
+        packet.map(Some).ok_or_else(|| malformed(block, what))
     }
 
-    fn interface(&mut self, block: &Block<'a>) -> Result<(), ReadError> {
+    fn interface(&mut self, block: &Block<'_>) -> Result<(), ReadError> {
         let order = block.order;
         let mut body = block.body;
         let (Some(link_type), Some(_), Some(snap_length)) = (
@@ -219,15 +244,13 @@ impl<'a> Pcapng<'a> {
                 _ => {}
             }
         }
-        self.interfaces.push(interface);
+        self.0.push(interface);
         Ok(())
     }
 
-    fn enhanced(&self, block: &Block<'a>) -> Option<CapturedPacket<'a>> {
+    fn enhanced<'a>(&self, block: &Block<'a>) -> Option<CapturedPacket<'a>> {
         let packet = PacketBlock::read(block)?;
-        let interface = self
-            .interfaces
-            .get(usize::try_from(packet.interface).ok()?)?;
+        let interface = self.0.get(usize::try_from(packet.interface).ok()?)?;
         let length = usize::try_from(packet.length).ok()?;
         let order = block.order;
         let flags = packet.options.clone().find(|(code, _)| *code == FLAGS);
@@ -243,8 +266,8 @@ impl<'a> Pcapng<'a> {
     }
 
     /// Reads a packet without a time, which is of the first interface and has at most its snapshot length.
-    fn simple(&self, block: &Block<'a>) -> Option<CapturedPacket<'a>> {
-        let interface = self.interfaces.first()?;
+    fn simple<'a>(&self, block: &Block<'a>) -> Option<CapturedPacket<'a>> {
+        let interface = self.0.first()?;
         let mut body = block.body;
         let length = usize::try_from(block.order.u32(&mut body)?).ok()?;
         let limit = match interface.snap_length {
@@ -262,11 +285,11 @@ impl<'a> Pcapng<'a> {
     }
 
     /// Reads the predecessor of the enhanced packet block, which has a count of drops after the interface.
-    fn obsolete(&self, block: &Block<'a>) -> Option<CapturedPacket<'a>> {
+    fn obsolete<'a>(&self, block: &Block<'a>) -> Option<CapturedPacket<'a>> {
         let order = block.order;
         let mut body = block.body;
         let interface = usize::from(order.u16(&mut body)?);
-        let interface = self.interfaces.get(interface)?;
+        let interface = self.0.get(interface)?;
         order.u16(&mut body)?;
         let (high, low) = (order.u32(&mut body)?, order.u32(&mut body)?);
         let captured = usize::try_from(order.u32(&mut body)?).ok()?;

@@ -3,7 +3,8 @@
 //! A [`Recorder`] is a machine around a machine. It takes the place of the inner machine under any driver and in
 //! a simulation, and writes down every call: inputs, outputs and times. [`replay`] makes the same calls on
 //! another machine and shows the first that has another result. [`redact`] removes seed and payloads from a
-//! recording that is given to others. [`Capture`] and [`Flows`] read captures of other programs.
+//! recording that is given to others. [`Capture`] and [`Flows`] read captures of other programs, and
+//! [`CaptureReader`] those that are larger than memory.
 //!
 //! ```
 //! # #[cfg(feature = "cotp")] {
@@ -101,6 +102,7 @@ mod address_table;
 mod call;
 mod call_writer;
 mod capture;
+mod capture_reader;
 mod diff;
 mod entry;
 mod error;
@@ -126,6 +128,7 @@ mod tests;
 mod trace_writer;
 
 pub use capture::{Capture, CapturedPacket};
+pub use capture_reader::CaptureReader;
 pub use diff::Difference;
 pub use entry::{Entry, EntryKind};
 pub use error::ReadError;

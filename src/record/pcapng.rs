@@ -141,6 +141,28 @@ impl<'a> Blocks<'a> {
         })
     }
 
+    /// Reads blocks from the middle of a section in this order of octets.
+    pub(super) const fn of_part(file: &'a [u8], order: Order) -> Self {
+        Self { file, at: 0, order }
+    }
+
+    /// Returns the order of the octets of the current section.
+    pub(super) const fn order(&self) -> Order {
+        self.order
+    }
+
+    /// Returns the length of the next block, which is there in part at least. `None` if no block has it.
+    pub(super) fn block_len(&self) -> Option<usize> {
+        let mut rest = self.file.get(self.at..)?;
+        let order = match self.order.u32(&mut { rest })? {
+            SECTION => order_of_section(rest)?,
+            _ => self.order,
+        };
+        rest = rest.get(4..)?;
+        let length = usize::try_from(order.u32(&mut rest)?).ok()?;
+        (length >= 12 && length.is_multiple_of(4)).then_some(length)
+    }
+
     /// Returns the offset of the next block.
     pub(super) const fn at(&self) -> usize {
         self.at

@@ -1,7 +1,7 @@
 //! The machines of this crate that can be recorded.
 
 /// Implements [`Recorded`](super::Recorded) for a machine that has no snapshot.
-#[cfg(any(feature = "cotp", feature = "csp"))]
+#[cfg(any(feature = "cotp", feature = "csp", feature = "stun"))]
 macro_rules! recorded {
     ($machine:ty, $config:ty, $error:ty, $kind:literal $(, $port:literal)?) => {
         impl super::Recorded for $machine {
@@ -50,6 +50,16 @@ recorded!(
     crate::dtp::Config,
     crate::dtp::ConfigError,
     "dtp"
+);
+
+// The port of STUN over UDP and TCP (RFC 8489 section 8.1).
+#[cfg(feature = "stun")]
+recorded!(
+    crate::stun::Client,
+    crate::stun::Config,
+    crate::stun::ConfigError,
+    "stun",
+    3478
 );
 
 #[cfg(feature = "ltp")]

@@ -5,80 +5,86 @@ use super::{DecodeError, Fault};
 /// Octets that are decoded in order, and the offset of the next one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cursor<'a> {
-    octets: &'a [u8],
-    /// At most the length of `octets`.
-    offset: usize,
+    /// The octets that are left, of so many.
+    rest: &'a [u8],
+    len: usize,
 }
 
 impl<'a> Cursor<'a> {
     pub(crate) const fn new(octets: &'a [u8]) -> Self {
-        Self { octets, offset: 0 }
+        Self {
+            rest: octets,
+            len: octets.len(),
+        }
     }
 
     /// Returns the octets behind the offset.
     #[inline]
-    pub(crate) fn rest(self) -> &'a [u8] {
-        self.octets.get(self.offset..).unwrap_or_default()
+    pub(crate) const fn rest(self) -> &'a [u8] {
+        self.rest
     }
 
     /// Returns the offset.
-    #[cfg(feature = "ltp")]
     pub(crate) const fn offset(self) -> usize {
-        self.offset
+        self.len - self.rest.len()
     }
 
     /// Returns the next `len` octets.
     #[cfg(feature = "ltp")]
-    pub(crate) fn take(
+    pub(crate) const fn take(
         &mut self,
         len: usize,
         field: &'static str,
     ) -> Result<&'a [u8], DecodeError> {
-        let Some((octets, _)) = self.rest().split_at_checked(len) else {
+        let Some((octets, rest)) = self.rest.split_at_checked(len) else {
             return Err(self.short(len, field));
         };
-        self.offset += len;
+        self.rest = rest;
         Ok(octets)
+    }
+
+    /// Moves on to the end of octets that were read from the [rest](Self::rest).
+    #[cfg(feature = "ltp")]
+    #[inline]
+    pub(crate) const fn skip_to(&mut self, rest: &'a [u8]) {
+        self.rest = rest;
     }
 
     /// Returns the next octet if it is at most `most`. A larger one is not consumed.
     #[cfg(feature = "ltp")]
     #[inline]
-    pub(crate) fn octet_up_to(&mut self, most: u8) -> Option<u8> {
-        let octet = self.octets.get(self.offset).copied();
-        let octet = octet.filter(|octet| *octet <= most)?;
-        self.offset += 1;
-        Some(octet)
+    pub(crate) const fn octet_up_to(&mut self, most: u8) -> Option<u8> {
+        match *self.rest {
+            [octet, ref rest @ ..] if octet <= most => {
+                self.rest = rest;
+                Some(octet)
+            }
+            _ => None,
+        }
     }
 
-    pub(crate) fn u8(&mut self, field: &'static str) -> Result<u8, DecodeError> {
-        let Some(&octet) = self.octets.get(self.offset) else {
+    pub(crate) const fn u8(&mut self, field: &'static str) -> Result<u8, DecodeError> {
+        let Some((&octet, rest)) = self.rest.split_first() else {
             return Err(self.short(1, field));
         };
-        self.offset += 1;
+        self.rest = rest;
         Ok(octet)
     }
 
     /// Returns the next big-endian number of 16 bits.
     #[cfg(feature = "cotp")]
-    pub(crate) fn u16(&mut self, field: &'static str) -> Result<u16, DecodeError> {
-        let Some(&octets) = self.rest().first_chunk() else {
+    pub(crate) const fn u16(&mut self, field: &'static str) -> Result<u16, DecodeError> {
+        let Some((&octets, rest)) = self.rest.split_first_chunk() else {
             return Err(self.short(2, field));
         };
-        self.offset += 2;
+        self.rest = rest;
         Ok(u16::from_be_bytes(octets))
     }
 
     #[cold]
     const fn short(&self, need: usize, field: &'static str) -> DecodeError {
-        DecodeError::new(
-            field,
-            self.offset,
-            Fault::Short {
-                need,
-                left: self.octets.len() - self.offset,
-            },
-        )
+        let left = self.rest.len();
+        DecodeError::new(field, self.offset(), Fault::Short { need, left })
     }
 }
 

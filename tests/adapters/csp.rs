@@ -187,6 +187,43 @@ async fn a_socket_that_nobody_reads_drops_packets_and_counts_them(runtime: Arc<d
     }
 }
 
+async fn a_connection_that_nobody_reads_holds_up_no_other(runtime: Arc<dyn Runtime>) {
+    let ((one, at_one), (other, at_other)) = (socket(), socket());
+    let small = CspOptions {
+        receive_octets: 10_000,
+        ..config(SERVER).into()
+    };
+    let server = start(&runtime, one, at_other, small);
+    let client = start(&runtime, other, at_one, config(CLIENT));
+    let (socket, unread, unread_there) = connected(&server, &client).await;
+    let read = client.connect(PORT, SendOptions::default()).await.unwrap();
+    let read_there = timeout(AT_LAST, socket.accept()).await.unwrap().unwrap();
+    let fill = async {
+        for number in 0..1000 {
+            unread.send(packet(number)).await.unwrap();
+        }
+        unread.acked().await.unwrap();
+    };
+    let transfer = async {
+        for number in 0..2000 {
+            read.send(packet(number)).await.unwrap();
+        }
+    };
+    let receive = async {
+        for number in 0..2000 {
+            let data = next(&read_there).await.unwrap();
+            assert_eq!(data.unwrap(), packet(number));
+        }
+        for number in 0..1000 {
+            let data = next(&unread_there).await.unwrap();
+            assert_eq!(data.unwrap(), packet(number));
+        }
+    };
+
+    let all = async { tokio::join!(fill, transfer, receive) };
+    timeout(AT_LAST, all).await.unwrap();
+}
+
 async fn services_are_answered_by_the_node_and_by_the_application(runtime: Arc<dyn Runtime>) {
     let (server, client) = pair(&runtime);
     let time = Timestamp {
@@ -338,6 +375,7 @@ on_both_runtimes!(
     a_whole_in_fragments_is_received_as_one,
     packets_without_connection_pass_both_ways,
     a_socket_that_nobody_reads_drops_packets_and_counts_them,
+    a_connection_that_nobody_reads_holds_up_no_other,
     services_are_answered_by_the_node_and_by_the_application,
     pings_to_all_nodes_name_who_answers_and_silence_is_an_error_of_one,
     the_sender_learns_that_its_peer_is_silent_and_what_was_not_acknowledged,

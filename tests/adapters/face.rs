@@ -22,7 +22,7 @@ pub(crate) enum Face<A, B> {
 pub(crate) type Connection = Face<cotp::Connection, blocking::Connection>;
 pub(crate) type SendHalf = Face<cotp::SendHalf, blocking::SendHalf>;
 pub(crate) type ReceiveHalf = Face<cotp::ReceiveHalf, blocking::ReceiveHalf>;
-pub(crate) type Request = Face<cotp::Request, blocking::Request>;
+pub(crate) type Request = Face<cotp::ConnectionRequest, blocking::ConnectionRequest>;
 pub(crate) type Listener = Face<cotp::Listener, blocking::Listener>;
 
 macro_rules! methods {

@@ -90,6 +90,34 @@ fn another_called_selector_fails_unless_tolerated() {
     assert_eq!(lenient.machine.stats().tolerated, 1);
 }
 
+/// As hat-drivers, which has integers for selectors, widens `02` to `0002`.
+#[test]
+fn zeros_before_a_selector_are_tolerated_unless_strict() {
+    let asking_for = |octets: &[u8]| Config::initiator(None, selector(octets));
+    for (ours, theirs, tolerated) in [
+        (&[2][..], "02 00 02", 1),
+        (&[0, 0, 2], "02 00 02", 1),
+        (&[], "02 00 00", 1),
+        (&[2], "01 02", 0),
+    ] {
+        let cc = ["03 00 00 0F 0A D0 00 01 56 78 00 C2", theirs].join(" ");
+        let cc = match ours {
+            [2] if tolerated == 0 => String::from("03 00 00 0E 09 D0 00 01 56 78 00 C2 01 02"),
+            _ => cc,
+        };
+        let mut probe = answered(asking_for(ours), &cc);
+        let mut strict = answered(strictly(Strict::PADDING, asking_for(ours)), &cc);
+
+        probe.connected();
+        assert_eq!(probe.machine.stats().tolerated, tolerated);
+        assert_eq!(
+            matches!(strict.event(), Event::Failed(_)),
+            tolerated == 1,
+            "{theirs}"
+        );
+    }
+}
+
 #[test]
 fn another_calling_selector_is_tolerated_unless_strict() {
     let cc = "03 00 00 0F 0A D0 00 01 56 78 00 C1 02 01 03";
@@ -167,7 +195,6 @@ fn a_confirm_with_a_broken_parameter_fails() {
 fn a_negotiation_response_of_rdp_is_carried_raw() {
     let mut probe = answered(
         Config {
-            variable_part: VariablePart::Opaque,
             after_handshake: AfterHandshake::Pause,
             ..proposing(Proposal {
                 variable: Some(hex("01 00 08 00 03 00 00 00").into()),

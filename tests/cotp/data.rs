@@ -231,9 +231,9 @@ fn the_tpdu_number_is_sent_as_0_and_tolerated_unless_strict() {
 }
 
 #[test]
-fn a_data_code_of_class_1_is_refused_unless_tolerated() {
-    let mut probe = Probe::responder(anybody());
-    let mut lenient = Probe::responder(strictly(Strict::empty(), anybody()));
+fn a_data_code_of_class_1_is_tolerated_unless_strict() {
+    let mut lenient = Probe::responder(anybody());
+    let mut probe = Probe::responder(strictly(Strict::DATA_CODE, anybody()));
 
     probe.feed("03 00 00 08 02 F1 80 61");
     lenient.feed("03 00 00 08 02 F1 80 61");

@@ -35,7 +35,7 @@ fn after_the_handshake_a_pausing_connection_reads_nothing() {
 
     probe.connected();
     assert!(!probe.wants());
-    assert_eq!(probe.sent(), "03 00 00 0E 09 D0 12 34 00 01 00 C0 01 0D");
+    assert_eq!(probe.sent(), "03 00 00 0E 09 D0 12 34 00 01 00 C0 01 0B");
 }
 
 #[test]
@@ -62,10 +62,7 @@ fn resume_reads_on_where_the_handshake_ended() {
 
 #[test]
 fn the_stream_is_detached_after_the_confirm() {
-    let mut probe = Probe::up(Config {
-        variable_part: VariablePart::Opaque,
-        ..pausing()
-    });
+    let mut probe = Probe::up(pausing());
     probe.feed(BARE_CR);
     probe.connected();
     probe.sent.clear();

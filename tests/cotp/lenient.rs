@@ -57,7 +57,7 @@ fn an_octet_behind_the_parameter_list_is_tolerated_unless_strict() {
     assert_eq!(list.machine.stats().tolerated, 0);
     for (config, tpdu) in [(anybody(), long_request), (Config::default(), with_octet)] {
         let mut lenient = Probe::up(config.clone());
-        let mut strict = Probe::up(strictly(Strict::TRAILING_OCTET, config));
+        let mut strict = Probe::up(strictly(Strict::PARAMETERS, config));
 
         lenient.feed(tpdu);
         strict.feed(tpdu);
@@ -65,6 +65,28 @@ fn an_octet_behind_the_parameter_list_is_tolerated_unless_strict() {
         assert_eq!(lenient.connected().tpdu_size, 1024);
         assert_eq!(lenient.machine.stats().tolerated, 1);
         assert_eq!(strict.reason().to_string(), malformed);
+    }
+}
+
+/// Unless they begin a parameter that is read: part of a selector may be missing.
+#[test]
+fn octets_behind_the_parameter_list_are_tolerated_unless_strict() {
+    for octets in ["FF FF FF", "00 05", "80 80 80 80", "0D 0A 0D"] {
+        let len = 0x0A + hex(octets).len();
+        let head = format!("03 00 00 {:02X} {:02X}", len + 4, len - 1);
+        let cr = format!("{head} E0 00 00 12 34 00 C0 01 0A {octets}");
+        let cc = format!("{head} D0 00 01 56 78 00 C0 01 0A {octets}");
+        for (config, tpdu) in [(anybody(), cr), (Config::default(), cc)] {
+            let mut lenient = Probe::up(config.clone());
+            let mut strict = Probe::up(strictly(Strict::PARAMETERS, config));
+
+            lenient.feed(&tpdu);
+            strict.feed(&tpdu);
+
+            assert_eq!(lenient.connected().tpdu_size, 1024, "{tpdu}");
+            assert_eq!(lenient.machine.stats().tolerated, 1);
+            assert!(matches!(strict.reason(), EndReason::Malformed(_)));
+        }
     }
 }
 

@@ -142,10 +142,6 @@ fn every_protocol_error_has_a_text() {
             "selector \"\" confirmed, \"0001\" was requested",
         ),
         (
-            ProtocolError::PreferredSize(2048),
-            "preferred TPDU size 2048 confirmed, none was proposed",
-        ),
-        (
             ProtocolError::Size {
                 found: 8192,
                 proposed: 128,

@@ -15,7 +15,6 @@ fn connect(code: u8, variable: &[u8]) -> Vec<u8> {
 fn client() -> Config {
     Config {
         reference: Some(0),
-        variable_part: VariablePart::Opaque,
         after_handshake: AfterHandshake::Pause,
         ..proposing(Proposal {
             variable: Some(hex("01 00 08 00 01 00 00 00").into()),
@@ -27,7 +26,6 @@ fn client() -> Config {
 
 #[test]
 fn every_form_of_a_client_request_is_accepted_as_it_is() {
-    let negotiation = "01 00 08 00 03 00 00 00";
     for text in [
         "",
         "Cookie: mstshash=user\r\n",
@@ -37,18 +35,42 @@ fn every_form_of_a_client_request_is_accepted_as_it_is() {
         "mth://host.example/abc\r\n",
         "anything could be here\r\n",
     ] {
-        let variable = [text.as_bytes(), &hex(negotiation)].concat();
-        let mut probe = Probe::up(anybody());
-
-        probe.feed_octets(&connect(0xE0, &variable));
-
-        let connected = probe.connected();
-        assert_eq!(connected.variable, variable, "{text}");
-        assert_eq!((connected.calling, connected.called), (None, None));
-        assert_eq!(probe.sent(), "03 00 00 0B 06 D0 00 00 00 01 00", "{text}");
-        assert_eq!(probe.machine.stats().tolerated, 0);
+        accepts_as_it_is(&[text.as_bytes(), &hex("01 00 08 00 03 00 00 00")].concat());
+        accepts_as_it_is(text.as_bytes());
     }
 }
+
+/// Restricted administration (1), redirected authentication (2), and correlation information (8), in 36 octets.
+#[test]
+fn negotiation_requests_with_any_flags_and_protocols_are_accepted() {
+    for flags in 0..=u8::MAX {
+        for protocols in [0, 1, 3, 0x0B, 0x1F, 0xFF] {
+            let request = [1, flags, 8, 0, protocols, 0, 0, 0];
+            let correlation = [&[6, 0, 36, 0][..], &[0xA5; 32]].concat();
+
+            accepts_as_it_is(&request);
+            accepts_as_it_is(&[&request[..], &correlation].concat());
+        }
+    }
+}
+
+/// Checks that a CR with this variable part is accepted, and shown as it is.
+fn accepts_as_it_is(variable: &[u8]) {
+    let mut probe = Probe::up(anybody());
+
+    probe.feed_octets(&connect(0xE0, variable));
+
+    let connected = probe.connected();
+    assert_eq!(connected.variable, variable);
+    assert_eq!((connected.calling, connected.called), (None, None));
+    assert_eq!(probe.machine.stats().tolerated, 0);
+    if !variable.is_empty() {
+        assert_eq!(probe.sent(), "03 00 00 0B 06 D0 00 00 00 01 00");
+    }
+}
+
+/// The codes of the parameters that are read.
+const USED: [u8; 6] = [0xC0, 0xC1, 0xC2, 0xC6, 0xC7, 0xF0];
 
 #[test]
 fn the_first_octet_tells_parameters_from_other_variable_parts() {
@@ -61,12 +83,15 @@ fn the_first_octet_tells_parameters_from_other_variable_parts() {
         responder.feed_octets(&connect(0xE0, &variable));
         initiator.feed_octets(&connect(0xD0, &variable));
 
-        for mut probe in [responder, initiator] {
+        // The CC is for reference 0.
+        for (mut probe, deviations) in [(responder, 0), (initiator, 1)] {
             match probe.event() {
-                Event::Connected(connected) if first < 0x80 => {
+                Event::Connected(connected) if !USED.contains(&first) => {
                     assert_eq!(connected.variable, variable.as_slice());
+                    let deviations = deviations + u64::from(first >= 0x80);
+                    assert_eq!(probe.machine.stats().tolerated, deviations);
                 }
-                Event::Failed(end) if first >= 0x80 => {
+                Event::Failed(end) if USED.contains(&first) => {
                     assert!(matches!(end.reason, EndReason::Malformed(_)), "{end}");
                 }
                 other => panic!("0x{first:02x}: {other:?}"),

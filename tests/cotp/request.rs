@@ -41,7 +41,7 @@ fn parameter_order_can_be_set() {
 
     assert_eq!(
         probe.sent(),
-        "03 00 00 16 11 E0 00 00 00 01 00 C0 01 0D C2 02 00 02 C1 02 00 01"
+        "03 00 00 16 11 E0 00 00 00 01 00 C0 01 0B C2 02 00 02 C1 02 00 01"
     );
     responder.feed("03 00 00 16 11 E0 00 00 00 01 00 C1 02 01 00 C2 02 01 02 C0 01 0A");
     assert_eq!(
@@ -146,7 +146,7 @@ fn the_parameters_of_a_request_come_in_any_order() {
     let indication = probe.indication();
     assert_eq!(indication.calling, selector(&[0, 2]));
     assert_eq!(indication.called, selector(&[0, 1]));
-    assert_eq!(indication.tpdu_size, 8192);
+    assert_eq!(indication.tpdu_size, 2048);
 }
 
 #[test]
@@ -278,11 +278,8 @@ fn a_cookie_gets_no_parameters_back() {
 }
 
 #[test]
-fn an_opaque_variable_part_is_never_decoded() {
-    let mut probe = Probe::up(Config {
-        variable_part: VariablePart::Opaque,
-        ..asking()
-    });
+fn a_variable_part_that_is_no_list_is_never_decoded() {
+    let mut probe = Probe::up(asking());
 
     probe.feed("03 00 00 13 0E E0 00 00 00 00 00 01 08 08 00 03 00 00 00");
 
@@ -370,7 +367,7 @@ fn refusal_of(class: u8, alternatives: Option<&[u8]>) -> Option<EndReason> {
 
     match probe.event() {
         Event::Connected(_) => {
-            assert_eq!(probe.sent(), "03 00 00 0E 09 D0 12 34 00 01 00 C0 01 0D");
+            assert_eq!(probe.sent(), "03 00 00 0E 09 D0 12 34 00 01 00 C0 01 0B");
             None
         }
         Event::Failed(end) => {
@@ -460,7 +457,7 @@ fn an_invalid_request_gets_no_answer_when_silence_is_configured() {
         ..anybody()
     });
 
-    probe.feed("03 00 00 0E 09 E0 00 00 12 34 00 C0 01 06");
+    probe.feed("03 00 00 0E 09 E0 00 00 12 34 00 C1 02 06");
 
     assert_eq!(probe.sent(), "");
     assert_eq!(probe.asks(), [Ask::Finish(())]);
@@ -533,7 +530,7 @@ fn selectors_of_any_width_are_echoed_octet_by_octet() {
         cc[4] += 2 + len;
         cc.push(len);
         cc.extend_from_slice(called);
-        cc.extend_from_slice(&[0xC0, 1, 0x0D]);
+        cc.extend_from_slice(&[0xC0, 1, 0x0B]);
 
         probe.feed_octets(&cr);
 
@@ -550,7 +547,7 @@ fn absent_selectors_stay_absent_and_an_empty_one_stays_empty() {
 
     assert_eq!(
         probe.sent(),
-        "03 00 00 10 0B D0 00 01 00 01 00 C1 00 C0 01 0D"
+        "03 00 00 10 0B D0 00 01 00 01 00 C1 00 C0 01 0B"
     );
     let connected = probe.connected();
     assert_eq!(connected.calling, selector(&[]));
@@ -568,7 +565,7 @@ fn selectors_too_long_for_the_confirm_are_not_echoed() {
     assert_eq!(probe.connected().called, selector(&[7; 246]));
     assert_eq!(
         probe.sent(),
-        "03 00 00 0E 09 D0 12 34 00 01 00 C0 01 0D",
+        "03 00 00 0E 09 D0 12 34 00 01 00 C0 01 0B",
         "the size goes first, the echo is a courtesy (ISO 8073 13.3.4 a)"
     );
 }

@@ -93,30 +93,16 @@ fn a_size_beyond_the_standard_that_is_too_large_is_answered_by_a_standard_size()
 }
 
 #[test]
-fn size_codes_0_and_1_are_refused() {
-    for code in ["00", "01"] {
-        let mut responder = Probe::up(anybody());
-        let mut initiator = Probe::up(Config::default());
-
-        responder.feed(&["03 00 00 0E 09 E0 00 00 12 34 00 C0 01", code].join(" "));
-        initiator.feed(&["03 00 00 0E 09 D0 00 01 56 78 00 C0 01", code].join(" "));
-
-        assert!(matches!(responder.reason(), EndReason::Malformed(_)));
-        assert!(matches!(initiator.reason(), EndReason::Malformed(_)));
-        assert_eq!(
-            responder.sent(),
-            [
-                "03 00 00 15 10 70 12 34 03 C1 0A 09 E0 00 00 12 34 00 C0 01",
-                code
-            ]
-            .join(" ")
-        );
-    }
-}
-
-#[test]
-fn invalid_size_codes_are_refused_by_both_ends() {
+fn a_size_without_a_valid_value_counts_as_absent_unless_strict() {
     for (parameter, words) in [
+        (
+            "C0 01 00",
+            "TPDU size at offset 9: value 0 (0x00) is not allowed",
+        ),
+        (
+            "C0 01 01",
+            "TPDU size at offset 9: value 1 (0x01) is not allowed",
+        ),
         (
             "C0 01 06",
             "TPDU size at offset 9: value 6 (0x06) is not allowed",
@@ -158,20 +144,24 @@ fn invalid_size_codes_are_refused_by_both_ends() {
         let len = u8::try_from(parameters.len()).unwrap();
         let mut packet = Vec::from([3, 0, 0, 11 + len, 6 + len, 0xE0, 0, 0, 0x12, 0x34, 0]);
         packet.extend_from_slice(&parameters);
-        let mut probe = Probe::up(anybody());
+        let mut lenient = Probe::up(up_to(1024));
+        let mut strict = Probe::up(strictly(Strict::PARAMETERS, up_to(1024)));
 
-        probe.feed_octets(&packet);
+        lenient.feed_octets(&packet);
+        strict.feed_octets(&packet);
 
+        assert_eq!(lenient.connected().tpdu_size, 1024, "{parameter}");
+        assert_eq!(lenient.sent(), "03 00 00 0E 09 D0 12 34 00 01 00 C0 01 0A");
+        assert_eq!(lenient.machine.stats().tolerated, 1);
         assert_eq!(
-            probe.reason().to_string(),
+            strict.reason().to_string(),
             format!("malformed TPDU: {words}")
         );
-        assert_eq!(probe.sent[5], 0x70, "an ER");
+        assert_eq!(strict.sent[5], 0x70, "an ER");
+        let proposed = || proposing_size(2048, NonZeroU16::MIN.get().into());
+        assert_eq!(confirmed(proposed(), parameter), Ok(2048), "{parameter}");
         assert!(matches!(
-            confirmed(
-                proposing_size(8192, NonZeroU16::MIN.get().into()),
-                parameter
-            ),
+            confirmed(strictly(Strict::PARAMETERS, proposed()), parameter),
             Err(EndReason::Malformed(_))
         ));
     }
@@ -265,10 +255,17 @@ fn the_confirmed_size_follows_the_table() {
 }
 
 #[test]
-fn a_preferred_size_that_was_not_proposed_fails() {
+fn a_preferred_size_that_was_not_proposed_counts_up_to_the_proposal() {
+    let large = || proposing_size(2048, None);
+
+    assert_eq!(confirmed(large(), "F0 01 04"), Ok(512));
+    assert_eq!(confirmed(large(), "F0 01 20"), Ok(2048));
     assert_eq!(
-        confirmed(proposing_size(2048, None), "F0 01 10"),
-        Err(EndReason::ProtocolError(ProtocolError::PreferredSize(2048)))
+        confirmed(strictly(Strict::CONFIRM_SIZE, large()), "F0 01 20"),
+        Err(EndReason::ProtocolError(ProtocolError::Size {
+            found: 4096,
+            proposed: 2048
+        }))
     );
 }
 
@@ -292,20 +289,31 @@ fn a_size_above_the_proposal_is_clamped_unless_strict() {
     }
 }
 
+/// What a responder with the size of RFC 1006, and one with that of ISO 8073, can both receive.
 #[test]
-fn a_size_absent_from_the_confirm_can_mean_each_of_three_things() {
-    let reading = |absent_size| Config {
-        absent_size,
-        ..proposing_size(2048, None)
-    };
+fn a_size_absent_from_the_confirm_is_the_one_proposed() {
+    assert_eq!(confirmed(proposing_size(2048, None), ""), Ok(2048));
+    assert_eq!(confirmed(proposing_size(128, None), ""), Ok(128));
+}
 
-    assert_eq!(confirmed(reading(AbsentSize::Proposal), ""), Ok(2048));
-    assert_eq!(confirmed(reading(AbsentSize::Iso128), ""), Ok(128));
-    assert_eq!(confirmed(reading(AbsentSize::Rfc1006), ""), Ok(65_531));
+#[test]
+fn the_size_is_by_default_the_largest_of_class_0() {
+    let mut initiator = Probe::up(Config {
+        reference: Some(1),
+        ..Config::initiator(None, None)
+    });
+
     assert_eq!(
-        confirmed(reading(AbsentSize::Rfc1006), "C0 01 0A"),
-        Ok(1024)
+        initiator.sent(),
+        "03 00 00 0E 09 E0 00 00 00 01 00 C0 01 0B"
     );
+    for parameter in ["C0 01 0D", "C0 01 10", ""] {
+        let responder = Config {
+            reference: Some(1),
+            ..Config::responder(Policy::AcceptAny)
+        };
+        assert_eq!(answer(responder, parameter), ("C0 01 0B".into(), 2048));
+    }
 }
 
 #[test]

@@ -93,7 +93,7 @@ fn an_er_answers_an_invalid_confirm_when_configured() {
             "03 00 00 15 10 70 56 78 03 C1 0A 09 D0 00 01 56 78 00 C0 01 06",
         ),
     ] {
-        let strict = || strictly(Strict::CONFIRM_REFERENCE, bare());
+        let strict = || strictly(Strict::CONFIRM_REFERENCE | Strict::PARAMETERS, bare());
         let mut probe = Probe::up(reporting(strict()));
         let mut silent = Probe::up(strict());
         probe.sent.clear();

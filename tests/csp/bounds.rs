@@ -2,13 +2,14 @@
 
 use core::time::Duration;
 
+use bytes::Bytes;
 use farlink::csp::{
     Command, Config, Endpoint, Event, Flags, Header, RdpFlags, RdpHeader, SendOptions,
-    SequenceNumber, SocketOptions, SynOptions, Version,
+    SequenceNumber, ServiceAnswer, ServiceSet, Services, SocketOptions, SynOptions, Version,
 };
 use farlink::{Hop, Instant, Limits, Machine as _, Output, Tag, Transmit};
 
-use crate::packets::{sealed, unsealed};
+use crate::packets::{rdp, sealed, unsealed};
 use crate::talk::{HOP, Talk};
 
 const V2: Version = Version::V2;
@@ -33,15 +34,6 @@ fn segment(source: u16, rdp: RdpHeader, data: &[u8]) -> Vec<u8> {
         ..Header::default()
     };
     sealed(V2, header, &[data, &rdp.encode()].concat())
-}
-
-fn rdp(flags: RdpFlags, sequence: u16, acknowledgement: u16) -> RdpHeader {
-    RdpHeader {
-        flags,
-        count: 0,
-        sequence: SequenceNumber(sequence),
-        acknowledgement: SequenceNumber(acknowledgement),
-    }
 }
 
 fn syn(source: u16) -> Vec<u8> {
@@ -157,6 +149,53 @@ fn a_stranger_gets_at_most_three_times_what_it_sent_and_1_kib() {
     }
 }
 
+/// So it is of all services, the node's and the application's.
+#[test]
+fn a_stranger_gets_no_more_of_any_service() {
+    for service in 0..7 {
+        for code in 0..=9 {
+            for len in [0, 1, 2, 15, 53, 93, 200] {
+                let header = Header {
+                    source: 30,
+                    destination: 1,
+                    destination_port: service,
+                    source_port: 20,
+                    flags: Flags::CRC32,
+                    ..Header::default()
+                };
+                let mut data = vec![0; len];
+                data.iter_mut().skip(1).take(1).for_each(|it| *it = code);
+                let packet = sealed(V2, header, &data);
+                let mut talk = Talk::new(Config {
+                    services: Services {
+                        by_node: ServiceSet::OF_NODE,
+                        by_application: ServiceSet::all().difference(ServiceSet::OF_NODE),
+                        ..Services::default()
+                    },
+                    ..Config::default()
+                });
+                talk.receive(&packet);
+                for event in talk.take_events() {
+                    let Event::ServiceRequested { id, .. } = event else {
+                        panic!("{event:?}");
+                    };
+                    for octets in [3000, 2016, 1000, 248] {
+                        let list = Bytes::from(vec![b'p'; octets]);
+                        let answer = Some(ServiceAnswer::Processes(list));
+                        let request = id;
+                        // The others are no answer to it, or answered already.
+                        let _ = talk.command(Command::Answer { request, answer });
+                    }
+                }
+                let sent: usize = talk.take_sent().iter().map(Vec::len).sum();
+                let name = format!("code {code} of {len} octets to port {service}");
+                assert!(sent <= 3 * packet.len() + 1024, "{name}: {sent}");
+                assert_eq!(service == 2, sent > 1000, "{name}: {sent}");
+            }
+        }
+    }
+}
+
 /// Each of them would be an answer to an answer.
 #[test]
 fn packets_that_name_the_node_as_their_source_go_round_no_loop() {
@@ -216,8 +255,7 @@ fn a_hop_that_is_down_takes_no_memory_of_what_is_to_be_sent_over_it() {
 
 /// Full slots, queues and pools: the newest is refused or dropped, counted, and told.
 mod full {
-    use bytes::Bytes;
-    use farlink::csp::{CloseReason, Error, ServiceAnswer, ServiceRequest};
+    use farlink::csp::{CloseReason, Error, ServiceRequest};
     use farlink::{Cause, Link};
 
     use super::*;

@@ -1,11 +1,10 @@
 //! The laws of every machine, checked on nodes.
 
-use arbitrary::Unstructured;
 use farlink::csp::{
     Command, Config, Encapsulation, Header, InterfaceConfig, Node, Packet, SocketOptions, Version,
 };
 use farlink::laws::{self, Case, Step};
-use farlink::{Hop, Limits, Seed};
+use farlink::{Hop, Limits};
 
 #[test]
 fn a_node_keeps_the_laws_under_any_script() {
@@ -18,17 +17,7 @@ fn a_node_keeps_the_laws_under_any_script() {
 /// Laws that hold for nodes that never send would prove little.
 #[test]
 fn the_scripts_lead_to_packets_and_events() {
-    let (mut made, mut events, mut sends) = (0, 0, 0);
-    let mut rng = Seed::from(1).rng();
-    for _ in 0..300 {
-        let mut octets = [0; 1 << 13];
-        rng.fill(&mut octets);
-        let case = Unstructured::new(&octets).arbitrary().unwrap();
-        let summary = laws::try_check::<Node>(&case).unwrap();
-        made += usize::from(summary.is_made);
-        events += summary.events;
-        sends += summary.sends;
-    }
+    let [made, events, sends] = crate::scripts::outcome::<Node>();
     assert!(
         made > 200 && events > 100 && sends > 300,
         "{made} {events} {sends}"

@@ -1,16 +1,15 @@
 //! Nodes of this crate and the model of libcsp, in both roles, on lines with loss, duplicates and reordering.
 
-use core::time::Duration;
-
 use bytes::Bytes;
 use farlink::Seed;
 use farlink::csp::{
     CloseReason, Command, Config, Endpoint, Event, Node, Priority, SendOptions, SocketOptions,
     SynOptions,
 };
-use farlink::sim::{Line, Reorder, World};
+use farlink::sim::World;
 use farlink::{Rng, Tag};
 
+use crate::chaos::{line, ms};
 use crate::libcsp::{self, Build, Call, Connect, Libcsp, Passive, Told};
 use crate::tries::{Named, seeds};
 
@@ -19,27 +18,6 @@ const THEIRS: u16 = 2;
 const PORT: u8 = 10;
 /// In the default run; `FARLINK_TRIES` multiplies it.
 const SEEDS: u64 = 800;
-
-const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-fn percent(rng: &mut Rng, most: u32) -> f64 {
-    f64::from(u32::try_from(rng.below(u64::from(most) + 1)).unwrap()) / 100.0
-}
-
-fn line(rng: &mut Rng) -> Line {
-    let delay = ms(1 + rng.below(50));
-    Line {
-        loss: percent(rng, 10),
-        duplication: percent(rng, 5),
-        reorder: Some(Reorder {
-            probability: percent(rng, 10),
-            by: delay * 2,
-        }),
-        ..Line::delayed(delay)
-    }
-}
 
 fn options(rng: &mut Rng) -> SynOptions {
     SynOptions {
@@ -90,17 +68,10 @@ fn what_ours_sends_to_libcsp_arrives_once_and_in_order_before_the_close() {
             };
             world.command(ours, connect).unwrap();
             let packets = packets(&mut rng);
-            let (mut looked, mut told_before, mut read) = (0, 0, Vec::new());
-            let mut end = None;
+            let (mut read, mut end) = (Vec::new(), None);
             while end.is_none() && world.now() - farlink::Instant::ZERO < ms(300_000) {
                 world.run_for(ms(10));
-                let events: Vec<Event> = world
-                    .events(ours)
-                    .skip(looked)
-                    .map(|(_, it)| it.clone())
-                    .collect();
-                looked += events.len();
-                for event in events {
+                for (_, event) in world.take_events(ours) {
                     match event {
                         Event::Connected { connection, .. } => {
                             for data in packets.clone() {
@@ -120,13 +91,7 @@ fn what_ours_sends_to_libcsp_arrives_once_and_in_order_before_the_close() {
                         other => panic!("{other:?}"),
                     }
                 }
-                let told: Vec<Told> = world
-                    .events(theirs)
-                    .skip(told_before)
-                    .map(|(_, it)| it.clone())
-                    .collect();
-                told_before += told.len();
-                for told in told {
+                for (_, told) in world.take_events(theirs) {
                     match told {
                         Told::Read { data, .. } => read.push(data),
                         Told::Ended { handle } => {
@@ -170,17 +135,10 @@ fn what_libcsp_sends_to_ours_arrives_once_and_in_order() {
                 .command(theirs, libcsp::Command::App(connect))
                 .unwrap();
             let packets = packets(&mut rng);
-            let mut told_before = 0;
             let mut has_closed = false;
             while !has_closed && world.now() - farlink::Instant::ZERO < ms(300_000) {
                 world.run_for(ms(10));
-                let told: Vec<Told> = world
-                    .events(theirs)
-                    .skip(told_before)
-                    .map(|(_, it)| it.clone())
-                    .collect();
-                told_before += told.len();
-                for told in told {
+                for (_, told) in world.take_events(theirs) {
                     if let Told::Connected { handle, .. } = told {
                         for data in packets.clone() {
                             let packet = libcsp::Command::App(Call::Send { handle, data });

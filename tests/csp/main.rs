@@ -13,6 +13,8 @@ mod bounds;
 #[path = "../support/bodies/csp_carriers.rs"]
 mod carrier_bodies;
 mod carriers;
+#[path = "../support/chaos.rs"]
+mod chaos;
 #[path = "../support/bodies/csp.rs"]
 mod csp_bodies;
 #[path = "../support/csp_captures.rs"]
@@ -29,6 +31,8 @@ mod packets;
 mod rates;
 mod replays;
 mod routing;
+#[path = "../support/scripts.rs"]
+mod scripts;
 mod security;
 mod service_replays;
 mod services;

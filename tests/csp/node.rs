@@ -5,11 +5,12 @@ use core::time::Duration;
 use bytes::Bytes;
 use farlink::csp::{
     CloseReason, Command, Config, Endpoint, Error, Event, Flags, Header, InterfaceConfig, Packet,
-    PingService, Priority, RdpFlags, RdpHeader, Route, SendOptions, SequenceNumber, SocketOptions,
-    SynOptions, Version, crc32,
+    PingService, Priority, RdpFlags, RdpHeader, Route, SendOptions, SocketOptions, SynOptions,
+    Version,
 };
 use farlink::{Cause, Hop, Link, Machine as _, Tag};
 
+use crate::packets::{rdp, sealed};
 use crate::talk::{HOP, Talk};
 
 const V2: Version = Version::V2;
@@ -30,28 +31,11 @@ fn header(port: u8, flags: Flags) -> Header {
 }
 
 fn packet(header: Header, data: &[u8]) -> Vec<u8> {
-    let sum = crc32(&[data]).to_be_bytes();
-    let sum = if header.flags.contains(Flags::CRC32) {
-        &sum[..]
-    } else {
-        &[]
-    };
-    let mut octets = Vec::new();
-    header.encode(V2, &mut octets);
-    [&octets, data, sum].concat()
+    sealed(V2, header, data)
 }
 
 fn segment(port: u8, rdp: RdpHeader, data: &[u8]) -> Vec<u8> {
     packet(header(port, Flags::RDP), &[data, &rdp.encode()].concat())
-}
-
-fn rdp(flags: RdpFlags, sequence: u16, acknowledgement: u16) -> RdpHeader {
-    RdpHeader {
-        flags,
-        count: 0,
-        sequence: SequenceNumber(sequence),
-        acknowledgement: SequenceNumber(acknowledgement),
-    }
 }
 
 fn syn(port: u8) -> Vec<u8> {

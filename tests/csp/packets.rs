@@ -1,6 +1,8 @@
 //! Packets made and read beside the library.
 
-use farlink::csp::{Flags, Header, Packet, SharedKey, Version, crc32};
+use farlink::csp::{
+    Flags, Header, Packet, RdpFlags, RdpHeader, SequenceNumber, SharedKey, Version, crc32,
+};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::{Digest as _, Sha1};
 
@@ -9,6 +11,16 @@ pub(crate) const PASSPHRASE: &[u8] = b"interop-key";
 
 pub(crate) fn key() -> SharedKey {
     SharedKey::from_passphrase(PASSPHRASE)
+}
+
+/// Returns a trailer whose count of control packets is 0.
+pub(crate) fn rdp(flags: RdpFlags, sequence: u16, acknowledgement: u16) -> RdpHeader {
+    RdpHeader {
+        flags,
+        count: 0,
+        sequence: SequenceNumber(sequence),
+        acknowledgement: SequenceNumber(acknowledgement),
+    }
 }
 
 fn hmac_of(data: &[u8]) -> [u8; 4] {

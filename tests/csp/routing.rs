@@ -17,6 +17,10 @@ use crate::talk::Talk;
 const V2: Version = Version::V2;
 
 fn router(prefixes: [u8; 3], addresses: [u16; 3]) -> Talk {
+    router_with(Deduplication::All, prefixes, addresses)
+}
+
+fn router_with(deduplication: Deduplication, prefixes: [u8; 3], addresses: [u16; 3]) -> Talk {
     let interfaces = prefixes.into_iter().zip(addresses);
     Talk::new(Config {
         address: addresses[0],
@@ -24,7 +28,7 @@ fn router(prefixes: [u8; 3], addresses: [u16; 3]) -> Talk {
             .map(|(prefix, address)| InterfaceConfig {
                 address: Some(address),
                 prefix,
-                deduplication: Deduplication::All,
+                deduplication,
                 ..InterfaceConfig::default()
             })
             .collect(),
@@ -71,6 +75,32 @@ fn a_router_passes_on_untouched_and_drops_what_is_repeated_within_100_ms() {
     // Split horizon.
     assert_eq!(receive(&mut talk, 1, &packet(1, 0x0086, b"back")), []);
     assert_eq!(talk.node.stats().other_address, 1);
+}
+
+#[test]
+fn each_kind_of_deduplication_drops_the_repetitions_that_it_names() {
+    for (kind, for_node, for_others) in [
+        (Deduplication::Off, 2, 2),
+        (Deduplication::Incoming, 1, 2),
+        (Deduplication::Forwarded, 2, 1),
+        (Deduplication::All, 1, 1),
+    ] {
+        let mut talk = router_with(kind, [8, 8, 8], [0x0041, 0x0081, 0x00C1]);
+        let (port, options) = (10, SocketOptions::empty());
+        talk.command(Command::Bind { port, options }).unwrap();
+        let mut passed = 0;
+        for destination in [0x0041, 0x0085] {
+            let octets = packet(0x0042, destination, b"data");
+            for interface in [0, 2] {
+                passed += receive(&mut talk, interface, &octets).len();
+            }
+        }
+
+        let taken = talk.take_events().len();
+        assert_eq!((taken, passed), (for_node, for_others), "{kind:?}");
+        let repeated = u64::try_from(4 - taken - passed).unwrap();
+        assert_eq!(talk.node.stats().repeated, repeated, "{kind:?}");
+    }
 }
 
 #[test]
@@ -140,6 +170,19 @@ fn a_packet_for_the_interface_it_came_from_is_not_passed_on() {
     assert_eq!(receive(&mut talk, 0, &packet(2, 7, b"x")), []);
     assert_eq!(talk.node.stats().other_address, 1);
     assert_eq!(receive(&mut talk, 1, &packet(2, 7, b"y")).len(), 1);
+}
+
+#[test]
+fn a_packet_to_which_no_route_leads_is_dropped_and_counted_so() {
+    let mut talk = Talk::new(Config {
+        interfaces: vec![InterfaceConfig::default(); 2],
+        routes: Vec::new(),
+        ..Config::default()
+    });
+    assert_eq!(receive(&mut talk, 0, &packet(2, 7, b"x")), []);
+    let stats = talk.node.stats();
+    assert_eq!((stats.no_route, stats.other_address), (1, 0));
+    assert_eq!(talk.node.interface_stats(0).unwrap().dropped, 1);
 }
 
 #[test]

@@ -189,7 +189,8 @@ fn a_list_of_processes_comes_in_several_packets_until_the_time_is_over() {
         request: id,
         answer: Some(ServiceAnswer::Processes(list)),
     };
-    let (octets, limit) = (2017, 8 * 252);
+    // Of a request without HMAC.
+    let (octets, limit) = (1001, 1000);
     let long = answer(Bytes::from(vec![0; octets]));
     let refused = Err(Error::TooMuchData { octets, limit });
     assert_eq!(server.command(long), refused);
@@ -210,6 +211,39 @@ fn a_list_of_processes_comes_in_several_packets_until_the_time_is_over() {
     }
     assert_eq!((got, sizes), (list.to_vec(), vec![252, 252, 96]));
     assert_eq!(events.last(), Some(&ended(3)));
+}
+
+#[test]
+fn a_node_answers_its_own_pings_and_requests() {
+    let mut talk = server(V2);
+    let ping = Command::Ping {
+        tag: Tag(7),
+        destination: 2,
+        octets: 10,
+        timeout: SECOND,
+    };
+    talk.command(ping).unwrap();
+    let mut uptime = ask(ServiceRequest::Uptime);
+    if let Command::Request { tag, .. } = &mut uptime {
+        *tag = Tag(8);
+    }
+    talk.command(uptime).unwrap();
+
+    let (tag, from, time) = (Tag(7), 2, Duration::ZERO);
+    let events = talk.take_events();
+    assert!(
+        events.contains(&Event::Pong { tag, from, time }),
+        "{events:?}"
+    );
+    let (tag, answer) = (Tag(8), ServiceAnswer::Uptime(0));
+    let answered = Event::Answered {
+        tag,
+        from,
+        time,
+        answer,
+    };
+    assert!(events.contains(&answered), "{events:?}");
+    assert!(talk.take_sent().is_empty());
 }
 
 #[test]

@@ -174,6 +174,52 @@ fn a_full_window_both_ways_does_not_block() {
     }
 }
 
+/// What arrived at the server on a connection.
+fn received_on(site: &mut Site, at: ConnectionId) -> usize {
+    let data = |event: Event| match event {
+        Event::Received { connection, data } if connection == at => data.len(),
+        Event::Closed { .. } => panic!("{event:?}"),
+        _ => 0,
+    };
+    site.events(1).into_iter().map(data).sum()
+}
+
+#[test]
+fn a_connection_that_is_held_closes_its_window_and_another_transfers_10_mb() {
+    const TOTAL: usize = 10_000_000;
+    const PACKET: usize = 200;
+    let mut site = Site::new(9, lossy(1, 0.0));
+    let (unread, unread_there) = open(&mut site);
+    let (read, read_there) = open(&mut site);
+    let hold = Command::Hold(unread_there);
+    site.world.command(site.server, hold).unwrap();
+    let offer = |site: &mut Site, connection| {
+        let data = Bytes::from_static(&[7; PACKET]);
+        let packet = Command::Send { connection, data };
+        site.world.command(site.client, packet)
+    };
+    let (mut sent, mut got, mut kept) = (0, 0, 0);
+    while got < TOTAL {
+        while sent < TOTAL && offer(&mut site, read).is_ok() {
+            sent += PACKET;
+        }
+        while offer(&mut site, unread).is_ok() {
+            kept += PACKET;
+        }
+        site.run(ms(1));
+        got += received_on(&mut site, read_there);
+    }
+
+    let queues = Config::default().receive_queue + Config::default().send_queue;
+    assert!(kept <= usize::from(queues) * PACKET, "{kept} octets");
+    let release = Command::Release(unread_there);
+    site.world.command(site.server, release).unwrap();
+    // The client repeats what found no room after the packet timeout.
+    // What found no room comes again within the packet timeout.
+    site.run(ms(1000));
+    assert_eq!(received_on(&mut site, unread_there), kept);
+}
+
 #[test]
 fn a_dead_line_ends_both_ends_with_what_was_not_acknowledged() {
     let mut site = Site::new(3, lossy(5, 0.0));

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use allocation_counter::measure;
 use bytes::Bytes;
-use farlink::dtp::{Command, Config, Event, GetOptions, Node};
+use farlink::dtp::{Command, Config, Event, GetOptions, MemoryRequest, Node, VmemTransport};
 use farlink::{Hop, Instant, Limits, Machine as _, Output, Seed, Tag, Transmit};
 
 const SIZE: usize = 40_000;
@@ -23,6 +23,19 @@ struct Pair {
 }
 
 impl Pair {
+    fn new(nodes: [Node; 2]) -> Self {
+        let tx = || Transmit::with_memory(Limits::default(), Vec::with_capacity(1 << 17));
+        Self {
+            nodes,
+            tx: [tx(), tx()],
+            flying: Vec::with_capacity(100_000),
+            now: Instant::ZERO,
+            written: 0,
+            octets: 0,
+            complete: 0,
+        }
+    }
+
     fn drain(&mut self, at: usize) {
         loop {
             match self.nodes[at].poll(self.now, &mut self.tx[at]) {
@@ -74,16 +87,7 @@ fn from_the_first_syn_to_the_last_rst_nothing_is_allocated() {
         config.csp.address = address;
         Node::new(config, &Seed::from(u64::from(address))).unwrap()
     };
-    let tx = || Transmit::with_memory(Limits::default(), Vec::with_capacity(1 << 17));
-    let mut pair = Pair {
-        nodes: [node(1), node(2)],
-        tx: [tx(), tx()],
-        flying: Vec::with_capacity(100_000),
-        now: Instant::ZERO,
-        written: 0,
-        octets: 0,
-        complete: 0,
-    };
+    let mut pair = Pair::new([node(1), node(2)]);
 
     let counted = measure(|| {
         for payload in 0..4 {
@@ -113,9 +117,53 @@ fn from_the_first_syn_to_the_last_rst_nothing_is_allocated() {
 }
 
 #[test]
+fn messages_of_vmem_and_what_they_ask_for_allocate_nothing() {
+    let node = |address| {
+        let mut config = Config {
+            vmem_messages: 4,
+            ..Config::default()
+        };
+        config.csp.address = address;
+        Node::new(config, &Seed::from(u64::from(address))).unwrap()
+    };
+    let mut pair = Pair::new([node(1), node(2)]);
+
+    let counted = measure(|| {
+        for payload in 0..4 {
+            let data = Bytes::from_static(&PAYLOAD);
+            let address = u64::from(payload) << 20;
+            for command in [
+                Command::Serve { payload, data },
+                Command::ServeMemory { payload, address },
+            ] {
+                pair.nodes[0].command(pair.now, command).unwrap();
+            }
+            let transport = [VmemTransport::Rdp, VmemTransport::Datagrams];
+            let request = MemoryRequest {
+                transport: transport[usize::from(payload % 2)],
+                keep_alive: Duration::from_millis(50),
+                ..MemoryRequest::new(1, address, u32::try_from(SIZE).unwrap())
+            };
+            let get = Command::GetMemory {
+                tag: Tag(payload.into()),
+                request,
+                session: None,
+                options: GetOptions::default(),
+            };
+            pair.nodes[1].command(pair.now, get).unwrap();
+        }
+        pair.run(Duration::from_secs(60));
+    });
+
+    assert_eq!((pair.complete, pair.octets), (4, 4 * SIZE));
+    assert_eq!((counted.count_total, counted.bytes_total), (0, 0));
+}
+
+#[test]
 fn the_footprint_covers_what_a_node_allocates() {
-    for (clients, servers, max_holes) in [(0, 0, 1), (4, 4, 1024), (50, 50, 100)] {
+    for (clients, servers, max_holes) in [(0, 0, 1), (4, 4, 1024), (50, 50, 20_u16)] {
         let config = Config {
+            vmem_messages: max_holes.to_le_bytes()[0],
             clients,
             servers,
             max_holes,

@@ -10,6 +10,8 @@
 )]
 
 mod alloc;
+#[path = "../support/chaos.rs"]
+mod chaos;
 #[path = "../support/csp_captures.rs"]
 mod csp_captures;
 mod delivery;
@@ -24,12 +26,15 @@ mod libdtp;
 mod model_chaos;
 mod model_replays;
 mod model_stories;
+mod model_vmem;
 #[path = "../support/node_talk.rs"]
 mod node_talk;
 mod on_demand;
 #[cfg(feature = "record")]
 mod recorded;
 mod replays;
+#[path = "../support/scripts.rs"]
+mod scripts;
 mod sessions;
 #[cfg(feature = "record")]
 #[path = "../support/sink.rs"]
@@ -39,5 +44,6 @@ mod talk;
 mod tries;
 #[path = "../support/vector_octets.rs"]
 mod vector_octets;
+mod vmem;
 mod wire;
 mod world;

@@ -5,9 +5,10 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use farlink::dtp::{Command, Config, Event, GetOptions, Node};
-use farlink::sim::{Line, Reorder, World};
+use farlink::sim::World;
 use farlink::{Instant, Rng, Seed, Tag};
 
+use crate::chaos::{line, ms};
 use crate::libcsp::{self, Build, Libcsp};
 use crate::libdtp::{Client, ClientCommand, Ended, Server, ServerCommand, Session};
 use crate::tries::{Named, seeds};
@@ -19,27 +20,6 @@ const SEEDS: u64 = 600;
 const PAYLOAD: u8 = 3;
 /// The longest that a transfer may take.
 const LIMIT: Duration = Duration::from_secs(1200);
-
-const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-fn percent(rng: &mut Rng, most: u32) -> f64 {
-    f64::from(u32::try_from(rng.below(u64::from(most) + 1)).unwrap()) / 100.0
-}
-
-fn line(rng: &mut Rng) -> Line {
-    let delay = ms(1 + rng.below(50));
-    Line {
-        loss: percent(rng, 10),
-        duplication: percent(rng, 5),
-        reorder: Some(Reorder {
-            probability: percent(rng, 10),
-            by: delay * 2,
-        }),
-        ..Line::delayed(delay)
-    }
-}
 
 fn payload(rng: &mut Rng) -> Bytes {
     let octets = 1 + rng.below(20_000);

@@ -29,9 +29,19 @@ fn payload(number: u8, octets: u32) -> Bytes {
     (0..octets).map(|at| octet(at).unwrap()).collect()
 }
 
-/// What is compared of a packet of RDP: its octets without the count of control packets.
-fn rdp(version: Version, octets: &[u8]) -> Option<(RdpFlags, Vec<u8>, Bytes)> {
+/// A packet without its CRC32, if it has one.
+fn without_crc32(version: Version, octets: &[u8]) -> (&[u8], Packet<'_>) {
     let packet = Packet::decode(version, octets).unwrap();
+    if !packet.header.flags.contains(Flags::CRC32) {
+        return (octets, packet);
+    }
+    let packet = packet.split_crc32(version).unwrap();
+    (&octets[..octets.len() - 4], packet)
+}
+
+/// What is compared of a packet of RDP: its octets without the count of control packets, and CRC32.
+fn rdp(version: Version, octets: &[u8]) -> Option<(RdpFlags, Vec<u8>, Bytes)> {
+    let (octets, packet) = without_crc32(version, octets);
     if !packet.header.flags.contains(Flags::RDP) {
         return None;
     }
@@ -44,9 +54,9 @@ fn rdp(version: Version, octets: &[u8]) -> Option<(RdpFlags, Vec<u8>, Bytes)> {
 
 /// What one end sent: packets of connections without bare acknowledgements and copies of resets, and data by time.
 #[derive(Debug, Default)]
-struct Sent {
-    rdp: Vec<Vec<u8>>,
-    data: Vec<(Duration, Vec<u8>)>,
+pub(crate) struct Sent {
+    pub(crate) rdp: Vec<Vec<u8>>,
+    pub(crate) data: Vec<(Duration, Vec<u8>)>,
 }
 
 impl Sent {
@@ -60,7 +70,7 @@ impl Sent {
         }
     }
 
-    fn of(version: Version, frames: &[Frame], side: Side) -> Self {
+    pub(crate) fn of(version: Version, frames: &[Frame], side: Side) -> Self {
         let mut sent = Self::default();
         for frame in frames.iter().filter(|frame| frame.from == Some(side)) {
             sent.push(version, frame.time(frames), &frame.octets.to_vec());
@@ -68,7 +78,7 @@ impl Sent {
         sent
     }
 
-    fn is(&self, captured: &Self) -> bool {
+    pub(crate) fn is(&self, captured: &Self) -> bool {
         let is_near = |(time, of): (&Duration, &Duration)| time.abs_diff(*of) <= SLACK + *of / 100;
         let mut data = self.data.iter().zip(&captured.data);
         self.rdp == captured.rdp
@@ -78,11 +88,11 @@ impl Sent {
 }
 
 /// A node with the numbers that an end of a capture drew.
-fn node<A: App>(
+pub(crate) fn node<A: App>(
     capture: &Capture,
     frames: &[Frame],
     side: Side,
-    is_eager: bool,
+    races: Vec<bool>,
     app: A,
 ) -> Libcsp<A> {
     let address = if side == Side::Client { 2 } else { 1 };
@@ -90,26 +100,30 @@ fn node<A: App>(
         version: capture.version(),
         ..Build::new(address)
     };
-    let mut node = Libcsp::new(build, app, &1.into()).with_races(vec![is_eager]);
+    let mut node = Libcsp::new(build, app, &1.into()).with_races(races);
+    let mut last = None;
     for frame in frames.iter().filter(|frame| frame.from == Some(side)) {
         let octets = frame.octets.to_vec();
-        let packet = Packet::decode(capture.version(), &octets).unwrap();
+        let (_, packet) = without_crc32(capture.version(), &octets);
         if !packet.header.flags.contains(Flags::RDP) {
             continue;
         }
         let (trailer, packet) = packet.split_rdp().unwrap();
         if trailer.flags.contains(RdpFlags::SYN)
-            && node.initials.back() != Some(&trailer.sequence.0)
+            && last.replace((trailer.sequence, packet.header))
+                != Some((trailer.sequence, packet.header))
         {
+            if node.initials.is_empty() {
+                node.first_source_port = packet.header.source_port;
+            }
             node.initials.push_back(trailer.sequence.0);
-            node.first_source_port = packet.header.source_port;
         }
     }
     node
 }
 
 /// Feeds what the other end sent, and lets time pass until `end`. Returns what was sent.
-fn feed<A: App>(
+pub(crate) fn feed<A: App>(
     node: &mut Libcsp<A>,
     version: Version,
     arrivals: Vec<(Duration, Vec<u8>)>,
@@ -149,7 +163,7 @@ fn requests(version: Version, frames: &[Frame]) -> Vec<Request> {
 
 /// When the router of libcsp first looks at its timers, which a capture does not say.
 /// And whether its program runs before the router is done with the first packet.
-fn phases() -> impl Iterator<Item = (Duration, bool)> {
+pub(crate) fn phases() -> impl Iterator<Item = (Duration, bool)> {
     let first_ticks = (1..400).map(|it| Duration::from_micros(it * 250));
     first_ticks.flat_map(|it| [(it, false), (it, true)])
 }
@@ -183,7 +197,13 @@ fn fed_the_clients_of_the_captures_the_model_sends_what_their_servers_sent() {
             let mut arrivals = arrivals(frames, Side::Client);
             arrivals.retain(|(at, _)| *at < end);
             let play = |(first_tick, is_eager)| {
-                let mut server = node(&capture, frames, Side::Server, is_eager, Server::new(2));
+                let mut server = node(
+                    &capture,
+                    frames,
+                    Side::Server,
+                    vec![is_eager],
+                    Server::new(2),
+                );
                 server.tick_at = Instant::ZERO + first_tick;
                 server.command(Instant::ZERO, ServerCommand::Start);
                 if let Some(size) = capture.payload_size {
@@ -227,7 +247,7 @@ impl Phase {
     }
 
     /// The result, the error, the octets and the packets of the client, as its program printed them.
-    fn ended(&self) -> (Ended, String) {
+    pub(crate) fn ended(&self) -> (Ended, String) {
         let outcome = self.outcome.as_ref().unwrap();
         let field = |name: &str| {
             let start = outcome.find(&format!("{name}=")).unwrap() + name.len() + 1;
@@ -259,7 +279,13 @@ fn fed_the_servers_of_the_captures_the_model_sends_and_keeps_what_their_clients_
             let end = end + Duration::from_millis(100);
             let captured = Sent::of(version, frames, Side::Client);
             let play = |(first_tick, is_eager)| {
-                let mut client = node(&capture, frames, Side::Client, is_eager, Client::new());
+                let mut client = node(
+                    &capture,
+                    frames,
+                    Side::Client,
+                    vec![is_eager],
+                    Client::new(),
+                );
                 let now = Instant::ZERO + start;
                 client.advance(now);
                 client.tick_at = now + first_tick;

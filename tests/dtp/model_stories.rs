@@ -9,6 +9,7 @@ use farlink::sim::{FaultRule, Host, Line, PacketView, World};
 use farlink::{Instant, Seed, Tag};
 
 use crate::libcsp::{self, Build, Call, Libcsp, Passive};
+use crate::talk::Talk;
 
 const SERVER: u16 = 1;
 const PAYLOAD: u8 = 3;
@@ -168,4 +169,69 @@ fn clients_that_connect_and_ask_for_nothing_keep_no_slot() {
     world.run_until(Instant::ZERO + ms(60_000));
 
     assert_whole(&world, client, &data, "behind eight silent clients");
+}
+
+/// A node driven by hand, made anew with other numbers.
+fn talk(address: u16, start: u64) -> Talk {
+    let mut config = Config::default();
+    config.csp.address = address;
+    Talk::with(Node::new(config, &Seed::from(start)).unwrap())
+}
+
+/// libdtp's server keeps no state either; its client needs a hand.
+#[test]
+fn a_server_that_is_killed_at_any_packet_and_starts_again_brings_the_rest() {
+    const DOWN: Duration = ms(700);
+    let data = payload(5000);
+    let mut killed = 0;
+    for packets in 0..40 {
+        let (mut server, mut client) = (talk(SERVER, 1), talk(2, 2));
+        server.command(serve(&data)).unwrap();
+        client.command(get(20_000)).unwrap();
+        let (mut sent, mut up_at) = (0, Instant::ZERO);
+        while client.now < Instant::ZERO + ms(15_000) {
+            client.pass(ms(1));
+            server.pass_until(client.now);
+            for packet in client.take_sent() {
+                if up_at <= client.now {
+                    server.receive(&packet);
+                }
+            }
+            for packet in server.take_sent() {
+                if sent == packets {
+                    up_at = client.now + DOWN;
+                    server = talk(SERVER, 100);
+                    server.pass_until(client.now);
+                    server.command(serve(&data)).unwrap();
+                    killed += 1;
+                }
+                sent += 1;
+                if up_at <= client.now {
+                    client.receive(&packet);
+                }
+            }
+        }
+
+        let mut got = vec![None; data.len()];
+        for event in &client.events {
+            if let Event::Data { offset, data, .. } = event {
+                let start = usize::try_from(*offset).unwrap();
+                for (octet, place) in data.iter().zip(&mut got[start..]) {
+                    *place = Some(*octet);
+                }
+            }
+        }
+        let end = client.events.last();
+        let is_checked = matches!(
+            end,
+            Some(Event::Complete {
+                is_checked: true,
+                ..
+            })
+        );
+        assert!(is_checked, "killed at packet {packets}: {end:?}");
+        let got: Vec<u8> = got.into_iter().map(Option::unwrap).collect();
+        assert!(got == data, "killed at packet {packets}");
+    }
+    assert!(killed > 25, "{killed}");
 }

@@ -615,5 +615,5 @@ fn commands_are_refused_with_the_limit() {
         port: 8,
         options: csp::SocketOptions::empty(),
     });
-    assert_eq!(command(bind), Err(Error::PortInUse(8)));
+    assert_eq!(command(bind), Err(csp::Error::PortInUse(8).into()));
 }

@@ -1,8 +1,5 @@
 //! Carriers of CSP: the codec of `cubesat-testbed` for CAN, and libzmq by `pyzmq` as a hub.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::Path;
-use std::process::{Child, ChildStdout, Command as Process, Stdio};
 use std::time::Duration;
 
 use farlink::Instant;
@@ -14,46 +11,12 @@ use farlink::csp::{
     Config, Encapsulation, Endpoint, Flags, Header, InterfaceConfig, Packet, Priority, SendOptions,
     SocketOptions, Version,
 };
-use serde_json::{Value, json};
+use serde_json::json;
+
+use crate::script::Script;
 
 const WHY: &str = "run tests/interop/setup.sh first";
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A script of this folder.
-struct Script {
-    process: Child,
-    lines: std::io::Lines<BufReader<ChildStdout>>,
-}
-
-impl Script {
-    fn start(name: &str) -> Self {
-        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop");
-        let mut process = Process::new(here.join(".venv/bin/python"))
-            .arg(here.join(name))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect(WHY);
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        Self { process, lines }
-    }
-
-    fn line(&mut self) -> String {
-        self.lines.next().expect("the script told nothing").unwrap()
-    }
-
-    fn answer(&mut self, object: &Value) -> Value {
-        writeln!(self.process.stdin.as_mut().unwrap(), "{object}").unwrap();
-        serde_json::from_str(&self.line()).unwrap()
-    }
-}
-
-impl Drop for Script {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 fn hex(octets: &[u8]) -> String {
     let digits = octets.iter().flat_map(|octet| [octet >> 4, octet & 15]);
@@ -86,7 +49,7 @@ fn short_packets() -> impl Iterator<Item = (Header, Vec<u8>)> {
 #[test]
 #[ignore = "needs cubesat-testbed; tests/interop/setup.sh installs it"]
 fn cubesat_testbed_reads_our_frames_of_can_and_we_read_its() {
-    let mut testbed = Script::start("csp_testbed.py");
+    let mut testbed = Script::start("csp_testbed.py", &[], WHY);
     let mut reassembler = Cfp2Reassembler::new(256);
     for ((header, data), number) in short_packets().zip(0..) {
         let mut packet = Vec::new();
@@ -209,7 +172,7 @@ async fn nodes_of_version_1_on_a_hub_hear_all_and_take_what_is_theirs() {
 #[test]
 #[ignore = "needs pyzmq; tests/interop/setup.sh installs it"]
 fn nodes_meet_on_a_hub_of_libzmq() {
-    let mut hub = Script::start("csp_zmq_hub.py");
+    let mut hub = Script::start("csp_zmq_hub.py", &[], WHY);
     assert_eq!(hub.line(), "bound");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -1,10 +1,7 @@
 //! `cubesat-space-protocol-py` of KP Labs: CSP without RDP, over UDP by the script beside this file.
 
 use std::future::Future;
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, UdpSocket};
-use std::path::Path;
-use std::process::{Child, ChildStdout, Command as Process, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +15,8 @@ use farlink::csp::{
 use farlink::{Limits, Seed, Tag};
 use serde_json::Value;
 
+use crate::script::Script;
+
 const WHY: &str = "run tests/interop/setup.sh first";
 const OURS: u16 = 1;
 const THEIRS: u16 = 2;
@@ -27,44 +26,23 @@ const SIZES: [usize; 5] = [0, 1, 4, 255, 2040];
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A process of the package that prints its events, one JSON object per line.
-struct Peer {
-    process: Child,
-    lines: std::io::Lines<BufReader<ChildStdout>>,
-}
+pub(crate) struct Peer(Script);
 
 impl Peer {
-    fn start(remote: u16, arguments: &[&str]) -> Self {
-        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop");
-        let mut process = Process::new(here.join(".venv/bin/python"))
-            .arg(here.join("csp_py_peer.py"))
-            .args(["--remote", &remote.to_string()])
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect(WHY);
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        Self { process, lines }
+    pub(crate) fn start(remote: u16, arguments: &[&str]) -> Self {
+        let remote = remote.to_string();
+        let arguments = [&["--remote", &remote], arguments].concat();
+        Self(Script::start("csp_py_peer.py", &arguments, WHY))
     }
 
     /// Lets it send what its arguments say.
-    fn go(&mut self) {
-        writeln!(self.process.stdin.as_mut().unwrap()).unwrap();
+    pub(crate) fn go(&mut self) {
+        self.0.tell("");
     }
 
     /// Returns its next event, which must have this name.
-    fn told(&mut self, event: &str) -> Value {
-        let line = self.lines.next().expect("the peer told nothing more");
-        let object: Value = serde_json::from_str(&line.unwrap()).unwrap();
-        assert_eq!(object["event"], event, "{object}");
-        object
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+    pub(crate) fn told(&mut self, event: &str) -> Value {
+        self.0.told(event)
     }
 }
 
@@ -139,7 +117,7 @@ impl Pair {
     }
 }
 
-fn run(test: impl Future<Output = ()>) {
+pub(crate) fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -107,6 +107,50 @@ async def ask_pings(node, args, flags):
             emit(event='silent', size=size)
 
 
+async def get_memory(node, args):
+    """Gets memory by VMEM of DTP, without RDP: asks for what is missing until nothing is, and what the server says then."""
+    session, mtu = 0x01020304, 208
+    chunk = mtu - 8
+    address, size = args.memory
+    octets, missing = bytearray(size), set(range(-(-size // chunk)))
+    data = node.bound_socket(8)
+    rounds = 0
+    async with node.with_connection(dst=args.destination, port=14, send_flags=CspPacketFlags.CRC32) as connection:
+        while missing and rounds < 20:
+            rounds += 1
+            intervals = holes(missing)[:8]
+            pairs = b''.join(struct.pack('!II', *it) for it in intervals).ljust(64, b'\0')
+            request = struct.pack('!IBBHIHH', 2_000_000, len(intervals), 0, 0, session, mtu, 0) + pairs
+            await connection.send(struct.pack('!BBBIQI', 2, 0x80, 0, session, address, size) + request)
+            asked = sum(end - start + 1 for start, end in intervals)
+            for _ in range(asked):
+                try:
+                    packet = await asyncio.wait_for(data.recv_from(), 1)
+                except asyncio.TimeoutError:
+                    break
+                offset, of = struct.unpack_from('<II', packet.data)
+                piece = packet.data[8:]
+                if of != session or offset % chunk or len(piece) != min(chunk, size - offset):
+                    raise ValueError(f'packet of session {of:#x}, offset {offset}, {len(piece)} octets')
+                octets[offset:offset + len(piece)] = piece
+                missing.discard(offset // chunk)
+        await connection.send(bytes((2, 0x80, 2)))
+        status = await asyncio.wait_for(connection.recv(), args.patience)
+    of, busy = struct.unpack('!II', status.data)
+    emit(event='memory', missing=len(missing), rounds=rounds, hex=octets.hex(), is_session=of == session, busy=busy)
+
+
+def holes(missing):
+    """Returns the first and the last number of each run of numbers."""
+    runs = []
+    for number in sorted(missing):
+        if runs and runs[-1][1] == number - 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return runs
+
+
 async def run(args):
     loop = asyncio.get_running_loop()
     flags = CspPacketFlags.CRC32 if args.crc32 else CspPacketFlags.Zero
@@ -123,7 +167,9 @@ async def run(args):
         tasks.append(asyncio.create_task(accept(node, args.accept, flags)))
     emit(event='bound', port=transport.get_extra_info('sockname')[1])
     go = await loop.run_in_executor(None, sys.stdin.readline)
-    if go and args.to_port is not None:
+    if go and args.memory is not None:
+        await get_memory(node, args)
+    elif go and args.to_port is not None:
         await ask(node, args, flags)
     elif go:
         await ask_pings(node, args, flags)
@@ -144,6 +190,8 @@ def arguments():
     parser.add_argument('--destination', type=int, default=1)
     parser.add_argument('--to-port', type=int, metavar='PORT',
                         help='after a line of input, send there; without it, ping')
+    parser.add_argument('--memory', type=lambda text: [int(it, 0) for it in text.split('+')], metavar='ADDRESS+SIZE',
+                        help='after a line of input, get memory of the destination by DTP')
     parser.add_argument('--size', type=int, action='append', default=[], help='octets of a packet')
     parser.add_argument('--patience', type=float, default=10, help='seconds for an answer')
     return parser.parse_args()

@@ -1,10 +1,7 @@
 //! `hat-drivers`, the COTP of the Hat Open project, as client and as server.
 
 use std::future::Future;
-use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,30 +10,19 @@ use farlink::adapters::tokio::cotp::{self, Arrival, Connection, Listener};
 use farlink::cotp::{Config, Disconnect, DisconnectReason, EndReason, Policy, Selector, TpduSize};
 use serde_json::Value;
 
+use crate::script::Script;
+
 const WHY: &str = "run tests/interop/setup.sh first";
 /// Message sizes around the TPDU size of hat, 2048 octets, around the largest TPKT, and far beyond.
 const SIZES: [usize; 7] = [1, 2045, 2046, 4090, 65_528, 65_529, 1 << 20];
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A `hat-drivers` process that prints its events, one JSON object per line.
-struct Hat {
-    process: Child,
-    lines: std::io::Lines<BufReader<ChildStdout>>,
-}
+struct Hat(Script);
 
 impl Hat {
     fn start(arguments: &[&str]) -> Self {
-        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop");
-        let python: PathBuf = here.join(".venv/bin/python");
-        let mut process = Command::new(python)
-            .arg(here.join("hat_cotp_peer.py"))
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect(WHY);
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        Self { process, lines }
+        Self(Script::start("hat_cotp_peer.py", arguments, WHY))
     }
 
     fn serve(arguments: &[&str]) -> (Self, SocketAddr) {
@@ -53,17 +39,7 @@ impl Hat {
 
     /// Returns the next event, which must have this name.
     fn told(&mut self, event: &str) -> Value {
-        let line = self.lines.next().expect("hat told nothing more").unwrap();
-        let object: Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(object["event"], event, "{object}");
-        object
-    }
-}
-
-impl Drop for Hat {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.0.told(event)
     }
 }
 

@@ -13,6 +13,8 @@
 )]
 
 #[cfg(feature = "cli")]
+mod coturn;
+#[cfg(feature = "cli")]
 #[path = "../support/csp_captures.rs"]
 mod csp_captures;
 #[cfg(all(feature = "tokio", feature = "csp-zmq"))]
@@ -21,6 +23,8 @@ mod csp_carriers;
 mod csp_dissector;
 #[cfg(all(feature = "tokio", feature = "csp"))]
 mod csp_py;
+#[cfg(all(feature = "tokio", feature = "dtp"))]
+mod dtp_py;
 #[cfg(all(feature = "tokio", feature = "cotp", feature = "record"))]
 mod hat;
 #[cfg(all(feature = "blocking", feature = "ltp"))]
@@ -28,6 +32,9 @@ mod licklider;
 #[cfg(all(feature = "blocking", feature = "ltp"))]
 #[path = "../loopback/mod.rs"]
 mod loopback;
+#[cfg(all(feature = "tokio", any(feature = "csp", feature = "cotp")))]
+#[allow(dead_code, reason = "each peer needs some of it")]
+mod script;
 #[cfg(all(feature = "record", feature = "cotp"))]
 #[path = "../support/sink.rs"]
 mod sink;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the programs that the interop tests talk to: hat-drivers, cubesat-space-protocol-py, cubesat-testbed and
-# pyzmq in a venv and licklider in a folder beside this file, tshark from Debian.
+# pyzmq in a venv and licklider in a folder beside this file, tshark and coturn from Debian.
 # Run it again at will: what is there already is left alone.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -48,6 +48,7 @@ apt_install() {
 
 packages=()
 command -v tshark >/dev/null || packages+=(tshark)
+command -v turnserver >/dev/null || packages+=(coturn)
 command -v python3 >/dev/null || packages+=(python3)
 # Debian's python3 comes without ensurepip, and a venv without pip is of no use.
 command -v python3 >/dev/null && python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
@@ -84,4 +85,4 @@ if ! have_licklider; then
     }
 fi
 
-echo "hat-drivers $HAT_DRIVERS, cubesat-space-protocol-py $CSP_PY, cubesat-testbed $CUBESAT_TESTBED, pyzmq $PYZMQ, licklider $LICKLIDER, $(tshark --version 2>/dev/null | head -n 1)"
+echo "hat-drivers $HAT_DRIVERS, cubesat-space-protocol-py $CSP_PY, cubesat-testbed $CUBESAT_TESTBED, pyzmq $PYZMQ, licklider $LICKLIDER, coturn $(turnserver --version 2>/dev/null | head -n 1), $(tshark --version 2>/dev/null | head -n 1)"

@@ -6,7 +6,7 @@ use farlink::cotp::{Command, Config, EndReason, Policy};
 use farlink::sim::{Chunks, StreamLine, for_each_seed};
 use farlink::{Rng, Seed};
 
-use crate::cotp_scene::{SECOND, Scene, client, message};
+use crate::cotp_scene::{SECOND, Scene, client, message, responder};
 
 /// Seeds below are recorded.
 const RECORDED: u64 = 5;
@@ -39,7 +39,7 @@ fn whatever_the_line_messages_arrive_whole_and_in_order() {
             packet_timeout: None,
             ..config
         };
-        let server = config(Config::responder(Policy::AcceptAny));
+        let server = config(responder(Policy::AcceptAny));
         let mut scene = Scene::new(seed, config(client()), server, line(&mut rng));
         if seed >= RECORDED {
             scene.forget();

@@ -5,7 +5,7 @@ use farlink::cotp::{Command, Config, EndReason, Error, Event, Policy, Selector, 
 use farlink::sim::{Chunks, StreamLine};
 use farlink::{Instant, Tag};
 
-use crate::cotp_scene::{CotpHost, SECOND, Scene, client, message};
+use crate::cotp_scene::{CotpHost, SECOND, Scene, client, message, responder};
 
 /// Those whose recordings are kept.
 pub(crate) const KEPT: &[fn()] = &[
@@ -29,7 +29,7 @@ fn octet_by_octet_all_messages_are_exchanged() {
     let small = TpduSize::from_octets(128).unwrap();
     let server = Config {
         tpdu_size: small,
-        ..Config::responder(Policy::AcceptAny)
+        ..responder(Policy::AcceptAny)
     };
     let mut scene = Scene::new(1, client(), server, line);
     let (forth, back) = (message(400, 0), message(200, 7));
@@ -92,7 +92,7 @@ fn chat(chunks: Chunks, tpdu_size: TpduSize, lengths: &[usize]) -> Scene {
         tpdu_size,
         ..client()
     };
-    let mut scene = Scene::new(4, client, Config::responder(Policy::AcceptAny), line);
+    let mut scene = Scene::new(4, client, responder(Policy::AcceptAny), line);
     scene.run(SECOND);
     for &len in lengths {
         scene.send(scene.client, &message(len, 3));
@@ -122,7 +122,7 @@ fn over_minutes_a_patient_initiator_connects() {
     let server = Config {
         request_timeout: Some(3600 * SECOND),
         close_timeout: 3600 * SECOND,
-        ..Config::responder(Policy::AcceptAny)
+        ..responder(Policy::AcceptAny)
     };
     let mut scene = Scene::new(2, patient, server, StreamLine::delayed(12 * 60 * SECOND));
 
@@ -146,7 +146,7 @@ fn over_minutes_a_patient_initiator_connects() {
 fn over_minutes_an_impatient_initiator_times_out_and_the_responder_is_told() {
     let server = Config {
         request_timeout: None,
-        ..Config::responder(Policy::AcceptAny)
+        ..responder(Policy::AcceptAny)
     };
     let mut scene = Scene::new(3, client(), server, StreamLine::delayed(12 * 60 * SECOND));
 
@@ -185,7 +185,7 @@ fn a_slow_line_delivers_what_it_can_and_all_in_the_end() {
 #[test]
 fn a_refused_selector_is_told_to_the_initiator() {
     let own = Selector::new(&[9, 9][..]);
-    let server = Config::responder(Policy::Selectors(vec![own]));
+    let server = responder(Policy::Selectors(vec![own]));
     let mut scene = Scene::new(6, client(), server, StreamLine::delayed(SECOND / 2));
 
     assert!(scene.world.run_until_idle(60 * SECOND));
@@ -212,7 +212,7 @@ fn an_application_that_reads_nothing_blocks_the_sender_and_loses_nothing() {
         send_queue: 1 << 14,
         ..client()
     };
-    let mut scene = Scene::new(7, client, Config::responder(Policy::AcceptAny), line);
+    let mut scene = Scene::new(7, client, responder(Policy::AcceptAny), line);
     let one = message(3000, 0);
 
     scene.run(SECOND);

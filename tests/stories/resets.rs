@@ -6,7 +6,7 @@ use farlink::cotp::{Acceptance, AfterHandshake, Command, Config, EndReason, Poli
 use farlink::sim::StreamLine;
 use farlink::{Cause, Tag};
 
-use crate::cotp_scene::{CotpHost, SECOND, Scene, client, message};
+use crate::cotp_scene::{CotpHost, SECOND, Scene, client, message, responder};
 
 /// Those whose recordings are kept.
 pub(crate) const KEPT: &[fn()] = &[
@@ -69,7 +69,7 @@ fn reach(state: State) -> Scene {
         },
         ..client()
     };
-    let mut scene = Scene::new(1, client, Config::responder(policy), line);
+    let mut scene = Scene::new(1, client, responder(policy), line);
     if state == State::Paused {
         scene.world.allow_unread(scene.client, |()| true);
     }

@@ -5,7 +5,7 @@ use core::time::Duration;
 use bytes::Bytes;
 use farlink::cotp::{
     Command, Config, Connection, ConnectionEnd, EndReason, Event, Policy, Selector, TpduLabels,
-    event_label,
+    TpduSize, event_label,
 };
 use farlink::record::{Flush, RecordOptions, Recorder};
 use farlink::sim::{Host, StreamLine, World};
@@ -61,7 +61,7 @@ impl Scene {
 
     /// With the default configurations, and a responder that accepts all calls.
     pub(crate) fn plain(seed: u64, line: StreamLine) -> Self {
-        Self::new(seed, client(), Config::responder(Policy::AcceptAny), line)
+        Self::new(seed, client(), responder(Policy::AcceptAny), line)
     }
 
     pub(crate) fn send(&mut self, host: CotpHost, message: &Bytes) {
@@ -129,10 +129,22 @@ impl Scene {
 
 /// An initiator with selectors.
 pub(crate) fn client() -> Config {
-    Config::initiator(
+    sized(Config::initiator(
         Some(Selector::new(&[1, 0][..])),
         Some(Selector::new(&[1, 2][..])),
-    )
+    ))
+}
+
+pub(crate) fn responder(policy: Policy) -> Config {
+    sized(Config::responder(policy))
+}
+
+/// With DTs that take a while on a slow line.
+fn sized(config: Config) -> Config {
+    Config {
+        tpdu_size: TpduSize::ISO,
+        ..config
+    }
 }
 
 /// A message in which each octet tells its offset.

@@ -1,6 +1,6 @@
 //! `farlink csp`, over loopback and pseudo-terminals.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::dtp::addresses;
 use super::ltp::event;
@@ -106,6 +106,50 @@ fn a_router_passes_packets_on_by_its_routes_and_prints_its_counters() {
     let counters = &router.next_event("counters")["counters"];
     assert_eq!(counters["forwarded"], 2);
     assert_eq!(router.process.wait().unwrap().code(), Some(0));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_recorded_node_is_replayed_and_its_packets_are_decoded() {
+    for version in ["1", "2"] {
+        let at = addresses();
+        let name = |end: &str| scratch(&format!("csp{version}_{end}.pcapng"));
+        let (here, there) = (name("here"), name("there"));
+        let csp = ["--csp", version, "--record"];
+        let mut node = node(&at, &[&csp[..], &[&there]].concat());
+        let ping = [&["1", "--count", "1"], &csp[..], &[&here]].concat();
+        ask(&at, "ping", &ping).well();
+        interrupt(&node.process);
+        assert_eq!(node.process.wait().unwrap().code(), Some(0));
+
+        for (file, ways) in [(here, ["out", "in"]), (there, ["in", "out"])] {
+            let object = &farlink(&["replay", "--json", &file]).well().objects()[0];
+            assert_eq!(
+                (&object["kind"], &object["verdict"]),
+                (&json!("csp"), &json!("matches"))
+            );
+            let packets = farlink(&["decode", "--json", &file]).well().objects();
+            let [asked, answered] = &packets[..] else {
+                panic!("{packets:?}");
+            };
+            assert_eq!([&asked["way"], &answered["way"]], ways);
+            let ends = |it: &Value| json!([it["source"], it["destination"], it["crc32_is_right"]]);
+            assert_eq!(
+                [ends(asked), ends(answered)],
+                [json!([2, 1, true]), json!([1, 2, true])]
+            );
+            assert_eq!(
+                (&asked["destination_port"], &asked["data"]),
+                (&json!(1), &answered["data"])
+            );
+            let calls = farlink(&["decode", "--calls", &file]).well();
+            assert!(
+                calls.out.contains(" to 1:1, CRC32, 10 octets"),
+                "{}",
+                calls.out
+            );
+        }
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod sessions;
 mod sources;
+mod vmem;
 
 use std::net::UdpSocket;
 use std::time::Duration;

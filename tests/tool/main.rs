@@ -17,6 +17,7 @@ mod address;
 mod calls;
 mod capture;
 mod cotp;
+mod cotp_connect;
 mod csp;
 mod decode;
 mod demo;
@@ -36,6 +37,7 @@ mod pasted;
 mod replay;
 #[path = "../support/sink.rs"]
 mod sink;
+mod stun;
 #[cfg(target_os = "linux")]
 mod trouble;
 

@@ -104,21 +104,30 @@ fn empty_input_is_wrong_usage() {
 }
 
 #[test]
-fn payloads_are_left_out_on_request() {
+fn payloads_are_printed_on_request() {
     let message = b"0300000a02f080616263";
-    let with = farlink_on(message, &["decode", "--json"]).well();
-    let without = farlink_on(message, &["decode", "--json", "--no-data"]).well();
+    let with = farlink_on(message, &["decode", "--json", "--data"]).well();
+    let without = farlink_on(message, &["decode", "--json"]).well();
 
     assert_eq!(with.objects()[0]["user_data"], "616263");
     assert_eq!(without.objects()[0].get("user_data"), None);
     assert_eq!(without.objects()[0]["octets"], 3);
-    farlink_on(message, &["decode", "--no-data"]).badly(2, "--json");
+    let with = farlink_on(message, &["decode", "--data"]).well();
+    let without = farlink_on(message, &["decode"]).well();
+    assert!(
+        with.out.ends_with("3 octets, end of message: 616263\n"),
+        "{with:?}"
+    );
+    assert!(
+        without.out.ends_with("3 octets, end of message\n"),
+        "{without:?}"
+    );
 }
 
 #[test]
-fn payloads_in_the_calls_of_a_recording_are_counted_on_request() {
+fn payloads_in_the_calls_of_a_recording_are_counted() {
     let recording = kept("messages.initiator");
-    let arguments = ["decode", "--calls", "--json", "--no-data", &recording];
+    let arguments = ["decode", "--calls", "--json", &recording];
 
     let ran = farlink(&arguments).well();
 

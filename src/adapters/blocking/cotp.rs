@@ -43,14 +43,14 @@ pub type SendHalf = Blocking<cotp::SendHalf>;
 /// The receiving half of a connection; see [`cotp::ReceiveHalf`].
 pub type ReceiveHalf = Blocking<cotp::ReceiveHalf>;
 
-/// A peer that asks for a connection; see [`cotp::Request`].
-pub type Request = Blocking<cotp::Request>;
+/// A peer that asks for a connection; see [`cotp::ConnectionRequest`].
+pub type ConnectionRequest = Blocking<cotp::ConnectionRequest>;
 
 /// Accepts connections; see [`cotp::Listener`].
 pub type Listener = Blocking<cotp::Listener>;
 
 /// What a listener has to tell.
-pub type Arrival = cotp::Arrival<Connection, Request>;
+pub type Arrival = cotp::Arrival<Connection, ConnectionRequest>;
 
 /// Connects to a peer: TCP first, then the handshake.
 ///

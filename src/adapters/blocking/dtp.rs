@@ -1,8 +1,7 @@
 //! DTP nodes with methods that block: payloads that are served and got.
 
-use super::{Blocking, runtime};
+use super::Blocking;
 use crate::adapters::dtp;
-use crate::adapters::interfaces::Interfaces;
 
 pub use dtp::{
     DownloadProgress, DtpOptions, DtpStats, Error, NodeFactory, NodeMachine, PayloadNeed,
@@ -16,12 +15,9 @@ pub type Node = Blocking<dtp::Node>;
 pub type Download = Blocking<dtp::Download>;
 
 impl Node {
-    /// Starts a node on these interfaces.
-    ///
-    /// # Errors
-    ///
-    /// An interface cannot be watched, or the configuration is refused.
-    pub fn start(interfaces: Interfaces, options: impl Into<DtpOptions>) -> Result<Self, Error> {
-        dtp::Node::start_on(&runtime(), interfaces, options).map(Into::into)
+    /// Returns the node of CSP inside, with all that its handles do.
+    #[must_use]
+    pub fn csp(&self) -> super::csp::Node {
+        self.0.csp().into()
     }
 }

@@ -18,9 +18,7 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 
-use core::net::SocketAddr;
-
-use super::{Blocking, runtime};
+use super::Blocking;
 use crate::adapters::ltp;
 
 pub use ltp::{
@@ -40,36 +38,12 @@ pub type Sending = Blocking<ltp::Sending>;
 /// A node that was restored from a snapshot; see [`ltp::Restored`].
 pub type Restored = ltp::Restored<Node, AccessPoint, Sending>;
 
-impl Node {
-    /// Binds a socket and starts a node on it. The standard port is 1113.
-    ///
-    /// # Errors
-    ///
-    /// The address cannot be had, above all because another node has it, or the configuration is refused.
-    pub fn bind(address: SocketAddr, options: impl Into<NodeOptions>) -> Result<Self, Error> {
-        ltp::Node::bind_on(&runtime(), address, options).map(Into::into)
-    }
-
-    /// Binds a socket and resumes the node of a snapshot on it: with its peers, its access points, what was
-    /// received and not taken, and the blocks in both directions.
-    ///
-    /// The address may be another one, if the peers learn of it. The configuration in `options` is to name the
-    /// same engine.
-    ///
-    /// # Errors
-    ///
-    /// The address cannot be had, or the snapshot is damaged, of another engine, or more than the
-    /// configuration allows. Peers have to be reachable from the address.
-    pub fn restore(
-        address: SocketAddr,
-        options: impl Into<NodeOptions>,
-        saved: NodeSnapshot,
-    ) -> Result<Restored, Error> {
-        let restored = ltp::Node::restore_on(&runtime(), address, options, saved)?;
-        Ok(Restored {
+impl From<ltp::Restored> for Restored {
+    fn from(restored: ltp::Restored) -> Self {
+        Self {
             node: restored.node.into(),
             points: restored.points.into_iter().map(Into::into).collect(),
             sendings: restored.sendings.into_iter().map(Into::into).collect(),
-        })
+        }
     }
 }

@@ -1,22 +1,6 @@
 //! The adapters for threads that block.
 //!
 //! [`raw`] drives any machine.
-#![cfg_attr(
-    feature = "cotp",
-    doc = "[`cotp`] holds connections that carry whole messages."
-)]
-#![cfg_attr(
-    feature = "csp",
-    doc = "[`csp`] holds nodes that open connections and are asked for services."
-)]
-#![cfg_attr(
-    feature = "dtp",
-    doc = "[`dtp`] holds nodes that serve payloads and get them."
-)]
-#![cfg_attr(
-    feature = "ltp",
-    doc = "[`ltp`] holds nodes that send blocks and wait for their acknowledgment."
-)]
 //!
 //! A thread that calls a handle sends by itself, and receives while it waits. One thread of the process does
 //! what no caller does: it fires timers and receives for those that do not wait.

@@ -2,227 +2,108 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::any::Any;
-use core::mem;
-use core::task::{Context, Poll, Waker};
+use core::pin::Pin;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::{Context, Poll};
 use std::io::{self, Read, Write};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+
+use ::blocking::Unblock;
+use futures_lite::{AsyncRead as _, AsyncWrite as _};
 
 use crate::adapters::runtime::ByteStream;
 
 /// Octets that wait in each direction at most.
 const LIMIT: usize = 1 << 16;
-/// Octets of one read.
-const READ: usize = 1 << 12;
 
-/// Any reader and writer that block as a [`ByteStream`], each in a thread of its own: a serial line, a pipe.
+/// Any reader and writer that block as a [`ByteStream`]: a serial line, a pipe. They run in threads of the pool of the
+/// crate `blocking`, whose 500 threads are shared by the whole process: one for each stream, and one while it writes.
 ///
-/// Once it is dropped, the threads end with the next octets, error or timeout of the reader, and when the writer has
+/// Once it is dropped, the threads are free with the next octets, error or timeout of the reader, and when the writer has
 /// taken what it was given. `WouldBlock` and `TimedOut` are no errors of either.
 #[derive(derive_more::Debug)]
 #[debug("ThreadedIo(..)")]
-pub struct ThreadedIo(Arc<Shared>);
-
-#[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
+pub struct ThreadedIo {
+    reader: Unblock<Patient<Box<dyn Read + Send>>>,
+    writer: Unblock<Patient<Box<dyn Write + Send>>>,
+    is_closed: Arc<AtomicBool>,
 }
 
-#[derive(Default)]
-struct State {
-    incoming: Direction,
-    outgoing: Direction,
-    /// The writer has octets that it has not passed on yet.
-    is_writing: bool,
-    is_closed: bool,
+/// A reader or writer that goes on when its time is over, until the stream is closed.
+struct Patient<T> {
+    io: T,
+    is_closed: Arc<AtomicBool>,
 }
 
-/// One direction of the stream.
-#[derive(Default)]
-struct Direction {
-    octets: Vec<u8>,
-    waker: Option<Waker>,
-    /// How it ended.
-    end: Option<io::Result<()>>,
-}
-
-impl Direction {
-    /// Waits for the thread.
-    fn wait<T>(&mut self, cx: &Context<'_>) -> Poll<T> {
-        self.waker = Some(cx.waker().clone());
-        Poll::Pending
-    }
-
-    /// Returns how it ended, which is told once if it is an error.
-    fn end(&mut self) -> Option<io::Result<()>> {
-        let end = self.end.take()?;
-        self.end = Some(Ok(()));
-        Some(end)
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits while it is open and `is_idle` says so. `None` once it is closed.
-    fn wait_while(&self, is_idle: impl Fn(&State) -> bool) -> Option<MutexGuard<'_, State>> {
-        let idle = |state: &mut State| !state.is_closed && is_idle(state);
-        let state = self.changed.wait_while(self.lock(), idle);
-        let state = state.unwrap_or_else(PoisonError::into_inner);
-        (!state.is_closed).then_some(state)
-    }
-
-    /// Ends or goes on with a direction, and wakes who waits for it.
-    fn tell(&self, act: impl FnOnce(&mut State) -> &mut Direction) {
-        let waker = act(&mut self.lock()).waker.take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    fn read(&self, mut reader: impl Read) {
-        let mut buffer = [0; READ];
+impl<T> Patient<T> {
+    fn retry<R>(&mut self, mut op: impl FnMut(&mut T) -> io::Result<R>) -> io::Result<R> {
+        use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
         loop {
-            let read = match reader.read(&mut buffer) {
-                Err(error) if is_pause(&error) && !self.lock().is_closed => continue,
-                Ok(0) => Err(Ok(())),
-                Ok(count) => Ok(buffer.get(..count).unwrap_or_default()),
-                Err(error) => Err(Err(error)),
-            };
-            let Some(state) = self.wait_while(|state| state.incoming.octets.len() >= LIMIT) else {
-                return;
-            };
-            drop(state);
-            let has_ended = read.is_err();
-            self.tell(|state| {
-                match read {
-                    Ok(octets) => state.incoming.octets.extend_from_slice(octets),
-                    Err(end) => state.incoming.end = Some(end),
-                }
-                &mut state.incoming
-            });
-            if has_ended {
-                return;
+            match op(&mut self.io) {
+                Err(error)
+                    if matches!(error.kind(), Interrupted | TimedOut | WouldBlock)
+                        && !self.is_closed.load(Ordering::Relaxed) => {}
+                done => return done,
             }
         }
-    }
-
-    fn write(&self, mut writer: impl Write) {
-        let mut octets = Vec::new();
-        while let Some(mut state) = self.wait_while(|state| state.outgoing.octets.is_empty()) {
-            mem::swap(&mut octets, &mut state.outgoing.octets);
-            state.is_writing = true;
-            drop(state);
-            let written = self.write_all(&mut writer, &octets);
-            octets.clear();
-            let has_failed = written.is_err();
-            self.tell(|state| {
-                state.is_writing = false;
-                if has_failed {
-                    state.outgoing.end = Some(written);
-                }
-                &mut state.outgoing
-            });
-            if has_failed {
-                return;
-            }
-        }
-    }
-
-    fn write_all(&self, writer: &mut impl Write, mut octets: &[u8]) -> io::Result<()> {
-        while !octets.is_empty() {
-            match writer.write(octets) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => octets = octets.get(count..).unwrap_or_default(),
-                Err(error) if is_pause(&error) && !self.lock().is_closed => {}
-                Err(error) => return Err(error),
-            }
-        }
-        writer.flush()
     }
 }
 
-fn is_pause(error: &io::Error) -> bool {
-    use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
-    matches!(error.kind(), Interrupted | TimedOut | WouldBlock)
+impl Read for Patient<Box<dyn Read + Send>> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.retry(|io| io.read(buffer))
+    }
+}
+
+impl Write for Patient<Box<dyn Write + Send>> {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.retry(|io| io.write(octets))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.retry(Write::flush)
+    }
 }
 
 impl ThreadedIo {
-    /// Starts a thread for the reader and one for the writer.
+    /// Makes a stream of what comes from `reader` and what `writer` takes.
     ///
-    /// # Errors
-    ///
-    /// The system starts no thread.
-    pub fn new(
-        reader: impl Read + Send + 'static,
-        writer: impl Write + Send + 'static,
-    ) -> io::Result<Self> {
-        let io = Self(Arc::default());
-        let [shared, other] = [&io.0; 2].map(Arc::clone);
-        let thread = |name: &str| thread::Builder::new().name(name.into());
-        thread("farlink reader").spawn(move || shared.read(reader))?;
-        thread("farlink writer").spawn(move || other.write(writer))?;
-        Ok(io)
+    /// A reader whose reads end after a time, such as 100 ms, lets go of its thread soon after the stream was dropped.
+    pub fn new(reader: impl Read + Send + 'static, writer: impl Write + Send + 'static) -> Self {
+        let is_closed = Arc::new(AtomicBool::new(false));
+        let reader = Patient {
+            io: Box::new(reader) as _,
+            is_closed: Arc::clone(&is_closed),
+        };
+        let writer = Patient {
+            io: Box::new(writer) as _,
+            is_closed: Arc::clone(&is_closed),
+        };
+        Self {
+            reader: Unblock::with_capacity(LIMIT, reader),
+            writer: Unblock::with_capacity(LIMIT, writer),
+            is_closed,
+        }
     }
 }
 
 impl Drop for ThreadedIo {
     fn drop(&mut self) {
-        self.0.lock().is_closed = true;
-        self.0.changed.notify_all();
+        self.is_closed.store(true, Ordering::Relaxed);
     }
 }
 
 impl ByteStream for ThreadedIo {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut state = self.0.lock();
-        let incoming = &mut state.incoming;
-        let count = incoming.octets.len().min(buffer.len());
-        if count > 0 {
-            for (place, octet) in buffer.iter_mut().zip(incoming.octets.drain(..count)) {
-                *place = octet;
-            }
-            self.0.changed.notify_all();
-            return Poll::Ready(Ok(count));
-        }
-        match incoming.end() {
-            Some(end) => Poll::Ready(end.map(|()| 0)),
-            None => incoming.wait(cx),
-        }
+        Pin::new(&mut self.reader).poll_read(cx, buffer)
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        let mut state = self.0.lock();
-        let outgoing = &mut state.outgoing;
-        if let Some(end) = outgoing.end() {
-            let broken = io::ErrorKind::BrokenPipe.into();
-            return Poll::Ready(Err(end.err().unwrap_or(broken)));
-        }
-        let count = octets
-            .len()
-            .min(LIMIT.saturating_sub(outgoing.octets.len()));
-        if count == 0 {
-            return outgoing.wait(cx);
-        }
-        let taken = octets.get(..count).unwrap_or_default();
-        outgoing.octets.extend_from_slice(taken);
-        self.0.changed.notify_all();
-        Poll::Ready(Ok(count))
+        Pin::new(&mut self.writer).poll_write(cx, octets)
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut state = self.0.lock();
-        let is_flushed = state.outgoing.octets.is_empty() && !state.is_writing;
-        match state.outgoing.end() {
-            Some(end) => Poll::Ready(end),
-            None if is_flushed => Poll::Ready(Ok(())),
-            None => state.outgoing.wait(cx),
-        }
+        Pin::new(&mut self.writer).poll_flush(cx)
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -237,8 +118,10 @@ impl ByteStream for ThreadedIo {
 #[cfg(all(test, unix))]
 mod tests {
     use alloc::vec;
+    use alloc::vec::Vec;
     use core::future::poll_fn;
     use std::os::unix::net::UnixStream;
+    use std::thread;
 
     use super::*;
     use crate::adapters::blocking::threads::block_on;
@@ -252,7 +135,7 @@ mod tests {
     #[test]
     fn octets_pass_both_ways_and_the_end_is_told_behind_them() {
         let (near, mut far) = UnixStream::pair().unwrap();
-        let mut io = ThreadedIo::new(near.try_clone().unwrap(), near).unwrap();
+        let mut io = ThreadedIo::new(near.try_clone().unwrap(), near);
 
         far.write_all(b"serial").unwrap();
         assert_eq!(read(&mut io).unwrap(), b"serial");
@@ -281,7 +164,7 @@ mod tests {
             }
         }
         let errors = vec![io::ErrorKind::ConnectionReset, io::ErrorKind::TimedOut];
-        let mut io = ThreadedIo::new(Failing(errors), io::sink()).unwrap();
+        let mut io = ThreadedIo::new(Failing(errors), io::sink());
 
         let error = read(&mut io).unwrap_err();
 

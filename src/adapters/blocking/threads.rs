@@ -43,7 +43,7 @@ thread_local! {
 }
 
 /// Tells whether the calling thread runs the drivers, which must not wait for one of them.
-#[cfg(any(feature = "dtp", feature = "ltp"))]
+#[cfg(any(feature = "csp", feature = "ltp"))]
 pub(crate) fn is_driver_thread() -> bool {
     IS_DRIVER.get()
 }

@@ -62,7 +62,7 @@ pub struct ReceiveHalf {
 ///
 /// Dropping it closes the connection without an answer.
 #[derive(Debug)]
-pub struct Request {
+pub struct ConnectionRequest {
     indication: Box<Indication>,
     opening: PendingConnection,
 }
@@ -207,7 +207,7 @@ faces! {
 }
 
 faces! {
-    impl Request {
+    impl ConnectionRequest {
         /// Returns the selectors, and all else that the peer asks for.
         #[must_use]
         pub fn indication(&self) -> &Indication {
@@ -342,7 +342,7 @@ impl PendingConnection {
         let shared = &self.hold.0;
         let handshake = shared.until(Line::Handshake, |core, _| core.poll_handshake());
         match handshake.await?? {
-            Event::Indication(indication) => Ok(Arrival::Request(Request {
+            Event::Indication(indication) => Ok(Arrival::Request(ConnectionRequest {
                 indication,
                 opening: self,
             })),

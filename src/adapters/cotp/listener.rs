@@ -12,7 +12,7 @@ use async_channel::{Receiver, Sender, bounded, unbounded};
 use futures_lite::future::or;
 use socket2::Socket;
 
-use super::connection::{Connection, PendingConnection, Request};
+use super::connection::{Connection, ConnectionRequest, PendingConnection};
 use super::{ConnectionOptions, Error};
 #[cfg(feature = "blocking")]
 use crate::adapters::blocking::cotp as blocking;
@@ -36,7 +36,7 @@ pub struct Listener {
 
 /// What a listener has to tell.
 #[derive(Debug)]
-pub enum Arrival<C = Connection, R = Request> {
+pub enum Arrival<C = Connection, R = ConnectionRequest> {
     /// A connection is open; the policy of the configuration accepted it.
     Connection(C),
     /// A peer asks for a connection, under [`Policy::Ask`](crate::cotp::Policy::Ask).

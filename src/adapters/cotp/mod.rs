@@ -3,13 +3,15 @@
 //! `adapters::tokio::cotp` and `adapters::blocking::cotp` bind these to a runtime, with examples.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::io;
+use std::net::TcpListener;
 
 use bytes::Bytes;
 use derive_more::{Display, From};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{SockRef, Socket};
 
 use self::connection::PendingConnection;
 use super::runtime::{Runtime, TcpIo};
@@ -21,7 +23,7 @@ mod connection;
 mod listener;
 mod port;
 
-pub use self::connection::{Connection, ReceiveHalf, Request, SendHalf};
+pub use self::connection::{Connection, ConnectionRequest, ReceiveHalf, SendHalf};
 pub use self::listener::{Arrival, Listener};
 
 /// Connections that may wait in the system's queue to be accepted.
@@ -83,25 +85,11 @@ pub fn listen(
     addresses: impl IntoIterator<Item = SocketAddr>,
     options: impl Into<ConnectionOptions>,
 ) -> Result<Listener, Error> {
-    let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
-    for address in addresses {
-        match bind(address) {
-            Ok(socket) => return listen_on(runtime, socket, options),
-            Err(error) => failure = error,
-        }
-    }
-    Err(failure.into())
-}
-
-fn bind(address: SocketAddr) -> io::Result<Socket> {
-    let domain = Domain::for_address(address);
-    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
-    // Elsewhere the option lets another process take the port over.
-    #[cfg(unix)]
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket)
+    let addresses: Vec<_> = addresses.into_iter().collect();
+    // Elsewhere than on Unix it leaves out an option by which another process could take the port over.
+    let listener = TcpListener::bind(&addresses[..])?;
+    SockRef::from(&listener).listen(BACKLOG)?;
+    listen_on(runtime, listener, options)
 }
 
 /// Listens on a socket that listens already.

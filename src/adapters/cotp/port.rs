@@ -7,7 +7,7 @@ use core::time::Duration;
 use std::io;
 
 use super::{ConnectionMachine, Error, Incoming};
-use crate::adapters::driver::{Core, DetachedStream, Port, ReceiveQueue, Rest, WaitStatus, Wakes};
+use crate::adapters::driver::{Core, DetachedStream, Port, ReceiveQueue, Rest, WaitStatus};
 use crate::cotp::{self, Command, Config, ConnectionEnd, Event};
 use crate::{Instant, Tag};
 
@@ -56,15 +56,6 @@ impl ConnectionPort {
             drain_timeout: config.drain_timeout,
         }
     }
-
-    fn receive(&mut self, incoming: Incoming, wakes: &mut Wakes<Line>) {
-        let octets = match &incoming {
-            Incoming::Message(octets) | Incoming::Expedited(octets) => octets.len(),
-            Incoming::NonTpkt(_) => 0,
-        };
-        self.received.put(incoming, octets + ENTRY);
-        wakes.first(Line::Receive);
-    }
 }
 
 /// What handles wait for.
@@ -88,6 +79,15 @@ impl Core<ConnectionPort> {
         }
         self.check()?;
         Poll::Pending
+    }
+
+    fn receive(&mut self, incoming: Incoming) {
+        let octets = match &incoming {
+            Incoming::Message(octets) | Incoming::Expedited(octets) => octets.len(),
+            Incoming::NonTpkt(_) => 0,
+        };
+        self.port.received.put(incoming, octets + ENTRY);
+        self.wakes.first(Line::Receive);
     }
 
     fn is_clean(&self) -> bool {
@@ -196,20 +196,20 @@ impl Port for ConnectionPort {
     type Machine = ConnectionMachine;
     type Line = Line;
 
-    fn deliver(&mut self, event: Event, wakes: &mut Wakes<Line>) {
+    fn deliver(core: &mut Core<Self>, event: Event) {
         match event {
             Event::Indication(_) | Event::Connected(_) => {
-                self.handshake = Some(event);
-                wakes.first(Line::Handshake);
+                core.port.handshake = Some(event);
+                core.wakes.first(Line::Handshake);
             }
-            Event::Received(octets) => self.receive(Incoming::Message(octets), wakes),
-            Event::Expedited(octets) => self.receive(Incoming::Expedited(octets), wakes),
-            Event::NonTpkt(first) => self.receive(Incoming::NonTpkt(first), wakes),
-            Event::Room => wakes.first(Line::Room),
-            Event::Flushed(tag) => self.flushes[1] = tag.0,
+            Event::Received(octets) => core.receive(Incoming::Message(octets)),
+            Event::Expedited(octets) => core.receive(Incoming::Expedited(octets)),
+            Event::NonTpkt(first) => core.receive(Incoming::NonTpkt(first)),
+            Event::Room => core.wakes.first(Line::Room),
+            Event::Flushed(tag) => core.port.flushes[1] = tag.0,
             Event::Failed(end) | Event::Closed(end) => {
-                self.end = Some(Arc::from(end));
-                wakes.everybody();
+                core.port.end = Some(Arc::from(end));
+                core.wakes.everybody();
             }
         }
     }
@@ -218,16 +218,16 @@ impl Port for ConnectionPort {
         self.received.has_room()
     }
 
-    fn flushed(&mut self, wakes: &mut Wakes<Line>) {
-        let [_, done, flushed] = &mut self.flushes;
+    fn flushed(core: &mut Core<Self>) {
+        let [_, done, flushed] = &mut core.port.flushes;
         if mem::replace(flushed, *done) != *done {
-            wakes.all(Line::Flush);
+            core.wakes.all(Line::Flush);
         }
     }
 
-    fn detached(&mut self, stream: DetachedStream, wakes: &mut Wakes<Line>) {
-        self.detached = Some(stream);
-        wakes.first(Line::End);
+    fn detached(core: &mut Core<Self>, stream: DetachedStream) {
+        core.port.detached = Some(stream);
+        core.wakes.first(Line::End);
     }
 
     fn tend(core: &mut Core<Self>, _: bool) -> Rest {

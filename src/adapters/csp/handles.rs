@@ -1,6 +1,5 @@
 //! The handles of CSP nodes: [`Node`], [`Connection`] and [`BoundPort`].
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::task::Poll;
@@ -8,22 +7,20 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::port::{Line, NodePort};
+use super::port::{CspCore, Line, NodePort};
+use super::state::NodeState;
 use super::{AskedService, CspOptions, CspStats, Error, NodeAnswer, ReceivedPacket};
 use crate::Tag;
 #[cfg(feature = "blocking")]
-use crate::adapters::blocking::{csp as blocking, threads};
-use crate::adapters::driver::{Core, Shared};
+use crate::adapters::blocking::csp as blocking;
+use crate::adapters::driver::{NodeRef, OnDrop};
+#[cfg(feature = "dtp")]
+use crate::adapters::dtp;
 use crate::adapters::interfaces::Interfaces;
 use crate::adapters::runtime::Runtime;
-use crate::adapters::seed;
-use crate::adapters::sockets::SocketCounters;
 use crate::csp::carriers::FrameStats;
 use crate::csp::{Command, ConnectionId, Endpoint, InterfaceStats, RequestId, Route};
 use crate::csp::{SendOptions, ServiceAnswer, ServiceRequest, SocketOptions};
-
-/// How long a node that ends waits for an interface that is full.
-const FLUSH_LIMIT: Duration = Duration::from_millis(100);
 
 /// A CSP node on numbered interfaces: a host, and a router between them.
 ///
@@ -31,14 +28,25 @@ const FLUSH_LIMIT: Duration = Duration::from_millis(100);
 /// connections are closed, for 3 s at most, and its interfaces. Should the runtime end before, everything ends with
 /// [`Error::Closed`].
 #[derive(Debug, Clone)]
-pub struct Node(Arc<NodeRef>);
+pub struct Node(SharedNode);
 
-/// Ends the node when it is dropped.
-#[derive(derive_more::Debug)]
-#[debug("..")]
-struct NodeRef {
-    shared: Arc<Shared<NodePort>>,
-    counters: Arc<SocketCounters>,
+/// The node that handles act on: one of CSP, or of a protocol above it.
+#[derive(Debug, Clone)]
+pub(in crate::adapters) enum SharedNode {
+    Csp(Arc<NodeRef<NodePort>>),
+    #[cfg(feature = "dtp")]
+    Dtp(Arc<NodeRef<dtp::NodePort>>),
+}
+
+/// Does the same with whichever node it is.
+macro_rules! with_node {
+    ($shared:expr, $node:ident => $act:expr) => {
+        match $shared {
+            SharedNode::Csp($node) => $act,
+            #[cfg(feature = "dtp")]
+            SharedNode::Dtp($node) => $act,
+        }
+    };
 }
 
 /// A connection to a port of another node. Dropping it closes it once all its packets are acknowledged.
@@ -56,81 +64,62 @@ pub struct BoundPort {
     port: u8,
 }
 
-/// What is forgotten when its future is dropped.
-struct Guard<'a, F: Fn(&mut Core<NodePort>)> {
-    node: &'a Node,
-    forget: F,
-}
-
-impl<F: Fn(&mut Core<NodePort>)> Drop for Guard<'_, F> {
-    fn drop(&mut self) {
-        // After a panic nothing is kept.
-        let _ = self.node.0.shared.with(&self.forget);
-    }
-}
-
-#[cfg(feature = "tokio")]
-impl Node {
-    /// Starts a node on these interfaces, in a task of the tokio runtime of the caller.
+starts! {
+    /// Starts a node on these interfaces.
     ///
     /// # Errors
     ///
     /// An interface cannot be watched, or the configuration is refused.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime with I/O and time enabled.
-    pub fn start(interfaces: Interfaces, options: impl Into<CspOptions>) -> Result<Self, Error> {
-        Self::start_on(&crate::adapters::tokio::runtime(), interfaces, options)
-    }
-}
-
-impl Node {
-    /// Starts a node on these interfaces, driven by `runtime`.
-    ///
-    /// # Errors
-    ///
-    /// An interface cannot be watched, or the configuration is refused.
-    pub fn start_on(
-        runtime: &Arc<dyn Runtime>,
-        interfaces: Interfaces,
-        options: impl Into<CspOptions>,
-    ) -> Result<Self, Error> {
+    pub fn Node::start, start_on(runtime, interfaces: Interfaces, options: impl Into<CspOptions>) -> Result<Node, Error> as Result<blocking::Node, Error> {
         let options = options.into();
-        let counters = interfaces.counters();
-        let seed = options.seed.map_or_else(seed, Ok)?;
-        let machine = options.factory.make((options.config, seed))?;
-        let carrier = Box::new(interfaces.into_table(runtime, FLUSH_LIMIT)?);
-        let (clock, limits) = (options.clock, options.limits);
-        let port = NodePort::new(options.receive_octets);
-        let shared = Shared::start(runtime, clock, limits, port, machine, carrier);
-        Ok(Self(Arc::new(NodeRef { shared, counters })))
+        let port = NodePort(NodeState::new(options.receive_octets));
+        let node = options.start(runtime, interfaces, port)?;
+        Ok(Self::of(SharedNode::Csp(node)))
+    }
+}
+
+impl Node {
+    /// Makes a handle of a node.
+    pub(in crate::adapters) const fn of(shared: SharedNode) -> Self {
+        Self(shared)
     }
 
     /// Acts under the lock.
-    fn with<T>(
-        &self,
-        act: impl FnOnce(&mut Core<NodePort>) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        self.0.shared.with(act)?
+    fn with<T>(&self, act: impl FnOnce(&mut dyn CspCore) -> Result<T, Error>) -> Result<T, Error> {
+        with_node!(&self.0, node => node.shared.with(|core| act(core)))?
+    }
+
+    /// Acts under the lock on what can be done without: after a panic nothing is kept.
+    fn with_or_default<T: Default>(&self, act: impl FnOnce(&mut dyn CspCore) -> T) -> T {
+        with_node!(&self.0, node => node.with_or_default(|core| act(core)))
+    }
+
+    fn command(&self, command: Command) -> Result<(), Error> {
+        self.with(|core| core.command(command))
     }
 
     /// Waits until `look` is ready.
     async fn until<T>(
         &self,
         line: Line,
-        mut look: impl FnMut(&mut Core<NodePort>) -> Poll<Result<T, Error>>,
+        mut look: impl FnMut(&mut dyn CspCore) -> Poll<Result<T, Error>>,
     ) -> Result<T, Error> {
-        self.0.shared.until(line, |core, _| look(core)).await?
+        match &self.0 {
+            SharedNode::Csp(node) => node.shared.until(line, |core, _| look(core)).await?,
+            #[cfg(feature = "dtp")]
+            SharedNode::Dtp(node) => {
+                let line = dtp::Line::Csp(line);
+                node.shared.until(line, |core, _| look(core)).await?
+            }
+        }
     }
 
     /// Waits for all answers to what a command asks.
     async fn ask(&self, make: impl FnOnce(Tag) -> Command) -> Result<Vec<NodeAnswer>, Error> {
         let tag = self.with(|core| core.ask(make))?;
-        let forget = |core: &mut Core<_>| core.forget_question(tag);
-        let _guard = Guard { node: self, forget };
-        self.until(Line::Answer(tag), |core| core.answers(tag))
-            .await
+        let _guard = OnDrop(|| self.with_or_default(|core| core.forget_question(tag)));
+        let answers = self.until(Line::Answer(tag), |core| core.answers(tag));
+        answers.await
     }
 }
 
@@ -144,11 +133,8 @@ faces! {
         /// or the options are out of their range, no route leads there, or the limit of connections is reached.
         pub async fn connect[connect_timeout](&self, to: Endpoint, options: SendOptions) -> Result<Connection, Error> as Result<blocking::Connection, Error> {
             let tag = self.with(|core| core.connect(to, options))?;
-            let taken = core::cell::Cell::new(false);
-            let forget = |core: &mut Core<NodePort>| core.forget_opening(tag, taken.get());
-            let _guard = Guard { node: self, forget };
+            let _guard = OnDrop(|| self.with_or_default(|core| core.forget_opening(tag)));
             let id = self.until(Line::Open(tag), |core| core.opened(tag)).await?;
-            taken.set(true);
             Ok(Connection { node: self.clone(), id, peer: to })
         }
 
@@ -202,7 +188,7 @@ faces! {
         ///
         /// [`Error::Closed`] when the node has ended.
         pub async fn next_asked[next_asked_timeout](&self) -> Result<AskedService, Error> {
-            self.until(Line::Asked, Core::next_asked).await
+            self.until(Line::Asked, |core| core.next_asked()).await
         }
 
         /// Answers a request to a service; `None` sends no answer.
@@ -211,7 +197,7 @@ faces! {
         ///
         /// The answer is that to another request, or the time of the request is over.
         pub fn answer(&self, request: RequestId, answer: Option<ServiceAnswer>) -> Result<(), Error> {
-            self.with(|core| core.command(Command::Answer { request, answer }))
+            self.command(Command::Answer { request, answer })
         }
 
         /// Sets a route, in place of one of the same address and prefix by the same interface.
@@ -220,28 +206,24 @@ faces! {
         ///
         /// A value is out of its range, or the table is full.
         pub fn set_route(&self, route: Route) -> Result<(), Error> {
-            self.with(|core| core.command(Command::SetRoute(route)))
+            self.command(Command::SetRoute(route))
         }
 
         /// Returns what was counted.
         pub fn stats(&self) -> CspStats {
-            let (csp, sockets_full) = self.with(|core| Ok(core.stats())).unwrap_or_default();
-            CspStats { csp, udp: self.0.counters.stats().udp, sockets_full }
+            let (csp, sockets_full) = self.with_or_default(|core| (core.csp().stats(), core.state().sockets_full));
+            CspStats { csp, udp: with_node!(&self.0, node => node.udp_stats()), sockets_full }
         }
 
         /// Returns what was counted of packets and of frames on an interface, if there is one of this number.
         pub fn interface_stats(&self, interface: u8) -> Option<(InterfaceStats, FrameStats)> {
-            self.with(|core| {
-                let machine = core.peek();
-                Ok(machine.interface_stats(interface).zip(machine.frame_stats(interface)))
-            }).ok()?
+            self.with_or_default(|core| core.csp().interface_stats(interface).zip(core.csp().frame_stats(interface)))
         }
 
         /// Ends the node: connections are closed once their packets are acknowledged, for 3 s at most, and the
         /// interfaces are closed when it returns.
         pub async fn shutdown(&self) -> () {
-            self.0.close();
-            self.0.ended().await;
+            with_node!(&self.0, node => node.shutdown().await);
         }
     }
 }
@@ -254,9 +236,7 @@ faces! {
         ///
         /// [`Error::Closed`] when the node has ended.
         pub async fn accept[accept_timeout](&self) -> Result<Connection, Error> as Result<blocking::Connection, Error> {
-            let (id, peer) = self.node.until(Line::Socket(self.port), |core| {
-                core.accept(self.port).map_ok(|id| (id, core.peer(id).unwrap_or_default()))
-            }).await?;
+            let (id, peer) = self.node.until(Line::Socket(self.port), |core| core.accept(self.port)).await?;
             Ok(Connection { node: self.node.clone(), id, peer })
         }
 
@@ -276,7 +256,7 @@ faces! {
         /// The packet is too long for its options, no route leads there, or too many packets wait.
         pub fn send_to(&self, to: Endpoint, options: SendOptions, data: impl Into<Bytes>) -> Result<(), Error> {
             let (from, data) = (self.port, data.into());
-            self.node.with(|core| core.command(Command::SendTo { from, to, options, data }))
+            self.node.command(Command::SendTo { from, to, options, data })
         }
     }
 }
@@ -298,7 +278,7 @@ faces! {
         /// The packet is empty or too long, or the connection has ended.
         pub async fn send[send_timeout](&self, data: impl Into<Bytes>) -> Result<(), Error> {
             let (connection, data) = (self.id, data.into());
-            self.node.until(Line::Send(connection), |core| {
+            self.node.until(Line::Connection(connection), |core| {
                 core.send(connection, 1, Command::Send { connection, data: data.clone() })
             }).await
         }
@@ -311,7 +291,7 @@ faces! {
         pub async fn send_fragments[send_fragments_timeout](&self, mtu: u16, data: impl Into<Bytes>) -> Result<(), Error> {
             let (connection, data) = (self.id, data.into());
             let packets = data.len().div_ceil(usize::from(mtu.max(1))) as u64;
-            self.node.until(Line::Send(connection), |core| {
+            self.node.until(Line::Connection(connection), |core| {
                 core.send(connection, packets, Command::SendFragments { connection, mtu, data: data.clone() })
             }).await
         }
@@ -323,7 +303,7 @@ faces! {
         ///
         /// [`Error::Ended`] when the connection has ended otherwise.
         pub async fn receive[receive_timeout](&self) -> Result<Option<Bytes>, Error> {
-            self.node.until(Line::Receive(self.id), |core| core.receive(self.id)).await
+            self.node.until(Line::Connection(self.id), |core| core.receive(self.id)).await
         }
 
         /// Waits until the peer has acknowledged all that was sent before the call.
@@ -332,8 +312,8 @@ faces! {
         ///
         /// [`Error::Ended`] when the connection has ended before.
         pub async fn acked[acked_timeout](&self) -> Result<(), Error> {
-            let sent = self.node.with(|core| Ok(core.sent(self.id)))?;
-            self.node.until(Line::Send(self.id), |core| core.acked(self.id, sent)).await
+            let sent = self.node.with_or_default(|core| core.sent(self.id));
+            self.node.until(Line::Connection(self.id), |core| core.acked(self.id, sent)).await
         }
 
         /// Closes the connection once all its packets are acknowledged, and waits for that.
@@ -342,50 +322,20 @@ faces! {
         ///
         /// [`Error::Ended`] when the peer has not acknowledged some of them.
         pub async fn close[close_timeout](&self) -> Result<(), Error> {
-            self.node.with(|core| { core.close_connection(self.id); Ok(()) })?;
-            self.node.until(Line::Send(self.id), |core| core.closed(self.id)).await
-        }
-    }
-}
-
-impl NodeRef {
-    fn close(&self) {
-        // After a panic it is closed already.
-        let _ = self.shared.with(Core::close);
-    }
-
-    /// Waits until the interfaces are closed.
-    async fn ended(&self) {
-        let look = |core: &mut Core<_>, _| {
-            let ended = core.is_ended().then_some(());
-            ended.map_or(Poll::Pending, Poll::Ready)
-        };
-        // After a panic they are closed too.
-        let _ = self.shared.until(Line::End, look).await;
-    }
-}
-
-impl Drop for NodeRef {
-    fn drop(&mut self) {
-        self.close();
-        #[cfg(feature = "blocking")]
-        if self.shared.runtime().callers_drive() && !threads::is_driver_thread() {
-            // The sockets are free again when the last handle is gone.
-            threads::block_on(self.ended());
+            self.node.with_or_default(|core| core.close_connection(self.id));
+            self.node.until(Line::Connection(self.id), |core| core.closed(self.id)).await
         }
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // After a panic nothing is kept.
-        let _ = self.node.0.shared.with(|core| core.forget(self.id));
+        self.node.with_or_default(|core| core.forget(self.id));
     }
 }
 
 impl Drop for BoundPort {
     fn drop(&mut self) {
-        // After a panic nothing is kept.
-        let _ = self.node.0.shared.with(|core| core.unbind(self.port));
+        self.node.with_or_default(|core| core.unbind(self.port));
     }
 }

@@ -4,8 +4,11 @@
 //! The handles are awaited. `adapters::tokio::csp` is this module; `adapters::blocking::csp` has the same handles with
 //! methods that block.
 
+mod acts;
+mod events;
 mod handles;
 mod port;
+mod state;
 
 use core::time::Duration;
 use std::io;
@@ -14,13 +17,19 @@ use bytes::Bytes;
 use derive_more::{Debug, Display, From};
 
 use super::udp::UdpStats;
-use super::{Clock, Closed, MachineFactory};
+use super::{InterfaceNodeOptions, MachineFactory};
 use crate::csp::{self, CloseReason, Config, ConfigError, Endpoint, RequestId};
 use crate::csp::{ServiceAnswer, ServiceRequest};
 use crate::preview::Preview;
-use crate::{BoxedMachine, Limits, Seed};
+use crate::{BoxedMachine, Seed};
 
+#[cfg(feature = "dtp")]
+pub(in crate::adapters) use handles::SharedNode;
 pub use handles::{BoundPort, Connection, Node};
+#[cfg(feature = "dtp")]
+pub(in crate::adapters) use port::{CspCore, Line};
+#[cfg(feature = "dtp")]
+pub(in crate::adapters) use state::NodeState;
 
 /// The machine of a node: a [`csp::Node`], or one around it that records, for example.
 pub type CspMachine = BoxedMachine<csp::Node>;
@@ -34,40 +43,8 @@ impl Default for CspFactory {
     }
 }
 
-/// The parameters of a node. A [`Config`] alone will do: `config.into()`.
-#[derive(Debug, Clone)]
-pub struct CspOptions {
-    /// The parameters of the protocol, and the limits of what the node holds.
-    pub config: Config,
-    /// Where sequence numbers and source ports come from. Default: the operating system's generator.
-    pub seed: Option<Seed>,
-    /// The origin of the node's time, which passes by the clock of its runtime. Default: the moment at which the
-    /// options were made.
-    pub clock: Clock,
-    /// How much one poll may send. Default: 64 packets of any size, 64 KiB in all.
-    pub limits: Limits,
-    /// Octets that may wait to be taken from a [`Connection`] or a [`BoundPort`]. From there on, and until half of them
-    /// are taken, the node reads nothing if it is a connection; packets to a socket are dropped. Default 1 MiB.
-    pub receive_octets: usize,
-    /// What makes the machine. Default: a [`csp::Node`].
-    pub factory: CspFactory,
-}
-
-/// Octets of the longest datagram over IPv4.
-const LONGEST: usize = 65_507;
-
-impl From<Config> for CspOptions {
-    fn from(config: Config) -> Self {
-        Self {
-            config,
-            seed: None,
-            clock: Clock::new(),
-            limits: Limits::new(LONGEST, 64, 1 << 16),
-            receive_octets: 1 << 20,
-            factory: CspFactory::default(),
-        }
-    }
-}
+/// How a node is made and driven. A [`Config`] alone will do: `config.into()`.
+pub type CspOptions = InterfaceNodeOptions<Config, CspFactory>;
 
 /// A packet without connection, or a whole that came in fragments.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,22 +129,7 @@ pub enum Error {
     Closed,
 }
 
-impl core::error::Error for Error {}
-
-impl From<io::Error> for Error {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::TimedOut => Self::TimedOut,
-            _ => Self::Io(error),
-        }
-    }
-}
-
-impl From<Closed> for Error {
-    fn from(_: Closed) -> Self {
-        Self::Closed
-    }
-}
+node_error!(Error);
 
 /// What a node has counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -40,7 +40,7 @@ pub(crate) trait Port: Send + Sized + 'static {
     type Line: Copy + Ord + Send + Sync;
 
     /// Keeps an event for whoever it concerns, and wakes them. It must not refuse: asks and sends follow.
-    fn deliver(&mut self, event: EventOf<Self>, wakes: &mut Wakes<Self::Line>);
+    fn deliver(core: &mut Core<Self>, event: EventOf<Self>);
 
     /// Tells whether events are few enough that octets may be read; false is back-pressure.
     fn has_room(&self) -> bool {
@@ -48,13 +48,13 @@ pub(crate) trait Port: Send + Sized + 'static {
     }
 
     /// Hears, once a turn, that all the machine has sent so far is with the system.
-    fn flushed(&mut self, wakes: &mut Wakes<Self::Line>) {
-        let _ = wakes;
+    fn flushed(core: &mut Core<Self>) {
+        let _ = core;
     }
 
     /// Receives a stream that the machine gave away.
-    fn detached(&mut self, stream: DetachedStream, wakes: &mut Wakes<Self::Line>) {
-        let _ = (stream, wakes);
+    fn detached(core: &mut Core<Self>, stream: DetachedStream) {
+        let _ = (core, stream);
     }
 
     /// Looks after deadlines of the port's own at the end of each turn: closing in time, for example.
@@ -282,7 +282,7 @@ impl<P: Port> Core<P> {
             // The inputs answer what was asked.
             self.is_busy = self.read_inputs(io, self.port.has_room());
             if io.carrier.is_flushed() {
-                self.port.flushed(&mut self.wakes);
+                P::flushed(self);
             }
         }
         self.rest(io, &drained);
@@ -373,7 +373,7 @@ impl<P: Port> Core<P> {
 
     fn take_detached(&mut self, io: &mut Io<'_, P>) {
         while let Some(stream) = io.carrier.detached() {
-            self.port.detached(stream, &mut self.wakes);
+            P::detached(self, stream);
         }
     }
 
@@ -397,7 +397,7 @@ impl<P: Port> Core<P> {
                         self.machine.link(self.now, full, Link::Full);
                     }
                 }
-                Output::Event(event) => self.port.deliver(event, &mut self.wakes),
+                Output::Event(event) => P::deliver(self, event),
                 Output::Ask(ask) => {
                     io.carrier.answer(self.now, ask);
                     self.is_busy = true;

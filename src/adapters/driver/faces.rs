@@ -82,3 +82,64 @@ macro_rules! faces {
         faces!(@wait [] $as $crate::adapters::blocking::threads::block_on($future))
     };
 }
+
+/// Implements functions of a node that start it. Each is written once, for any runtime, and has two names: the first
+/// takes the tokio runtime of the caller, or for `adapters::blocking::Blocking` around the node the threads; the second
+/// takes the runtime as its first argument.
+///
+/// ```ignore
+/// starts! {
+///     /// Starts a node.
+///     pub fn Node::start, start_on(runtime, options: Options) -> Result<Node, Error> as Result<blocking::Node, Error> { .. }
+/// }
+/// ```
+macro_rules! starts {
+    ($($(#[$meta:meta])* pub fn $node:ident::$name:ident, $on:ident($runtime:ident $(, $arg:ident: $ty:ty)*)
+        -> $ret:ty as $blocking:ty $body:block)*
+    ) => { $(
+        impl $node {
+            $(#[$meta])*
+            pub fn $on($runtime: &alloc::sync::Arc<dyn Runtime>, $($arg: $ty),*) -> $ret $body
+        }
+        #[cfg(feature = "tokio")]
+        impl $node {
+            $(#[$meta])*
+            ///
+            /// # Panics
+            ///
+            /// It runs in a task of the tokio runtime of the caller. Outside of one with I/O and time enabled it panics.
+            pub fn $name($($arg: $ty),*) -> $ret {
+                Self::$on(&$crate::adapters::tokio::runtime(), $($arg),*)
+            }
+        }
+        #[cfg(feature = "blocking")]
+        impl $crate::adapters::blocking::Blocking<$node> {
+            $(#[$meta])*
+            pub fn $name($($arg: $ty),*) -> $blocking {
+                $node::$on(&$crate::adapters::blocking::runtime(), $($arg),*).map(Into::into)
+            }
+        }
+    )* };
+}
+
+/// Makes an enum with the variants `Io`, `TimedOut` and `Closed` the error of a node's handles.
+macro_rules! node_error {
+    ($error:ident) => {
+        impl core::error::Error for $error {}
+
+        impl From<std::io::Error> for $error {
+            fn from(error: std::io::Error) -> Self {
+                match error.kind() {
+                    std::io::ErrorKind::TimedOut => Self::TimedOut,
+                    _ => Self::Io(error),
+                }
+            }
+        }
+
+        impl From<$crate::adapters::Closed> for $error {
+            fn from(_: $crate::adapters::Closed) -> Self {
+                Self::Closed
+            }
+        }
+    };
+}

@@ -69,12 +69,13 @@ impl Interfaces {
         let nodes: BTreeMap<u16, SocketAddr> = nodes.into_iter().collect();
         let names = nodes.iter().map(|(via, node)| (*node, *via));
         let names: BTreeMap<SocketAddr, u16> = names.collect();
-        self.add_interface(Hop { interface, via: 0 }, move |means| {
+        let at = Hop { interface, via: 0 };
+        self.add_interface(at, move |means| {
             let from = move |node| {
                 let via = *names.get(&node)?;
                 Some(Hop { interface, via })
             };
-            means.udp(socket, move |to: Hop| nodes.get(&to.via).copied(), from)
+            means.udp(at, socket, move |to: Hop| nodes.get(&to.via).copied(), from)
         })
     }
 
@@ -94,7 +95,7 @@ impl Interfaces {
         let at = Hop { interface, via: 0 };
         self.add_interface(at, move |means| {
             let from = move |node| (node == peer).then_some(at);
-            means.udp(socket, move |_| Some(peer), from)
+            means.udp(at, socket, move |_| Some(peer), from)
         })
     }
 
@@ -105,8 +106,10 @@ impl Interfaces {
     /// As [`add_udp`](Self::add_udp).
     pub fn add_tcp(&mut self, interface: u8, via: u16, stream: TcpStream) -> io::Result<()> {
         stream.set_nonblocking(true)?;
-        self.add_interface(Hop { interface, via }, |means| {
-            Ok(means.stream(TcpIo::new(&*means.runtime, stream.into())?))
+        let at = Hop { interface, via };
+        self.add_interface(at, move |means| {
+            let stream = TcpIo::new(&*means.runtime, stream.into())?;
+            Ok(means.stream(at, stream.into()))
         })
     }
 
@@ -121,11 +124,8 @@ impl Interfaces {
         via: u16,
         stream: impl Into<Box<dyn ByteStream>>,
     ) -> io::Result<()> {
-        let stream = stream.into();
-        self.add_interface(
-            Hop { interface, via },
-            move |means| Ok(means.stream(stream)),
-        )
+        let (at, stream) = (Hop { interface, via }, stream.into());
+        self.add_interface(at, move |means| Ok(means.stream(at, stream)))
     }
 
     /// Makes `interface` a packet device.
@@ -143,13 +143,15 @@ impl Interfaces {
         interface: u8,
         make: impl FnOnce(&Arc<dyn Runtime>) -> io::Result<Box<dyn PacketDevice>> + Send + 'static,
     ) -> io::Result<()> {
-        let counters = self.counters();
-        self.add_interface(Hop { interface, via: 0 }, move |means| {
-            Ok(means.datagrams(PacketIo {
+        let (at, counters) = (Hop { interface, via: 0 }, self.counters());
+        self.add_interface(at, move |means| {
+            let device = make(&means.runtime)?;
+            let io = PacketIo {
                 interface,
-                device: make(&means.runtime)?,
+                device,
                 counters,
-            }))
+            };
+            Ok(means.datagrams(at, Box::new(io)))
         })
     }
 

@@ -4,10 +4,11 @@
 //! methods stand in `faces!`.
 
 #![cfg_attr(
-    not(all(feature = "cotp", feature = "ltp")),
+    not(all(feature = "cotp", feature = "dtp", feature = "ltp")),
     allow(
         dead_code,
         unused_imports,
+        unused_macros,
         reason = "some of it serves the ports of protocols alone"
     )
 )]
@@ -28,6 +29,8 @@ mod event_loop;
 mod factory;
 mod handle;
 pub mod interfaces;
+#[cfg(any(feature = "csp", feature = "ltp"))]
+mod node;
 pub mod raw;
 mod receive_queue;
 pub mod runtime;
@@ -41,13 +44,17 @@ mod waiters;
 
 pub use factory::MachineFactory;
 pub use handle::{CommandError, Detached};
+#[cfg(feature = "csp")]
+pub use node::InterfaceNodeOptions;
 pub use shared::Closed;
 
 pub(super) use event_loop::{Core, Port, Rest};
 pub(super) use handle::DetachedStream;
+#[cfg(any(feature = "csp", feature = "ltp"))]
+pub(super) use node::{ClosePort, NODE_LIMITS, NodeRef, OnDrop};
 pub(super) use receive_queue::ReceiveQueue;
 pub(super) use shared::Shared;
 pub(super) use socket::{ACCEPT_PAUSE, is_of_one_connection};
 pub(super) use sockets::new_socket;
 pub(super) use stream::OneStream;
-pub(super) use waiters::{WaitStatus, Wakes};
+pub(super) use waiters::WaitStatus;

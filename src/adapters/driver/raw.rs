@@ -23,7 +23,6 @@ use super::receive_queue::ReceiveQueue;
 use super::runtime::{ByteStream, Runtime};
 use super::shared::Shared;
 use super::stream::OneStream;
-use super::waiters::Wakes;
 use super::{interfaces::Interfaces, sockets::Sockets};
 use crate::adapters::Clock;
 use crate::{Hop, Limits, Machine, Path};
@@ -358,6 +357,12 @@ impl<M: SendMachine> Core<RawPort<M>> {
         }
         Some(notice)
     }
+
+    fn put(&mut self, notice: Notice<M::Event>, weight: usize) {
+        self.port.events.put(notice, weight);
+        self.wakes.first(Line::Event);
+        self.wakes.all(Line::Retry);
+    }
 }
 
 /// What can be waited for.
@@ -386,33 +391,27 @@ impl<M: SendMachine> RawPort<M> {
     const fn takes_commands(&self) -> bool {
         self.events.has_room() || self.options.commands_when_full
     }
-
-    fn put(&mut self, notice: Notice<M::Event>, weight: usize, wakes: &mut Wakes<Line>) {
-        self.events.put(notice, weight);
-        wakes.first(Line::Event);
-        wakes.all(Line::Retry);
-    }
 }
 
 impl<M: SendMachine> Port for RawPort<M> {
     type Machine = M;
     type Line = Line;
 
-    fn deliver(&mut self, event: EventOf<Self>, wakes: &mut Wakes<Line>) {
-        let weight = (self.options.weigh)(&event);
-        self.put(Notice::Event(event), weight, wakes);
+    fn deliver(core: &mut Core<Self>, event: EventOf<Self>) {
+        let weight = (core.port.options.weigh)(&event);
+        core.put(Notice::Event(event), weight);
     }
 
     fn has_room(&self) -> bool {
         self.events.has_room()
     }
 
-    fn flushed(&mut self, wakes: &mut Wakes<Line>) {
-        wakes.all(Line::Flush);
+    fn flushed(core: &mut Core<Self>) {
+        core.wakes.all(Line::Flush);
     }
 
-    fn detached(&mut self, stream: DetachedStream, wakes: &mut Wakes<Line>) {
-        self.put(Notice::Detached(stream), 1, wakes);
+    fn detached(core: &mut Core<Self>, stream: DetachedStream) {
+        core.put(Notice::Detached(stream), 1);
     }
 
     fn is_abandoned(&self) -> bool {

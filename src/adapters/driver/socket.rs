@@ -47,11 +47,6 @@ pub(super) trait DatagramIo<A>: Send {
         cx: &mut Context<'_>,
         each: &mut dyn FnMut(A, &[u8], NonZeroUsize),
     ) -> Poll<io::Result<usize>>;
-
-    /// Returns the octets of the receive buffer that was granted; 0 if it is not known.
-    fn receive_buffer(&self) -> usize {
-        0
-    }
 }
 
 /// What a socket is made of.
@@ -66,6 +61,10 @@ pub(super) enum Kind<A> {
 /// What a send leaves is kept, and the machine hears `Full` and writes nothing more, so it is never more than
 /// one `Transmit`.
 pub(crate) struct Socket<A> {
+    /// Its address to the machine.
+    pub(super) at: A,
+    /// The octets of the receive buffer for datagrams; 0 if there is none, or it is not known.
+    pub(super) receive_buffer: usize,
     kind: Kind<A>,
     stage: Stage,
     /// The send that would have blocked, and how much of it is gone: datagrams, or octets of a stream.
@@ -128,10 +127,13 @@ pub(super) enum Outcome {
 }
 
 impl<M: Machine> Turn<'_, M> {
+    pub(super) fn tell(&mut self, at: M::Addr, cue: Link) {
+        self.machine.link(self.now, at, cue);
+    }
+
     /// Tells the machine that what it knows as `at` is down.
     fn down(&mut self, at: M::Addr, error: io::Error) -> Outcome {
-        let down = Link::Down(cause_of(&error));
-        self.machine.link(self.now, at, down);
+        self.tell(at, Link::Down(cause_of(&error)));
         Outcome::Gone(Some(error))
     }
 }
@@ -162,8 +164,10 @@ impl<A: Addr> Kind<A> {
 impl<A: Addr> Socket<A> {
     /// `linger` is how long a socket that is to be closed waits for a peer that takes nothing, and then for
     /// the peer's own end.
-    pub(super) const fn new(kind: Kind<A>, linger: Duration) -> Self {
+    pub(super) const fn new(at: A, kind: Kind<A>, linger: Duration) -> Self {
         Self {
+            at,
+            receive_buffer: 0,
             kind,
             stage: Stage::Open,
             rest: None,
@@ -188,14 +192,6 @@ impl<A: Addr> Socket<A> {
     /// Tells whether the machine is done with it.
     pub(super) const fn is_ending(&self) -> bool {
         matches!(self.stage, Stage::Detach(..) | Stage::Close)
-    }
-
-    /// Returns the octets of the receive buffer for datagrams; 0 if there is none, or it is not known.
-    pub(super) fn receive_buffer(&self) -> usize {
-        match &self.kind {
-            Kind::Datagrams(io, _) => io.receive_buffer(),
-            Kind::Stream(_) | Kind::Listener(..) => 0,
-        }
     }
 
     const fn is_stream(&self) -> bool {
@@ -224,9 +220,13 @@ impl<A: Addr> Socket<A> {
         self.deadline
     }
 
-    /// Returns the address at which the machine hears that it is full, known to it as `at`.
-    pub(super) fn carrier(&self, at: A) -> A {
-        if self.is_stream() { at } else { at.carrier() }
+    /// Returns the address at which the machine hears that it is full.
+    pub(super) fn carrier(&self) -> A {
+        if self.is_stream() {
+            self.at
+        } else {
+            self.at.carrier()
+        }
     }
 
     /// Sends what it takes, keeps the rest, and tells whether the machine must stop writing. `None` if nothing
@@ -297,14 +297,10 @@ impl<A: Addr> Socket<A> {
         Poll::Ready(Ok(()))
     }
 
-    /// Moves what can be moved, and tells the machine about it. To the machine its address is `at`.
-    pub(super) fn inputs<M: Machine<Addr = A>>(
-        &mut self,
-        at: A,
-        turn: &mut Turn<'_, M>,
-    ) -> Outcome {
+    /// Moves what can be moved, and tells the machine about it.
+    pub(super) fn inputs<M: Machine<Addr = A>>(&mut self, turn: &mut Turn<'_, M>) -> Outcome {
         match self.stage {
-            Stage::Connecting(tag) => return self.connect(tag, at, turn),
+            Stage::Connecting(tag) => return self.connect(tag, turn),
             Stage::Detach(..) | Stage::Close => return self.poll_end(turn.waker, turn.now),
             Stage::Open | Stage::Finish => {}
         }
@@ -313,18 +309,18 @@ impl<A: Addr> Socket<A> {
         if let Poll::Ready(Err(error)) = self.poll_written(turn.waker) {
             self.break_off(error);
             if !was_full && is_open {
-                turn.machine.link(turn.now, at, Link::Full);
+                turn.tell(self.at, Link::Full);
             }
         }
         let is_freed = was_full && self.rest.is_none() && self.broken.is_none();
         if is_freed && is_open {
-            turn.machine.link(turn.now, self.carrier(at), Link::Free);
+            turn.tell(self.carrier(), Link::Free);
         }
         let outcome = match &self.kind {
             _ if !turn.may_read => Outcome::Blocked,
-            Kind::Datagrams(..) => self.receive(at, turn),
-            Kind::Stream(_) if self.broken.is_some() => self.read_last(at, turn),
-            Kind::Stream(_) => self.read(at, turn),
+            Kind::Datagrams(..) => self.receive(turn),
+            Kind::Stream(_) if self.broken.is_some() => self.read_last(turn),
+            Kind::Stream(_) => self.read(turn),
             Kind::Listener(..) => self.accept(turn),
         };
         match outcome {
@@ -334,12 +330,7 @@ impl<A: Addr> Socket<A> {
         }
     }
 
-    fn connect<M: Machine<Addr = A>>(
-        &mut self,
-        tag: Tag,
-        at: A,
-        turn: &mut Turn<'_, M>,
-    ) -> Outcome {
+    fn connect<M: Machine<Addr = A>>(&mut self, tag: Tag, turn: &mut Turn<'_, M>) -> Outcome {
         let connected = match &mut self.kind {
             Kind::Stream(stream) => stream.poll_connected(&mut turn.cx()),
             Kind::Datagrams(..) | Kind::Listener(..) => Poll::Ready(Ok(())),
@@ -353,25 +344,25 @@ impl<A: Addr> Socket<A> {
             }
         };
         self.stage = Stage::Open;
-        turn.machine.link(turn.now, at, cue);
+        turn.tell(self.at, cue);
         outcome
     }
 
-    fn read<M: Machine<Addr = A>>(&mut self, at: A, turn: &mut Turn<'_, M>) -> Outcome {
+    fn read<M: Machine<Addr = A>>(&mut self, turn: &mut Turn<'_, M>) -> Outcome {
         let Kind::Stream(stream) = &mut self.kind else {
             return Outcome::Quiet;
         };
         if self.has_ended {
             return Outcome::Quiet;
         }
-        if !turn.machine.wants(at) {
+        if !turn.machine.wants(self.at) {
             return Outcome::Blocked;
         }
         let polled = scratch::with_buffer(|buffer| {
             let polled = stream.poll_read(&mut turn.cx(), buffer);
             if let Poll::Ready(Ok(count @ 1..)) = polled {
                 let octets = buffer.get(..count).unwrap_or_default();
-                turn.machine.receive(turn.now, at, octets);
+                turn.machine.receive(turn.now, self.at, octets);
             }
             polled
         });
@@ -380,15 +371,15 @@ impl<A: Addr> Socket<A> {
             Poll::Ready(Ok(1..)) => {}
             Poll::Ready(Ok(0)) => {
                 self.has_ended = true;
-                turn.machine.link(turn.now, at, Link::Ended);
+                turn.tell(self.at, Link::Ended);
             }
-            Poll::Ready(Err(error)) => return turn.down(at, error),
+            Poll::Ready(Err(error)) => return turn.down(self.at, error),
         }
         Outcome::Busy
     }
 
     /// Reads what came before the stream broke. Only behind the last octet the machine hears that it is down.
-    fn read_last<M: Machine<Addr = A>>(&mut self, at: A, turn: &mut Turn<'_, M>) -> Outcome {
+    fn read_last<M: Machine<Addr = A>>(&mut self, turn: &mut Turn<'_, M>) -> Outcome {
         let (Kind::Stream(stream), Some(mut broken)) = (&mut self.kind, self.broken.take()) else {
             return Outcome::Quiet;
         };
@@ -408,12 +399,12 @@ impl<A: Addr> Socket<A> {
             }
         }
         if broken.unread.is_empty() {
-            return turn.down(at, broken.error);
+            return turn.down(self.at, broken.error);
         }
         let mut outcome = Outcome::Blocked;
-        if turn.machine.wants(at) {
+        if turn.machine.wants(self.at) {
             let unread = mem::take(&mut broken.unread);
-            turn.machine.receive(turn.now, at, &unread);
+            turn.machine.receive(turn.now, self.at, &unread);
             outcome = Outcome::Busy;
         }
         self.broken = Some(broken);
@@ -421,7 +412,7 @@ impl<A: Addr> Socket<A> {
     }
 
     /// Receives up to a number of datagrams, so that one socket does not keep the others waiting.
-    fn receive<M: Machine<Addr = A>>(&mut self, at: A, turn: &mut Turn<'_, M>) -> Outcome {
+    fn receive<M: Machine<Addr = A>>(&mut self, turn: &mut Turn<'_, M>) -> Outcome {
         let Kind::Datagrams(io, counters) = &mut self.kind else {
             return Outcome::Quiet;
         };
@@ -440,7 +431,7 @@ impl<A: Addr> Socket<A> {
                     report!(debug, %error, "datagram not received");
                     counters.count(|stats| stats.failed_reads += 1);
                     if failures == DATAGRAMS {
-                        return turn.down(at.carrier(), error);
+                        return turn.down(self.at.carrier(), error);
                     }
                 }
                 Poll::Pending if read == 0 => return Outcome::Quiet,

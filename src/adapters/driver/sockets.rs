@@ -120,8 +120,8 @@ impl<A: Addr> SocketSet<A> {
             linger,
         };
         let mut table = Table::new(Box::new(means.clone()), self.counters);
-        for (at, make) in self.added {
-            table.add(at, make(&means)?);
+        for (_, make) in self.added {
+            table.add(make(&means)?);
         }
         Ok(table)
     }
@@ -134,33 +134,38 @@ impl<A: Addr> Default for SocketSet<A> {
 }
 
 impl Means {
-    pub(super) fn socket<A: Addr>(&self, kind: Kind<A>) -> Socket<A> {
-        Socket::new(kind, self.linger)
+    pub(super) fn socket<A: Addr>(&self, at: A, kind: Kind<A>) -> Socket<A> {
+        Socket::new(at, kind, self.linger)
     }
 
-    pub(super) fn stream<A: Addr>(&self, stream: impl Into<Box<dyn ByteStream>>) -> Socket<A> {
-        self.socket(Kind::Stream(stream.into()))
+    pub(super) fn stream<A: Addr>(&self, at: A, stream: Box<dyn ByteStream>) -> Socket<A> {
+        self.socket(at, Kind::Stream(stream))
     }
 
-    pub(super) fn datagrams<A: Addr>(&self, io: impl DatagramIo<A> + 'static) -> Socket<A> {
-        self.socket(Kind::Datagrams(Box::new(io), Arc::clone(&self.counters)))
+    pub(super) fn datagrams<A: Addr>(&self, at: A, io: Box<dyn DatagramIo<A>>) -> Socket<A> {
+        self.socket(at, Kind::Datagrams(io, Arc::clone(&self.counters)))
     }
 
     /// Makes a UDP socket. `to` says where an address is, `from` what the machine calls a sender.
     pub(super) fn udp<A: Addr>(
         &self,
+        at: A,
         socket: UdpSocket,
         to: impl Fn(A) -> Option<SocketAddr> + Send + 'static,
         from: impl Fn(SocketAddr) -> Option<A> + Send + 'static,
     ) -> io::Result<Socket<A>> {
         let counters = Arc::clone(&self.counters);
         let offload = Offload::new(&SockRef::from(&socket), &self.udp, counters)?;
-        Ok(self.datagrams(UdpIo {
+        let receive_buffer = offload.sizes.receive;
+        let io = UdpIo {
             source: self.runtime.watch(socket.into(), SourceKind::Datagram)?,
             offload,
             to,
             from,
-        }))
+        };
+        let mut socket = self.datagrams(at, Box::new(io));
+        socket.receive_buffer = receive_buffer;
+        Ok(socket)
     }
 }
 
@@ -223,10 +228,6 @@ where
             self.source.poll_io(cx, Way::In, call)
         })
     }
-
-    fn receive_buffer(&self) -> usize {
-        self.offload.sizes.receive
-    }
 }
 
 /// The sockets that a machine has from the start; it asks for others.
@@ -275,28 +276,28 @@ impl Means {
         socket.set_nonblocking(true)?;
         if path.proto == Proto::Udp {
             let from = move |remote| Some(Path::udp(path.local, remote));
-            return self.udp(socket.into(), |to: Path| Some(to.remote), from);
+            return self.udp(path, socket.into(), |to: Path| Some(to.remote), from);
         }
         if path.is_socket() {
             let source = self.runtime.watch(socket, SourceKind::Listener)?;
-            return Ok(self.socket(Kind::Listener(source, Arc::clone(&self.counters))));
+            let kind = Kind::Listener(source, Arc::clone(&self.counters));
+            return Ok(self.socket(path, kind));
         }
-        Ok(self.stream(TcpIo::new(&*self.runtime, socket)?))
+        Ok(self.stream(path, TcpIo::new(&*self.runtime, socket)?.into()))
     }
 
     /// Binds a UDP socket, or listens on a TCP port, from which connections can be made too.
-    fn bind(&self, asked: Path) -> io::Result<(Path, Socket<Path>)> {
+    fn bind(&self, asked: Path) -> io::Result<Socket<Path>> {
         let socket = new_socket(asked, true)?;
         if asked.proto == Proto::Tcp {
             socket.listen(BACKLOG)?;
         }
-        let path = with_port(asked, &socket)?;
-        Ok((path, self.watch(path, socket)?))
+        self.watch(with_port(asked, &socket)?, socket)
     }
 }
 
 impl Opener<Path> for Means {
-    fn open(&mut self, tag: Tag, asked: Path) -> Result<(Path, Socket<Path>), Cause> {
+    fn open(&mut self, tag: Tag, asked: Path) -> Result<Socket<Path>, Cause> {
         let failed = |error: io::Error| cause_of_failure(&error);
         if asked.proto == Proto::Udp || asked.is_socket() {
             return self.bind(asked).map_err(failed);
@@ -306,7 +307,7 @@ impl Opener<Path> for Means {
         let path = with_port(asked, &socket).map_err(failed)?;
         let tcp = TcpIo::begin(&*self.runtime, socket, path.remote);
         let tcp = tcp.map_err(|error| cause_of_connect(&error))?;
-        Ok((path, self.stream(tcp).connecting(tag)))
+        Ok(self.stream(path, tcp.into()).connecting(tag))
     }
 
     fn accept(
@@ -314,10 +315,9 @@ impl Opener<Path> for Means {
         listener: Path,
         socket: socket2::Socket,
         remote: SocketAddr,
-    ) -> io::Result<(Path, Socket<Path>)> {
+    ) -> io::Result<Socket<Path>> {
         without_delay(&socket);
-        let path = Path::tcp(listener.local, remote);
-        Ok((path, self.watch(path, socket)?))
+        self.watch(Path::tcp(listener.local, remote), socket)
     }
 }
 

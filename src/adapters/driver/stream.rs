@@ -31,7 +31,7 @@ impl OneStream {
     /// `linger` as for [`Socket::new`].
     pub(crate) fn new(stream: impl Into<Box<dyn ByteStream>>, linger: Duration) -> Self {
         Self {
-            socket: Some(Socket::new(Kind::Stream(stream.into()), linger)),
+            socket: Some(Socket::new((), Kind::Stream(stream.into()), linger)),
             refused: Vec::new(),
             detached: None,
             was_detached: false,
@@ -68,13 +68,12 @@ impl<M: Machine<Addr = ()>> Carrier<M> for OneStream {
     fn inputs(&mut self, turn: &mut Turn<'_, M>) -> bool {
         let is_any = !self.refused.is_empty();
         for tag in mem::take(&mut self.refused) {
-            let failed = Link::Failed(tag, Cause::Unreachable);
-            turn.machine.link(turn.now, (), failed);
+            turn.tell((), Link::Failed(tag, Cause::Unreachable));
         }
         let Some(socket) = &mut self.socket else {
             return is_any;
         };
-        match socket.inputs((), turn) {
+        match socket.inputs(turn) {
             Outcome::Quiet | Outcome::Blocked => return is_any,
             Outcome::Busy | Outcome::Drained | Outcome::Accepted(..) => {}
             Outcome::Gone(error) => (self.socket, self.error) = (None, error),

@@ -36,7 +36,7 @@ pub(crate) trait Opener<A>: Send {
     /// # Errors
     ///
     /// Why it cannot be opened, in the machine's terms.
-    fn open(&mut self, tag: Tag, asked: A) -> Result<(A, Socket<A>), Cause> {
+    fn open(&mut self, tag: Tag, asked: A) -> Result<Socket<A>, Cause> {
         let _ = (tag, asked);
         Err(Cause::Unreachable)
     }
@@ -51,15 +51,13 @@ pub(crate) trait Opener<A>: Send {
         listener: A,
         socket: socket2::Socket,
         remote: SocketAddr,
-    ) -> io::Result<(A, Socket<A>)> {
+    ) -> io::Result<Socket<A>> {
         let _ = (listener, socket, remote);
         Err(io::ErrorKind::Unsupported.into())
     }
 }
 
 struct Entry<A> {
-    /// The address that the machine knows it by.
-    at: A,
     socket: Socket<A>,
     waker: Waker,
     tag: Option<Tag>,
@@ -110,23 +108,22 @@ impl<A: Addr> Table<A> {
     }
 
     /// Adds a socket that the machine has from the start.
-    pub(super) fn add(&mut self, at: A, socket: Socket<A>) {
-        self.insert(at, socket, None);
-        self.cues.push_back((at, Link::Up));
+    pub(super) fn add(&mut self, socket: Socket<A>) {
+        self.cues.push_back((socket.at, Link::Up));
+        self.insert(socket, None);
     }
 
-    fn insert(&mut self, at: A, socket: Socket<A>, tag: Option<Tag>) {
+    fn insert(&mut self, socket: Socket<A>, tag: Option<Tag>) {
         self.last_id += 1;
         let id = self.last_id;
+        self.ids.insert(socket.at.carrier(), id);
         let entry = Entry {
-            at,
             socket,
             waker: self.ready.waker(id),
             tag,
             deadline: None,
         };
         self.entries.insert(id, entry);
-        self.ids.insert(at.carrier(), id);
         self.tags.extend(tag.map(|tag| (tag, id)));
         // Nobody has polled it yet.
         self.ready.insert(id);
@@ -142,7 +139,7 @@ impl<A: Addr> Table<A> {
         let Some(entry) = self.entries.get(&id) else {
             return;
         };
-        let carrier = entry.at.carrier();
+        let carrier = entry.socket.at.carrier();
         if self.ids.get(&carrier) == Some(&id) {
             self.ids.remove(&carrier);
             self.cues.retain(|(at, _)| at.carrier() != carrier);
@@ -181,11 +178,11 @@ impl<A: Addr> Table<A> {
             opener => opener.open(tag, asked),
         };
         match opened {
-            Ok((at, socket)) => {
+            Ok(socket) => {
                 if !socket.is_connecting() {
-                    self.cues.push_back((at, Link::Opened(tag)));
+                    self.cues.push_back((socket.at, Link::Opened(tag)));
                 }
-                self.insert(at, socket, Some(tag));
+                self.insert(socket, Some(tag));
             }
             Err(cause) => {
                 report!(debug, ?asked, %cause, "socket not opened");
@@ -224,7 +221,7 @@ impl<A: Addr> Table<A> {
             machine: &mut *turn.machine,
             ..*turn
         };
-        let outcome = entry.socket.inputs(entry.at, its);
+        let outcome = entry.socket.inputs(its);
         let is_any = !matches!(outcome, Outcome::Quiet | Outcome::Blocked);
         self.settle(id, outcome);
         // Of an accepted connection, before anything is read from it.
@@ -273,12 +270,13 @@ impl<A: Addr> Table<A> {
     }
 
     fn accepted(&mut self, listener: u64, socket: socket2::Socket, remote: SocketAddr) {
-        let listener = self.entries.get(&listener).map(|entry| entry.at);
+        let listener = self.entries.get(&listener).map(|entry| entry.socket.at);
         let accepted = listener.map(|at| self.opener.accept(at, socket, remote));
-        let Some(Ok((at, socket))) = accepted else {
+        let Some(Ok(socket)) = accepted else {
             return self.counters.count(|stats| stats.unaccepted += 1);
         };
         // The system has only one connection of these addresses, so the one in the table is dead.
+        let at = socket.at;
         if let Some((id, entry)) = self.entry(at) {
             let cue = match entry.tag.filter(|_| entry.socket.is_connecting()) {
                 Some(tag) => Link::Failed(tag, Cause::InUse),
@@ -287,7 +285,7 @@ impl<A: Addr> Table<A> {
             self.remove(id);
             self.cues.push_back((at, cue));
         }
-        self.add(at, socket);
+        self.add(socket);
     }
 
     /// Polls blocked sockets again that may be read.
@@ -296,7 +294,7 @@ impl<A: Addr> Table<A> {
         self.blocked.retain(|id| {
             let entry = entries.get(id);
             let is_blocked =
-                entry.is_some_and(|it| it.socket.is_held_back() && !machine.wants(it.at));
+                entry.is_some_and(|it| it.socket.is_held_back() && !machine.wants(it.socket.at));
             if !is_blocked {
                 ready.insert(*id);
             }
@@ -313,7 +311,7 @@ impl<A: Addr, M: Machine<Addr = A>> Carrier<M> for Table<A> {
     fn send(&mut self, _: &Waker, tx: &mut Transmit<A>) -> Option<A> {
         let sent = self.entry(tx.to()?).and_then(|(id, entry)| {
             let is_full = entry.socket.send(&entry.waker, tx)?;
-            Some((id, is_full.then(|| entry.socket.carrier(entry.at))))
+            Some((id, is_full.then(|| entry.socket.carrier())))
         });
         let Some((id, full)) = sent else {
             let count = tx.datagrams().len() as u64;
@@ -329,8 +327,8 @@ impl<A: Addr, M: Machine<Addr = A>> Carrier<M> for Table<A> {
     }
 
     fn receive_buffer(&self) -> usize {
-        let sockets = self.entries.values().map(|entry| &entry.socket);
-        let granted = sockets.map(Socket::receive_buffer);
+        let sockets = self.entries.values();
+        let granted = sockets.map(|entry| entry.socket.receive_buffer);
         granted.filter(|octets| *octets > 0).min().unwrap_or(0)
     }
 

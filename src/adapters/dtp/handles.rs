@@ -1,10 +1,8 @@
 //! The handles of DTP nodes: [`Node`] and [`Download`].
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
-use core::task::Poll;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -15,99 +13,48 @@ use super::{
 };
 use crate::Tag;
 #[cfg(feature = "blocking")]
-use crate::adapters::blocking::{dtp as blocking, threads};
-use crate::adapters::driver::{Core, Shared};
+use crate::adapters::blocking::{csp as blocking_csp, dtp as blocking};
+use crate::adapters::csp::{self, SharedNode};
+use crate::adapters::driver::{NodeRef, OnDrop};
 use crate::adapters::interfaces::Interfaces;
 use crate::adapters::runtime::Runtime;
-use crate::adapters::seed;
-use crate::adapters::sockets::SocketCounters;
-use crate::dtp::{Command, GetOptions, NeedId, PayloadIdentity, Session};
-
-/// How long a node that ends waits for an interface that is full.
-const FLUSH_LIMIT: Duration = Duration::from_millis(100);
+use crate::csp::{Endpoint, SendOptions, SocketOptions};
+use crate::dtp::{
+    Command, GetOptions, MemoryRequest, NeedId, PayloadIdentity, Session, VmemStatus, VmemTransport,
+};
 
 /// A DTP node on numbered interfaces: a server, a client, and a node of CSP that answers pings.
 ///
-/// Clones are the same node. It lives as long as any of them, or a [`Download`] of it: then its interfaces are closed.
-/// Should the runtime end before, everything ends with [`Error::Closed`].
+/// Clones are the same node. It lives as long as any of them, or a [`Download`], connection or bound port of it: then
+/// its interfaces are closed. Should the runtime end before, everything ends with [`Error::Closed`].
 #[derive(Debug, Clone)]
-pub struct Node(Arc<NodeRef>);
-
-/// Ends the node when it is dropped.
-#[derive(derive_more::Debug)]
-#[debug("..")]
-struct NodeRef {
-    shared: Arc<Shared<NodePort>>,
-    counters: Arc<SocketCounters>,
-}
+pub struct Node(Arc<NodeRef<NodePort>>);
 
 /// A payload that is being got. Dropping it cancels what is under way.
 #[derive(Debug)]
 pub struct Download {
-    node: Node,
+    node: Arc<NodeRef<NodePort>>,
     tag: Tag,
 }
 
-/// A ping whose answer is awaited.
-struct PingGuard<'a> {
-    node: &'a Node,
-    tag: Tag,
-}
-
-impl Drop for PingGuard<'_> {
-    fn drop(&mut self) {
-        // After a panic nothing is kept.
-        let _ = self.node.with(|core| {
-            core.forget_ping(self.tag);
-            Ok(())
-        });
-    }
-}
-
-#[cfg(feature = "tokio")]
-impl Node {
-    /// Starts a node on these interfaces, in a task of the tokio runtime of the caller.
+starts! {
+    /// Starts a node on these interfaces.
     ///
     /// # Errors
     ///
     /// An interface cannot be watched, or the configuration is refused.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime with I/O and time enabled.
-    pub fn start(interfaces: Interfaces, options: impl Into<DtpOptions>) -> Result<Self, Error> {
-        Self::start_on(&crate::adapters::tokio::runtime(), interfaces, options)
-    }
-}
-
-impl Node {
-    /// Starts a node on these interfaces, driven by `runtime`.
-    ///
-    /// # Errors
-    ///
-    /// An interface cannot be watched, or the configuration is refused.
-    pub fn start_on(
-        runtime: &Arc<dyn Runtime>,
-        interfaces: Interfaces,
-        options: impl Into<DtpOptions>,
-    ) -> Result<Self, Error> {
+    pub fn Node::start, start_on(runtime, interfaces: Interfaces, options: impl Into<DtpOptions>) -> Result<Node, Error> as Result<blocking::Node, Error> {
         let options = options.into();
-        let counters = interfaces.counters();
-        let seed = options.seed.map_or_else(seed, Ok)?;
-        let machine = options.factory.make((options.config, seed))?;
-        let carrier = Box::new(interfaces.into_table(runtime, FLUSH_LIMIT)?);
-        let (clock, limits) = (options.clock, options.limits);
         let port = NodePort::new(options.receive_octets);
-        let shared = Shared::start(runtime, clock, limits, port, machine, carrier);
-        Ok(Self(Arc::new(NodeRef { shared, counters })))
+        options.start(runtime, interfaces, port).map(Self)
     }
+}
 
-    /// Acts under the lock.
-    fn with<T>(
-        &self,
-        act: impl FnOnce(&mut Core<NodePort>) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        self.0.shared.with(act)?
+impl Node {
+    /// Returns the node of CSP inside, with all that its handles do.
+    #[must_use]
+    pub fn csp(&self) -> csp::Node {
+        csp::Node::of(SharedNode::Dtp(Arc::clone(&self.0)))
     }
 }
 
@@ -120,7 +67,7 @@ faces! {
         /// The payload exceeds 4 GiB - 1, or the limit of payloads is reached.
         pub fn serve(&self, payload: u8, data: impl Into<Bytes>) -> Result<(), Error> {
             let data = data.into();
-            self.with(|core| core.command(Command::Serve { payload, data }))
+            self.0.command(Command::Serve { payload, data })
         }
 
         /// Serves a payload of so many octets that are not in memory, in place of one of the same number, whose
@@ -130,7 +77,7 @@ faces! {
         ///
         /// The payload exceeds 4 GiB - 1, or the limit of payloads is reached.
         pub fn serve_on_demand(&self, payload: u8, size: u64, identity: PayloadIdentity) -> Result<(), Error> {
-            self.with(|core| core.command(Command::ServeOnDemand { payload, size, identity }))
+            self.0.command(Command::ServeOnDemand { payload, size, identity })
         }
 
         /// Waits for the next octets that payloads on demand need. While 64 of them wait, the node reads nothing.
@@ -139,7 +86,7 @@ faces! {
         ///
         /// [`Error::Closed`] when the node has ended.
         pub async fn next_need[next_need_timeout](&self) -> Result<PayloadNeed, Error> {
-            self.0.shared.until(Line::Need, |core, _| core.next_need()).await?
+            self.0.until(Line::Need, |core, _| core.next_need()).await
         }
 
         /// Gives octets that a payload on demand needs. Any other number of octets says that they cannot be had: the
@@ -150,7 +97,7 @@ faces! {
         /// They are needed no longer: their transfer has ended.
         pub fn feed(&self, need: NeedId, data: impl Into<Bytes>) -> Result<(), Error> {
             let data = data.into();
-            self.with(|core| core.command(Command::Feed { need, data }))
+            self.0.command(Command::Feed { need, data })
         }
 
         /// Serves a payload no longer. Transfers of it go on.
@@ -159,7 +106,7 @@ faces! {
         ///
         /// No such payload is served.
         pub fn withdraw(&self, payload: u8) -> Result<(), Error> {
-            self.with(|core| core.command(Command::Withdraw(payload)))
+            self.0.command(Command::Withdraw(payload))
         }
 
         /// Begins to get a payload from a server.
@@ -169,8 +116,8 @@ faces! {
         /// The options or the address are out of their range, no route leads there, or the limit of transfers is
         /// reached.
         pub fn get(&self, server: u16, payload: u8, options: GetOptions) -> Result<Download, Error> as Result<blocking::Download, Error> {
-            let tag = self.with(|core| core.get((server, payload), None, options))?;
-            Ok(Download { node: self.clone(), tag })
+            let tag = self.0.with(|core| core.get((server, payload), None, options))?;
+            Ok(Download { node: Arc::clone(&self.0), tag })
         }
 
         /// Begins to get what a session lacks of its payload, with its MTU and throughput.
@@ -180,8 +127,40 @@ faces! {
         /// As of [`get`](Self::get).
         pub fn get_rest(&self, session: Session, options: GetOptions) -> Result<Download, Error> as Result<blocking::Download, Error> {
             let from = (session.server, session.payload);
-            let tag = self.with(|core| core.get(from, Some(session), options))?;
-            Ok(Download { node: self.clone(), tag })
+            let tag = self.0.with(|core| core.get(from, Some(session), options))?;
+            Ok(Download { node: Arc::clone(&self.0), tag })
+        }
+
+        /// Begins to get memory of a server by VMEM, or what a session lacks of it: then with its MTU and throughput.
+        ///
+        /// # Errors
+        ///
+        /// As of [`get`](Self::get), or messages of VMEM are off, or the session has another size.
+        pub fn get_memory(&self, request: MemoryRequest, session: Option<Session>, options: GetOptions) -> Result<Download, Error> as Result<blocking::Download, Error> {
+            let tag = self.0.with(|core| core.get_memory(request, session, options))?;
+            Ok(Download { node: Arc::clone(&self.0), tag })
+        }
+
+        /// Gives a payload that is served an address in the memory that clients get by VMEM.
+        ///
+        /// # Errors
+        ///
+        /// No such payload is served, or messages of VMEM are off.
+        pub fn serve_memory(&self, payload: u8, address: u64) -> Result<(), Error> {
+            self.0.command(Command::ServeMemory { payload, address })
+        }
+
+        /// Asks a server by VMEM what it sends.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Silent`] when no answer came within `timeout`; no route leads there, messages of VMEM are off, or so
+        /// many are under way.
+        pub async fn memory_status(&self, server: u16, transport: VmemTransport, timeout: Duration) -> Result<VmemStatus, Error> {
+            let tag = self.0.with(|core| core.ask_status((server, transport), timeout))?;
+            let _guard = OnDrop(|| self.0.with_or_default(|core| core.forget_status(tag)));
+            let status = self.0.until(Line::Status(tag), |core, _| core.status(tag)).await?;
+            status.ok_or(Error::Silent { node: server, after: timeout })
         }
 
         /// Waits for the next request of a client that is answered. The last 64 are kept.
@@ -190,61 +169,46 @@ faces! {
         ///
         /// [`Error::Closed`] when the node has ended.
         pub async fn next_request[next_request_timeout](&self) -> Result<ServedRequest, Error> {
-            self.0.shared.until(Line::Request, |core, _| core.next_request()).await?
+            self.0.until(Line::Request, |core, _| core.next_request()).await
+        }
+
+        /// Opens a connection to a port of another node.
+        ///
+        /// # Errors
+        ///
+        /// As of [`connect`](csp::Node::connect) of a node of CSP.
+        pub async fn connect[connect_timeout](&self, to: Endpoint, options: SendOptions) -> Result<csp::Connection, csp::Error> as Result<blocking_csp::Connection, csp::Error> {
+            self.csp().connect(to, options).await
+        }
+
+        /// Takes connections and packets at a port, but for ports 7 and 8 of DTP.
+        ///
+        /// # Errors
+        ///
+        /// The port is above 63, or in use, or HMAC is to be required without a key.
+        pub fn bind(&self, port: u8, options: SocketOptions) -> Result<csp::BoundPort, csp::Error> as Result<blocking_csp::BoundPort, csp::Error> {
+            self.csp().bind(port, options)
         }
 
         /// Asks a node to send a packet of so many octets back, at most 256, and returns how long it took.
         ///
         /// # Errors
         ///
-        /// [`Error::Silent`] when no answer came within `timeout`; no route leads there, or the limit of pings is reached.
-        pub async fn ping(&self, destination: u16, octets: u16, timeout: Duration) -> Result<Duration, Error> {
-            let tag = self.with(|core| core.ping(destination, octets, timeout))?;
-            let _guard = PingGuard { node: self, tag };
-            let time = self.0.shared.until(Line::Ping(tag), |core, _| core.pong(tag)).await??;
-            time.ok_or(Error::Silent { node: destination, after: timeout })
+        /// As of [`ping`](csp::Node::ping) of a node of CSP.
+        pub async fn ping(&self, destination: u16, octets: u16, timeout: Duration) -> Result<Duration, csp::Error> {
+            self.csp().ping(destination, octets, timeout).await
         }
 
         /// Returns what was counted.
         pub fn stats(&self) -> DtpStats {
-            let (dtp, csp) = self.with(|core| Ok(core.stats())).unwrap_or_default();
-            let udp = self.0.counters.stats().udp;
-            DtpStats { dtp, csp, udp }
+            let (dtp, csp) = self.0.with_or_default(|core| (core.peek().stats(), core.peek().csp().stats()));
+            DtpStats { dtp, csp, udp: self.0.udp_stats() }
         }
 
-        /// Ends the node: downloads and transfers to clients end, servers and clients are told so once, and the
-        /// interfaces are closed when it returns.
+        /// Ends the node: downloads and transfers to clients end, servers and clients are told so once, connections are
+        /// closed as by that of a [node of CSP](csp::Node::shutdown), and the interfaces are closed when it returns.
         pub async fn shutdown(&self) -> () {
-            self.0.close();
-            self.0.ended().await;
-        }
-    }
-}
-
-impl NodeRef {
-    fn close(&self) {
-        // After a panic it is closed already.
-        let _ = self.shared.with(Core::close);
-    }
-
-    /// Waits until the interfaces are closed.
-    async fn ended(&self) {
-        let look = |core: &mut Core<_>, _| {
-            let ended = core.is_ended().then_some(());
-            ended.map_or(Poll::Pending, Poll::Ready)
-        };
-        // After a panic they are closed too.
-        let _ = self.shared.until(Line::End, look).await;
-    }
-}
-
-impl Drop for NodeRef {
-    fn drop(&mut self) {
-        self.close();
-        #[cfg(feature = "blocking")]
-        if self.shared.runtime().callers_drive() && !threads::is_driver_thread() {
-            // The sockets are free again when the last handle is gone.
-            threads::block_on(self.ended());
+            self.0.shutdown().await;
         }
     }
 }
@@ -258,30 +222,29 @@ faces! {
         /// [`Error::Failed`], with the reason and what is missing, when the download ended before. What has come until
         /// then is returned first.
         pub async fn next_run[next_run_timeout](&mut self) -> Result<Option<PayloadRun>, Error> {
-            let tag = self.tag;
-            self.node.0.shared.until(Line::Download(tag), |core, _| core.next_run(tag)).await?
+            self.node.until(Line::Download(self.tag), |core, _| core.next_run(self.tag)).await
         }
 
         /// Returns how far the download has got.
         pub fn progress(&self) -> DownloadProgress {
-            self.node.with(|core| Ok(core.progress(self.tag))).unwrap_or_default()
+            self.node.with_or_default(|core| core.progress(self.tag))
         }
 
         /// Returns the octets that have not come; `None` as long as the server has not told the size.
         pub fn missing(&self) -> Option<Vec<Range<u64>>> {
-            self.node.with(|core| Ok(core.missing(self.tag))).ok()?
+            self.node.with_or_default(|core| core.missing(self.tag))
         }
 
         /// Tells whether all octets of a range have come.
         pub fn has(&self, range: Range<u64>) -> bool {
-            self.node.with(|core| Ok(core.has(self.tag, &range))).unwrap_or_default()
+            self.node.with_or_default(|core| core.has(self.tag, &range))
         }
 
         /// Returns the session with which [`Node::get_rest`] goes on later; `None` as long as the server has not told the
         /// size. It has the octets of all runs that were returned but the last, which counts once
         /// [`next_run`](Self::next_run) is called again.
         pub fn session(&self) -> Option<Session> {
-            self.node.with(|core| Ok(core.session(self.tag))).ok()?
+            self.node.with_or_default(|core| core.session(self.tag))
         }
 
         /// Pauses the download: the server is told to stop.
@@ -290,7 +253,7 @@ faces! {
         ///
         /// It is paused already, or over.
         pub fn pause(&self) -> Result<(), Error> {
-            self.node.with(|core| core.command(Command::Pause(self.tag)))
+            self.node.command(Command::Pause(self.tag))
         }
 
         /// Goes on with a download that is paused.
@@ -299,27 +262,19 @@ faces! {
         ///
         /// It is not paused.
         pub fn resume(&self) -> Result<(), Error> {
-            self.node.with(|core| core.command(Command::Resume(self.tag)))
+            self.node.command(Command::Resume(self.tag))
         }
 
         /// Ends the download, unless it is over: [`next_run`](Self::next_run) fails with
         /// [`FailReason::Cancelled`](crate::dtp::FailReason::Cancelled).
         pub fn cancel(&self) -> () {
-            // After a panic it is over already.
-            let _ = self.node.with(|core| {
-                core.cancel(self.tag);
-                Ok(())
-            });
+            self.node.with_or_default(|core| core.cancel(self.tag));
         }
     }
 }
 
 impl Drop for Download {
     fn drop(&mut self) {
-        // After a panic nothing is kept.
-        let _ = self.node.with(|core| {
-            core.forget(self.tag);
-            Ok(())
-        });
+        self.node.with_or_default(|core| core.forget(self.tag));
     }
 }

@@ -14,13 +14,14 @@ use bytes::Bytes;
 use derive_more::{Debug, Display, From};
 
 use super::udp::UdpStats;
-use super::{Clock, Closed, MachineFactory};
+use super::{InterfaceNodeOptions, MachineFactory};
 use crate::dtp::{self, Config, ConfigError, FailReason};
 use crate::preview::Preview;
-use crate::{BoxedMachine, Limits, Seed, csp};
+use crate::{BoxedMachine, Seed, csp};
 
 pub use crate::dtp::{PayloadNeed, ServedRequest};
 pub use handles::{Download, Node};
+pub(in crate::adapters) use port::{Line, NodePort};
 
 /// The machine of a node: a [`dtp::Node`], or one around it that records, for example.
 pub type NodeMachine = BoxedMachine<dtp::Node>;
@@ -34,40 +35,8 @@ impl Default for NodeFactory {
     }
 }
 
-/// The parameters of a node. A [`Config`] alone will do: `config.into()`.
-#[derive(Debug, Clone)]
-pub struct DtpOptions {
-    /// The parameters of the protocols, and the limits of what the node holds.
-    pub config: Config,
-    /// Where session ids, sequence numbers and source ports come from. Default: the operating system's generator.
-    pub seed: Option<Seed>,
-    /// The origin of the node's time, which passes by the clock of its runtime. Default: the moment at which the
-    /// options were made.
-    pub clock: Clock,
-    /// How much one poll may send. Default: 64 packets of any size, 64 KiB in all.
-    pub limits: Limits,
-    /// Octets of a payload that may wait to be taken from its [`Download`]. From there on, and until half of them are
-    /// taken, the node reads nothing. Default 1 MiB.
-    pub receive_octets: usize,
-    /// What makes the machine. Default: a [`dtp::Node`].
-    pub factory: NodeFactory,
-}
-
-/// Octets of the longest datagram over IPv4.
-const LONGEST: usize = 65_507;
-
-impl From<Config> for DtpOptions {
-    fn from(config: Config) -> Self {
-        Self {
-            config,
-            seed: None,
-            clock: Clock::new(),
-            limits: Limits::new(LONGEST, 64, 1 << 16),
-            receive_octets: 1 << 20,
-            factory: NodeFactory::default(),
-        }
-    }
-}
+/// How a node is made and driven. A [`Config`] alone will do: `config.into()`.
+pub type DtpOptions = InterfaceNodeOptions<Config, NodeFactory>;
 
 /// Octets of a payload that have come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,7 +91,7 @@ pub enum Error {
         /// Octets that are missing; `None` where the server told no size.
         missing: Option<u64>,
     },
-    /// A node has not answered a ping.
+    /// A node has not answered a message of VMEM.
     #[display("node {node} does not answer within {} s", after.as_secs_f64())]
     Silent {
         /// The address of the node.
@@ -138,7 +107,7 @@ pub enum Error {
     Closed,
 }
 
-impl core::error::Error for Error {}
+node_error!(Error);
 
 fn failure((server, payload): (u16, u8), reason: FailReason, missing: Option<u64>) -> String {
     let missing = match missing {
@@ -146,21 +115,6 @@ fn failure((server, payload): (u16, u8), reason: FailReason, missing: Option<u64
         None => "all octets".into(),
     };
     alloc::format!("{missing} of payload {payload} of node {server} are missing: {reason}")
-}
-
-impl From<io::Error> for Error {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::TimedOut => Self::TimedOut,
-            _ => Self::Io(error),
-        }
-    }
-}
-
-impl From<Closed> for Error {
-    fn from(_: Closed) -> Self {
-        Self::Closed
-    }
 }
 
 /// What a node has counted.

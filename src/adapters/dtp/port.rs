@@ -8,12 +8,14 @@ use core::time::Duration;
 use std::io;
 
 use super::{DownloadProgress, Error, NodeMachine, PayloadRun};
-use crate::adapters::driver::{Core, Port, ReceiveQueue, Rest, Wakes};
+use crate::adapters::csp::{self, CspCore, NodeState};
+use crate::adapters::driver::{ClosePort, Core, Port, ReceiveQueue, Rest};
 use crate::dtp::{
-    self, Command, Event, FailReason, GetOptions, PayloadNeed, ServedRequest, Session,
+    self, Command, Event, FailReason, GetOptions, MemoryRequest, PayloadNeed, ServedRequest,
+    Session, VmemStatus, VmemTransport,
 };
 use crate::kit::RangeSet;
-use crate::{Tag, csp};
+use crate::{Tag, csp as machine};
 
 /// Requests of clients that are kept for the application. The oldest ones are forgotten.
 const MAX_REQUESTS: usize = 64;
@@ -25,35 +27,28 @@ const MAX_NEEDS: usize = 64;
 pub(crate) enum Line {
     /// Octets of a download, or its end.
     Download(Tag),
-    /// The answer to a ping.
-    Ping(Tag),
+    /// What a server of VMEM sends.
+    Status(Tag),
+    /// What the handles of CSP wait for.
+    Csp(csp::Line),
     /// A request of a client.
     Request,
     /// Octets that a payload on demand needs.
     Need,
-    /// The end of the node.
-    End,
 }
 
 /// The state that the handles of a node share, beside the machine.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct NodePort {
     downloads: BTreeMap<Tag, DownloadState>,
-    pings: BTreeMap<Tag, PingState>,
+    /// Answers of servers of VMEM, once they are there.
+    statuses: BTreeMap<Tag, Poll<Option<VmemStatus>>>,
+    pub(in crate::adapters) csp: NodeState,
     requests: VecDeque<ServedRequest>,
     needs: VecDeque<PayloadNeed>,
-    /// The last number that was given to a download or a ping.
+    /// The last number that was given to a download.
     ids: u64,
     receive_octets: usize,
-    is_closing: bool,
-}
-
-/// How a ping stands.
-#[derive(Debug, Clone, Copy)]
-enum PingState {
-    Asked,
-    Answered(Duration),
-    Unanswered,
 }
 
 /// A download that has a handle.
@@ -104,22 +99,20 @@ impl Port for NodePort {
     type Machine = NodeMachine;
     type Line = Line;
 
-    fn deliver(&mut self, event: Event, wakes: &mut Wakes<Line>) {
+    fn deliver(core: &mut Core<Self>, event: Event) {
         match event {
             Event::Started {
                 tag,
                 size,
                 session,
                 identity,
-            } => self.change(tag, wakes, |it| {
+            } => core.change(tag, |it| {
                 it.progress.size = Some(size);
                 it.session.size = size;
                 it.session.id = session;
                 it.session.identity = identity;
             }),
-            Event::Data { tag, offset, data } => {
-                self.change(tag, wakes, |it| it.on_data(offset, data));
-            }
+            Event::Data { tag, offset, data } => core.change(tag, |it| it.on_data(offset, data)),
             Event::Complete {
                 tag,
                 requests,
@@ -127,7 +120,7 @@ impl Port for NodePort {
                 asked_again,
                 is_checked,
                 ..
-            } => self.change(tag, wakes, |it| {
+            } => core.change(tag, |it| {
                 it.progress.requests = Some(requests);
                 it.progress.is_checked = is_checked;
                 it.end((rounds, asked_again), Ok(()));
@@ -138,27 +131,28 @@ impl Port for NodePort {
                 rounds,
                 asked_again,
                 ..
-            } => self.change(tag, wakes, |it| {
-                it.end((rounds, asked_again), Err(reason));
-            }),
+            } => core.change(tag, |it| it.end((rounds, asked_again), Err(reason))),
             Event::Need(need) => {
-                self.needs.push_back(need);
-                wakes.first(Line::Need);
+                core.port.needs.push_back(need);
+                core.wakes.first(Line::Need);
             }
             Event::Serving(request) => {
-                if self.requests.len() == MAX_REQUESTS {
-                    self.requests.pop_front();
+                if core.port.requests.len() == MAX_REQUESTS {
+                    core.port.requests.pop_front();
                 }
-                self.requests.push_back(request);
-                wakes.first(Line::Request);
+                core.port.requests.push_back(request);
+                core.wakes.first(Line::Request);
             }
-            Event::Csp(csp::Event::Pong { tag, time, .. }) => {
-                self.answer(tag, PingState::Answered(time), wakes);
+            Event::MemoryStatus { tag, status } => {
+                if let Some(state @ Poll::Pending) = core.port.statuses.get_mut(&tag) {
+                    *state = Poll::Ready(status);
+                    core.wakes.all(Line::Status(tag));
+                }
             }
-            Event::Csp(csp::Event::PingEnded { tag, .. }) => {
-                self.answer(tag, PingState::Unanswered, wakes);
+            Event::Csp(event) => {
+                let core: &mut dyn CspCore = core;
+                core.deliver(event);
             }
-            Event::Csp(_) => {}
         }
     }
 
@@ -167,10 +161,8 @@ impl Port for NodePort {
     }
 
     fn tend(core: &mut Core<Self>, is_idle: bool) -> Rest {
-        if core.port.is_closing && is_idle {
-            return Rest::Over;
-        }
-        Rest::Until(None)
+        let core: &mut dyn CspCore = core;
+        core.tend(is_idle)
     }
 
     fn end(&mut self, machine: &mut NodeMachine, _: io::Result<()>) {
@@ -179,53 +171,73 @@ impl Port for NodePort {
 }
 
 impl NodePort {
-    pub(super) const fn new(receive_octets: usize) -> Self {
+    pub(super) fn new(receive_octets: usize) -> Self {
         Self {
-            downloads: BTreeMap::new(),
-            pings: BTreeMap::new(),
-            requests: VecDeque::new(),
-            needs: VecDeque::new(),
-            ids: 0,
+            csp: NodeState::new(receive_octets),
             receive_octets,
-            is_closing: false,
-        }
-    }
-
-    const fn draw_tag(&mut self) -> Tag {
-        self.ids += 1;
-        Tag(self.ids)
-    }
-
-    /// Changes what is known of a download, unless its handle is gone.
-    fn change(
-        &mut self,
-        tag: Tag,
-        wakes: &mut Wakes<Line>,
-        change: impl FnOnce(&mut DownloadState),
-    ) {
-        if let Some(download) = self.downloads.get_mut(&tag) {
-            change(download);
-            wakes.all(Line::Download(tag));
-        }
-    }
-
-    /// Keeps the first answer to a ping.
-    fn answer(&mut self, tag: Tag, answer: PingState, wakes: &mut Wakes<Line>) {
-        if let Some(state @ PingState::Asked) = self.pings.get_mut(&tag) {
-            *state = answer;
-            wakes.all(Line::Ping(tag));
+            ..Self::default()
         }
     }
 }
 
+impl ClosePort for NodePort {
+    type Error = Error;
+    const END: Line = Line::Csp(csp::Line::End);
+
+    fn is_closing(&self) -> bool {
+        self.csp.is_closing()
+    }
+
+    /// Ends all transfers, closes all connections, and ends once the peers were told.
+    fn close(core: &mut Core<Self>) {
+        if !core.port.is_closing() && !core.is_over() {
+            // It refuses nothing.
+            let _ = core.give(Command::Shutdown);
+        }
+        let core: &mut dyn CspCore = core;
+        core.close();
+    }
+}
+
+impl CspCore for Core<NodePort> {
+    fn state(&mut self) -> &mut NodeState {
+        &mut self.port.csp
+    }
+
+    fn give_csp(&mut self, command: machine::Command) -> Result<(), csp::Error> {
+        self.give(Command::Csp(command))
+            .map_err(|error| match error {
+                dtp::Error::Csp(error) => csp::Error::Refused(error),
+                // The handles use no tag of a transfer.
+                _ => csp::Error::Closed,
+            })
+    }
+
+    fn csp(&self) -> &machine::Node {
+        self.peek().csp()
+    }
+
+    fn wake(&mut self, line: csp::Line) {
+        self.wakes.all(Line::Csp(line));
+    }
+}
+
+/// What handles wait for.
+type Polled<T> = Poll<Result<T, Error>>;
+
 /// What handles do under the lock.
 impl Core<NodePort> {
-    /// Gives the machine a command, as long as the node begins anything.
-    pub(super) fn command(&mut self, command: Command) -> Result<(), Error> {
-        if self.is_over() || self.port.is_closing {
-            return Err(Error::Closed);
+    const fn draw_tag(&mut self) -> Tag {
+        self.port.ids += 1;
+        Tag(self.port.ids)
+    }
+
+    /// Changes what is known of a download, unless its handle is gone.
+    fn change(&mut self, tag: Tag, change: impl FnOnce(&mut DownloadState)) {
+        if let Some(download) = self.port.downloads.get_mut(&tag) {
+            change(download);
+            self.wakes.all(Line::Download(tag));
         }
-        Ok(self.give(command)?)
     }
 
     /// Begins a download, or goes on with one that has this session.
@@ -235,8 +247,7 @@ impl Core<NodePort> {
         session: Option<Session>,
         options: GetOptions,
     ) -> Result<Tag, Error> {
-        let tag = self.port.draw_tag();
-        let (mut received, mut progress) = (RangeSet::new(), DownloadProgress::default());
+        let tag = self.draw_tag();
         let command = match session.clone() {
             Some(session) => Command::GetRest {
                 tag,
@@ -250,14 +261,48 @@ impl Core<NodePort> {
                 options,
             },
         };
+        let begun = Session::new((server, payload), options, 0, 0);
+        self.begin(tag, command, session, (begun, options))
+    }
+
+    /// Begins to get memory of a server, or goes on with what has this session.
+    pub(super) fn get_memory(
+        &mut self,
+        request: MemoryRequest,
+        session: Option<Session>,
+        options: GetOptions,
+    ) -> Result<Tag, Error> {
+        let tag = self.draw_tag();
+        let (from, address) = ((request.server, 0), Some(request.address));
+        let begun = Session {
+            address,
+            ..Session::new(from, options, 0, request.size)
+        };
+        let command = Command::GetMemory {
+            tag,
+            request,
+            session: session.clone(),
+            options,
+        };
+        let session = session.map(|session| Session { address, ..session });
+        self.begin(tag, command, session, (begun, options))
+    }
+
+    fn begin(
+        &mut self,
+        tag: Tag,
+        command: Command,
+        session: Option<Session>,
+        (begun, options): (Session, GetOptions),
+    ) -> Result<Tag, Error> {
         self.command(command)?;
+        let (mut received, mut progress) = (RangeSet::new(), DownloadProgress::default());
         if let Some(session) = &session {
             session.ranges().for_each(|it| _ = received.insert(it));
             progress.size = Some(session.size);
             progress.received = received.len();
         }
-        let new = || Session::new((server, payload), options, 0, 0);
-        let session = session.unwrap_or_else(new);
+        let session = session.unwrap_or(begun);
         let download = DownloadState {
             wanted: options.first.into()..u64::from(options.last) + 1,
             runs: ReceiveQueue::new(self.port.receive_octets.max(1)),
@@ -272,8 +317,7 @@ impl Core<NodePort> {
     }
 
     /// Takes what has come of a download, in the order in which it came, then its end.
-    pub(super) fn next_run(&mut self, tag: Tag) -> Poll<Result<Option<PayloadRun>, Error>> {
-        let is_over = self.is_over();
+    pub(super) fn next_run(&mut self, tag: Tag) -> Polled<Option<PayloadRun>> {
         let Some(download) = self.port.downloads.get_mut(&tag) else {
             return Poll::Ready(Err(Error::Closed));
         };
@@ -292,8 +336,7 @@ impl Core<NodePort> {
                     .missing()
                     .map(|gaps| gaps.map(|it| it.end - it.start).sum()),
             })),
-            None if is_over => Poll::Ready(Err(Error::Closed)),
-            None => Poll::Pending,
+            None => self.found(None),
         }
     }
 
@@ -332,68 +375,45 @@ impl Core<NodePort> {
         self.port.downloads.remove(&tag);
     }
 
-    /// Asks a node whether it answers.
-    pub(super) fn ping(
+    pub(super) fn forget_status(&mut self, tag: Tag) {
+        self.port.statuses.remove(&tag);
+    }
+
+    /// Asks a server of VMEM what it sends.
+    pub(super) fn ask_status(
         &mut self,
-        destination: u16,
-        octets: u16,
+        (server, transport): (u16, VmemTransport),
         timeout: Duration,
     ) -> Result<Tag, Error> {
-        let tag = self.port.draw_tag();
-        self.command(Command::Csp(csp::Command::Ping {
+        let tag = self.draw_tag();
+        self.command(Command::MemoryStatus {
             tag,
-            destination,
-            octets,
+            server,
+            transport,
             timeout,
-        }))?;
-        self.port.pings.insert(tag, PingState::Asked);
+        })?;
+        self.port.statuses.insert(tag, Poll::Pending);
         Ok(tag)
     }
 
-    /// Returns the time of the answer to a ping; `None` if there was none.
-    pub(super) fn pong(&self, tag: Tag) -> Poll<Result<Option<Duration>, Error>> {
-        match self.port.pings.get(&tag) {
-            Some(PingState::Answered(time)) => Poll::Ready(Ok(Some(*time))),
-            Some(PingState::Unanswered) => Poll::Ready(Ok(None)),
-            Some(PingState::Asked) if !self.is_over() => Poll::Pending,
-            _ => Poll::Ready(Err(Error::Closed)),
+    /// Returns what a server of VMEM sends; `None` if it did not answer.
+    pub(super) fn status(&self, tag: Tag) -> Polled<Option<VmemStatus>> {
+        match self.port.statuses.get(&tag) {
+            Some(Poll::Ready(status)) => Poll::Ready(Ok(*status)),
+            _ => self.found(None),
         }
-    }
-
-    pub(super) fn forget_ping(&mut self, tag: Tag) {
-        self.port.pings.remove(&tag);
     }
 
     /// Takes the oldest request of a client that the application does not know of.
-    pub(super) fn next_request(&mut self) -> Poll<Result<ServedRequest, Error>> {
-        match self.port.requests.pop_front() {
-            Some(request) => Poll::Ready(Ok(request)),
-            None if self.is_over() => Poll::Ready(Err(Error::Closed)),
-            None => Poll::Pending,
-        }
+    pub(super) fn next_request(&mut self) -> Polled<ServedRequest> {
+        let request = self.port.requests.pop_front();
+        self.found(request)
     }
 
     /// Takes the oldest need of a payload on demand.
-    pub(super) fn next_need(&mut self) -> Poll<Result<PayloadNeed, Error>> {
+    pub(super) fn next_need(&mut self) -> Polled<PayloadNeed> {
         self.touch();
-        match self.port.needs.pop_front() {
-            Some(need) => Poll::Ready(Ok(need)),
-            None if self.is_over() => Poll::Ready(Err(Error::Closed)),
-            None => Poll::Pending,
-        }
-    }
-
-    /// Begins nothing any more, ends all transfers, and ends itself once the peers were told.
-    pub(super) fn close(&mut self) {
-        if self.port.is_closing || self.is_over() {
-            return;
-        }
-        // It refuses nothing.
-        let _ = self.give(Command::Shutdown);
-        self.port.is_closing = true;
-    }
-
-    pub(super) fn stats(&self) -> (dtp::Stats, csp::Stats) {
-        (self.peek().stats(), self.peek().csp().stats())
+        let need = self.port.needs.pop_front();
+        self.found(need)
     }
 }

@@ -4,7 +4,6 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
-use core::task::Poll;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -13,16 +12,13 @@ use super::port::{Line, NodePort, ServiceRef};
 use super::snapshot::path_to;
 use super::{EngineSetup, Error, NodeOptions, NodeSnapshot, NodeStats, Received, bind_socket};
 #[cfg(feature = "blocking")]
-use crate::adapters::blocking::{ltp as blocking, threads};
-use crate::adapters::driver::{Core, Shared};
+use crate::adapters::blocking::ltp as blocking;
+use crate::adapters::driver::NodeRef;
 use crate::adapters::runtime::Runtime;
 use crate::adapters::seed;
-use crate::adapters::sockets::{SocketCounters, Sockets};
+use crate::adapters::sockets::Sockets;
 use crate::ltp::{Age, Block, Command, Cue, LineEstimate, Peer, Progress, Red, Service, SessionId};
 use crate::{Path, Tag};
-
-/// How long a node that ends waits for a full socket. UDP leaves at line rate, so this is long.
-const FLUSH_LIMIT: Duration = Duration::from_millis(100);
 
 /// An LTP node on a UDP socket, with any number of peers and access points.
 ///
@@ -31,16 +27,11 @@ const FLUSH_LIMIT: Duration = Duration::from_millis(100);
 /// lets them finish first.
 ///
 /// Should the runtime end before, everything ends with [`Error::Closed`].
-#[derive(Debug, Clone)]
-pub struct Node(Arc<NodeRef>);
-
-/// Ends the node when it is dropped.
-#[derive(derive_more::Debug)]
-#[debug("{local}")]
-struct NodeRef {
-    shared: Arc<Shared<NodePort>>,
+#[derive(Clone, derive_more::Debug)]
+#[debug("Node({local})")]
+pub struct Node {
+    inner: Arc<NodeRef<NodePort>>,
     local: SocketAddr,
-    counters: Arc<SocketCounters>,
 }
 
 /// A node that was restored from a snapshot, with the handles that it had.
@@ -69,36 +60,29 @@ pub struct AccessPoint(Arc<ServiceHandle>);
 /// Closes the access point when it is dropped.
 #[derive(Debug)]
 struct ServiceHandle {
-    node: Node,
+    node: Arc<NodeRef<NodePort>>,
     service: ServiceRef,
 }
 
 /// A block on its way to a peer. Dropping it does not cancel the block.
 #[derive(Debug)]
 pub struct Sending {
-    node: Node,
+    node: Arc<NodeRef<NodePort>>,
     tag: Tag,
 }
 
-#[cfg(feature = "tokio")]
-impl Node {
-    /// Binds a socket and starts a node on it, in a task of the tokio runtime of the caller. The standard port
-    /// is 1113.
+starts! {
+    /// Binds a socket and starts a node on it. The standard port is 1113.
     ///
     /// # Errors
     ///
     /// The address cannot be had, above all because another node has it, or the configuration is refused.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime with I/O and time enabled.
-    pub fn bind(address: SocketAddr, options: impl Into<NodeOptions>) -> Result<Self, Error> {
-        Self::bind_on(&crate::adapters::tokio::runtime(), address, options)
+    pub fn Node::bind, bind_on(runtime, address: SocketAddr, options: impl Into<NodeOptions>) -> Result<Node, Error> as Result<blocking::Node, Error> {
+        Self::start(runtime, address, options.into(), None)
     }
 
     /// Binds a socket and resumes the node of a snapshot on it: with its peers, its access points, what was
-    /// received and not taken, and the blocks in both directions. As [`bind`](Self::bind), it runs in a task of
-    /// the tokio runtime of the caller.
+    /// received and not taken, and the blocks in both directions. See [`snapshot`](Node::snapshot).
     ///
     /// The address may be another one, if the peers learn of it. The configuration in `options` is to name the
     /// same engine.
@@ -107,60 +91,20 @@ impl Node {
     ///
     /// The address cannot be had, or the snapshot is damaged, of another engine, or more than the
     /// configuration allows. Peers have to be reachable from the address.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime with I/O and time enabled.
-    pub fn restore(
-        address: SocketAddr,
-        options: impl Into<NodeOptions>,
-        saved: NodeSnapshot,
-    ) -> Result<Restored, Error> {
-        Self::restore_on(&crate::adapters::tokio::runtime(), address, options, saved)
+    pub fn Node::restore, restore_on(runtime, address: SocketAddr, options: impl Into<NodeOptions>, saved: NodeSnapshot) -> Result<Restored, Error> as Result<blocking::Restored, Error> {
+        let node = Self::start(runtime, address, options.into(), Some(saved))?;
+        let (services, tags) = node.inner.with(|core| {
+            let tags: Vec<_> = core.port.blocks.keys().copied().collect();
+            Ok((core.port.services().collect::<Vec<_>>(), tags))
+        })?;
+        let sending = |tag| Sending { node: Arc::clone(&node.inner), tag };
+        let points = services.into_iter().map(|service| node.point(service)).collect();
+        let sendings = tags.into_iter().map(sending).collect();
+        Ok(Restored { node, points, sendings })
     }
 }
 
 impl Node {
-    /// Binds a socket and starts a node on it, driven by `runtime`. The standard port is 1113.
-    ///
-    /// # Errors
-    ///
-    /// The address cannot be had, above all because another node has it, or the configuration is refused.
-    pub fn bind_on(
-        runtime: &Arc<dyn Runtime>,
-        address: SocketAddr,
-        options: impl Into<NodeOptions>,
-    ) -> Result<Self, Error> {
-        Self::start(runtime, address, options.into(), None)
-    }
-
-    /// Binds a socket and resumes the node of a snapshot on it, driven by `runtime`; see
-    /// [`snapshot`](Self::snapshot).
-    ///
-    /// # Errors
-    ///
-    /// The address cannot be had, or the snapshot is damaged, of another engine, or more than the
-    /// configuration allows. Peers have to be reachable from the address.
-    pub fn restore_on(
-        runtime: &Arc<dyn Runtime>,
-        address: SocketAddr,
-        options: impl Into<NodeOptions>,
-        saved: NodeSnapshot,
-    ) -> Result<Restored, Error> {
-        let node = Self::start(runtime, address, options.into(), Some(saved))?;
-        let (services, tags) = node.with(|core| {
-            let tags: Vec<_> = core.port.blocks.keys().copied().collect();
-            Ok((core.port.services().collect::<Vec<_>>(), tags))
-        })?;
-        let points = services.into_iter().map(|service| node.point(service));
-        let sendings = tags.into_iter().map(|tag| node.sending(tag));
-        Ok(Restored {
-            points: points.collect(),
-            sendings: sendings.collect(),
-            node,
-        })
-    }
-
     fn start(
         runtime: &Arc<dyn Runtime>,
         address: SocketAddr,
@@ -170,51 +114,28 @@ impl Node {
         let mut sockets = Sockets::new();
         sockets.set_udp_options(options.udp);
         let local = sockets.add_udp(bind_socket(address)?)?.local;
-        let counters = sockets.counters();
-        let carrier = Box::new(sockets.into_table(runtime, FLUSH_LIMIT)?);
         let saved = saved.map(|saved| saved.into_parts(local)).transpose()?;
         let (port, saved) = saved.unzip();
-        let setup = EngineSetup {
+        let machine = options.factory.make(EngineSetup {
             config: options.config,
             seed: options.seed.map_or_else(seed, Ok)?,
             local,
             saved,
             now: options.clock.at(runtime.now()),
-        };
-        let machine = options.factory.make(setup)?;
-        let (clock, limits, port) = (options.clock, options.limits, port.unwrap_or_default());
-        let shared = Shared::start(runtime, clock, limits, port, machine, carrier);
-        Ok(Self(Arc::new(NodeRef {
-            shared,
-            local,
-            counters,
-        })))
-    }
-
-    /// Acts under the lock.
-    fn with<T>(
-        &self,
-        act: impl FnOnce(&mut Core<NodePort>) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        self.0.shared.with(act)?
+        })?;
+        let how = (options.clock, options.limits);
+        let port = port.unwrap_or_default();
+        let inner = NodeRef::start(runtime, sockets, how, port, machine)?;
+        Ok(Self { inner, local })
     }
 
     fn point(&self, service: ServiceRef) -> AccessPoint {
-        let node = self.clone();
+        let node = Arc::clone(&self.inner);
         AccessPoint(Arc::new(ServiceHandle { node, service }))
     }
 
-    fn sending(&self, tag: Tag) -> Sending {
-        let node = self.clone();
-        Sending { node, tag }
-    }
-
-    fn command(&self, command: Command<Path>) -> Result<(), Error> {
-        self.with(|core| core.command(command))
-    }
-
     fn with_path(&self, peer: Peer<SocketAddr>) -> Result<Box<Peer<Path>>, Error> {
-        let path = path_to(self.0.local, peer.address)?;
+        let path = path_to(self.local, peer.address)?;
         Ok(Box::new(peer.map_address(|_| path)))
     }
 }
@@ -236,7 +157,7 @@ faces! {
         ///
         /// [`Error::Closed`] when the node has ended.
         pub fn snapshot(&self) -> Result<NodeSnapshot, Error> {
-            self.with(|core| core.save(Age::Behind))
+            self.inner.with(|core| core.save(Age::Behind))
         }
 
         /// Ends the node as it is, without a word to its peers, and takes a snapshot from which it can be resumed.
@@ -250,7 +171,7 @@ faces! {
         ///
         /// [`Error::Closed`] when the node has ended.
         pub async fn suspend(&self) -> Result<NodeSnapshot, Error> {
-            let saved = self.with(|core| {
+            let saved = self.inner.with(|core| {
                 let saved = core.save(Age::Current)?;
                 // What was not taken is in the snapshot, and comes again.
                 core.port.services.clear();
@@ -258,13 +179,13 @@ faces! {
                 core.over();
                 Ok(saved)
             });
-            self.0.ended().await;
+            self.inner.ended().await;
             saved
         }
 
         /// Returns what the socket is bound to, with the real port.
         pub fn local_addr(&self) -> SocketAddr {
-            self.0.local
+            self.local
         }
 
         /// Adds a peer by its engine ID.
@@ -273,7 +194,7 @@ faces! {
         ///
         /// A peer with the ID exists, the limit of peers is reached, or the parameters are invalid.
         pub fn add_peer(&self, id: u64, peer: Peer<SocketAddr>) -> Result<(), Error> {
-            self.command(Command::AddPeer(id, self.with_path(peer)?))
+            self.inner.command(Command::AddPeer(id, self.with_path(peer)?))
         }
 
         /// Changes the parameters of a peer. Blocks under way go on.
@@ -282,7 +203,7 @@ faces! {
         ///
         /// No such peer, or invalid parameters.
         pub fn change_peer(&self, id: u64, peer: Peer<SocketAddr>) -> Result<(), Error> {
-            self.command(Command::ChangePeer(id, self.with_path(peer)?))
+            self.inner.command(Command::ChangePeer(id, self.with_path(peer)?))
         }
 
         /// Removes a peer. Blocks to and from it fail.
@@ -291,7 +212,7 @@ faces! {
         ///
         /// No such peer.
         pub fn remove_peer(&self, id: u64) -> Result<(), Error> {
-            self.with(|core| {
+            self.inner.with(|core| {
                 core.command(Command::RemovePeer(id))?;
                 // No room will be told of. To those that ping it the engine says that it is silent.
                 core.wakes.all(Line::Room(id));
@@ -308,7 +229,7 @@ faces! {
         ///
         /// No such peer.
         pub fn contact(&self, peer: u64, cue: Cue) -> Result<(), Error> {
-            self.command(Command::Contact(peer, cue))
+            self.inner.command(Command::Contact(peer, cue))
         }
 
         /// Asks whether a peer answers, and returns how long its answer took, repeats included.
@@ -322,30 +243,23 @@ faces! {
         /// answer.
         pub async fn ping(&self, peer: u64) -> Result<Duration, Error> {
             let mut asked = None;
-            let ping = |core: &mut Core<_>, _| core.ping(peer, &mut asked);
-            self.0.shared.until(Line::Ping(peer), ping).await?
+            self.inner.until(Line::Ping(peer), |core, _| core.ping(peer, &mut asked)).await
         }
 
         /// Returns what was learned of the line to a peer: losses and round trips.
         pub fn line(&self, peer: u64) -> Option<LineEstimate> {
-            self.with(|core| Ok(core.peek().line(peer))).ok()?
+            self.inner.with_or_default(|core| core.peek().line(peer))
         }
 
         /// Returns the cookies that peers put into the segments of an open session (RFC 5327 section 2.2), as far
         /// as [`EngineLimits::cookies`](crate::ltp::EngineLimits::cookies) lets them be kept.
         pub fn cookies(&self, session: SessionId) -> Vec<Bytes> {
-            let cookies = self.with(|core| {
-                let cookies = core.peek().cookies(session);
-                Ok(cookies.map(Bytes::copy_from_slice).collect())
-            });
-            cookies.unwrap_or_default()
+            self.inner.with_or_default(|core| core.peek().cookies(session).map(Bytes::copy_from_slice).collect())
         }
 
         /// Returns what was counted, and how much is under way.
         pub fn stats(&self) -> NodeStats {
-            let mut stats = self.with(|core| Ok(core.stats())).unwrap_or_default();
-            stats.udp = self.0.counters.stats().udp;
-            stats
+            NodeStats { udp: self.inner.udp_stats(), ..self.inner.with_or_default(|core| core.stats()) }
         }
 
         /// Opens an access point for the client service `client`, which gives whole red parts.
@@ -363,7 +277,7 @@ faces! {
         ///
         /// As [`open`](Self::open).
         pub fn open_with(&self, client: u64, service: Service) -> Result<AccessPoint, Error> as Result<blocking::AccessPoint, Error> {
-            let service = self.with(|core| {
+            let service = self.inner.with(|core| {
                 if core.port.closing.is_some() {
                     return Err(Error::Closed);
                 }
@@ -379,36 +293,8 @@ faces! {
         /// Nothing can be sent or opened from the first call on. What is received meanwhile can be taken, also
         /// afterwards. The socket is closed when it returns.
         pub async fn shutdown(&self, limit: Duration) -> () {
-            self.0.close(limit);
-            self.0.ended().await;
-        }
-    }
-}
-
-impl NodeRef {
-    fn close(&self, limit: Duration) {
-        // After a panic it is closed already.
-        let _ = self.shared.with(|core| core.close(limit));
-    }
-
-    /// Waits until the socket is closed.
-    async fn ended(&self) {
-        let look = |core: &mut Core<_>, _| {
-            let ended = core.is_ended().then_some(());
-            ended.map_or(Poll::Pending, Poll::Ready)
-        };
-        // After a panic it is closed too.
-        let _ = self.shared.until(Line::End, look).await;
-    }
-}
-
-impl Drop for NodeRef {
-    fn drop(&mut self) {
-        self.close(Duration::ZERO);
-        #[cfg(feature = "blocking")]
-        if self.shared.runtime().callers_drive() && !threads::is_driver_thread() {
-            // The socket is free again when the last handle is gone.
-            threads::block_on(self.ended());
+            self.inner.with_or_default(|core| core.close(limit));
+            self.inner.ended().await;
         }
     }
 }
@@ -422,8 +308,7 @@ faces! {
 
         /// Tells whether blocks can be sent and received.
         pub fn is_open(&self) -> bool {
-            let service = self.0.service;
-            self.0.node.with(|core| Ok(core.is_open(service))).unwrap_or(false)
+            self.0.node.with_or_default(|core| core.is_open(self.0.service))
         }
 
         /// Sends a red block, and waits until all of it is acknowledged. Returns the session it had.
@@ -454,10 +339,8 @@ faces! {
                 data: data.into(),
                 red,
             };
-            let started = node.0.shared.until(Line::Room(peer), |core, place| {
-                core.send(*service, place, &mut block)
-            });
-            Ok(node.sending(started.await??))
+            let tag = node.until(Line::Room(peer), |core, place| core.send(*service, place, &mut block)).await?;
+            Ok(Sending { node: Arc::clone(node), tag })
         }
 
         /// Waits for a block, or whatever else the access point gives. Dropping the future loses nothing.
@@ -467,10 +350,7 @@ faces! {
         /// [`Error::Interrupted`] or [`Error::Closed`].
         pub async fn receive[receive_timeout](&self) -> Result<Received, Error> {
             let ServiceHandle { node, service } = &*self.0;
-            let received = node.0.shared.until(Line::Receive(*service), |core, place| {
-                core.receive(*service, place)
-            });
-            received.await?
+            node.until(Line::Receive(*service), |core, place| core.receive(*service, place)).await
         }
 
         /// Takes what has been received, if anything, without waiting.
@@ -479,21 +359,17 @@ faces! {
         ///
         /// [`Error::Closed`], once everything was taken.
         pub fn try_receive(&self) -> Result<Option<Received>, Error> {
-            let service = self.0.service;
-            self.0.node.with(|core| core.try_receive(service))
+            self.0.node.with(|core| core.try_receive(self.0.service))
         }
 
         /// Makes every receive that waits here fail with [`Error::Interrupted`]. If there is none, the next one
         /// that would have to wait does.
         pub fn interrupt(&self) -> () {
             let (service, line) = (self.0.service, Line::Receive(self.0.service));
-            // Nobody waits after a panic.
-            let _ = self.0.node.0.shared.with(|core| {
-                if !core.wakes.is_empty(line) {
-                    core.wakes.interrupt(line);
-                } else if let Ok(open) = core.port.service(service) {
-                    open.is_interrupted = true;
-                }
+            self.0.node.with_or_default(|core| if !core.wakes.is_empty(line) {
+                core.wakes.interrupt(line);
+            } else if let Ok(open) = core.port.service(service) {
+                open.is_interrupted = true;
             });
         }
 
@@ -526,8 +402,7 @@ faces! {
 
 impl ServiceHandle {
     fn close(&self) {
-        // After a panic it is closed already.
-        let _ = self.node.0.shared.with(|core| {
+        self.node.with_or_default(|core| {
             if core.port.service(self.service).is_ok() {
                 core.port.services.remove(&self.service.client);
                 // Refused at the end only.
@@ -553,9 +428,7 @@ faces! {
         ///
         /// [`Error::Failed`], with the reason and the block; [`Error::Closed`] when the node ended before.
         pub async fn wait[wait_timeout](&mut self) -> Result<SessionId, Error> {
-            let tag = self.tag;
-            let shared = &self.node.0.shared;
-            shared.until(Line::Block(tag), |core, _| core.outcome(tag)).await?
+            self.node.until(Line::Block(self.tag), |core, _| core.outcome(self.tag)).await
         }
 
         /// Returns the tag of the block, which it keeps when the node is [restored](Node::restore_on).
@@ -565,7 +438,7 @@ faces! {
 
         /// Returns how far the block has got; `None` once it is over.
         pub fn progress(&self) -> Option<Progress> {
-            self.node.with(|core| Ok(core.peek().progress(self.tag))).ok()?
+            self.node.with_or_default(|core| core.peek().progress(self.tag))
         }
 
         /// Cancels the block, unless it is over.
@@ -578,8 +451,7 @@ faces! {
 
 impl Drop for Sending {
     fn drop(&mut self) {
-        // After a panic nothing is kept.
-        let shared = &self.node.0.shared;
-        let _ = shared.with(|core| core.port.unwatch(self.tag));
+        self.node
+            .with_or_default(|core| core.port.unwatch(self.tag));
     }
 }

@@ -19,9 +19,9 @@ use std::net::UdpSocket;
 use bytes::Bytes;
 use derive_more::{Debug, Display, From};
 
-use super::driver::new_socket;
+use super::driver::{NODE_LIMITS, new_socket};
 use super::udp::{UdpOptions, UdpStats};
-use super::{Clock, Closed, MachineFactory};
+use super::{Clock, MachineFactory};
 use crate::ltp::{
     self, Age, Config, ConfigError, EndCause, Engine, Reason, RestoreError, SessionId, Side,
     Snapshot, Stats,
@@ -98,16 +98,13 @@ pub struct NodeOptions {
     pub factory: EngineFactory,
 }
 
-/// Octets of the longest datagram over IPv4.
-const LONGEST: usize = 65_507;
-
 impl From<Config> for NodeOptions {
     fn from(config: Config) -> Self {
         Self {
             config,
             seed: None,
             clock: Clock::new(),
-            limits: Limits::new(LONGEST, 64, 1 << 16),
+            limits: NODE_LIMITS,
             udp: UdpOptions {
                 send_buffer: 1 << 20,
                 ..UdpOptions::default()
@@ -181,7 +178,7 @@ pub enum Error {
     Closed,
 }
 
-impl core::error::Error for Error {}
+node_error!(Error);
 
 fn failure(peer: u64, block: SessionId, (by, reason): (Side, Reason), cause: EndCause) -> String {
     match (by, cause) {
@@ -190,21 +187,6 @@ fn failure(peer: u64, block: SessionId, (by, reason): (Side, Reason), cause: End
             format!("engine {peer} does not answer, block {block} was given up: {reason} ({cause})")
         }
         (Side::Local, cause) => format!("block {block} to engine {peer} was given up: {cause}"),
-    }
-}
-
-impl From<io::Error> for Error {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::TimedOut => Self::TimedOut,
-            _ => Self::Io(error),
-        }
-    }
-}
-
-impl From<Closed> for Error {
-    fn from(_: Closed) -> Self {
-        Self::Closed
     }
 }
 

@@ -8,9 +8,9 @@ use core::time::Duration;
 use std::io;
 
 use super::{EngineMachine, Error, NodeSnapshot, NodeStats, Received};
-use crate::adapters::driver::{Core, Port, Rest, WaitStatus, Wakes};
+use crate::adapters::driver::{ClosePort, Core, Port, Rest, WaitStatus};
 use crate::ltp::{self, Age, Block, Command, Event, SessionId, Snapshot};
-use crate::{Instant, Limits, Machine as _, Output, Path, Tag, Transmit};
+use crate::{Instant, Limits, Machine as _, Output, Tag, Transmit};
 
 /// How long a node that ends waits for the rates of its peers before cancellations are dropped.
 pub(super) const CANCEL_LIMIT: Duration = Duration::from_secs(1);
@@ -90,17 +90,15 @@ impl Port for NodePort {
     type Machine = EngineMachine;
     type Line = Line;
 
-    fn deliver(&mut self, event: Event, wakes: &mut Wakes<Line>) {
+    fn deliver(core: &mut Core<Self>, event: Event) {
         match event {
-            Event::Complete { tag, .. } | Event::Failed { tag, .. } => {
-                self.settle(tag, event, wakes);
-            }
-            Event::Room { peer } => wakes.first(Line::Room(peer)),
-            Event::Answered { peer, after } => self.answer(peer, Some(after), wakes),
-            Event::Silent { peer } => self.answer(peer, None, wakes),
+            Event::Complete { tag, .. } | Event::Failed { tag, .. } => core.settle(tag, event),
+            Event::Room { peer } => core.wakes.first(Line::Room(peer)),
+            Event::Answered { peer, after } => core.answer(peer, Some(after)),
+            Event::Silent { peer } => core.answer(peer, None),
             event => {
                 if let Ok(item) = Received::from_event(event) {
-                    self.queue(item, wakes);
+                    core.queue(item);
                 }
             }
         }
@@ -134,20 +132,19 @@ impl Port for NodePort {
     }
 }
 
+impl ClosePort for NodePort {
+    type Error = Error;
+    const END: Line = Line::End;
+
+    fn close(core: &mut Core<Self>) {
+        core.close(Duration::ZERO);
+    }
+}
+
 impl NodePort {
     const fn draw_id(&mut self) -> u64 {
         self.ids += 1;
         self.ids
-    }
-
-    fn settle(&mut self, tag: Tag, end: Event, wakes: &mut Wakes<Line>) {
-        if let Some(block) = self.blocks.get_mut(&tag) {
-            block.end = Some(end);
-            if block.is_unwatched {
-                self.blocks.remove(&tag);
-            }
-            wakes.all(Line::Block(tag));
-        }
     }
 
     /// Forgets what becomes of a block: its handle is gone.
@@ -158,13 +155,6 @@ impl NodePort {
                 self.blocks.remove(&tag);
             }
         }
-    }
-
-    /// Keeps the answer to a ping for all that wait for it.
-    fn answer(&mut self, peer: u64, answer: Option<Duration>, wakes: &mut Wakes<Line>) {
-        let id = self.draw_id();
-        self.answers.insert(peer, (id, answer));
-        wakes.all(Line::Ping(peer));
     }
 
     /// Adds an access point for a client service that is open at the engine.
@@ -204,15 +194,6 @@ impl NodePort {
             .ok_or(Error::Closed)
     }
 
-    fn queue(&mut self, item: Received, wakes: &mut Wakes<Line>) {
-        let client = item.client;
-        // Nobody has it where the service was closed since.
-        if let Some(OpenService { id, items, .. }) = self.services.get_mut(&client) {
-            items.push_back(item);
-            wakes.first(Line::Receive(ServiceRef { client, id: *id }));
-        }
-    }
-
     /// Whether one more item of a client service is taken ahead: the first always, so that none waits for others.
     fn may_fetch(&self, client: u64) -> bool {
         let Some(open) = self.services.get(&client) else {
@@ -229,6 +210,33 @@ type Polled<T> = Poll<Result<T, Error>>;
 
 /// What handles do under the lock. What only looks at the machine does not count as a change of it.
 impl Core<NodePort> {
+    fn settle(&mut self, tag: Tag, end: Event) {
+        if let Some(block) = self.port.blocks.get_mut(&tag) {
+            block.end = Some(end);
+            if block.is_unwatched {
+                self.port.blocks.remove(&tag);
+            }
+            self.wakes.all(Line::Block(tag));
+        }
+    }
+
+    /// Keeps the answer to a ping for all that wait for it.
+    fn answer(&mut self, peer: u64, answer: Option<Duration>) {
+        let id = self.port.draw_id();
+        self.port.answers.insert(peer, (id, answer));
+        self.wakes.all(Line::Ping(peer));
+    }
+
+    fn queue(&mut self, item: Received) {
+        let client = item.client;
+        // Nobody has it where the service was closed since.
+        if let Some(OpenService { id, items, .. }) = self.port.services.get_mut(&client) {
+            items.push_back(item);
+            self.wakes
+                .first(Line::Receive(ServiceRef { client, id: *id }));
+        }
+    }
+
     /// Has the engine give the next item that waits in it for a client service.
     fn pull(&mut self, client: u64) -> Option<Received> {
         if !self.peek().has_waiting(client) {
@@ -241,8 +249,8 @@ impl Core<NodePort> {
             match self.machine().poll(now, &mut tx) {
                 Output::Event(event) => match Received::from_event(event) {
                     Ok(item) if item.client == client => return Some(item),
-                    Ok(item) => self.port.queue(item, &mut self.wakes),
-                    Err(event) => self.port.deliver(event, &mut self.wakes),
+                    Ok(item) => self.queue(item),
+                    Err(event) => NodePort::deliver(self, event),
                 },
                 Output::Yield => {}
                 _ => break,
@@ -261,7 +269,7 @@ impl Core<NodePort> {
             while self.port.may_fetch(client)
                 && let Some(item) = self.pull(client)
             {
-                self.port.queue(item, &mut self.wakes);
+                self.queue(item);
                 any = true;
             }
         }
@@ -279,18 +287,10 @@ impl Core<NodePort> {
         }
         for client in clients {
             while let Some(item) = self.pull(client) {
-                self.port.queue(item, &mut self.wakes);
+                self.queue(item);
             }
             let _ = self.give(Command::Close(client));
         }
-    }
-
-    /// Gives the engine a command, as long as it is driven.
-    pub(super) fn command(&mut self, command: Command<Path>) -> Result<(), Error> {
-        if self.is_over() {
-            return Err(Error::Closed);
-        }
-        Ok(self.give(command)?)
     }
 
     /// Tells whether blocks can be sent and received.
@@ -370,8 +370,7 @@ impl Core<NodePort> {
         if self.peek().has_waiting(service.client) {
             self.fetch_ahead();
         }
-        let item = self.port.service(service)?.items.pop_front();
-        match item {
+        match self.port.service(service)?.items.pop_front() {
             None if self.is_over() => Err(Error::Closed),
             item => Ok(item),
         }
@@ -388,8 +387,7 @@ impl Core<NodePort> {
         };
         match self.port.answers.get(&peer) {
             Some((id, answer)) if *id > asked => Poll::Ready(answer.ok_or(Error::Silent { peer })),
-            _ if self.is_over() => Poll::Ready(Err(Error::Closed)),
-            _ => Poll::Pending,
+            _ => self.found(None),
         }
     }
 
@@ -398,14 +396,11 @@ impl Core<NodePort> {
         if self.port.is_cancelling || self.is_over() {
             return;
         }
-        let until = self.now + limit;
-        let until = self
-            .port
-            .closing
-            .map_or(until, |closing| closing.min(until));
-        self.port.closing = Some(until);
+        let until = [self.port.closing, Some(self.now + limit)];
+        let until = until.into_iter().flatten().min();
+        self.port.closing = until;
         self.touch();
-        if self.now >= until {
+        if until.is_some_and(|until| self.now >= until) {
             self.cancel_all();
         }
         // Whoever waits to send.

@@ -74,75 +74,36 @@ pub enum ReceivedKind {
     },
 }
 
+/// Makes a [`Received`] of an event of one of these names, which tells of a session of an access point. Others come back.
+macro_rules! received {
+    ($event:expr, $($name:ident { $($field:ident),* } => $kind:expr, $data:expr;)*) => {
+        match $event {
+            $(Event::$name { session, client, $($field),* } => Ok(Received {
+                from: session.originator,
+                session,
+                client,
+                kind: $kind,
+                data: $data,
+            }),)*
+            event => Err(event),
+        }
+    };
+}
+
 impl Received {
     /// Takes an event that concerns an access point; others come back.
     pub(super) fn from_event(event: Event) -> Result<Self, Event> {
-        let (session, client, kind, data) = match event {
-            Event::Started { session, client } => {
-                (session, client, ReceivedKind::Started, Bytes::new())
-            }
-            Event::Piece {
-                session,
-                client,
-                offset,
-                data,
-            } => (session, client, ReceivedKind::Piece { offset }, data),
-            Event::Segment {
-                session,
-                client,
-                offset,
-                data,
-            } => (session, client, ReceivedKind::Segment { offset }, data),
-            Event::RedPart {
-                session,
-                client,
-                len,
-                ends_block,
-            } => {
-                let kind = ReceivedKind::RedPart { len, ends_block };
-                (session, client, kind, Bytes::new())
-            }
-            Event::Received {
-                session,
-                client,
-                data,
-                ends_block,
-            } => (session, client, ReceivedKind::Whole { ends_block }, data),
-            Event::Green {
-                session,
-                client,
-                offset,
-                data,
-                ends_block,
-            } => {
-                let kind = ReceivedKind::Green { offset, ends_block };
-                (session, client, kind, data)
-            }
-            Event::Cancelled {
-                session,
-                client,
-                by,
-                reason,
-                cause,
-                after_delivery,
-            } => {
-                let kind = ReceivedKind::Cancelled {
-                    by,
-                    reason,
-                    cause,
-                    after_delivery,
-                };
-                (session, client, kind, Bytes::new())
-            }
-            event => return Err(event),
-        };
-        Ok(Self {
-            from: session.originator,
-            session,
-            client,
-            kind,
-            data,
-        })
+        use ReceivedKind as Kind;
+        let none = Bytes::new();
+        received! { event,
+            Started {} => Kind::Started, none;
+            Piece { offset, data } => Kind::Piece { offset }, data;
+            Segment { offset, data } => Kind::Segment { offset }, data;
+            RedPart { len, ends_block } => Kind::RedPart { len, ends_block }, none;
+            Received { data, ends_block } => Kind::Whole { ends_block }, data;
+            Green { offset, data, ends_block } => Kind::Green { offset, ends_block }, data;
+            Cancelled { by, reason, cause, after_delivery } => Kind::Cancelled { by, reason, cause, after_delivery }, none;
+        }
     }
 
     /// Returns how much memory it takes.

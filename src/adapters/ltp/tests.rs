@@ -128,8 +128,7 @@ fn a_node_that_ends_acknowledges_what_it_has_and_cancels_what_it_receives() {
 fn what_was_received_stays_for_the_taking_when_the_node_has_ended() {
     let mut node = Node::new();
     for data in ["first", "second"] {
-        let Core { port, wakes, .. } = &mut node.core;
-        port.deliver(green(data), wakes);
+        NodePort::deliver(&mut node.core, green(data));
     }
 
     node.core.over();
@@ -192,8 +191,7 @@ impl Node {
             match self.core.machine().poll(now, tx) {
                 Output::Transmit => return Output::Transmit,
                 Output::Event(event) => {
-                    let Core { port, wakes, .. } = &mut self.core;
-                    port.deliver(event, wakes);
+                    NodePort::deliver(&mut self.core, event);
                 }
                 Output::Ask(_) | Output::Yield | Output::Done => {}
                 Output::Idle(deadline) => match NodePort::tend(&mut self.core, true) {

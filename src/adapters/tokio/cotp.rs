@@ -31,8 +31,8 @@ use super::runtime;
 use crate::adapters::cotp;
 
 pub use crate::adapters::cotp::{
-    Arrival, Connection, ConnectionFactory, ConnectionOptions, Error, Incoming, Info, Listener,
-    ReceiveHalf, Request, SendHalf,
+    Arrival, Connection, ConnectionFactory, ConnectionOptions, ConnectionRequest, Error, Incoming,
+    Info, Listener, ReceiveHalf, SendHalf,
 };
 
 /// Connects to a peer: TCP first, then the handshake.

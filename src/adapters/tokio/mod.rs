@@ -2,22 +2,6 @@
 //!
 //! [`runtime`] gives the [`Runtime`](super::runtime::Runtime) on which handles are made: those of
 //! [`raw`](super::raw) for any machine, and those below.
-#![cfg_attr(
-    feature = "cotp",
-    doc = "[`cotp`] holds connections that carry whole messages."
-)]
-#![cfg_attr(
-    feature = "csp",
-    doc = "[`csp`] holds nodes that open connections and are asked for services."
-)]
-#![cfg_attr(
-    feature = "dtp",
-    doc = "[`dtp`] holds nodes that serve payloads and get them."
-)]
-#![cfg_attr(
-    feature = "ltp",
-    doc = "[`ltp`] holds nodes that send blocks and wait for their acknowledgment."
-)]
 //!
 //! Each machine has a driver, a task that sends, receives and fires timers. Handles only lock it for as long
 //! as a command takes; their futures work in any task and may be dropped at any time.

@@ -59,6 +59,11 @@ impl Address {
             .ok_or_else(|| format!("`{text}` is not an address of this machine"))
     }
 
+    /// Returns the port.
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Returns the socket addresses of the host. This asks the resolver of the system about a name, and may
     /// wait for it.
     ///

@@ -1,11 +1,17 @@
 //! `farlink cotp`: a server and a client on real sockets.
 
-pub(crate) mod connect;
+mod connect;
 mod listen;
+pub(crate) mod transfer;
 
 use core::net::SocketAddr;
 use core::time::Duration;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
+use bytes::Bytes;
 use clap::Subcommand;
 use farlink::adapters::cotp::{Error, Info};
 use farlink::cotp::{Connection, Selector, TpduSize};
@@ -23,7 +29,7 @@ Events, with --json one object per line:
 
   event      fields
   listening  address
-  connected  connection, local, remote, calling, called, tpdu_size
+  connected  connection, local, remote, calling, called, tpdu_size, variable
   received   connection, octets; data, in hex, of up to 256 octets
   closed     connection, reason, incomplete, unsent, messages, octets, remote
   failed     as closed
@@ -31,6 +37,7 @@ Events, with --json one object per line:
   connection   the number of the connection, from 1
   calling      the selector of the initiator, in hex
   called       the selector of the responder, in hex
+  variable     the variable part of the peer's CR or CC, in hex
   incomplete   octets of an unfinished message that were received and dropped
   unsent       octets that were queued and not sent
   messages     messages received, and octets in them
@@ -72,6 +79,11 @@ fn selector(text: &str) -> Result<Selector, String> {
     hexdump::digits(text).map(Selector::new)
 }
 
+/// Parses octets of hex digits.
+fn octets(text: &str) -> Result<Bytes, String> {
+    hexdump::digits(text).map(Bytes::from)
+}
+
 /// Parses a TPDU size in octets.
 fn tpdu_size(text: &str) -> Result<TpduSize, String> {
     text.parse()
@@ -110,15 +122,20 @@ fn connected(format: OutputFormat, number: u64, info: &Info) {
             .as_ref()
             .map_or_else(|| String::from("none"), |selector| format!("'{selector}'"))
     };
+    let variable = &info.agreed.variable;
     format.report(
         || {
+            // Parameters are shown as such.
+            let is_list = variable.first().is_none_or(|&first| first >= 0x80);
+            let shown = (!is_list).then(|| format!(", variable part {}", hex(variable)));
             format!(
-                "#{number} connected, {} to {}: calling {}, called {}, TPDU size {}",
+                "#{number} connected, {} to {}: calling {}, called {}, TPDU size {}{}",
                 info.local,
                 info.remote,
                 show(&info.agreed.calling),
                 show(&info.agreed.called),
-                info.tpdu_size
+                info.tpdu_size,
+                shown.unwrap_or_default()
             )
         },
         || {
@@ -130,21 +147,56 @@ fn connected(format: OutputFormat, number: u64, info: &Info) {
                 "calling": info.agreed.calling.as_ref().map(ToString::to_string),
                 "called": info.agreed.called.as_ref().map(ToString::to_string),
                 "tpdu_size": info.tpdu_size,
+                "variable": hex(variable),
             })
         },
     );
 }
 
-/// Reports a message in JSON. The text output has only the sum at the end.
-fn received(format: OutputFormat, number: u64, message: &[u8]) {
-    if format.is_json() {
-        let data = (message.len() <= MAX_SHOWN).then(|| hex(message));
-        output::json(&json!({
-            "event": "received",
-            "connection": number,
-            "octets": message.len(),
-            "data": data,
-        }));
+/// Reports a message, in JSON or if `is_printed`. Otherwise the text output has only the sum at the end.
+fn received(format: OutputFormat, number: u64, message: &[u8], is_printed: bool) {
+    if !format.is_json() && !is_printed {
+        return;
+    }
+    let len = message.len();
+    let shown = message.get(..MAX_SHOWN);
+    format.report(
+        || {
+            let (octets, more) = shown.map_or((message, ""), |shown| (shown, ".."));
+            format!("#{number} received {len} octets: {}{more}", hex(octets))
+        },
+        || {
+            let data = (len <= MAX_SHOWN).then(|| hex(message));
+            json!({
+                "event": "received",
+                "connection": number,
+                "octets": len,
+                "data": data,
+            })
+        },
+    );
+}
+
+/// The file that messages are written to, those of all connections one behind the other.
+pub(crate) struct MessageFile {
+    file: Mutex<File>,
+    path: PathBuf,
+}
+
+impl MessageFile {
+    fn create(path: PathBuf) -> Result<Self, Failure> {
+        let file = File::create(&path).map_err(|error| Failure::file(&path, error))?;
+        let file = Mutex::new(file);
+        Ok(Self { file, path })
+    }
+
+    /// Appends a message. A failure ends its connection, and is the exit status of the command.
+    fn append(&self, message: &[u8]) -> std::io::Result<()> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.write_all(message).inspect_err(|error| {
+            let path = self.path.display();
+            output::write_error(&format!("{path}: {error}; the connection is closed"));
+        })
     }
 }
 

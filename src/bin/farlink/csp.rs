@@ -6,11 +6,11 @@ mod ping;
 mod scan;
 
 use clap::Subcommand;
-use farlink::adapters::tokio::csp::{Error, Node};
+use farlink::adapters::tokio::csp::{CspOptions, Error, Node};
 use farlink::csp::Config;
 
-use crate::Failure;
 use crate::csp_options::{Links, NodeArguments, Role};
+use crate::{Failure, recording};
 
 /// The events of the commands.
 const EVENTS: &str = "\
@@ -63,7 +63,12 @@ async fn start(
     role: Role,
 ) -> Result<(Node, Links), Failure> {
     let (interfaces, links) = arguments.attach(&mut config, role).await?;
-    let node = Node::start(interfaces, config).map_err(failure_of)?;
+    let options = CspOptions {
+        clock: recording::clock(),
+        factory: arguments.factory()?,
+        ..config.into()
+    };
+    let node = Node::start(interfaces, options).map_err(failure_of)?;
     Ok((node, links))
 }
 

@@ -11,11 +11,15 @@ use clap::ValueEnum;
 use farlink::adapters::interfaces::Interfaces;
 use farlink::csp::carriers::ByteOrder;
 use farlink::csp::{
-    Config, Encapsulation, InterfaceConfig, PingService, Route, SharedKey, Text, Version,
+    Config, Encapsulation, InterfaceConfig, PingService, Route, RouteFault, SharedKey, Text,
+    Version,
 };
 
+use farlink::record::Recorded;
+
 use crate::address::Address;
-use crate::{Failure, input};
+use crate::recording::NodeFactory;
+use crate::{Failure, input, recording};
 
 /// The port of CSP over UDP in libcsp.
 const PORT: u16 = 9600;
@@ -45,6 +49,9 @@ pub(crate) struct NodeArguments {
     /// highest one first, or the packet alone
     #[arg(long, value_name = "FORM", value_enum, default_value_t = ZmqForm::Little)]
     zmq_form: ZmqForm,
+    /// Record the node into this file, as pcapng
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
 }
 
 /// The interfaces of a node, one at least.
@@ -135,6 +142,16 @@ pub(crate) enum Role {
 }
 
 impl NodeArguments {
+    /// Returns what makes the machine of the node, with a recorder around it if that is asked for.
+    pub(crate) fn factory<M, E>(&self) -> Result<NodeFactory<M, E>, Failure>
+    where
+        M: Recorded<ConfigError: Into<E>> + Send + 'static,
+        NodeFactory<M, E>: Default,
+    {
+        let file = self.record.as_deref();
+        file.map_or_else(|| Ok(NodeFactory::default()), recording::node_factory)
+    }
+
     /// Opens the interfaces, and completes a configuration with what these options say.
     pub(crate) async fn attach(
         &self,
@@ -219,8 +236,11 @@ impl NodeArguments {
         let routes = Route::parse_table(&self.route.join(","), self.csp, interfaces);
         routes.map_err(|error| {
             let names = interfaces.iter().map(|it| it.name.as_str());
-            let names: Vec<&str> = names.collect();
-            Failure::Usage(format!("--route: {error} (of {})", names.join(", ")))
+            let names = match error.fault {
+                RouteFault::Interface => format!(" (of {})", names.collect::<Vec<_>>().join(", ")),
+                _ => String::new(),
+            };
+            Failure::Usage(format!("--route: {error}{names}"))
         })
     }
 
@@ -328,25 +348,16 @@ impl Device<'_> {
     /// Returns the feature that it needs, if this build lacks it.
     const fn missing_feature(&self) -> Option<&'static str> {
         match self {
-            Self::Kiss(_) if cfg!(not(feature = "csp-serial")) => Some("csp-serial"),
             Self::Zmq(_) if cfg!(not(feature = "csp-zmq")) => Some("csp-zmq"),
             Self::Can(_) if cfg!(not(target_os = "linux")) => Some("csp-can, on Linux"),
-            Self::Can(_) if cfg!(not(feature = "csp-can")) => Some("csp-can"),
             _ => None,
         }
     }
 }
 
-#[cfg(feature = "csp-serial")]
 fn add_serial(interfaces: &mut Interfaces, number: u8, line: &SerialLine) -> io::Result<()> {
     let stream = farlink::adapters::tokio::serial(&line.device, line.baud)?;
     interfaces.add_stream(number, 0, stream)
-}
-
-#[cfg(not(feature = "csp-serial"))]
-fn add_serial(_: &mut Interfaces, _: u8, line: &SerialLine) -> io::Result<()> {
-    let at = format!("{} baud", line.baud);
-    Err(io::Error::new(io::ErrorKind::Unsupported, at))
 }
 
 /// Adds a hub, of which a node takes what is for some addresses, or all.
@@ -372,12 +383,12 @@ fn add_zmq(_: &mut Interfaces, _: u8, _: &str, _: (Version, Option<&[u16]>)) -> 
     Err(io::ErrorKind::Unsupported.into())
 }
 
-#[cfg(all(feature = "csp-can", target_os = "linux"))]
+#[cfg(target_os = "linux")]
 fn add_can(interfaces: &mut Interfaces, number: u8, bus: &str) -> io::Result<()> {
     interfaces.add_can(number, bus)
 }
 
-#[cfg(not(all(feature = "csp-can", target_os = "linux")))]
+#[cfg(not(target_os = "linux"))]
 fn add_can(_: &mut Interfaces, _: u8, _: &str) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }

@@ -3,10 +3,12 @@
 mod calls;
 mod capture;
 mod cotp;
+mod csp;
 mod dissector;
 mod ltp;
 mod printer;
 
+use std::io::Read;
 use std::path::PathBuf;
 
 use farlink::Proto;
@@ -14,11 +16,15 @@ use farlink::record::{Capture, ReadError};
 use farlink::sim::Drawing;
 
 use crate::{Failure, hexdump, input, ladder, output};
+use calls::Shown;
 use capture::Scope;
 pub(crate) use capture::TruncatedDatagram;
 pub(crate) use dissector::Protocol;
 use dissector::{Start, StreamEnd};
 use printer::{Context, Printer, Style};
+
+/// Octets of a file by which it is recognised. The head of a recording is among them.
+const HEAD: u64 = 1 << 20;
 
 /// The first octets of a file that gzip has compressed.
 const GZIP: [u8; 2] = [0x1F, 0x8B];
@@ -33,7 +39,7 @@ hexdump -C, od -tx1, tcpdump -x or Wireshark.
 
 Fields with --json, one object per line:
 
-  protocol      cotp or ltp
+  protocol      cotp, ltp, csp or csp1
   offset        octets before the PDU in the input, the stream or the datagram
   length        octets of the PDU
   error         why a PDU is malformed; with field, the name of the field, and
@@ -68,7 +74,11 @@ Fields with --json, one object per line:
   behind        octets behind a report that have no meaning
   reason        the reason code of a cancel segment
 
-  with --calls: call, the number of the call; time_ns; act and its content, or
+  csp, csp1: priority, source, source_port, destination, destination_port,
+  flags, crc32_is_right, rdp: flags, sequence, acknowledgement; fragment:
+  offset, total; data
+
+  with --calls, and of recordings of csp and dtp: call, the number of the call; time_ns; act and its content, or
   a PDU with way, in or out, and peer
 
 Octets are hex digits. A value that is absent is null.";
@@ -82,7 +92,7 @@ Octets are hex digits. A value that is absent is null.";
 /// segment does.
 ///
 /// Of a capture, the streams and datagrams on the ports of known protocols are decoded (cotp: TCP 102, ltp:
-/// UDP 1113), and datagrams between other ports, if the first of them is an LTP segment. IP fragments and the segments of each stream are reassembled. Link types are Ethernet, raw
+/// UDP 1113, csp: UDP 9600), and datagrams between other ports, if the first of them is an LTP segment. IP fragments and the segments of each stream are reassembled. Link types are Ethernet, raw
 /// IP, BSD loopback, Linux cooked capture and exported PDUs of Wireshark. A line begins with the time and
 /// the two addresses. Times count from the first packet, or from the origin of a recording. Skipped packets
 /// are counted on standard error.
@@ -111,9 +121,9 @@ pub(crate) struct Arguments {
     /// Print one JSON object per line
     #[arg(long)]
     json: bool,
-    /// Leave payloads out of the JSON objects
-    #[arg(long, requires = "json")]
-    no_data: bool,
+    /// Print payloads too
+    #[arg(long)]
+    data: bool,
     /// Read the input as raw octets, even if it is text
     #[arg(long)]
     raw: bool,
@@ -131,7 +141,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         output::line_of_many(DISSECTOR.trim_end());
         return Ok(());
     }
-    let input = input::read(&arguments.file)?;
+    let mut file = input::open(&arguments.file)?;
+    let unreadable = |error| Failure::file(&arguments.file, error);
+    let mut input = Vec::new();
+    let read = file.by_ref().take(HEAD).read_to_end(&mut input);
+    read.map_err(unreadable)?;
+    let is_stream = Capture::open(&input).is_ok()
+        && !arguments.raw
+        && !arguments.calls
+        && arguments.ladder.is_none();
+    if !is_stream {
+        file.read_to_end(&mut input).map_err(unreadable)?;
+    }
     let octets = if arguments.raw {
         &input[..]
     } else {
@@ -158,9 +179,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             Failure::Reported => Failure::Reported,
         }
     };
-    let decoded = decode(arguments, &input).map_err(named);
+    let decoded = decode(arguments, &input, file).map_err(named);
     if let Some(path) = &arguments.ladder {
-        let scope = Scope::new(&input, arguments.protocol, &arguments.port);
+        let mut scope = Scope::new(&input, arguments.protocol, &arguments.port);
+        scope.learn_all(&input);
         let trace = ladder::of_capture(&input, |path| scope.protocol(path), &[])
             .map_err(|error| named(Failure::Protocol(format!("no ladder: {error}"))))?;
         let drawing = Drawing {
@@ -172,22 +194,27 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     decoded
 }
 
-fn decode(arguments: &Arguments, input: &[u8]) -> Result<(), Failure> {
-    let printer = Printer::new(match (arguments.json, arguments.no_data) {
-        (true, false) => Style::Json,
-        (true, true) => Style::JsonWithoutData,
-        (false, _) => Style::Text,
-    });
+/// Decodes the input, of which `rest` is not read yet if it is a capture.
+fn decode(arguments: &Arguments, input: &[u8], rest: impl Read) -> Result<(), Failure> {
+    let style = if arguments.json {
+        Style::Json
+    } else {
+        Style::Text
+    };
+    let printer = Printer::new(style, arguments.data);
     if arguments.raw {
         return frame(input, arguments.protocol, printer);
     }
     if arguments.calls {
-        return calls::run(input, printer);
+        return calls::run(input, Shown::Calls, printer);
+    }
+    if calls::is_of_buses(input) {
+        return calls::run(input, Shown::Pdus, printer);
     }
     match Capture::open(input) {
-        Ok(capture) => {
-            let scope = Scope::new(input, arguments.protocol, &arguments.port);
-            capture::run(input, capture, &scope, printer)
+        Ok(_) => {
+            let mut scope = Scope::new(input, arguments.protocol, &arguments.port);
+            capture::run(input.chain(rest), &mut scope, printer)
         }
         Err(ReadError::NotACapture) => pasted(arguments, input, printer),
         Err(error) => Err(Failure::protocol(error)),
@@ -212,9 +239,8 @@ fn pasted(arguments: &Arguments, input: &[u8], printer: Printer) -> Result<(), F
     let Some(packets) = ip_capture(&octets) else {
         return plain(&octets, protocol, Start::Beginning, printer);
     };
-    let capture = Capture::open(&packets).map_err(Failure::protocol)?;
-    let scope = Scope::new(&packets, protocol, &arguments.port);
-    capture::run(&packets, capture, &scope, printer)
+    let mut scope = Scope::new(&packets, protocol, &arguments.port);
+    capture::run(&packets[..], &mut scope, printer)
 }
 
 /// Reads dumps, or hex digits: of datagrams one in each line.

@@ -5,13 +5,14 @@ mod output_file;
 mod serve;
 mod session;
 mod source;
+mod vmem;
 
 use clap::Subcommand;
 use farlink::adapters::tokio::dtp::{DtpOptions, Error, Node};
 use farlink::dtp::Config;
 
-use crate::Failure;
 use crate::csp_options::{Links, NodeArguments, Role};
+use crate::{Failure, recording};
 
 /// The events of the commands.
 const EVENTS: &str = "\
@@ -27,8 +28,8 @@ Events of serve, with --json one object per line:
 
 Events of get:
 
-  asking     server, payload, address, remote, file, received: octets that an
-             earlier run has got
+  asking     server, payload, memory, address, remote, file, received: octets
+             that an earlier run has got
   started    octets: the server has the payload
   progress   received, octets: every 10 s
   silent     server, seconds: nothing was heard for so long
@@ -39,10 +40,15 @@ Events of get:
 
 Event of session:
 
-  session    server, payload, octets, mtu, rate, session, crc32c, generation,
-             received, missing, ranges
+  session    server, payload, memory, octets, mtu, rate, session, crc32c,
+             generation, received, missing, ranges
+
+Event of status:
+
+  status     server, session, busy
 
   octets     octets of the payload, or that will be sent; null if not known
+  memory     the address in the memory of the server, by VMEM; null of a payload
   cause      interrupted, refused, no_answer, fruitless, payload_changed,
              damaged, too_many_rounds, bad_response, or not_written
   rounds     how often all that was missing was asked for
@@ -65,6 +71,7 @@ pub(crate) enum Command {
     Serve(serve::Arguments),
     Get(get::Arguments),
     Session(session::Arguments),
+    Status(vmem::Arguments),
 }
 
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
@@ -73,6 +80,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(arguments) => crate::block_on(1, serve::run(&arguments)),
         Command::Get(arguments) => crate::block_on(1, get::run(&arguments)),
         Command::Session(arguments) => session::run(&arguments),
+        Command::Status(arguments) => crate::block_on(1, vmem::run(&arguments)),
     }
 }
 
@@ -97,7 +105,11 @@ impl NodeArguments {
             // As much data as without.
             config.csp.max_data += HMAC_LEN;
         }
-        let options = DtpOptions::from(config);
+        let options = DtpOptions {
+            clock: recording::clock(),
+            factory: self.factory()?,
+            ..config.into()
+        };
         let node = Node::start(interfaces, options).map_err(failure_of)?;
         Ok(Started { node, links })
     }

@@ -16,6 +16,15 @@ pub(crate) fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     read.map_err(|error| Failure::Usage(format!("{}: {error}", display_name(file))))
 }
 
+/// Opens a file, or standard input for `-`.
+pub(crate) fn open(file: &Path) -> Result<Box<dyn std::io::Read>, Failure> {
+    if is_stdin(file) {
+        return Ok(Box::new(std::io::stdin()));
+    }
+    let opened = std::fs::File::open(file).map_err(|error| Failure::file(file, error))?;
+    Ok(Box::new(opened))
+}
+
 /// Octets of the longest key file and contact plan.
 const MAX_TEXT: u64 = 16 << 20;
 

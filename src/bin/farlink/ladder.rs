@@ -60,6 +60,7 @@ impl Labels {
                 labels.name(octets).map(Label::from)
             }
             Protocol::Ltp => Some(self.ltp.name(octets).into()),
+            Protocol::Csp | Protocol::Csp1 => None,
         }
     }
 }

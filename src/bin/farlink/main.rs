@@ -21,6 +21,7 @@ mod recording;
 mod replay;
 mod scenarios;
 mod sim;
+mod stun;
 
 use core::fmt;
 use std::path::Path;
@@ -55,6 +56,8 @@ enum Command {
     Decode(decode::Arguments),
     Replay(replay::Arguments),
     Sim(sim::Arguments),
+    #[command(subcommand)]
+    Stun(stun::Command),
 }
 
 /// Why a command failed.
@@ -121,6 +124,7 @@ fn main() -> ExitCode {
         Command::Decode(arguments) => decode::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Sim(arguments) => sim::run(&arguments),
+        Command::Stun(command) => stun::run(command),
     };
     let (status, message) = match outcome {
         Ok(()) => (u8::from(output::had_write_error()), None),

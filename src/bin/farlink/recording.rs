@@ -1,6 +1,7 @@
 //! Recordings of connections and nodes.
 
 use alloc::sync::Arc;
+use core::fmt;
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicU32, Ordering};
 use std::fs::File;
@@ -8,15 +9,15 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex};
 
-use farlink::Path as NetPath;
 use farlink::adapters::{
-    self, Clock,
+    self, Clock, MachineFactory,
     cotp::{ConnectionFactory, ConnectionMachine},
     ltp::{EngineMachine, EngineSetup},
 };
 use farlink::cotp::{Connection, Role};
 use farlink::ltp::Engine;
 use farlink::record::{Files, Interface, RecordOptions, Recorded, Recorder};
+use farlink::{BoxedMachine, Path as NetPath, Seed};
 
 use crate::{Failure, output};
 
@@ -97,6 +98,25 @@ pub(crate) fn connection_factory(path: &Path) -> Result<ConnectionFactory, Failu
     }))
 }
 
+/// Makes the machine of a node from its configuration and seed.
+pub(crate) type NodeFactory<M, E> = MachineFactory<M, (<M as Recorded>::Config, Seed), E>;
+
+/// Records the node that is made first.
+pub(crate) fn node_factory<M, E>(path: &Path) -> Result<NodeFactory<M, E>, Failure>
+where
+    M: Recorded<ConfigError: Into<E>> + Send + 'static,
+{
+    let file = Mutex::new(Some(create(path)?));
+    Ok(NodeFactory::new(move |(config, seed)| {
+        let file = file.lock().map_or(None, |mut file| file.take());
+        let machine = match file {
+            Some(file) => Recorder::<M>::new(config, seed, file, options()).map(BoxedMachine::new),
+            None => M::make(config, seed).map(BoxedMachine::new),
+        };
+        machine.map_err(Into::into)
+    }))
+}
+
 /// Returns the addresses of a recorded connection. The service has port 102, by which analysers know the
 /// protocol.
 fn interface(role: &Role, (mut local, mut remote): (SocketAddr, SocketAddr)) -> Interface {
@@ -122,6 +142,28 @@ pub(crate) fn clock() -> Clock {
 pub(crate) fn wall_seconds() -> i64 {
     let passed = clock().now() - farlink::Instant::ZERO;
     i64::try_from(CLOCK.1 + passed.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Makes a machine that is recorded into a file, or one that is not.
+pub(crate) fn machine<M>(
+    path: Option<&Path>,
+    config: M::Config,
+    seed: Seed,
+) -> Result<BoxedMachine<M>, Failure>
+where
+    M: Recorded<ConfigError: fmt::Display> + Send + 'static,
+    Recorder<M>: Send,
+{
+    let Some(path) = path else {
+        let machine = M::make(config, seed);
+        return machine
+            .map(BoxedMachine::new)
+            .map_err(|error| Failure::Usage(error.to_string()));
+    };
+    let recorder = Recorder::<M>::new(config, seed, create(path)?, options());
+    recorder
+        .map(BoxedMachine::new)
+        .map_err(|error| Failure::Usage(error.to_string()))
 }
 
 fn options() -> RecordOptions {

@@ -6,7 +6,7 @@ use farlink::record::{
     Damage, Difference, EntryKind, Outcome, Recorded, Recording, RecordingEnd, ReplayError,
     VERSION, redact, replay,
 };
-use farlink::{Hop, Path as NetPath, cotp, ltp};
+use farlink::{Hop, Path as NetPath, cotp, csp, dtp, ltp, stun};
 use serde_json::{Value, json};
 
 use crate::{Failure, input, output};
@@ -54,9 +54,12 @@ pub(crate) struct Arguments {
 type Replay = fn(&[u8]) -> Result<Outcome, ReplayError>;
 
 /// The replay function of each kind of machine. A further machine is one row here.
-const KINDS: [(&str, Replay); 2] = [
+const KINDS: [(&str, Replay); 5] = [
     (cotp::Connection::KIND, replay::<cotp::Connection>),
+    (csp::Node::KIND, replay::<csp::Node>),
+    (dtp::Node::KIND, replay::<dtp::Node>),
     (<ltp::Engine<NetPath> as Recorded>::KIND, replay_ltp),
+    (stun::Client::KIND, replay::<stun::Client>),
 ];
 
 /// Replays an engine, whose peers are on IP or on buses. The first address in the recording shows which.

@@ -44,6 +44,11 @@ pub enum Command {
     },
     /// Close a connection once all its packets are acknowledged.
     Close(ConnectionId),
+    /// Keep what comes on a connection, until it is released or has ended. A queue that is full takes no more, and so
+    /// closes the window of the peer, without harm to other connections.
+    Hold(ConnectionId),
+    /// Tell what comes on a connection again.
+    Release(ConnectionId),
     /// Send a packet without connection.
     SendTo {
         /// The port it comes from. Answers to it are taken if it is bound.

@@ -12,7 +12,7 @@ pub struct Stats {
     pub resent: u64,
     /// Dropped: shorter than a header.
     pub short_header: u64,
-    /// Dropped: for another address, and this node passes nothing on, or no route leads on.
+    /// Dropped: for another address, and this node passes nothing on, or the packet came from there.
     pub other_address: u64,
     /// Dropped: from the address of all nodes, or of all in a subnet.
     pub bad_source: u64,
@@ -70,7 +70,7 @@ pub struct Stats {
     pub answers_full: u64,
     /// Not sent: longer than a datagram of the driver may be.
     pub too_long: u64,
-    /// Not sent: the route to its destination was removed.
+    /// Dropped, or not sent since the route was removed: no route leads to its destination.
     pub no_route: u64,
 }
 

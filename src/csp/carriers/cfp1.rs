@@ -221,8 +221,7 @@ impl Cfp1Reassembler {
         key: u32,
         (first, header, data): (First, &[u8], &[u8]),
     ) -> Option<usize> {
-        let known = self.partials.find(key);
-        let at = known.unwrap_or_else(|| self.partials.insert(key, &mut self.stats));
+        let at = self.partials.find_or_insert(key, &mut self.stats);
         let start = self.start(first);
         let partial = self.partials.hear(at, now)?;
         let is_other = partial.state.first.is_some();
@@ -251,8 +250,7 @@ impl Cfp1Reassembler {
             self.stats.malformed += 1;
             return None;
         }
-        let known = self.partials.find(key);
-        let at = known.unwrap_or_else(|| self.partials.insert(key, &mut self.stats));
+        let at = self.partials.find_or_insert(key, &mut self.stats);
         let start = FIRST + (self.most - behind) * MAX_DATA;
         let partial = self.partials.hear(at, now)?;
         let state = &mut partial.state;

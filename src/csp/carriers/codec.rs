@@ -286,34 +286,27 @@ impl InterfaceCodec {
     }
 
     fn flush_frames(&mut self, tx: &mut Transmit<Hop>) -> Pushed {
-        let to = self.outgoing.to;
-        while let Some(frame) = self.frame(self.outgoing.written) {
-            match push(tx, to, frame.wire_len(), |out| frame.encode(out)) {
-                Pushed::Done => self.outgoing.written += 1,
-                other => return other,
+        loop {
+            match self.push_frame(tx, self.outgoing.written) {
+                Some(Pushed::Done) => self.outgoing.written += 1,
+                Some(other) => return other,
+                None => return Pushed::Done,
             }
         }
-        Pushed::Done
     }
 
-    /// Returns a frame of the packet that is being sent.
-    fn frame(&self, place: usize) -> Option<Frame<'_>> {
+    /// Writes a frame of the packet that is being sent, if there are so many.
+    fn push_frame(&self, tx: &mut Transmit<Hop>, place: usize) -> Option<Pushed> {
         let Outgoing {
             to, octets, number, ..
         } = &self.outgoing;
-        match &self.kind {
-            Kind::Cfp1(..) => {
-                let packet = Cfp1Packet::new(octets, to.via, *number)?;
-                packet.frame(place).map(Frame::Can)
-            }
-            Kind::Cfp2(..) => {
-                let packet = Cfp2Packet::new(octets, self.address, *number)?;
-                packet.frame(place).map(Frame::Can)
-            }
+        let frame = match &self.kind {
+            Kind::Cfp1(..) => Cfp1Packet::new(octets, to.via, *number)?.frame(place)?,
+            Kind::Cfp2(..) => Cfp2Packet::new(octets, self.address, *number)?.frame(place)?,
             Kind::Ethernet(frames, from, mtu) => {
                 let longest = EthernetFrame::longest_segment(*mtu);
                 let (header, _) = Header::decode(self.version, octets).ok()?;
-                Some(Frame::Ethernet(EthernetFrame {
+                let frame = EthernetFrame {
                     to: frames.address_of(to.via),
                     from: *from,
                     // libcsp begins with 1.
@@ -322,32 +315,12 @@ impl InterfaceCodec {
                     // Bound: a packet fits into a UDP datagram.
                     length: u16::try_from(octets.len()).unwrap_or(u16::MAX),
                     segment: octets.chunks(longest).nth(place)?,
-                }))
+                };
+                return Some(push(tx, *to, frame.wire_len(), |out| frame.encode(out)));
             }
-            Kind::Packet | Kind::NextHop(..) | Kind::Kiss { .. } | Kind::I2c => None,
-        }
-    }
-}
-
-/// One of the frames of a packet.
-enum Frame<'a> {
-    Can(CanFrame),
-    Ethernet(EthernetFrame<'a>),
-}
-
-impl Frame<'_> {
-    const fn wire_len(&self) -> usize {
-        match self {
-            Self::Can(frame) => frame.wire_len(),
-            Self::Ethernet(frame) => frame.wire_len(),
-        }
-    }
-
-    fn encode(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::Can(frame) => frame.encode(out),
-            Self::Ethernet(frame) => frame.encode(out),
-        }
+            Kind::Packet | Kind::NextHop(..) | Kind::Kiss { .. } | Kind::I2c => return None,
+        };
+        Some(push(tx, *to, frame.wire_len(), |out| frame.encode(out)))
     }
 }
 

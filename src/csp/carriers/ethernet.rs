@@ -220,8 +220,7 @@ impl EthernetReassembler {
     }
 
     fn begin(&mut self, key: u32, frame: &EthernetFrame<'_>) -> usize {
-        let at = self.partials.find(key);
-        let at = at.unwrap_or_else(|| self.partials.insert(key, &mut self.stats));
+        let at = self.partials.find_or_insert(key, &mut self.stats);
         self.partials.set(
             at,
             State {

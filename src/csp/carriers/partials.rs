@@ -62,6 +62,11 @@ impl<S: Copy + Default> Partials<S> {
         self.partials.iter().position(|it| it.key == Some(key))
     }
 
+    /// Returns the place of a packet, or one for it.
+    pub(super) fn find_or_insert(&mut self, key: u32, stats: &mut FrameStats) -> usize {
+        self.find(key).unwrap_or_else(|| self.insert(key, stats))
+    }
+
     /// Returns a place for a packet, if need be that of the one that was heard of longest ago.
     pub(super) fn insert(&mut self, key: u32, stats: &mut FrameStats) -> usize {
         let places = self.partials.iter().enumerate();

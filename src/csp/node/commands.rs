@@ -5,7 +5,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::carrier::PacketHead;
-use super::requests::{Kind, MAX_PING};
+use super::requests::{Kind, MAX_PING, Outstanding};
 use super::slot::{Role, Slot};
 use super::{Node, OutgoingData, OutgoingDatagram};
 use crate::Tag;
@@ -181,25 +181,7 @@ impl Node {
     }
 
     pub(super) fn set_route(&mut self, route: Route) -> Result<(), Error> {
-        let limit = self.config.version.broadcast() - 1;
-        let addresses = [Some(route.address), route.via];
-        if let Some(&address) = addresses.iter().flatten().find(|it| **it > limit) {
-            return Err(Error::AddressTooLarge { address, limit });
-        }
-        let (prefix, limit) = (route.prefix, self.config.version.address_bits());
-        if prefix > limit {
-            return Err(Error::PrefixTooLarge { prefix, limit });
-        }
-        let (interface, interfaces) = (route.interface, self.router.interfaces());
-        if usize::from(interface) >= interfaces {
-            return Err(Error::NoInterface {
-                interface,
-                interfaces,
-            });
-        }
-        if let Some(via) = route.via.filter(|_| self.config.is_cfp2(interface)) {
-            return Err(Error::ViaOnCfp2 { interface, via });
-        }
+        self.config.check_route(route)?;
         self.router.set_route(route)
     }
 
@@ -246,8 +228,16 @@ impl Node {
         self.requests.check_room()?;
         let port = self.take_source_port().ok_or(Error::NoSourcePort)?;
         self.source_ports.rest(port, self.now, timeout);
-        let deadline = self.now + timeout;
-        self.requests.start(tag, port, destination, kind, deadline);
+        self.requests.start(Outstanding {
+            tag,
+            port,
+            destination,
+            kind,
+            deadline: self.now + timeout,
+            sent: None,
+            answers: 0,
+            has_ended: false,
+        });
         Ok(())
     }
 
@@ -259,17 +249,23 @@ impl Node {
     }
 
     /// Leaves the packets of a connection in its queue until [`release`](Self::release), or until it ends.
-    #[cfg(feature = "dtp")]
     pub(crate) fn hold(&mut self, connection: ConnectionId) -> Result<(), Error> {
         self.slot_mut(connection)?.is_held = true;
         Ok(())
     }
 
     /// Tells of the packets of a connection again.
-    #[cfg(feature = "dtp")]
     pub(crate) fn release(&mut self, connection: ConnectionId) -> Result<(), Error> {
         self.slot_mut(connection)?.is_held = false;
         Ok(())
+    }
+
+    /// Takes a source port for a packet without connection, which nothing else has for so long.
+    #[cfg(feature = "dtp")]
+    pub(crate) fn lend_source_port(&mut self, time: Duration) -> Option<u8> {
+        let port = self.take_source_port()?;
+        self.source_ports.rest(port, self.now, time);
+        Some(port)
     }
 
     /// Tells why no connection can lead to a port, if none can.

@@ -18,9 +18,12 @@ use crate::{Addr as _, Hop};
 /// How long a connection that its peer has not confirmed keeps its slot from the SYN of another.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(1);
 
+/// What a packet without connection is lent to first: it tells whether it has taken the packet.
+pub(crate) type Lend<'a> = &'a mut dyn FnMut(&Packet<'_>) -> bool;
+
 impl Node {
     /// Takes the packets that the node has sent to itself.
-    pub(super) fn receive_loopback(&mut self, lend: &mut dyn FnMut(&Packet<'_>) -> bool) {
+    pub(super) fn receive_loopback(&mut self, lend: Lend<'_>) {
         for _ in 0..self.loopback.len() {
             let Some(((), octets)) = self.loopback.pop() else {
                 return;
@@ -34,12 +37,7 @@ impl Node {
 
     /// Takes what came on an interface. Packets without connection are first lent, as by
     /// [`receive_packet`](Self::receive_packet).
-    pub(crate) fn receive_octets(
-        &mut self,
-        from: Hop,
-        mut octets: &[u8],
-        lend: &mut dyn FnMut(&Packet<'_>) -> bool,
-    ) {
+    pub(crate) fn receive_octets(&mut self, from: Hop, mut octets: &[u8], lend: Lend<'_>) {
         let mut codecs = mem::take(&mut self.codecs);
         match codecs.get_mut(usize::from(from.interface)) {
             None => self.stats.unknown_interface += 1,
@@ -59,12 +57,7 @@ impl Node {
     }
 
     /// Takes a packet. One for this node without connection is first lent: `lend` tells whether it has taken it.
-    fn receive_packet(
-        &mut self,
-        hop: Hop,
-        octets: &[u8],
-        lend: &mut dyn FnMut(&Packet<'_>) -> bool,
-    ) {
+    fn receive_packet(&mut self, hop: Hop, octets: &[u8], lend: Lend<'_>) {
         let (version, interface) = (self.config.version, hop.interface);
         self.stats.received += 1;
         let Some(counters) = self.router.stats_mut(interface) else {
@@ -164,7 +157,13 @@ impl Node {
             self.pass_on(exit.hop, &[tail(&word, self.config.version), packet.data]);
         }
         if exits == 0 {
-            self.stats.other_address += 1;
+            let has_no_route = self.config.forward && !self.leads_to(destination);
+            let count = if has_no_route {
+                &mut self.stats.no_route
+            } else {
+                &mut self.stats.other_address
+            };
+            *count += 1;
             self.router.on_dropped(interface);
         }
     }
@@ -178,12 +177,7 @@ impl Node {
     }
 
     /// Takes a packet for this node, by an interface or from the node itself.
-    fn receive_own(
-        &mut self,
-        interface: Option<u8>,
-        packet: Packet<'_>,
-        lend: &mut dyn FnMut(&Packet<'_>) -> bool,
-    ) {
+    fn receive_own(&mut self, interface: Option<u8>, packet: Packet<'_>, lend: Lend<'_>) {
         let is_v1 = self.config.version == Version::V1;
         // Version 2 has no XTEA and ignores its flag.
         if !is_v1 || !packet.header.flags.contains(Flags::XTEA) {
@@ -211,12 +205,7 @@ impl Node {
         self.decrypted = octets;
     }
 
-    fn receive_decrypted(
-        &mut self,
-        interface: Option<u8>,
-        packet: Packet<'_>,
-        lend: &mut dyn FnMut(&Packet<'_>) -> bool,
-    ) {
+    fn receive_decrypted(&mut self, interface: Option<u8>, packet: Packet<'_>, lend: Lend<'_>) {
         let Some(packet) = self.without_trailers(interface, packet) else {
             return;
         };
@@ -243,9 +232,7 @@ impl Node {
         if flags.contains(Flags::CRC32) {
             let Ok(rest) = packet.split_crc32(self.config.version) else {
                 self.stats.bad_crc32 += 1;
-                if let Some(counters) = interface.and_then(|it| self.router.stats_mut(it)) {
-                    counters.receive_errors += 1;
-                }
+                self.router.count(interface, |it| it.receive_errors += 1);
                 return None;
             };
             packet = rest;
@@ -263,9 +250,8 @@ impl Node {
     }
 
     fn count_authentication(&mut self, interface: Option<u8>) {
-        if let Some(counters) = interface.and_then(|it| self.router.stats_mut(it)) {
-            counters.authentication_errors += 1;
-        }
+        self.router
+            .count(interface, |it| it.authentication_errors += 1);
     }
 
     /// Tells whether a packet has the trailers that it needs, and counts it if not.

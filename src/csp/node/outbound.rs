@@ -7,6 +7,22 @@ use crate::csp::rdp::{Segment, Written};
 use crate::csp::wire::{Flags, Header, Priority, RdpHeader, SfpTrailer};
 use crate::{Hop, Instant, Transmit};
 
+/// Borrows what of a node writes packets, and leaves what they are written from.
+macro_rules! carrier {
+    ($node:expr, $tx:expr) => {
+        Carrier {
+            config: &$node.config,
+            links: &$node.links,
+            security: &$node.security,
+            router: &mut $node.router,
+            codecs: &mut $node.codecs,
+            loopback: &mut $node.loopback,
+            stats: &mut $node.stats,
+            tx: $tx,
+        }
+    };
+}
+
 impl Node {
     /// Writes what is to be sent to one destination.
     pub(crate) fn write(&mut self, tx: &mut Transmit<Hop>) {
@@ -17,16 +33,7 @@ impl Node {
 
     fn write_all(&mut self, tx: &mut Transmit<Hop>) {
         let now = self.now;
-        let mut carrier = Carrier {
-            config: &self.config,
-            links: &self.links,
-            security: &self.security,
-            router: &mut self.router,
-            codecs: &mut self.codecs,
-            loopback: &mut self.loopback,
-            stats: &mut self.stats,
-            tx,
-        };
+        let mut carrier = carrier!(self, tx);
         carrier.write_queues();
         while let Some((header, data)) = self.answers.front() {
             match carrier.put(PacketHead::new(header), [data, &[], &[]]) {
@@ -71,16 +78,7 @@ impl Node {
         header: Header,
         data: [&[u8]; 2],
     ) -> Put {
-        let mut carrier = Carrier {
-            config: &self.config,
-            links: &self.links,
-            security: &self.security,
-            router: &mut self.router,
-            codecs: &mut self.codecs,
-            loopback: &mut self.loopback,
-            stats: &mut self.stats,
-            tx,
-        };
+        let mut carrier = carrier!(self, tx);
         let [first, second] = data;
         carrier.put(PacketHead::new(header), [first, second, &[]])
     }

@@ -40,16 +40,16 @@ pub(super) struct Requests {
 }
 
 #[derive(Debug)]
-struct Outstanding {
-    tag: Tag,
-    port: u8,
-    destination: u16,
-    kind: Kind,
-    deadline: Instant,
+pub(super) struct Outstanding {
+    pub(super) tag: Tag,
+    pub(super) port: u8,
+    pub(super) destination: u16,
+    pub(super) kind: Kind,
+    pub(super) deadline: Instant,
     /// When it was sent; `None` before.
-    sent: Option<Instant>,
-    answers: u32,
-    has_ended: bool,
+    pub(super) sent: Option<Instant>,
+    pub(super) answers: u32,
+    pub(super) has_ended: bool,
 }
 
 /// What is asked.
@@ -101,24 +101,8 @@ impl Requests {
         Ok(())
     }
 
-    pub(super) fn start(
-        &mut self,
-        tag: Tag,
-        port: u8,
-        destination: u16,
-        kind: Kind,
-        deadline: Instant,
-    ) {
-        self.outstanding.push(Outstanding {
-            tag,
-            port,
-            destination,
-            kind,
-            deadline,
-            sent: None,
-            answers: 0,
-            has_ended: false,
-        });
+    pub(super) fn start(&mut self, request: Outstanding) {
+        self.outstanding.push(request);
     }
 
     pub(super) fn has_port(&self, port: u8) -> bool {
@@ -148,7 +132,7 @@ impl Requests {
             if request.sent.is_some() || request.has_ended {
                 continue;
             }
-            let head = request.head(options);
+            let head = request.head(options, carrier.config.address);
             let data = match &request.kind {
                 Kind::Ping(octets) => data(*octets),
                 Kind::Service(it) => {
@@ -242,10 +226,11 @@ impl Requests {
 }
 
 impl Outstanding {
-    fn head(&self, options: SendOptions) -> PacketHead {
+    /// Returns the header of the request. Where it leaves by no interface, it is from `own` address.
+    fn head(&self, options: SendOptions, own: u16) -> PacketHead {
         let header = Header {
             priority: options.priority,
-            source: 0,
+            source: own,
             destination: self.destination,
             destination_port: self.kind.port(),
             source_port: self.port,

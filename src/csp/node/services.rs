@@ -20,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MAX_PENDING_OF_NODE: usize = MAX_PENDING / 2;
 /// Packets of the longest list of processes.
 const MAX_LIST: usize = 8;
+/// Octets of the longest list for a request without HMAC, whose sender anybody may be: with headers and trailers it
+/// exceeds three times the octets of the request by less than 1 KiB.
+const MAX_UNPROVED_LIST: usize = 1000;
 
 /// Requests that the application is to answer.
 #[derive(Debug)]
@@ -267,7 +270,10 @@ impl Node {
     /// Sends text in as many packets as it needs.
     fn answer_in_parts(&mut self, reply: Header, text: &Bytes) -> Result<(), Error> {
         let part = self.config.data_limit(reply.flags);
-        let limit = part * MAX_LIST;
+        let mut limit = part * MAX_LIST;
+        if !reply.flags.contains(Flags::HMAC) {
+            limit = limit.min(MAX_UNPROVED_LIST);
+        }
         let octets = text.len();
         if octets > limit {
             return Err(Error::TooMuchData { octets, limit });
@@ -298,7 +304,7 @@ impl Node {
     }
 
     /// Sends a packet of the node itself, as soon as it can.
-    pub(super) fn answer(&mut self, header: Header, data: &[u8]) {
+    pub(crate) fn answer(&mut self, header: Header, data: &[u8]) {
         let can_go = self.is_own(header.destination) || self.leads_to(header.destination);
         let limit = self.config.data_limit(header.flags);
         if !can_go || data.len() > limit || !self.answers.push(header, &[data]) {

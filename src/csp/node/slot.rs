@@ -1,5 +1,6 @@
 //! A slot for a connection: its ports, and what the application was told of it.
 
+use core::mem;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -31,7 +32,7 @@ pub(super) struct Slot {
     reassembly: Reassembly,
     /// A fragment that ended those before it.
     held: Option<Bytes>,
-    /// Whether packets stay in the queue, as long as the connection is open.
+    /// Whether packets stay in the queue, as long as the peer may send more.
     pub(super) is_held: bool,
 }
 
@@ -50,23 +51,15 @@ pub(super) enum Role {
 }
 
 impl Slot {
-    pub(super) const fn new(rdp: Connection) -> Self {
+    pub(super) fn new(rdp: Connection) -> Self {
         Self {
             rdp,
             role: Role::Free,
             generation: 0,
             local: 0,
             port: 0,
-            peer: Endpoint {
-                address: 0,
-                port: 0,
-            },
-            options: SendOptions {
-                priority: crate::csp::wire::Priority::Normal,
-                crc32: false,
-                crc32_covers_header: false,
-                hmac: false,
-            },
+            peer: Endpoint::default(),
+            options: SendOptions::default(),
             awaits_room: false,
             fragments: None,
             closes_after: false,
@@ -84,18 +77,16 @@ impl Slot {
         peer: Endpoint,
         options: SendOptions,
     ) {
-        self.role = role;
-        self.generation = self.generation.wrapping_add(1);
-        self.local = local;
-        self.port = port;
-        self.peer = peer;
-        self.options = options;
-        self.awaits_room = false;
-        self.fragments = None;
-        self.closes_after = false;
-        self.reassembly = Reassembly::Idle;
-        self.held = None;
-        self.is_held = false;
+        let rdp = mem::replace(&mut self.rdp, Connection::new(1, (0, 0), 0));
+        *self = Self {
+            role,
+            generation: self.generation.wrapping_add(1),
+            local,
+            port,
+            peer,
+            options,
+            ..Self::new(rdp)
+        };
     }
 
     pub(super) fn is_free(&self) -> bool {
@@ -249,7 +240,7 @@ impl Slot {
         max_sfp: u32,
         stats: &mut Stats,
     ) -> Option<Event> {
-        let is_held = self.is_held && self.rdp.is_open();
+        let is_held = self.is_held && self.rdp.is_receiving();
         if !is_held && let Some(event) = self.next_received(connection, max_sfp, stats) {
             return Some(event);
         }

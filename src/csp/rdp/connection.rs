@@ -3,8 +3,8 @@
 mod inbound;
 mod outbound;
 
-use core::fmt;
 use core::time::Duration;
+use core::{fmt, mem};
 
 use bytes::Bytes;
 
@@ -177,16 +177,26 @@ pub(in crate::csp) struct Connection {
 impl Connection {
     pub(in crate::csp) fn new(window: u16, queue: (u16, u16), max_data: usize) -> Self {
         let (send, receive) = queue;
-        let options = SynOptions::default();
+        let queues = (SendQueue::new(send), ReceiveQueue::new(receive, max_data));
+        Self::with(queues, window, Instant::ZERO, SynOptions::default())
+    }
+
+    /// Makes a closed connection of these queues.
+    fn with(
+        (send, receive): (SendQueue, ReceiveQueue),
+        max_window: u16,
+        now: Instant,
+        options: SynOptions,
+    ) -> Self {
         Self {
             state: State::Closed(CloseReason::Closed),
             options,
-            parameters: Parameters::new(&options, window),
-            max_window: window,
+            parameters: Parameters::new(&options, max_window),
+            max_window,
             initial: SequenceNumber(0),
             peer_initial: SequenceNumber(0),
-            send: SendQueue::new(send),
-            receive: ReceiveQueue::new(receive, max_data),
+            send,
+            receive,
             last_acknowledged: SequenceNumber(0),
             ack: Ack::Idle,
             rtt: Rtt::new(),
@@ -194,9 +204,9 @@ impl Connection {
             backoff: 0,
             retransmit_at: None,
             ask: Ask::default(),
-            since: Instant::ZERO,
-            heard: Instant::ZERO,
-            sent: Instant::ZERO,
+            since: now,
+            heard: now,
+            sent: now,
             reset_at: None,
             is_opened: false,
             newly_acknowledged: 0,
@@ -246,23 +256,12 @@ impl Connection {
     }
 
     fn begin(&mut self, now: Instant, options: SynOptions, initial: SequenceNumber) {
-        self.options = options;
-        self.parameters = Parameters::new(&options, self.max_window);
+        let mut send = mem::replace(&mut self.send, SendQueue::new(0));
+        let mut receive = mem::replace(&mut self.receive, ReceiveQueue::new(0, 0));
+        send.reset(initial);
+        receive.reset(SequenceNumber(0));
+        *self = Self::with((send, receive), self.max_window, now, options);
         self.initial = initial;
-        self.send.reset(initial);
-        self.receive.reset(SequenceNumber(0));
-        self.ack = Ack::Idle;
-        self.rtt = Rtt::new();
-        self.shortest = None;
-        self.backoff = 0;
-        self.retransmit_at = None;
-        self.ask = Ask::default();
-        self.since = now;
-        self.heard = now;
-        self.sent = now;
-        self.reset_at = None;
-        self.is_opened = false;
-        self.newly_acknowledged = 0;
     }
 
     fn begin_receiving(&mut self, initial: SequenceNumber) {
@@ -288,6 +287,11 @@ impl Connection {
     /// Tells whether packets can be sent: it is open, and this end has not closed it.
     pub(in crate::csp) const fn is_open(&self) -> bool {
         matches!(self.state, State::Open)
+    }
+
+    /// Tells whether packets of the peer are taken.
+    pub(in crate::csp) const fn is_receiving(&self) -> bool {
+        matches!(self.state, State::Open | State::Closing)
     }
 
     /// Returns when the SYN came that this end has answered, as long as its peer has not confirmed the answer.
@@ -321,7 +325,7 @@ impl Connection {
 
     /// Returns true once, when the connection has opened.
     pub(in crate::csp) const fn take_opened(&mut self) -> bool {
-        core::mem::replace(&mut self.is_opened, false)
+        mem::replace(&mut self.is_opened, false)
     }
 
     /// Returns RCV.CUR, the last number that was received in order, also of a connection that has ended.
@@ -336,7 +340,7 @@ impl Connection {
 
     /// Takes the number of packets that were acknowledged since the last call.
     pub(in crate::csp) const fn take_acknowledged(&mut self) -> u32 {
-        core::mem::replace(&mut self.newly_acknowledged, 0)
+        mem::replace(&mut self.newly_acknowledged, 0)
     }
 
     pub(in crate::csp) const fn connection_timeout(&self) -> Duration {

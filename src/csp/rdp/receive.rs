@@ -1,16 +1,17 @@
 //! Packets received and not taken by the application, in order and out of order.
 
-use alloc::vec::Vec;
+use core::mem;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-use crate::csp::ring::{buffer, buffer_footprint, fill};
+use crate::csp::ring::PacketRing;
 use crate::csp::wire::SequenceNumber;
 
 /// What a packet is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::csp) enum DataKind {
     /// Whole.
+    #[default]
     Packet,
     /// A fragment of SFP, with its trailer.
     Fragment,
@@ -29,56 +30,35 @@ pub(super) enum Inserted {
     NoRoom,
 }
 
-/// A ring of packets, from the next one that the application takes on.
-///
-/// Its memory is allocated when it is made. It is allocated again only where the application keeps the octets of a
-/// packet longer than the ring takes to go round.
+/// Packets from the next one that the application takes on, in memory that is allocated when the queue is made.
 #[derive(Debug)]
 pub(super) struct ReceiveQueue {
-    slots: Vec<Slot>,
-    /// The place of the next packet to take.
-    head: usize,
-    /// Packets in order that are not taken.
-    ready: u16,
+    /// Those in order that are not taken, and behind them places for those out of order.
+    ring: PacketRing<Place>,
     /// Packets out of order.
     ahead: u16,
     /// RCV.CUR: the last number received in order.
     current: SequenceNumber,
-    /// Octets of the longest packet.
-    max_data: usize,
 }
 
-#[derive(Debug)]
-struct Slot {
-    octets: BytesMut,
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
     kind: DataKind,
     is_filled: bool,
 }
 
 impl ReceiveQueue {
     pub(super) fn new(packets: u16, max_data: usize) -> Self {
-        let slot = |_| Slot {
-            octets: buffer(max_data),
-            kind: DataKind::Packet,
-            is_filled: false,
-        };
         Self {
-            slots: (0..packets).map(slot).collect(),
-            head: 0,
-            ready: 0,
+            ring: PacketRing::new(usize::from(packets), max_data),
             ahead: 0,
             current: SequenceNumber(0),
-            max_data,
         }
     }
 
     /// Begins behind the initial sequence number of a peer.
     pub(super) fn reset(&mut self, initial: SequenceNumber) {
-        for slot in &mut self.slots {
-            slot.octets.clear();
-            slot.is_filled = false;
-        }
-        self.ready = 0;
+        self.ring.clear();
         self.ahead = 0;
         self.current = initial;
     }
@@ -92,31 +72,27 @@ impl ReceiveQueue {
     }
 
     pub(super) const fn has_ready(&self) -> bool {
-        self.ready > 0
+        !self.ring.is_empty()
     }
 
     /// Takes a packet that is `RCV.CUR + 1 + distance`.
     pub(super) fn insert(&mut self, distance: u16, data: &[u8], kind: DataKind) -> Inserted {
-        let place = usize::from(self.ready) + usize::from(distance);
-        let max_data = self.max_data;
-        let Some(slot) = self.slot(place) else {
-            return Inserted::NoRoom;
+        let is_filled = match self.ring.behind(distance.into()) {
+            None => return Inserted::NoRoom,
+            Some(place) => mem::replace(&mut place.is_filled, true),
         };
-        if slot.is_filled {
+        if is_filled {
             return Inserted::Duplicate;
         }
-        fill(&mut slot.octets, max_data, &[data]);
-        slot.kind = kind;
-        slot.is_filled = true;
+        let is_filled = true;
+        self.ring
+            .fill_behind(distance.into(), Place { kind, is_filled }, data);
         self.ahead += 1;
         if distance > 0 {
             return Inserted::Ahead;
         }
-        while self
-            .slot(usize::from(self.ready))
-            .is_some_and(|it| it.is_filled)
-        {
-            self.ready += 1;
+        while self.ring.behind(0).is_some_and(|it| it.is_filled) {
+            self.ring.extend();
             self.ahead -= 1;
             self.current = self.current.plus(1);
         }
@@ -125,41 +101,28 @@ impl ReceiveQueue {
 
     /// Takes the next packet in order.
     pub(super) fn take(&mut self) -> Option<(Bytes, DataKind)> {
-        self.ready = self.ready.checked_sub(1)?;
-        let slot = self.slot(0)?;
-        slot.is_filled = false;
-        let taken = (slot.octets.split().freeze(), slot.kind);
-        self.head = (self.head + 1) % self.slots.len();
-        Some(taken)
+        let (place, data) = self.ring.pop()?;
+        Some((data, place.kind))
     }
 
     /// Returns the numbers that were received out of order.
     pub(super) fn numbers_ahead(&self) -> impl Iterator<Item = SequenceNumber> {
-        let first = usize::from(self.ready);
-        let all = self.slots.iter().cycle().skip(self.head + first);
-        let all = all.take(self.slots.len() - first);
-        all.zip(1..)
-            .filter(|(slot, _)| slot.is_filled)
+        let places = self.ring.all_behind().zip(1..);
+        places
+            .filter(|(place, _)| place.is_filled)
             .map(|(_, distance)| self.current.plus(distance))
     }
 
-    /// Returns the slot so many places behind the next one to take; there are none behind the last.
-    fn slot(&mut self, place: usize) -> Option<&mut Slot> {
-        if place >= self.slots.len() {
-            return None;
-        }
-        let at = (self.head + place) % self.slots.len();
-        self.slots.get_mut(at)
-    }
-
-    /// Returns the bytes that a ring allocates.
+    /// Returns the bytes that a queue allocates.
     pub(super) const fn footprint(packets: u16, max_data: usize) -> usize {
-        packets as usize * (size_of::<Slot>() + buffer_footprint(max_data))
+        PacketRing::<Place>::footprint(packets as usize, max_data)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
     const LAST: SequenceNumber = SequenceNumber(u16::MAX);

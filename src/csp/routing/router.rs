@@ -227,8 +227,17 @@ impl Router {
 
     /// Counts a packet that an interface did not take.
     pub(in crate::csp) fn on_dropped(&mut self, interface: u8) {
-        if let Some(stats) = self.stats_mut(interface) {
-            stats.dropped += 1;
+        self.count(Some(interface), |it| it.dropped += 1);
+    }
+
+    /// Counts something of an interface; what the node sends to itself comes by none.
+    pub(in crate::csp) fn count(
+        &mut self,
+        interface: Option<u8>,
+        count: impl FnOnce(&mut InterfaceStats),
+    ) {
+        if let Some(stats) = interface.and_then(|it| self.stats_mut(it)) {
+            count(stats);
         }
     }
 

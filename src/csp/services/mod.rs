@@ -44,8 +44,8 @@ bitflags! {
         const PEEK = 0x0010;
         /// CMP: memory, written.
         const POKE = 0x0020;
-        /// The list of processes. Its text may be 8 packets, to a request of one: where strangers reach the node, let
-        /// [`Services::require_hmac`] keep it from being used against others.
+        /// The list of processes. Its text may be 8 packets to a request with HMAC, and 1000 octets to others, which
+        /// anybody may have sent.
         const PROCESSES = 0x0040;
         /// The octets of free memory.
         const FREE_MEMORY = 0x0080;

@@ -130,7 +130,13 @@ impl Download {
         if self.rate.follows() {
             // While the packets of one come, another waits.
             most_asks = most_asks.min(2);
-            let time = (self.setup * 2).clamp(FOLLOW_TIME.0, FOLLOW_TIME.1);
+            // What is lost beyond the limit is little, as long as it is looked for.
+            let least = if self.rate.is_rising() {
+                FOLLOW_TIME.0 / 4
+            } else {
+                FOLLOW_TIME.0
+            };
+            let time = (self.setup * 2).clamp(least, FOLLOW_TIME.1);
             left = self.rate.packets(chunk, time);
         }
         if !is_receiving
@@ -232,7 +238,7 @@ impl Download {
     fn follow(&mut self, time: Duration, (asked, received): (u32, u32), throughput: u32) {
         let octets = u128::from(received) * u128::from(self.chunk());
         // Too short a time tells nothing.
-        if time >= FOLLOW_TIME.0 / 4 {
+        if time >= FOLLOW_TIME.0 / 8 {
             let delivered = octets * 1_000_000_000 / time.as_nanos().max(1);
             self.rate.follow(Outcome {
                 asked,

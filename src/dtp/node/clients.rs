@@ -20,10 +20,15 @@ impl Node {
         payload: u8,
         options: GetOptions,
     ) -> Result<(), Error> {
-        let [a, b, c, d, ..] = self.rng.next_u64().to_le_bytes();
-        let session = u32::from_le_bytes([a, b, c, d]);
+        let session = self.draw_session();
         self.begin(tag, (server, payload), options, session)?;
         Ok(())
+    }
+
+    /// Draws the id of a session.
+    pub(super) fn draw_session(&mut self) -> u32 {
+        let [a, b, c, d, ..] = self.rng.next_u64().to_le_bytes();
+        u32::from_le_bytes([a, b, c, d])
     }
 
     pub(super) fn get_rest(
@@ -37,12 +42,18 @@ impl Node {
             throughput: session.throughput,
             ..options
         };
+        if session.address.is_some() {
+            return Err(Error::SessionAddress {
+                session: session.address,
+                address: None,
+            });
+        }
         let from = (session.server, session.payload);
         self.begin(tag, from, options, session.id)?.restore(session);
         Ok(())
     }
 
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         tag: Tag,
         (server, payload): (u16, u8),
@@ -86,14 +97,16 @@ impl Node {
 
     /// Changes a transfer that is under way to another stage, in which it has no connection.
     fn halt(&mut self, tag: Tag, stage: Stage) -> Result<(), Error> {
-        let mut downloads = self.downloads.iter_mut();
-        let download = downloads.find(|it| it.tag == tag && it.is_under_way());
-        let download = download.ok_or(Error::NoTransfer(tag))?;
+        let mut downloads = self.downloads.iter_mut().enumerate();
+        let found = downloads.find(|(_, it)| it.tag == tag && it.is_under_way());
+        let (place, download) = found.ok_or(Error::NoTransfer(tag))?;
         if download.stage == stage {
             return Err(Error::NotUnderWay(tag));
         }
         let connection = download.connection();
+        let has_begun = matches!(download.stage, Stage::Receiving { .. });
         download.stage = stage;
+        self.send_stop(place, has_begun);
         if let Some(connection) = connection {
             self.close(connection);
         }
@@ -137,10 +150,12 @@ impl Node {
             stats,
             now,
             config,
+            outgoing,
             ..
         } = self;
         csp.receive_octets(hop, octets, &mut |packet| {
             take_data((*now, config), packet, downloads, runs, stats)
+                || outgoing.iter_mut().any(|it| it.take_datagram(packet))
         });
     }
 
@@ -153,10 +168,12 @@ impl Node {
             stats,
             now,
             config,
+            outgoing,
             ..
         } = self;
         csp.advance(*now, &mut |packet| {
             take_data((*now, config), packet, downloads, runs, stats)
+                || outgoing.iter_mut().any(|it| it.take_datagram(packet))
         });
     }
 
@@ -173,11 +190,16 @@ impl Node {
         };
         let connection = download.connection();
         let is_due = download.deadline().is_some_and(|deadline| deadline <= now);
+        let has_begun = matches!(download.stage, Stage::Receiving { .. });
         if is_due && download.is_out_of_time(now) {
+            self.send_stop(place, has_begun);
             return self.close_all(connection);
         }
         match download.stage {
-            Stage::Waiting { .. } if is_due => self.connect(place),
+            Stage::Waiting { .. } if is_due => match download.memory {
+                Some(memory) => self.send_start(place, memory.request),
+                None => self.connect(place),
+            },
             Stage::AwaitingResponse { .. } if is_due => {
                 download.fail_request(now, FailReason::NoAnswer);
                 self.close_all(connection);
@@ -185,15 +207,16 @@ impl Node {
             Stage::Receiving { .. } => {
                 download.receive_on_time(now);
                 if download.connection().is_none() {
-                    return self.close_all(connection);
+                    self.close_all(connection);
                 }
                 self.send_asks(place);
+                self.send_alive(place);
             }
             _ => {}
         }
     }
 
-    fn close_all(&mut self, connection: Option<ConnectionId>) {
+    pub(super) fn close_all(&mut self, connection: Option<ConnectionId>) {
         if let Some(connection) = connection {
             self.close(connection);
         }
@@ -212,9 +235,11 @@ impl Node {
         // Bound: there are at most 255 places.
         let tag = Tag(MAX_TAG - place as u64);
         // The server sends nothing before its response is acknowledged.
+        let rdp = self.csp.config().rdp;
         let syn = SynOptions {
             ack_delay_count: 0,
-            ..self.csp.config().rdp
+            packet_timeout: download.packet_timeout(rdp.packet_timeout),
+            ..rdp
         };
         let options = SendOptions {
             hmac: self.config.hmac,

@@ -23,6 +23,8 @@ impl Node {
             number: payload,
             size,
             identity,
+            address: None,
+            base: 0,
             octets: Some(data),
         });
         Ok(())
@@ -41,6 +43,8 @@ impl Node {
             number: payload,
             size,
             identity,
+            address: None,
+            base: 0,
             octets: None,
         });
         Ok(())
@@ -64,7 +68,10 @@ impl Node {
         self.end_fed(payload.number);
         let mut payloads = self.payloads.iter_mut();
         match payloads.find(|it| it.number == payload.number) {
-            Some(place) => *place = payload,
+            Some(place) => {
+                let address = place.address;
+                *place = Payload { address, ..payload };
+            }
             None => self.payloads.push(payload),
         }
     }
@@ -138,7 +145,7 @@ impl Node {
         self.set_own(connection, Some(connection));
         let deadline = self.now + self.config.request_timeout;
         let mut transfers = self.transfers.iter_mut();
-        let free = transfers.find(|it| it.connection.is_none());
+        let free = transfers.find(|it| it.is_free());
         if let Some(transfer) = free.filter(|_| !self.is_shut_down) {
             transfer.begin(connection, client, deadline);
         } else {
@@ -254,6 +261,9 @@ impl Node {
                 }
                 Stage::AwaitingAsk { deadline, .. } if *deadline <= now => self.stop(place),
                 Stage::Responding { deadline, .. } if *deadline <= now => transfer.start(),
+                Stage::Sending(_) if transfer.silent_at().is_some_and(|at| at <= now) => {
+                    self.stop(place);
+                }
                 _ => self.send_done(place),
             }
         }
@@ -316,7 +326,8 @@ impl Node {
             return;
         };
         let Some(connection) = transfer.connection else {
-            return;
+            self.memory_session = transfer.job().map_or(0, |job| job.request.session);
+            return transfer.end();
         };
         match transfer.on_sent(deadline) {
             Then::Close => self.close(connection),
@@ -338,7 +349,7 @@ impl Node {
             let job = transfer.job()?;
             Some(Event::Serving(ServedRequest {
                 client: transfer.client,
-                payload: job.request.payload,
+                payload: job.payload.number,
                 octets: job.octets,
             }))
         })

@@ -18,7 +18,7 @@ const TIMER_RATE: u32 = 250;
 #[derive(Debug)]
 pub(in crate::dtp) struct Job {
     pub(in crate::dtp) request: Request,
-    pub(super) payload: Payload,
+    pub(in crate::dtp) payload: Payload,
     pub(in crate::dtp) octets: u64,
     pacer: Pacer,
     max_throughput: Option<u32>,

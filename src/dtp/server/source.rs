@@ -16,8 +16,33 @@ pub(in crate::dtp) struct Payload {
     pub(in crate::dtp) number: u8,
     pub(in crate::dtp) size: u32,
     pub(in crate::dtp) identity: PayloadIdentity,
+    /// Where it is in the memory that VMEM addresses.
+    pub(in crate::dtp) address: Option<u64>,
+    /// Octets before these, of a part of a payload.
+    pub(in crate::dtp) base: u32,
     /// `None` if the application feeds it.
     pub(in crate::dtp) octets: Option<Bytes>,
+}
+
+impl Payload {
+    /// Returns the part of it that is so many octets of memory, if it has all of them.
+    pub(in crate::dtp) fn part(&self, address: u64, size: u32) -> Option<Self> {
+        let base = u32::try_from(address.checked_sub(self.address?)?).ok()?;
+        let end = base.checked_add(size).filter(|end| *end <= self.size)?;
+        let octets = match &self.octets {
+            Some(octets) => {
+                let range = usize::try_from(base).ok()?..usize::try_from(end).ok()?;
+                Some(octets.slice(range))
+            }
+            None => None,
+        };
+        Some(Self {
+            size,
+            base,
+            octets,
+            ..*self
+        })
+    }
 }
 
 /// A block that is there, or was asked for.
@@ -44,6 +69,7 @@ pub(in crate::dtp) struct Blocks {
 /// Octets that are needed, of a payload that the application feeds.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::dtp) struct Need {
+    /// Of the part that is sent.
     pub(in crate::dtp) offset: u32,
     pub(in crate::dtp) len: u32,
 }
@@ -56,6 +82,7 @@ const fn block_len(chunk: u32) -> u32 {
 
 impl Blocks {
     /// Octets that the blocks of a transfer have at most.
+    #[cfg(any(test, feature = "laws"))]
     pub(in crate::dtp) const MAX_OCTETS: usize = (BLOCKS * BLOCK_LEN) as usize;
 
     pub(in crate::dtp) const fn new() -> Self {

@@ -73,6 +73,7 @@ pub(super) fn decode(octets: &[u8]) -> Result<Session, SessionError> {
     let session = Session {
         server: u16::from_le_bytes([n0, n1]),
         payload,
+        address: None,
         mtu: u16::from_le_bytes([m0, m1]),
         throughput: u32::from_le_bytes([t0, t1, t2, t3]),
         idle_timeout,

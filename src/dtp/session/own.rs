@@ -5,7 +5,7 @@
 //! | 0 | "FDTPses1" |
 //! | 8 | address of the server |
 //! | 10 | payload |
-//! | 11 | 1 the payload is known, 2 its CRC-32C too, 4 the sum is known |
+//! | 11 | 1 the payload is known, 2 its CRC-32C too, 4 the sum is known, 8 it is memory |
 //! | 12 | MTU |
 //! | 14 | idle timeout |
 //! | 15 | 0 |
@@ -17,6 +17,7 @@
 //! | 36 | sum of what was received |
 //! | 40 | count of received ranges |
 //! | 44 | ranges: first and last packet |
+//! | behind them | of memory its address, 64 bits |
 //! | end | CRC-32C of all before |
 
 use alloc::vec::Vec;
@@ -31,6 +32,8 @@ const CHECK_LEN: usize = 4;
 const KNOWN: u8 = 1;
 const CRC_KNOWN: u8 = 2;
 const SUM_KNOWN: u8 = 4;
+const IS_MEMORY: u8 = 8;
+const ADDRESS_LEN: usize = 8;
 
 /// Decodes a file; `None` if it is another format.
 pub(super) fn decode(octets: &[u8]) -> Option<Result<Session, SessionError>> {
@@ -57,8 +60,14 @@ fn decode_checked(octets: &[u8]) -> Result<Session, SessionError> {
     let [m0, m1, idle_timeout, _] = word(&mut words).to_le_bytes();
     let [throughput, id, size] = [(); 3].map(|()| word(&mut words));
     let [crc32c, generation, sum, count] = [(); 4].map(|()| word(&mut words));
+    let (ranges, address) = match ranges.split_last_chunk::<ADDRESS_LEN>() {
+        Some((ranges, address)) if known & IS_MEMORY != 0 => {
+            (ranges, Some(u64::from_le_bytes(*address)))
+        }
+        _ => (ranges, None),
+    };
     let needed = 8 * u64::from(count);
-    if ranges.len() as u64 != needed {
+    if ranges.len() as u64 != needed || address.is_some() != (known & IS_MEMORY != 0) {
         return Err(SessionError::Count {
             count,
             octets: octets.len() + CHECK_LEN,
@@ -72,6 +81,7 @@ fn decode_checked(octets: &[u8]) -> Result<Session, SessionError> {
     let session = Session {
         server: u16::from_le_bytes([s0, s1]),
         payload,
+        address,
         mtu: u16::from_le_bytes([m0, m1]),
         throughput,
         idle_timeout,
@@ -89,7 +99,8 @@ pub(super) fn encode(session: &Session) -> Vec<u8> {
     let flag = |is_set: bool, flag| if is_set { flag } else { 0 };
     let known = flag(session.identity.is_some(), KNOWN)
         | flag(identity.crc32c.is_some(), CRC_KNOWN)
-        | flag(session.sum.is_some(), SUM_KNOWN);
+        | flag(session.sum.is_some(), SUM_KNOWN)
+        | flag(session.address.is_some(), IS_MEMORY);
     let mut out = MAGIC.to_vec();
     out.extend_from_slice(&session.server.to_le_bytes());
     out.extend_from_slice(&[session.payload, known]);
@@ -106,6 +117,9 @@ pub(super) fn encode(session: &Session) -> Vec<u8> {
         out.extend_from_slice(&word.to_le_bytes());
     }
     encode_intervals(&session.received, &mut out);
+    if let Some(address) = session.address {
+        out.extend_from_slice(&address.to_le_bytes());
+    }
     let check = crc32(&[&out]);
     out.extend_from_slice(&check.to_le_bytes());
     out

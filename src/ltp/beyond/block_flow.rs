@@ -11,7 +11,7 @@ use crate::Instant;
 const MAX_ROUNDS: usize = 64;
 
 /// The flow of one block.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(in crate::ltp) struct BlockFlow {
     /// When the first segment left.
     pub(in crate::ltp) started: Option<Instant>,

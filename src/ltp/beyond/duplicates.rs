@@ -12,10 +12,11 @@ use crate::ltp::export::{Outstanding, Piece, Repair, Sending};
 use crate::ltp::import::Reception;
 use crate::ltp::output::{Batch, Out, WriteResult};
 use crate::ltp::peer::{Control, PeerState};
+use crate::ltp::report::Issued;
 use crate::ltp::wire::{Color, Mark};
 
 /// The repairs of a session that are sent once more while nothing else waits.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(in crate::ltp) struct DuplicateRepairs {
     queue: VecDeque<Duplicate>,
     /// Whether the session is queued for it.
@@ -23,7 +24,7 @@ pub(in crate::ltp) struct DuplicateRepairs {
 }
 
 /// What was sent again under one checkpoint. It is sent once more in each round until the checkpoint is answered.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Duplicate {
     serial: u64,
     rounds: u8,
@@ -49,7 +50,7 @@ impl PeerState {
         self.config.redundancy.spacing() / u32::from(self.copies().max(1))
     }
 
-    fn is_auto(&self) -> bool {
+    pub(in crate::ltp) fn is_auto(&self) -> bool {
         self.config.redundancy.adaptive().is_some()
     }
 }
@@ -67,6 +68,20 @@ impl Context<'_> {
 
 // Reports.
 
+impl Issued {
+    /// Notes that the report, or a copy of it, was sent. Each one that arrives is acknowledged.
+    pub(in crate::ltp) fn on_left(&mut self, cx: &mut Context<'_>) {
+        self.latest = cx.departure();
+        self.copy = None;
+        if cx.peer.is_auto() {
+            let now = cx.node.now;
+            let until = cx.peer.answer(now).deadline;
+            let line = &mut cx.peer.line;
+            line.on_report_sent(now, cx.session, self.serial, until);
+        }
+    }
+}
+
 impl Reception {
     /// Notes that a copy of a report was sent, and sends the next of `left` copies. Its timer restarts with its latest
     /// copy, since the answer may be to that.
@@ -75,25 +90,15 @@ impl Reception {
         (serial, left): (u64, u8),
         cx: &mut Context<'_>,
     ) {
-        self.note_report(serial, cx);
-        let timer = cx.await_answer(ImportTimer::Report(serial));
-        let issued = self.issued(serial).map(|issued| &mut issued.timer);
-        cx.replace(issued.filter(|timer| timer.is_some()), timer);
-        self.copy_report(serial, left - 1, cx);
-    }
-
-    /// Notes that a report, or a copy of it, was sent. Each one that arrives is acknowledged.
-    pub(in crate::ltp) fn note_report(&mut self, serial: u64, cx: &mut Context<'_>) {
-        let (now, departure) = (cx.node.now, cx.departure());
         if let Some(issued) = self.issued(serial) {
-            issued.latest = departure;
-            issued.copy = None;
+            issued.on_left(cx);
+            let timer = cx.await_answer(ImportTimer::Report(serial));
+            cx.replace(
+                Some(&mut issued.timer).filter(|timer| timer.is_some()),
+                timer,
+            );
         }
-        if cx.peer.is_auto() {
-            let until = cx.peer.answer(now).deadline;
-            let line = &mut cx.peer.line;
-            line.on_report_sent(now, cx.session, serial, until);
-        }
+        self.copy_report(serial, left - 1, cx);
     }
 
     pub(in crate::ltp) fn copy_report(&mut self, serial: u64, left: u8, cx: &mut Context<'_>) {
@@ -264,7 +269,7 @@ impl Sending {
         };
         match self.put_piece(&piece, None, tx, cx) {
             WriteResult::NoRoom => return Batch::Full,
-            WriteResult::Written(_) => cx.node.stats.octets_resent += end - range.start,
+            WriteResult::Written => cx.node.stats.octets_resent += end - range.start,
             WriteResult::Impossible => {}
         }
         if let Some(duplicate) = self.repair_mut().duplicates.queue.front_mut() {

@@ -3,8 +3,8 @@
 use crate::ltp::api::Service;
 use crate::ltp::context::{Context, Core};
 use crate::ltp::import::{Imports, Parts, Reception};
-use crate::ltp::sdnv::HeaderTemplate;
-use crate::ltp::wire::{Color, Data, SessionId, header};
+use crate::ltp::sdnv::{Head, HeaderTemplate};
+use crate::ltp::wire::{Color, Data, SessionId, put_header};
 
 /// The session whose red part was continued last, and its next segment.
 #[derive(Debug)]
@@ -27,7 +27,8 @@ struct NextSegment {
 
 impl NextSegment {
     fn behind(session: SessionId, last: &Data<'_>) -> Option<Self> {
-        let mut head = header(0, session, 0);
+        let mut head = Head::new();
+        put_header(&mut head, 0, session, 0);
         head.sdnv(last.client);
         let (offset, len) = (last.range().end, last.octets.len());
         Some(Self {
@@ -68,7 +69,7 @@ impl Imports {
             return 0;
         };
         let slot = import.slot;
-        let Some(reception) = import.reception() else {
+        let Some(reception) = import.stage.open_mut() else {
             return 0;
         };
         if !reception.is_plain(*client, next.offset) {

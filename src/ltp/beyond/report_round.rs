@@ -16,7 +16,7 @@ use crate::kit::RangeSet;
 const MAX_SCOPES: usize = 256;
 
 /// The report segments on one checkpoint that have come so far.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::ltp) struct ReportRound {
     /// The serial number of the checkpoint; 0 for asynchronous reports.
     pub(in crate::ltp) checkpoint: u64,
@@ -32,7 +32,7 @@ pub(in crate::ltp) struct ReportRound {
 }
 
 /// A part of a block that left in one go.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::ltp) struct SentPart {
     /// When its first segment left.
     pub(in crate::ltp) since: Instant,

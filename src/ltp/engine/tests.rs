@@ -10,7 +10,7 @@ use super::Engine;
 use crate::ltp::api::{Block, Cue, Event, Red, Service};
 use crate::ltp::beyond::{AdaptiveRedundancy, Redundancy};
 use crate::ltp::config::{Config, EngineLimits, Peer};
-use crate::ltp::{export, import};
+use crate::ltp::export::Sending;
 use crate::{Hop, Instant, Limits, Machine as _, Output, Rng, Seed, Tag, Transmit};
 
 const CLIENT: u64 = 4;
@@ -51,12 +51,12 @@ fn a_session_that_keeps_little_does_what_one_does_that_keeps_everything() {
 /// Lets all sessions of an engine keep everything.
 fn expand(engine: &mut Engine<Hop>) {
     for export in engine.exports.table.values_mut() {
-        if let export::Stage::Sending(sending) = &mut export.stage {
+        if let Some(sending) = export.stage.open_mut() {
             sending.repair_mut();
         }
     }
     for import in engine.imports.table.values_mut() {
-        if let Some(reception) = import.reception() {
+        if let Some(reception) = import.stage.open_mut() {
             reception.parts();
         }
     }
@@ -128,11 +128,14 @@ impl World {
 
     fn single(&self) -> usize {
         let count = |engine: &Engine<Hop>| {
-            let exports = engine.exports.table.iter().filter(|(_, export)| {
-                matches!(&export.stage, export::Stage::Sending(sending) if sending.lost_nothing())
-            });
+            let exports = engine
+                .exports
+                .table
+                .iter()
+                .filter(|(_, export)| export.stage.open().is_some_and(Sending::lost_nothing));
             let imports = engine.imports.table.iter().filter(|(_, import)| {
-                matches!(&import.stage, import::Stage::Receiving(reception) if reception.parts.is_none())
+                let reception = import.stage.open();
+                reception.is_some_and(|reception| reception.parts.is_none())
             });
             exports.count() + imports.count()
         };

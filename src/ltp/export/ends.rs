@@ -2,13 +2,14 @@
 
 use core::mem;
 
-use super::{ExportSession, Outstanding, Sending, Stage};
+use super::{ExportSession, Outstanding, Sending};
 use crate::ltp::api::{Event, Progress, Side};
 use crate::ltp::closed::End;
 use crate::ltp::context::{Cancel, Context, Step};
 use crate::ltp::end_cause::EndCause;
 use crate::ltp::engine::Engine;
 use crate::ltp::peer::Role;
+use crate::ltp::stage::Stage;
 use crate::ltp::wire::Reason;
 use crate::{Addr, Tag};
 
@@ -18,15 +19,13 @@ impl<A: Addr> Engine<A> {
     pub fn progress(&self, tag: Tag) -> Option<Progress> {
         let place = self.exports.place_of(tag).ok()?;
         let (_, export) = self.exports.table.at(place)?;
-        match &export.stage {
-            Stage::Sending(sending) => Some(Progress {
-                sent: sending.next,
-                claimed: sending.repair().claimed.len(),
-                red: sending.red,
-                len: sending.len(),
-            }),
-            Stage::Cancelling(_) => None,
-        }
+        let sending = export.stage.open()?;
+        Some(Progress {
+            sent: sending.next,
+            claimed: sending.repair().claimed.len(),
+            red: sending.red,
+            len: sending.len(),
+        })
     }
 }
 
@@ -43,7 +42,7 @@ impl ExportSession {
     }
 
     pub(super) fn complete(&mut self, cx: &mut Context<'_>) -> Step {
-        if let Stage::Sending(sending) = &self.stage {
+        if let Stage::Open(sending) = &self.stage {
             sending.end(cx);
             cx.node.stats.exports_complete += 1;
             cx.node.budget.exports -= sending.block.len();
@@ -66,7 +65,7 @@ impl ExportSession {
         (by, reason, cause): (Side, Reason, EndCause),
         cx: &mut Context<'_>,
     ) -> Step {
-        let Stage::Sending(sending) = &mut self.stage else {
+        let Stage::Open(sending) = &mut self.stage else {
             return match by {
                 Side::Local => Step::Continues,
                 Side::Remote => Step::Ends(End::Plain),
@@ -98,7 +97,7 @@ impl ExportSession {
     /// Learns from a cancellation by the peer because of one of its limits. Returns whether the block is to be sent once
     /// more, since it had checkpoints before the end of the red part, which ION refuses.
     pub(super) fn limit_exceeded(&self, cx: &mut Context<'_>) -> bool {
-        let Stage::Sending(sending) = &self.stage else {
+        let Some(sending) = self.stage.open() else {
             return false;
         };
         let flow = &sending.repair().flow;
@@ -111,12 +110,12 @@ impl ExportSession {
     pub(super) fn begin_again(&mut self, cx: &mut Context<'_>) -> Option<Self> {
         let over = Stage::Cancelling(Cancel::new(Reason::USER));
         match mem::replace(&mut self.stage, over) {
-            Stage::Sending(sending) => {
+            Stage::Open(sending) => {
                 sending.end(cx);
                 sending.leave_queues(cx);
                 Some(Self {
                     key_hash: None,
-                    stage: Stage::Sending(sending.again(cx.node)),
+                    stage: Stage::Open(sending.again(cx.node)),
                     ..*self
                 })
             }
@@ -124,22 +123,6 @@ impl ExportSession {
                 self.stage = cancelling;
                 None
             }
-        }
-    }
-
-    /// Handles a CAS (RFC 5326 section 6.18).
-    pub(in crate::ltp) const fn on_cancel_ack(&self) -> Step {
-        match &self.stage {
-            Stage::Sending(_) => Step::Continues,
-            Stage::Cancelling(_) => Step::Ends(End::Plain),
-        }
-    }
-
-    /// Returns the cancellation of a session that is being cancelled.
-    pub(in crate::ltp) const fn cancel_mut(&mut self) -> Option<&mut Cancel> {
-        match &mut self.stage {
-            Stage::Cancelling(cancel) => Some(cancel),
-            Stage::Sending(_) => None,
         }
     }
 }

@@ -132,7 +132,7 @@ impl Sending {
             )),
             None => None,
         };
-        let is_adaptive = cx.peer.config.redundancy.adaptive().is_some();
+        let is_adaptive = cx.peer.is_auto();
         let is_parallel = cx.peer.repairs() == Repairs::Parallel;
         let RepairState { flow, claimed, .. } = self.repair_mut();
         let round = flow.gather(checkpoint, told, begun, |round| {
@@ -247,7 +247,7 @@ impl Sending {
         let must_wait = is_serial && self.is_retransmitting();
         let told = Some(round.checkpoint).filter(|told| *told < self.serial);
         let under_repair = self.under_repair(told.unwrap_or(0));
-        let is_adaptive = cx.peer.config.redundancy.adaptive().is_some();
+        let is_adaptive = cx.peer.is_auto();
         let repair = self.repair_mut();
         let (cited, missing) = if is_adaptive {
             round.alone(&repair.claimed)

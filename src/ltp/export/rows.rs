@@ -7,8 +7,8 @@ use crate::ltp::beyond::HELLO_INTERVAL;
 use crate::ltp::context::Context;
 use crate::ltp::output::{Batch, Out};
 use crate::ltp::peer::PeerState;
-use crate::ltp::sdnv::HeaderTemplate;
-use crate::ltp::wire::{Color, header};
+use crate::ltp::sdnv::{Head, HeaderTemplate};
+use crate::ltp::wire::{Color, put_header};
 
 /// Segments of equal length that follow each other.
 struct Row {
@@ -62,7 +62,8 @@ impl Sending {
         cx: &mut Context<'_>,
     ) -> Option<u64> {
         let (first, fit) = (self.next, row.fit);
-        let mut head = header(0, cx.session, 0);
+        let mut head = Head::new();
+        put_header(&mut head, 0, cx.session, 0);
         head.sdnv(frame.client);
         let template = HeaderTemplate::new(&head, first, fit)?;
         let longer = template.end().checked_sub(first)?;

@@ -123,7 +123,7 @@ impl Exports {
         };
         let Core { node, peers } = core;
         let session = node.own_session(*number);
-        if let Some(cancel) = export.cancel_mut() {
+        if let Some(cancel) = export.stage.cancel_mut() {
             node.stop(cancel.timer);
         }
         if let Some(peer) = peers.get_mut(export.slot) {

@@ -4,7 +4,7 @@ use core::mem;
 use core::ops::Range;
 
 use super::pieces::{Frame, MANY, Piece};
-use super::{ExportSession, Outstanding, Repair, Retransmission, Sending, Stage};
+use super::{ExportSession, Outstanding, Repair, Retransmission, Sending};
 use crate::ltp::beyond::{HELLO_INTERVAL, Hello};
 use crate::ltp::context::{Context, ExportTimer, Step};
 use crate::ltp::end_cause::EndCause;
@@ -25,7 +25,7 @@ impl ExportSession {
         tx: &mut Out<'_>,
         cx: &mut Context<'_>,
     ) -> (Option<Batch>, Step) {
-        let Stage::Sending(sending) = &mut self.stage else {
+        let Some(sending) = self.stage.open_mut() else {
             return (None, Step::Continues);
         };
         let written = match queue {
@@ -91,7 +91,7 @@ impl Sending {
         match self.put_piece(&piece, None, tx, cx) {
             WriteResult::NoRoom => return Ok(Batch::Full),
             WriteResult::Impossible => return Err(EndCause::NoRoomInDatagram),
-            WriteResult::Written(_) => {}
+            WriteResult::Written => {}
         }
         cx.node.stats.octets_resent += piece.range.end - piece.range.start;
         let repair = self.repair_mut();
@@ -205,7 +205,7 @@ impl Sending {
         match self.put_piece(&piece, hello, tx, cx) {
             WriteResult::NoRoom => return Ok(Batch::Full),
             WriteResult::Impossible => return Err(EndCause::NoRoomInDatagram),
-            WriteResult::Written(_) => {
+            WriteResult::Written => {
                 if hello.is_some() {
                     cx.peer.flow.on_hello_sent(cx.node.now);
                 }
@@ -269,7 +269,7 @@ impl Sending {
         if self.next < self.red {
             self.repair_mut().flow.has_early_checkpoint = true;
         }
-        let repair = self.repair();
+        let (repair, left) = (self.repair(), cx.departure());
         let before = if run.gaps.is_empty() { 0 } else { repair.tries };
         let outstanding = Outstanding {
             serial,
@@ -280,8 +280,8 @@ impl Sending {
             tries: before.saturating_add(1),
             timer: cx.await_answer(ExportTimer::Checkpoint(serial)),
             copy: None,
-            first: cx.departure(),
-            latest: cx.departure(),
+            first: left,
+            latest: left,
             after: repair.history.highest(),
             claimed: repair.claimed.len(),
             retransmitted: run.gaps,
@@ -300,7 +300,7 @@ impl Sending {
     /// Returns the limits of a data segment.
     pub(in crate::ltp) fn frame(&self, hello: Option<Hello>, cx: &Context<'_>) -> Frame {
         let room = cx.segment_room(hello);
-        let is_copied = cx.peer.config.redundancy.adaptive().is_some() && cx.peer.copies() > 1;
+        let is_copied = cx.peer.is_auto() && cx.peer.copies() > 1;
         let is_long = || usize::try_from(self.red).is_ok_and(|red| red / MANY > room);
         Frame {
             client: self.client,
@@ -326,6 +326,6 @@ impl Sending {
             color: piece.color,
             octets,
         });
-        cx.put_with(&body, hello, tx)
+        cx.put_body(&body, hello, tx)
     }
 }

@@ -2,13 +2,14 @@
 
 use core::mem;
 
-use super::{Awaited, ImportSession, Reception, SESSION, Stage};
+use super::{Awaited, ImportSession, Reception, SESSION};
 use crate::ltp::api::{Error, Event, Service, Side};
 use crate::ltp::closed::End;
 use crate::ltp::context::{Cancel, Context, EVENT_OVERHEAD, Step};
 use crate::ltp::end_cause::EndCause;
 use crate::ltp::engine::Engine;
 use crate::ltp::peer::Role;
+use crate::ltp::stage::Stage;
 use crate::ltp::wire::{Reason, SessionId};
 use crate::{Addr, Instant};
 
@@ -22,7 +23,7 @@ impl<A: Addr> Engine<A> {
         self.advance(now);
         let mut is_known = false;
         self.imports.with(session, &mut self.core, |import, cx| {
-            is_known = import.reception().is_some();
+            is_known = import.stage.open_mut().is_some();
             import.cancel(EndCause::Application, cx)
         });
         is_known.then_some(()).ok_or(Error::UnknownSession(session))
@@ -41,7 +42,7 @@ impl<A: Addr> Engine<A> {
         self.advance(now);
         let mut is_awaited = false;
         self.imports.with(session, &mut self.core, |import, cx| {
-            let reception = import.reception();
+            let reception = import.stage.open_mut();
             let reception = reception.filter(|one| one.awaits == Some(Awaited::Storage));
             is_awaited = reception.is_some();
             reception.map_or(Step::Continues, |reception| reception.acknowledge_all(cx))
@@ -57,7 +58,7 @@ impl ImportSession {
     /// acknowledged.
     pub(in crate::ltp) fn cancel(&mut self, cause: EndCause, cx: &mut Context<'_>) -> Step {
         let is_new = self.stop(cause, cx);
-        match self.cancel_mut().filter(|_| is_new) {
+        match self.stage.cancel_mut().filter(|_| is_new) {
             Some(cancel) => cancel.send(Role::Receiver, cx),
             None => Step::Continues,
         }
@@ -65,7 +66,7 @@ impl ImportSession {
 
     /// Frees what a session holds, and reports the cancellation once. False if it was cancelled before.
     pub(in crate::ltp) fn stop(&mut self, cause: EndCause, cx: &mut Context<'_>) -> bool {
-        let is_reporting = self.reception().is_some_and(|one| one.has_reports());
+        let is_reporting = self.stage.open().is_some_and(|one| one.has_reports());
         let reason = match cause {
             // The sender has not failed to answer, it has just stopped.
             EndCause::PeerSilent(_) if !is_reporting => Reason::SYSTEM,
@@ -83,7 +84,7 @@ impl ImportSession {
             return false;
         }
         let cancelling = Stage::Cancelling(Cancel::after(reason, cx));
-        if let Stage::Receiving(reception) = mem::replace(&mut self.stage, cancelling) {
+        if let Stage::Open(reception) = mem::replace(&mut self.stage, cancelling) {
             reception.release(cx);
             cx.node.stats.imports_cancelled += 1;
             let client = reception.client;
@@ -103,12 +104,12 @@ impl ImportSession {
     /// Gives up a session whose EOB was lost, maybe with green segments. The application hears that nothing more
     /// comes (RFC 5326 section 7.6). The sender waits for nothing, and is not told.
     pub(super) fn give_up_end(&mut self, cx: &mut Context<'_>) -> Step {
-        let end = match self.reception().map(|reception| reception.end()) {
+        let end = match self.stage.open().map(|reception| reception.end()) {
             Some(end @ End::Delivered { .. }) => end,
             // Red data that still come must not be delivered any more.
             _ => End::Plain,
         };
-        let silent_for = self.reception().map(|one| cx.node.now - one.active);
+        let silent_for = self.stage.open().map(|one| cx.node.now - one.active);
         self.stop(EndCause::PeerSilent(silent_for.unwrap_or_default()), cx);
         Step::Ends(end)
     }
@@ -117,45 +118,26 @@ impl ImportSession {
     pub(super) fn release(&self, cx: &mut Context<'_>) {
         cx.stop(self.lifetime);
         match &self.stage {
-            Stage::Receiving(reception) => reception.release(cx),
+            Stage::Open(reception) => reception.release(cx),
             Stage::Cancelling(cancel) => cx.stop(cancel.timer),
         }
     }
 
     /// Whether the sender or the application has heard of the session, or may have.
     pub(in crate::ltp) fn has_been_heard_of(&self) -> bool {
-        match &self.stage {
-            Stage::Receiving(reception) => {
-                let parts = reception.parts.as_ref();
-                let has_reported = parts.is_none_or(|parts| {
-                    parts.reports.first != reception.serial || parts.green.is_some()
-                });
-                has_reported || reception.is_delivered || reception.service != Service::Whole
-            }
-            Stage::Cancelling(_) => true,
-        }
-    }
-
-    /// Returns the cancellation of a session that is being cancelled.
-    pub(in crate::ltp) const fn cancel_mut(&mut self) -> Option<&mut Cancel> {
-        match &mut self.stage {
-            Stage::Cancelling(cancel) => Some(cancel),
-            Stage::Receiving(_) => None,
-        }
+        self.stage.open().is_none_or(|reception| {
+            let parts = reception.parts.as_ref();
+            let has_reported = parts.is_none_or(|parts| {
+                parts.reports.first != reception.serial || parts.green.is_some()
+            });
+            has_reported || reception.is_delivered || reception.service != Service::Whole
+        })
     }
 
     /// Handles a CS (RFC 5326 section 6.17), which was acknowledged.
     pub(in crate::ltp) fn on_cancel(&mut self, reason: Reason, cx: &mut Context<'_>) -> Step {
         self.stop_with((Side::Remote, reason, EndCause::Peer), cx);
         Step::Ends(End::Plain)
-    }
-
-    /// Handles a CAR (RFC 5326 section 6.18).
-    pub(in crate::ltp) const fn on_cancel_ack(&self) -> Step {
-        match &self.stage {
-            Stage::Receiving(_) => Step::Continues,
-            Stage::Cancelling(_) => Step::Ends(End::Plain),
-        }
     }
 }
 

@@ -7,13 +7,13 @@ use core::ops::Range;
 
 use bytes::Bytes;
 
-use super::{Awaited, ImportSession, Imports, Parts, Reception, Stage};
+use super::{Awaited, ImportSession, Imports, Parts, Reception};
 use crate::Instant;
 use crate::kit::RangeSet;
 use crate::ltp::api::Service;
 use crate::ltp::auth::KeyHash;
 use crate::ltp::buffer_pool::BufferPool;
-use crate::ltp::context::{Cancel, Context, Core, Step};
+use crate::ltp::context::{Context, Core, Step};
 use crate::ltp::end_cause::EndCause;
 use crate::ltp::fingerprint::Fingerprint;
 use crate::ltp::peer::Role;
@@ -21,6 +21,7 @@ use crate::ltp::peers::Peers;
 use crate::ltp::reassembly::{Reassembly, Room};
 use crate::ltp::report::Reports;
 use crate::ltp::snapshot::{Age, Restored, require};
+use crate::ltp::stage::Stage;
 use crate::ltp::wire::SessionId;
 
 /// A session in which a block is received.
@@ -30,17 +31,8 @@ pub(in crate::ltp) struct SavedImport {
     session: SessionId,
     peer: u64,
     key_hash: Option<KeyHash>,
-    #[cfg_attr(feature = "serde", serde(default))]
-    fingerprint: Option<Fingerprint>,
-    stage: SavedStage,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-enum SavedStage {
-    Receiving(Box<SavedReception>),
-    Cancelling(Cancel),
+    fingerprint: Fingerprint,
+    stage: Stage<Box<SavedReception>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,14 +43,11 @@ struct SavedReception {
     red: Option<u64>,
     ends_block: bool,
     green: Option<u64>,
-    #[cfg_attr(feature = "serde", serde(default))]
     green_end: Option<u64>,
     is_delivered: bool,
     /// What was received of a scattered red part, in pieces or not.
-    #[cfg_attr(feature = "serde", serde(default))]
     held: RangeSet,
     /// Whether a scattered red part waits to be stored.
-    #[cfg_attr(feature = "serde", serde(default))]
     is_to_be_stored: bool,
     streamed: u64,
     serial: u64,
@@ -161,7 +150,7 @@ impl Reception {
             held.run_from(0)
         };
         require(saved.streamed <= contiguous, "imports.streamed", at)?;
-        let reports = Reports::restore(&saved.checkpoints, saved.primary, saved.problems);
+        let reports = Reports::restore(saved.checkpoints.clone(), saved.primary, saved.problems);
         let parts = Parts {
             green: saved.green,
             green_end: saved.green_end,
@@ -251,16 +240,12 @@ impl Imports {
         let sessions: BTreeSet<SessionId> = self.table.iter().map(|(name, _)| *name).collect();
         let save = |session: SessionId| {
             let import = self.table.get(&session)?;
-            let stage = match &import.stage {
-                Stage::Receiving(reception) => SavedStage::Receiving(Box::new(reception.save())),
-                Stage::Cancelling(cancel) => SavedStage::Cancelling(cancel.saved()),
-            };
             Some(SavedImport {
                 session,
                 peer: peers.id(import.slot),
                 key_hash: import.key_hash,
-                fingerprint: Some(import.fingerprint),
-                stage,
+                fingerprint: import.fingerprint,
+                stage: import.stage.saved(|reception| Box::new(reception.save())),
             })
         };
         sessions.into_iter().filter_map(save).collect()
@@ -279,23 +264,22 @@ impl Imports {
         let is_free = !is_known && node.closed.get(node.now, name).is_none();
         require(is_free, "imports.session", at)?;
         let slot = core.peers.restored_slot(saved.peer, "imports.peer", at)?;
-        let (stage, client) = match &saved.stage {
-            SavedStage::Cancelling(cancel) => (Stage::Cancelling(cancel.clone()), 0),
-            SavedStage::Receiving(reception) => {
+        let stage = match &saved.stage {
+            Stage::Cancelling(cancel) => Stage::Cancelling(cancel.clone()),
+            Stage::Open(reception) => {
                 let service = core.node.services.get(reception.client);
                 // A delivered session may be for a service that was closed.
                 let is_served = service.is_some() || reception.is_delivered;
                 require(is_served, "imports.client", at)?;
                 let service = service.unwrap_or_default();
-                let restored = Reception::restore(reception, service, at, core.node.now)?;
-                (Stage::Receiving(restored), reception.client)
+                Stage::Open(Reception::restore(reception, service, at, core.node.now)?)
             }
         };
         let import = ImportSession {
             slot,
             key_hash: saved.key_hash,
             lifetime: None,
-            fingerprint: saved.fingerprint.unwrap_or(Fingerprint::new(client)),
+            fingerprint: saved.fingerprint,
             stage,
         };
         if let Some(peer) = core.peers.get_mut(slot) {
@@ -304,13 +288,13 @@ impl Imports {
         if let Some(place) = self.table.insert(session, import, slot) {
             self.run(place, core, |import, cx| {
                 import.lifetime = cx.limit_lifetime();
-                if let Stage::Cancelling(cancel) = &mut import.stage {
-                    return cancel.send(Role::Receiver, cx);
+                match (&mut import.stage, &saved.stage) {
+                    (Stage::Cancelling(cancel), _) => cancel.send(Role::Receiver, cx),
+                    (_, Stage::Cancelling(_)) => Step::Continues,
+                    (_, Stage::Open(saved)) => {
+                        import.receive(cx, |reception, cx| reception.resume(saved, age, cx))
+                    }
                 }
-                import.receive(cx, |reception, cx| match &saved.stage {
-                    SavedStage::Receiving(saved) => reception.resume(saved, age, cx),
-                    SavedStage::Cancelling(_) => Ok(Step::Continues),
-                })
             });
         }
         Ok(())

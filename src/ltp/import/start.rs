@@ -5,22 +5,25 @@ use core::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use super::{ImportSession, Parts, Reception, SESSION, Stage};
+use super::{ImportSession, Parts, Reception, SESSION};
 use crate::ltp::api::{Event, Service};
 use crate::ltp::closed::{End, Record};
 use crate::ltp::context::{Cancel, Context, EVENT_OVERHEAD, Step};
 use crate::ltp::fingerprint::{Fingerprint, Judgment};
 use crate::ltp::peer::{Control, Role};
 use crate::ltp::report::Reports;
+use crate::ltp::stage::Stage;
 use crate::ltp::wire::{Color, Data, Reason};
 
 impl ImportSession {
-    /// Starts a session, unless it is closed or a limit is reached. `count` sessions are open.
-    pub(super) fn start(
+    /// Makes a session for a segment, unless it is closed or a limit is reached. `count` sessions are open.
+    ///
+    /// Also returned are the first green octet and the end of the block, where its end overtook the red part.
+    pub(super) fn admit(
         data: &Data<'_>,
         count: usize,
         cx: &mut Context<'_>,
-    ) -> Option<(Self, Step)> {
+    ) -> Option<(Self, Option<(u64, u64)>)> {
         // RFC 5326 does not exclude it, but ION and the CCSDS profile have no session 0.
         if cx.session.number == 0 {
             cx.node.stats.malformed += 1;
@@ -37,7 +40,6 @@ impl ImportSession {
             cx.node.stats.no_room += 1;
             return None;
         }
-        let slot = cx.peer.slot;
         let service = cx.node.services.get(data.client);
         if service.is_none() {
             cx.node.stats.unknown_client += 1;
@@ -48,38 +50,48 @@ impl ImportSession {
         if record.is_some() {
             cx.node.closed.remove(name);
         }
-        let Some(service) = service else {
+        let stage = match service {
+            Some(service) => {
+                let serial = cx.first_serial();
+                Stage::Open(Reception::new(data.client, service, serial, cx.node.now))
+            }
             // RFC 5326 section 4.2: one CR per session, repeated like any other.
-            let mut cancel = Cancel::new(Reason::UNREACHABLE);
-            let step = cancel.send(Role::Receiver, cx);
-            let stage = Stage::Cancelling(cancel);
-            return Some((Self::new(slot, Fingerprint::of(data), stage), step));
+            None => Stage::Cancelling(Cancel::new(Reason::UNREACHABLE)),
         };
-        if green.is_none()
-            && let Some(whole) = Reception::whole(service, data, cx)
-        {
-            let stage = Stage::Receiving(whole);
-            let started = Self::new(slot, Fingerprint::of(data), stage);
-            return Some((started, Step::Continues));
+        let started = Self::new(cx.peer.slot, Fingerprint::new(data.client), stage);
+        Some((started, green))
+    }
+
+    /// Handles the segment with which the session starts.
+    pub(super) fn start(
+        &mut self,
+        data: &Data<'_>,
+        green: Option<(u64, u64)>,
+        cx: &mut Context<'_>,
+    ) -> Step {
+        let reception = match &mut self.stage {
+            Stage::Open(reception) => reception,
+            Stage::Cancelling(cancel) => {
+                self.fingerprint.note(data);
+                return cancel.send(Role::Receiver, cx);
+            }
+        };
+        if green.is_none() && reception.receive_whole(data, cx) {
+            self.fingerprint.note(data);
+            return Step::Continues;
         }
-        let serial = cx.first_serial();
-        let reports = Reports::new(serial);
-        let mut reception = Reception {
-            parts: Some(Box::new(Parts::new(service, green, reports))),
-            ..Reception::new(data.client, service, serial, cx.node.now)
-        };
+        let reports = Reports::new(reception.serial);
+        let parts = Parts::new(reception.service, green, reports);
+        reception.parts = Some(Box::new(parts));
         reception.recharge(cx);
         reception.guard(cx);
         // A session that was opened again has been reported before.
-        if service == Service::Streaming && green.is_none() {
+        if reception.service == Service::Streaming && green.is_none() {
             let (session, client) = (cx.session, data.client);
             let event = Event::Started { session, client };
             cx.push_service_event(client, event, EVENT_OVERHEAD);
         }
-        let fingerprint = Fingerprint::new(data.client);
-        let mut started = Self::new(slot, fingerprint, Stage::Receiving(reception));
-        let step = started.on_data(data, cx);
-        Some((started, step))
+        self.on_data(data, cx)
     }
 }
 

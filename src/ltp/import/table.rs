@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{ImportSession, Reception, Stage};
+use super::{ImportSession, Reception};
 use crate::ltp::closed::End;
 use crate::ltp::context::{Context, Core, Node, Step};
 use crate::ltp::end_cause::EndCause;
@@ -34,14 +34,18 @@ impl Imports {
             return;
         };
         let count = self.table.len();
-        let Some((mut import, step)) = ImportSession::start(data, count, &mut cx) else {
+        let Some((import, green)) = ImportSession::admit(data, count, &mut cx) else {
             return;
         };
-        import.lifetime = cx.limit_lifetime();
         cx.peer.imports += 1;
-        cx.weigh();
-        let place = self.table.insert(session, import, slot);
-        self.finish(place, step, core);
+        if let Some(place) = self.table.insert(session, import, slot) {
+            self.run(place, core, |import, cx| {
+                let step = import.start(data, green, cx);
+                import.lifetime = cx.limit_lifetime();
+                cx.weigh();
+                step
+            });
+        }
     }
 
     /// Runs a session, if there is one.
@@ -76,14 +80,14 @@ impl Imports {
         };
         if let Some(mut cx) = core.context(import.slot, *session) {
             let step = act(import, &mut cx);
-            self.finish(Some(place), step, core);
+            self.finish(place, step, core);
         }
     }
 
     /// Closes a session that has ended (RFC 5326 section 6.20), remembers it, and gives back memory that is not free.
     #[inline]
-    pub(in crate::ltp) fn finish(&mut self, place: Option<u32>, step: Step, core: &mut Core) {
-        if let (Some(place), Step::Ends(end)) = (place, step) {
+    pub(in crate::ltp) fn finish(&mut self, place: u32, step: Step, core: &mut Core) {
+        if let Step::Ends(end) = step {
             self.release(place, Some(end), core);
         }
         let node = &mut core.node;
@@ -146,7 +150,7 @@ impl Imports {
             return;
         }
         for import in self.table.values_mut() {
-            if let Stage::Receiving(reception) = &mut import.stage {
+            if let Some(reception) = import.stage.open_mut() {
                 reception.shrink(pool);
             }
         }

@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 
 use super::toy::{tcp, udp};
 use crate::record::{
-    Capture, CapturedPacket, Frame, PacketDirection, ReadError, SkipReason, Transport,
+    Capture, CaptureReader, CapturedPacket, Frame, PacketDirection, ReadError, SkipReason,
+    Transport,
 };
 use crate::{Instant, Path};
 
@@ -112,6 +113,52 @@ fn enhanced(order: Order, interface: u32, time: u64, octets: &[u8]) -> Vec<u8> {
 }
 
 fn read(file: &[u8]) -> Result<Vec<CapturedPacket<'_>>, ReadError> {
+    let packets = read_whole(file);
+    let (streamed, is_cut) = read_as_stream(file);
+    assert_eq!(
+        streamed,
+        packets
+            .as_ref()
+            .map(Vec::len)
+            .map_err(alloc::string::ToString::to_string)
+    );
+    if let Ok(packets) = &packets {
+        let mut capture = Capture::open(file).unwrap();
+        packets.iter().for_each(|_| drop(capture.next_packet()));
+        assert_eq!(capture.next_packet(), Ok(None));
+        assert_eq!(is_cut, capture.is_cut());
+    }
+    packets
+}
+
+/// Reads a file octet by octet, and compares its packets. Returns their number, and whether the file is cut.
+fn read_as_stream(file: &[u8]) -> (Result<usize, String>, bool) {
+    struct Trickle<'a>(&'a [u8]);
+    impl std::io::Read for Trickle<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let len = buffer.len().min(1);
+            std::io::Read::read(&mut self.0, &mut buffer[..len])
+        }
+    }
+    let mut reader = match CaptureReader::new(Trickle(file)) {
+        Ok(reader) => reader,
+        Err(error) => return (Err(error.to_string()), false),
+    };
+    let mut capture = Capture::open(file).unwrap();
+    let mut count = 0;
+    loop {
+        match reader.next_packet() {
+            Ok(Some(packet)) => {
+                assert_eq!(Ok(Some(packet)), capture.next_packet());
+                count += 1;
+            }
+            Ok(None) => return (Ok(count), reader.is_cut()),
+            Err(error) => return (Err(error.to_string()), false),
+        }
+    }
+}
+
+fn read_whole(file: &[u8]) -> Result<Vec<CapturedPacket<'_>>, ReadError> {
     let mut capture = Capture::open(file)?;
     let mut packets = Vec::new();
     while let Some(packet) = capture.next_packet()? {
@@ -268,8 +315,7 @@ fn impossible_lengths_are_refused_with_their_offset() {
         let mut block = whole.clone();
         block[at] = value;
         let file = [&head[..], &block].concat();
-        let mut capture = Capture::open(&file).unwrap();
-        capture.next_packet().unwrap_err().to_string()
+        read(&file).unwrap_err().to_string()
     };
     let place: String = head.len().to_string();
 
@@ -382,4 +428,28 @@ fn packets_without_udp_and_tcp_are_skipped_with_a_reason() {
     assert_eq!(Frame::read(101, &IPV4[..25]), Err(SkipReason::Malformed));
     assert_eq!(Frame::read(1, &arp), Err(SkipReason::Other));
     assert_eq!(Frame::read(147, &IPV4), Err(SkipReason::LinkType(147)));
+}
+
+#[test]
+fn a_capture_cut_anywhere_reads_as_a_stream_as_it_does_whole() {
+    let ng = [
+        section(Order::Big),
+        interface(Order::Big, 1, 0, &[]),
+        enhanced(Order::Big, 0, 0, b"whole"),
+        section(Order::Little),
+        interface(Order::Little, 1, 0, &[]),
+        enhanced(Order::Little, 0, 0, b"parts"),
+    ]
+    .concat();
+    let classic = pcap(
+        Order::Big,
+        0xa1b2_c3d4,
+        1,
+        &[(0, 0, b"whole"), (0, 0, b"part")],
+    );
+    for file in [ng, classic] {
+        let lengths = (0..=file.len()).map(|end| read(&file[..end]).map_or(0, |read| read.len()));
+
+        assert_eq!(lengths.max(), Some(2));
+    }
 }

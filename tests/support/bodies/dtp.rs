@@ -6,7 +6,7 @@ use core::time::Duration;
 use arbitrary::Unstructured;
 use farlink::dtp::{
     Command, Config, DataPacketCodec, GetOptions, Intervals, MAX_INTERVALS, Node, Request,
-    Response, Session,
+    Response, Session, VmemMessage, VmemStatus,
 };
 use farlink::laws::codec;
 use farlink::laws::{self, Case};
@@ -22,11 +22,20 @@ pub(crate) fn node(octets: &[u8]) {
     }
 }
 
-/// Checks law 10 for octets as a data packet, and that what decodes as a request or a response comes back.
+/// Checks law 10 for octets as a data packet, and that what decodes as a request, a response or a message of VMEM comes
+/// back.
 pub(crate) fn wire(octets: &[u8]) {
     codec::check_octets::<DataPacketCodec>(octets);
     if let Ok(response) = Response::decode(octets) {
         assert_eq!(Response::decode(&response.encode()), Ok(response));
+    }
+    if let Ok(message) = VmemMessage::decode(octets) {
+        let (encoded, len) = message.encode();
+        assert_eq!(len, octets.len());
+        assert_eq!(VmemMessage::decode(&encoded[..len]), Ok(message));
+    }
+    if let Ok(status) = VmemStatus::decode(octets) {
+        assert_eq!(VmemStatus::decode(&status.encode()), Ok(status));
     }
     if let Ok(request) = Request::decode(octets) {
         assert_eq!(Request::decode(&request.encode()), Ok(request));

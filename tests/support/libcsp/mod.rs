@@ -21,7 +21,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use farlink::csp::{Header, Priority, RdpFlags, SynOptions, Version};
+use farlink::csp::{Flags, Header, Priority, RdpFlags, SynOptions, Version};
 use farlink::{Instant, Rng, Seed};
 
 pub(crate) use connection::{Connection, State};
@@ -125,7 +125,7 @@ pub(crate) enum Told {
     },
     Datagram {
         port: u8,
-        source: u16,
+        source: (u16, u8),
         data: Bytes,
     },
 }
@@ -150,6 +150,7 @@ pub(crate) enum Call {
         from: u8,
         to: (u16, u8),
         priority: Priority,
+        crc32: bool,
         data: Bytes,
     },
     /// Whether the program reads its connections.
@@ -208,6 +209,8 @@ pub(crate) struct Libcsp<A> {
     /// The port of outgoing connections of the first slot. Each slot has its own.
     pub(crate) first_source_port: u8,
     serials: u64,
+    /// Where a free slot is looked for first.
+    next_slot: usize,
     out: VecDeque<(u16, Vec<u8>)>,
 }
 
@@ -227,6 +230,7 @@ impl<A: App> Libcsp<A> {
             control_packets: 0,
             first_source_port: 17,
             serials: 0,
+            next_slot: 0,
             out: VecDeque::new(),
         }
     }
@@ -365,15 +369,18 @@ impl<A: App> Libcsp<A> {
                     from,
                     to,
                     priority,
+                    crc32,
                     data,
                 } => {
+                    let mut flags = Flags::empty();
+                    flags.set(Flags::CRC32, crc32);
                     let header = Header {
+                        flags,
                         priority,
                         source: self.build.address,
                         destination: to.0,
                         destination_port: to.1,
                         source_port: from,
-                        ..Header::default()
                     };
                     self.put(header, &data, None);
                 }
@@ -442,15 +449,21 @@ impl<A: App> Libcsp<A> {
         match self.sockets.get(&header.destination_port) {
             Some(Socket::Datagrams) => self.tell(Told::Datagram {
                 port: header.destination_port,
-                source: header.source,
+                source: (header.source, header.source_port),
                 data: packet.data,
             }),
             Some(Socket::Connections { crc32_required }) => {
-                let has_crc32 = header.flags.contains(farlink::csp::Flags::CRC32);
+                let has_crc32 = header.flags.contains(Flags::CRC32);
                 if *crc32_required && !has_crc32 {
                     return;
                 }
-                let Some(rdp) = packet.rdp else { return };
+                let Some(rdp) = packet.rdp else {
+                    return self.tell(Told::Datagram {
+                        port: header.destination_port,
+                        source: (header.source, header.source_port),
+                        data: packet.data,
+                    });
+                };
                 let Some(at) = self.take_slot() else { return };
                 let slot = &mut self.slots[at];
                 slot.is_client = false;
@@ -466,9 +479,12 @@ impl<A: App> Libcsp<A> {
         }
     }
 
-    /// Takes a free slot. What the last connection has left in it stays.
+    /// Takes the free slot behind the one that was taken last. What the last connection has left in it stays.
     fn take_slot(&mut self) -> Option<usize> {
-        let at = self.slots.iter().position(|slot| !slot.is_taken)?;
+        let count = self.slots.len();
+        let mut behind = (0..count).map(|it| (self.next_slot + it) % count);
+        let at = behind.find(|at| !self.slots[*at].is_taken)?;
+        self.next_slot = at + 1;
         self.serials += 1;
         self.slots[at].take(self.serials);
         Some(at)

@@ -8,6 +8,7 @@ use farlink::Instant;
 use farlink::csp::{Priority, SynOptions};
 
 use super::request::{Pace, Request, TO_THE_END, word};
+use super::vmem::{Memory, Messenger, alive, start, status, stop};
 use super::{DATA_PORT, REQUEST_PORT};
 use crate::libcsp::{App, Call, Connect, Handle, Told};
 
@@ -115,6 +116,8 @@ pub(crate) enum ClientCommand {
     Get(Session),
     /// The same of these intervals.
     GetIntervals(Session, Vec<(u32, u32)>),
+    /// Memory of the server, by messages of VMEM.
+    GetMemory(Session, Memory),
     /// Goes on with what is left of the last.
     Resume,
     /// Ends the transfer at the packet behind so many.
@@ -138,7 +141,9 @@ enum Doing {
 
 #[derive(Debug)]
 struct Transfer {
-    handle: Handle,
+    handle: Option<Handle>,
+    /// When the server was last told that the client is there.
+    alive: Instant,
     expected: u32,
     last: u32,
     pace: Pace,
@@ -163,6 +168,8 @@ pub(crate) struct Client {
     pub(crate) file: Vec<Option<u8>>,
     stop_after: u32,
     ended: VecDeque<Ended>,
+    memory: Option<Memory>,
+    messenger: Messenger,
 }
 
 impl Client {
@@ -174,10 +181,47 @@ impl Client {
             file: Vec::new(),
             stop_after: u32::MAX,
             ended: VecDeque::new(),
+            memory: None,
+            messenger: Messenger::new(),
         }
     }
 
+    /// What the server has answered to messages of status.
+    pub(crate) fn statuses(&self) -> &[Vec<u8>] {
+        &self.messenger.statuses
+    }
+
+    fn begin_memory(
+        &mut self,
+        now: Instant,
+        (session, memory): (Session, Memory),
+        intervals: Vec<(u32, u32)>,
+        calls: &mut Vec<Call>,
+    ) {
+        let request = Request {
+            throughput: session.throughput,
+            payload: 0,
+            session: session.id,
+            mtu: session.mtu,
+            intervals,
+        };
+        let to = session.server;
+        self.messenger
+            .send(to, memory.is_rdp, start(&memory, &request), calls);
+        if memory.asks_status {
+            self.messenger.send(to, memory.is_rdp, status(), calls);
+        }
+        self.memory = Some(memory);
+        self.request = Some(request);
+        self.session = Some(Session {
+            size: memory.size,
+            ..session
+        });
+        self.receive(now, None, calls);
+    }
+
     fn begin(&mut self, session: Session, intervals: Vec<(u32, u32)>, calls: &mut Vec<Call>) {
+        self.memory = None;
         calls.push(Call::Connect(Connect {
             tag: 0,
             to: (session.server, REQUEST_PORT),
@@ -210,17 +254,22 @@ impl Client {
     }
 
     fn on_response(&mut self, now: Instant, handle: Handle, data: &[u8], calls: &mut Vec<Call>) {
+        self.session.as_mut().unwrap().size = word(data, 4);
+        self.receive(now, Some(handle), calls);
+    }
+
+    fn receive(&mut self, now: Instant, handle: Option<Handle>, calls: &mut Vec<Call>) {
         let (session, request) = (
-            self.session.as_mut().unwrap(),
+            self.session.as_ref().unwrap(),
             self.request.as_ref().unwrap(),
         );
-        session.size = word(data, 4);
         let expected = request.expected(session.size);
         let pace = Pace::of(request);
         let planned = pace.round * expected / pace.packets;
         calls.push(Call::BindDatagrams(DATA_PORT));
         self.doing = Doing::Receiving(Transfer {
             handle,
+            alive: now,
             expected,
             last: request.last(session.size),
             pace,
@@ -244,8 +293,22 @@ impl Client {
         let place = usize::try_from(offset).unwrap();
         receiving.wait_until = now + receiving.pace.round * 2;
         receiving.idle = Duration::ZERO;
+        if let Some(memory) = self.memory
+            && let Some(interval) = memory.keep_alive
+            && now - receiving.alive >= interval
+        {
+            receiving.alive = now;
+            let to = self.session.as_ref().unwrap().server;
+            self.messenger.send(to, memory.is_rdp, alive(), calls);
+        }
         if receiving.packets == self.stop_after {
             self.stop_after = u32::MAX;
+            if let Some(memory) = self.memory {
+                let session = self.session.as_ref().unwrap();
+                let stop = stop(session.id);
+                self.messenger
+                    .send(session.server, memory.is_rdp, stop, calls);
+            }
             return self.finish(false, calls);
         }
         if receiving.previous == Some(offset / chunk) {
@@ -273,7 +336,11 @@ impl Client {
         let (Doing::Receiving(receiving), Some(session)) = (doing, &mut self.session) else {
             return;
         };
-        calls.push(Call::Close(receiving.handle));
+        calls.extend(receiving.handle.map(Call::Close));
+        if let Some(memory) = self.memory.filter(|it| it.asks_status) {
+            self.messenger
+                .send(session.server, memory.is_rdp, status(), calls);
+        }
         calls.push(Call::Unbind(DATA_PORT));
         session.octets += receiving.octets;
         session.merge(&receiving.ranges);
@@ -306,7 +373,7 @@ impl App for Client {
     type Command = ClientCommand;
     type Event = Ended;
 
-    fn command(&mut self, _: Instant, command: ClientCommand, calls: &mut Vec<Call>) {
+    fn command(&mut self, now: Instant, command: ClientCommand, calls: &mut Vec<Call>) {
         match command {
             ClientCommand::Get(session) => {
                 self.file.clear();
@@ -316,19 +383,29 @@ impl App for Client {
                 self.file.clear();
                 self.begin(session, intervals, calls);
             }
+            ClientCommand::GetMemory(session, memory) => {
+                self.file.clear();
+                self.begin_memory(now, (session, memory), vec![(0, TO_THE_END)], calls);
+            }
             ClientCommand::Resume => {
                 let session = self.session.clone().unwrap();
                 let holes = session.holes();
                 if session.octets == session.size || holes.is_empty() {
                     return self.end(ERROR, SESSION_EXHAUSTED, 0);
                 }
-                self.begin(session, holes, calls);
+                match self.memory {
+                    Some(memory) => self.begin_memory(now, (session, memory), holes, calls),
+                    None => self.begin(session, holes, calls),
+                }
             }
             ClientCommand::StopAfter(packets) => self.stop_after = packets,
         }
     }
 
     fn told(&mut self, now: Instant, told: Told, calls: &mut Vec<Call>) {
+        if self.messenger.told(&told, calls) {
+            return;
+        }
         match told {
             Told::Connected { handle, .. } => {
                 let data: Bytes = self.request.as_ref().unwrap().encode().into();
@@ -383,6 +460,7 @@ impl App for Client {
 
     fn restart(&mut self) {
         self.doing = Doing::Nothing;
+        self.messenger = Messenger::new();
         self.ended.clear();
     }
 }

@@ -42,6 +42,35 @@ impl Request {
         out
     }
 
+    /// The form of it in a message of VMEM.
+    pub(super) fn encode_big_endian(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(LEN);
+        out.extend(self.throughput.to_be_bytes());
+        out.extend([u8::try_from(self.intervals.len()).unwrap(), 0, 0, 0]);
+        out.extend(self.session.to_be_bytes());
+        out.extend(self.mtu.to_be_bytes());
+        out.extend([0; 2]);
+        for (start, end) in &self.intervals {
+            out.extend(start.to_be_bytes());
+            out.extend(end.to_be_bytes());
+        }
+        out.resize(LEN, 0);
+        out
+    }
+
+    pub(super) fn decode_big_endian(octets: &[u8]) -> Self {
+        let word = |at: usize| u32::from_be_bytes(octets[at..at + 4].try_into().unwrap());
+        let count = usize::from(octets[4]).min(MOST_INTERVALS);
+        let interval = |at: usize| (word(16 + 8 * at), word(20 + 8 * at));
+        Self {
+            throughput: word(0),
+            payload: 0,
+            session: word(8),
+            mtu: u16::from_be_bytes([octets[12], octets[13]]),
+            intervals: (0..count).map(interval).collect(),
+        }
+    }
+
     /// Nothing in it is checked.
     pub(crate) fn decode(octets: &[u8]) -> Self {
         let count = usize::from(octets[4]).min(MOST_INTERVALS);

@@ -31,16 +31,16 @@ enum Doing {
 }
 
 #[derive(Debug)]
-struct Job {
-    handle: Handle,
+pub(super) struct Job {
+    handle: Option<Handle>,
     to: u16,
-    request: Request,
+    pub(super) request: Request,
     payload: Bytes,
     pace: Pace,
     /// The intervals that are left, and the index of the next packet in the first.
     intervals: VecDeque<(u32, u32)>,
     next: u32,
-    round_at: Instant,
+    pub(super) round_at: Instant,
 }
 
 #[derive(Debug)]
@@ -108,24 +108,38 @@ impl Server {
         response.resize(RESPONSE_LEN, 0);
         let data = response.into();
         calls.push(Call::Send { handle, data });
+        self.doing = Doing::Sending(Job::new(now, (Some(handle), self.client), request, payload));
+    }
+}
+
+impl Job {
+    pub(super) fn new(
+        now: Instant,
+        (handle, to): (Option<Handle>, u16),
+        request: Request,
+        payload: Bytes,
+    ) -> Self {
         let pace = Pace::of(&request);
         let intervals: VecDeque<(u32, u32)> = request.intervals.iter().copied().collect();
-        self.doing = Doing::Sending(Job {
+        Self {
             handle,
-            to: self.client,
+            to,
             next: intervals[0].0,
             intervals,
             payload,
             pace,
             round_at: now + pace.round,
             request,
-        });
+        }
     }
-}
 
-impl Job {
+    /// It begins later than it was asked for.
+    pub(super) fn delay(&mut self, now: Instant) {
+        self.round_at = now + self.pace.round;
+    }
+
     /// Sends a round. Returns whether it was the last.
-    fn send_round(&mut self, calls: &mut Vec<Call>) -> bool {
+    pub(super) fn send_round(&mut self, calls: &mut Vec<Call>) -> bool {
         let chunk = u64::from(self.request.chunk());
         let size = u64::try_from(self.payload.len()).unwrap();
         let (_, last) = self.intervals[0];
@@ -143,6 +157,7 @@ impl Job {
                 from: 0,
                 to: (self.to, DATA_PORT),
                 priority: Priority::Low,
+                crc32: false,
                 data: data.into(),
             });
             self.next += 1;
@@ -191,7 +206,7 @@ impl App for Server {
             && job.round_at <= now
             && job.send_round(calls)
         {
-            calls.push(Call::Close(job.handle));
+            calls.extend(job.handle.map(Call::Close));
             self.doing = Doing::Nothing;
         }
         self.go_on(now, calls);

@@ -142,3 +142,28 @@ fn the_limit_of_rounds_is_told_by_the_last_line() {
     );
     assert!(last["seconds"].as_f64().unwrap() > 0.0);
 }
+
+#[test]
+fn a_server_that_starts_again_in_mid_transfer_brings_the_rest() {
+    let data = pattern(300_000);
+    let sent = written("dtp_restarted.bin", &data);
+    let at = addresses();
+    let out = absent("dtp_restarted_got.bin");
+    let payload = format!("3={sent}");
+    let node = serve(&at, &["--payload", &payload]);
+    let udp = format!("{},{}", at[1], at[0]);
+    let slow = ["--json", "--rate", "200000"];
+    let process = tool(&get_arguments(&udp, &out, &slow)).spawn().unwrap();
+    while fs::metadata(format!("{out}.part")).map_or(0, |file| file.len()) < 5000 {
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+
+    drop(node);
+    let _node = serve(&at, &["--payload", &payload]);
+
+    let output = process.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.contains("\"checked\":true"), "{told}");
+    assert!(fs::read(&out).unwrap() == data);
+}

@@ -15,7 +15,6 @@ use socket2::Socket;
 use super::*;
 use crate::adapters::driver::event_loop::{Liveness, Turn};
 use crate::adapters::driver::runtime::{DriverFuture, Kind, Source};
-use crate::adapters::driver::waiters::Wakes;
 use crate::{Ask, Link, Machine, Output, Tag, Transmit};
 
 /// A machine that gives the outputs it was told to give.
@@ -75,9 +74,9 @@ impl Port for Numbers {
     type Machine = Puppet;
     type Line = u8;
 
-    fn deliver(&mut self, number: u32, wakes: &mut Wakes<u8>) {
-        self.told.push_back(number);
-        wakes.first(0);
+    fn deliver(core: &mut Core<Self>, number: u32) {
+        core.port.told.push_back(number);
+        core.wakes.first(0);
     }
 
     fn end(&mut self, _: &mut Puppet, _: io::Result<()>) {

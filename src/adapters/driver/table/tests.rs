@@ -210,7 +210,7 @@ fn a_listener_that_cannot_accept_is_tried_again_after_a_pause() {
     });
     let mut bench = Bench::new();
     let listener = Kind::Listener(listener, Arc::clone(&bench.counters));
-    bench.table.add(path(1), Socket::new(listener, LINGER));
+    bench.table.add(Socket::new(path(1), listener, LINGER));
     while bench.inputs(0) {}
     assert_eq!(polls.load(Ordering::Relaxed), 1);
     let retry = Instant::ZERO + Duration::from_millis(100);
@@ -268,8 +268,9 @@ impl Bench {
     }
 
     fn add(&mut self, port: u16, socket: Fake) -> Fake {
-        let added = socket.at(path(port), &self.counters);
-        self.table.add(socket_path(port), added);
+        let mut added = socket.at(path(port), &self.counters);
+        added.at = socket_path(port);
+        self.table.add(added);
         socket
     }
 
@@ -325,10 +326,10 @@ impl Bench {
 struct FakeOpener(Arc<Mutex<Vec<Fake>>>, Arc<SocketCounters>);
 
 impl Opener<Path> for FakeOpener {
-    fn open(&mut self, _: Tag, at: Path) -> Result<(Path, Socket<Path>), Cause> {
+    fn open(&mut self, _: Tag, at: Path) -> Result<Socket<Path>, Cause> {
         let fake = Fake::default();
         lock(&self.0).push(fake.clone());
-        Ok((at, fake.at(at, &self.1)))
+        Ok(fake.at(at, &self.1))
     }
 }
 
@@ -364,7 +365,10 @@ impl Fake {
     fn at(&self, at: Path, counters: &Arc<SocketCounters>) -> Socket<Path> {
         let fake = self.clone();
         let io = Box::new(FakeIo { at, fake });
-        Socket::new(Kind::Datagrams(io, Arc::clone(counters)), LINGER)
+        let kind = Kind::Datagrams(io, Arc::clone(counters));
+        let mut socket = Socket::new(at, kind, LINGER);
+        socket.receive_buffer = usize::from(at.local.port()) * 1000;
+        socket
     }
 
     fn counting(polls: &Arc<AtomicUsize>) -> Self {
@@ -454,10 +458,6 @@ impl DatagramIo<Path> for FakeIo {
         };
         each(self.at, &octets, NonZeroUsize::new(octets.len()).unwrap());
         Poll::Ready(Ok(1))
-    }
-
-    fn receive_buffer(&self) -> usize {
-        usize::from(self.at.local.port()) * 1000
     }
 }
 

@@ -1,4 +1,4 @@
-//! `farlink cotp connect`: sends a file, and compares the echo on request.
+//! `farlink cotp connect`: sends a file, and prints what comes back or compares it.
 
 use core::time::Duration;
 use std::path::PathBuf;
@@ -6,23 +6,24 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use farlink::Seed;
 use farlink::adapters::cotp::ConnectionFactory;
-use farlink::adapters::tokio::cotp::{
-    self, Connection, ConnectionOptions, Error, ReceiveHalf, SendHalf,
-};
-use farlink::cotp::{Config, Connection as Machine, Selector, TpduSize};
+use farlink::adapters::tokio::cotp::{self, Connection, ConnectionOptions, Error};
+use farlink::cotp::{Config, Connection as Machine, Proposal, Role, Selector, TpduSize};
 use indicatif::ProgressBar;
 
-use super::{Counters, address, seconds, selector, tpdu_size};
+use super::transfer::{Receiver, Source, Watch, broken, send};
+use super::{Counters, MessageFile, address, octets, seconds, selector, tpdu_size};
 use crate::address::Address;
 use crate::interrupt::Interrupt;
-use crate::output::OutputFormat;
+use crate::output::{OutputFormat, hex};
 use crate::{Failure, input, progress, recording};
 
-/// Connects to a COTP service, sends a file and closes.
+/// Connects to a COTP service, sends a file, prints what comes back, and closes.
 ///
-/// Without --send it only connects and closes, which tells whether the selectors are right.
+/// Without --send and one of --receive, --until-close and --wait it only connects and closes, which tells
+/// whether the selectors are right.
 ///
-/// Exit status 1: the connection failed, octets were lost, the echo differs, or Ctrl-C.
+/// Exit status 1: the connection failed, octets were lost, what was waited for did not come, the echo differs, or
+/// Ctrl-C.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The host or IP address of the service, and its port, 102 by default
@@ -40,13 +41,19 @@ pub(crate) struct Arguments {
     /// Octets of each message that is sent
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), default_value_t = 65_536)]
     message_size: u32,
-    /// Wait until all octets came back, and compare them
-    #[arg(long, requires = "send")]
-    expect_echo: bool,
+    #[command(flatten)]
+    until: Awaited,
+    /// Write the messages that are received to this file, without separators
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// The whole variable part of the request, in hex, such as the cookie and negotiation request of RDP
+    #[arg(long, value_name = "HEX", value_parser = octets, conflicts_with_all = ["local_tsel", "remote_tsel", "tpdu_size"])]
+    variable: Option<Bytes>,
     /// The TPDU size to propose, in octets; 65531 is proposed by leaving it out (RFC 1006)
-    #[arg(long, value_name = "N", value_parser = tpdu_size, default_value = "8192")]
+    #[arg(long, value_name = "N", value_parser = tpdu_size, default_value = "2048")]
     tpdu_size: TpduSize,
-    /// Give up when connecting, sending or the echo makes no progress for this long, in seconds
+    /// Give up when connecting, sending or receiving makes no progress for this long, in seconds; a message
+    /// without octets is no progress
     #[arg(long, value_name = "S", value_parser = seconds, default_value = "10")]
     timeout: Duration,
     /// Record the connection into this file, as pcapng
@@ -57,6 +64,36 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
+impl Arguments {
+    fn message_size(&self) -> usize {
+        usize::try_from(self.message_size).unwrap_or(usize::MAX)
+    }
+}
+
+/// What is waited for before the connection is closed.
+#[derive(Debug, clap::Args)]
+#[group(multiple = false)]
+struct Awaited {
+    /// Receive and print N messages that are not empty
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    receive: Option<u64>,
+    /// Receive and print messages until the service closes the connection
+    #[arg(long)]
+    until_close: bool,
+    /// Receive and print messages until none has come for this long, in seconds
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    wait: Option<Duration>,
+    /// Wait until all octets came back, and compare them
+    #[arg(long, requires = "send")]
+    expect_echo: bool,
+}
+
+impl Awaited {
+    const fn prints(&self) -> bool {
+        self.receive.is_some() || self.until_close || self.wait.is_some()
+    }
+}
+
 /// Octets of the smallest send queue.
 const MIN_QUEUE: usize = 1 << 18;
 /// The number of the only connection.
@@ -64,14 +101,15 @@ const NUMBER: u64 = 1;
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let format = OutputFormat::of(arguments.json).with_failures();
-    let data = match &arguments.send {
-        Some(path) => Bytes::from(input::read(path)?),
-        None => Bytes::new(),
-    };
+    let source = arguments.send.as_deref();
+    let source = source
+        .map(|path| Source::open(path, arguments.message_size()))
+        .transpose()?;
     if let (Some(send), Some(record)) = (&arguments.send, &arguments.record) {
         input::check_not_overwritten(send, record)?;
     }
     let config = config(&arguments)?;
+    let out = arguments.out.clone().map(MessageFile::create).transpose()?;
     let factory = arguments
         .record
         .as_deref()
@@ -94,10 +132,23 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     };
     super::connected(format, NUMBER, connection.info());
     let mut counters = Counters::default();
+    let progress = match source.as_ref().and_then(|source| source.len) {
+        Some(len) if !arguments.until.prints() => progress::bar(len, "transfer"),
+        _ => ProgressBar::hidden(),
+    };
+    let transfer = transfer(
+        &arguments,
+        source,
+        connection,
+        out,
+        &mut counters,
+        &progress,
+    );
     let outcome = tokio::select! {
-        outcome = transfer(&arguments, format, data, connection, &mut counters) => outcome,
+        outcome = transfer => outcome,
         () = interrupt.wait() => Err(broken("interrupted".into())),
     };
+    progress.finish_and_clear();
     super::closed(format, NUMBER, counters, outcome.as_ref().err());
     // The error was reported as an event.
     outcome.map_err(|_| Failure::Reported)
@@ -105,13 +156,20 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
 
 /// Returns the configuration, or wrong usage if it is invalid.
 fn config(arguments: &Arguments) -> Result<Config, Failure> {
-    let message_size = usize::try_from(arguments.message_size).unwrap_or(usize::MAX);
     let config = Config {
+        role: Role::Initiator(Proposal {
+            calling: arguments.local_tsel.clone(),
+            called: arguments.remote_tsel.clone(),
+            variable: arguments.variable.clone(),
+            long_request: arguments.variable.is_some(),
+            ..Proposal::default()
+        }),
         tpdu_size: arguments.tpdu_size,
         answer_timeout: Some(arguments.timeout),
+        drain_timeout: arguments.timeout,
         // Progress shows as room in the queue, so it holds little.
-        send_queue: message_size.saturating_mul(4).max(MIN_QUEUE),
-        ..Config::initiator(arguments.local_tsel.clone(), arguments.remote_tsel.clone())
+        send_queue: arguments.message_size().saturating_mul(4).max(MIN_QUEUE),
+        ..Config::default()
     };
     match Machine::new(config.clone(), &Seed::from(0)) {
         Ok(_) => Ok(config),
@@ -137,92 +195,72 @@ async fn open(
     };
     // TCP and the answer have the same time each, so that the error of the connection is reported.
     match tokio::time::timeout(arguments.timeout * 2, connecting).await {
-        Ok(outcome) => outcome.map_err(|error| error.to_string()),
+        Ok(outcome) => outcome.map_err(|error| match error {
+            Error::Ended(_) => format!("{error}; {}", tried(arguments)),
+            _ => error.to_string(),
+        }),
         Err(_) => Err(format!("no connection within {:?}", arguments.timeout * 2)),
     }
 }
 
+/// Returns what the request proposed, since the service may have refused any of it.
+fn tried(arguments: &Arguments) -> String {
+    if let Some(variable) = &arguments.variable {
+        return format!("the request had the variable part {}", hex(variable));
+    }
+    let show = |selector: &Option<Selector>| match selector {
+        Some(selector) => format!("selector '{selector}'"),
+        None => "no selector".into(),
+    };
+    format!(
+        "the request had {} of this end, {} of the service, and TPDU size {}, in this order",
+        show(&arguments.local_tsel),
+        show(&arguments.remote_tsel),
+        arguments.tpdu_size.octets()
+    )
+}
+
 async fn transfer(
     arguments: &Arguments,
-    format: OutputFormat,
-    data: Bytes,
+    source: Option<Source>,
     connection: Connection,
-    counters: &mut Counters,
-) -> Result<(), Error> {
-    let size = usize::try_from(arguments.message_size).unwrap_or(usize::MAX);
-    let progress = progress::bar(data.len() as u64, "transfer");
-    let (sender, mut receiver) = connection.split();
-    if arguments.expect_echo {
-        let timeout = arguments.timeout;
-        let echoed = compare(&mut receiver, &data, format, timeout, counters, &progress);
-        tokio::try_join!(send(&sender, &data, size, timeout, None), echoed)?;
-    } else {
-        let timeout = arguments.timeout;
-        send(&sender, &data, size, timeout, Some(&progress)).await?;
-    }
-    progress.finish_and_clear();
-    sender.close().await
-}
-
-/// Sends the data and flushes them. Fails if the peer reads nothing for `timeout`.
-pub(crate) async fn send(
-    sender: &SendHalf,
-    data: &Bytes,
-    size: usize,
-    timeout: Duration,
-    progress: Option<&ProgressBar>,
-) -> Result<(), Error> {
-    let mut at = 0;
-    let stalled = |at| {
-        let len = data.len();
-        broken(format!(
-            "the peer read nothing for {timeout:?}, {at} of {len} octets were queued"
-        ))
-    };
-    while at < data.len() {
-        let end = data.len().min(at + size);
-        let sending = tokio::time::timeout(timeout, sender.send(data.slice(at..end)));
-        sending.await.map_err(|_| stalled(at))??;
-        if let Some(progress) = progress {
-            progress.inc((end - at) as u64);
-        }
-        at = end;
-    }
-    let flushing = tokio::time::timeout(timeout, sender.flush());
-    flushing.await.map_err(|_| stalled(at))?
-}
-
-/// Receives until as many octets came back as were sent, and compares them.
-pub(crate) async fn compare(
-    receiver: &mut ReceiveHalf,
-    data: &Bytes,
-    format: OutputFormat,
-    timeout: Duration,
+    out: Option<MessageFile>,
     counters: &mut Counters,
     progress: &ProgressBar,
 ) -> Result<(), Error> {
-    let mut at = 0;
-    while at < data.len() {
-        let came_back = || format!("{at} of {} octets came back", data.len());
-        let waiting = tokio::time::timeout(timeout, receiver.receive());
-        let message = waiting
-            .await
-            .map_err(|_| broken(format!("no echo for {timeout:?}, {}", came_back())))??
-            .ok_or_else(|| broken(format!("closed by the peer, {}", came_back())))?;
-        counters.count(&message);
-        super::received(format, NUMBER, &message);
-        let end = at + message.len();
-        if data.get(at..end) != Some(&message[..]) {
-            return Err(broken(format!(
-                "the echo differs within octets {at} to {end}"
-            )));
+    let until = &arguments.until;
+    let watch = Watch::new(until.wait.unwrap_or(arguments.timeout));
+    let (sender, half) = connection.split();
+    let mut receiver = Receiver {
+        half,
+        number: NUMBER,
+        format: OutputFormat::of(arguments.json),
+        is_printed: until.prints() && out.is_none(),
+        out,
+        counters,
+    };
+    let (echoes, came_back) = match &source {
+        Some(source) if until.expect_echo => Some(source.echoes()).unzip(),
+        _ => (None, None),
+    };
+    let sending = async {
+        match source {
+            Some(source) => {
+                send(&sender, source, &watch, arguments.timeout, echoes, progress).await
+            }
+            None => Ok(()),
         }
-        progress.inc(message.len() as u64);
-        at = end;
-    }
-    Ok(())
-}
-
-fn broken(message: String) -> Error {
-    Error::Io(std::io::Error::other(message))
+    };
+    let receiving = async {
+        match came_back {
+            Some(came_back) => receiver.compare(came_back, &watch, progress).await,
+            None if until.prints() => {
+                let may_pause = until.wait.is_some();
+                receiver.receive(until.receive, may_pause, &watch).await
+            }
+            None => Ok(()),
+        }
+    };
+    tokio::try_join!(sending, receiving)?;
+    sender.close().await
 }

@@ -2,10 +2,7 @@
 
 use alloc::sync::Arc;
 use core::net::SocketAddr;
-use std::fs::File;
-use std::io::Write as _;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 
 use farlink::adapters::tokio::cotp::{
     self, Arrival, Connection, ConnectionOptions, Error, Listener,
@@ -14,7 +11,8 @@ use farlink::cotp::{Config, Policy, Selector, TpduSize};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::{Counters, local, selector, tpdu_size};
+use super::transfer::broken;
+use super::{Counters, MessageFile, local, selector, tpdu_size};
 use crate::interrupt::Interrupt;
 use crate::output::{self, OutputFormat};
 use crate::{Failure, recording};
@@ -109,7 +107,12 @@ async fn serve_all(
     loop {
         let (number, connection) = tokio::select! {
             arrived = next(listener, service, &mut count) => arrived?,
-            Some(_) = served.join_next() => continue,
+            Some(_) = served.join_next() => {
+                if service.is_unread() {
+                    return Err(Failure::Protocol(UNREAD.into()));
+                }
+                continue;
+            }
             () = interrupt.wait() => break,
         };
         let (service, interrupt) = (service.clone(), interrupt.clone());
@@ -126,29 +129,6 @@ async fn serve_all(
     // Each is interrupted too.
     while served.join_next().await.is_some() {}
     Ok(())
-}
-
-/// The file that the messages of all connections are appended to.
-struct MessageFile {
-    file: Mutex<File>,
-    path: PathBuf,
-}
-
-impl MessageFile {
-    fn create(path: PathBuf) -> Result<Self, Failure> {
-        let file = File::create(&path).map_err(|error| Failure::file(&path, error))?;
-        let file = Mutex::new(file);
-        Ok(Self { file, path })
-    }
-
-    /// Appends a message. A failure ends its connection, and is the exit status of the command.
-    fn append(&self, message: &[u8]) -> std::io::Result<()> {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.write_all(message).inspect_err(|error| {
-            let path = self.path.display();
-            output::write_error(&format!("{path}: {error}; the connection is closed"));
-        })
-    }
 }
 
 /// Waits for an open connection, and reports handshakes that fail.
@@ -175,7 +155,15 @@ async fn next(
     }
 }
 
+/// Why the command ends whose output is closed.
+const UNREAD: &str = "nobody reads standard output any more, so nothing more is received";
+
 impl Service {
+    /// Tells whether messages are lost because nobody reads the output, and neither a file nor the peer gets them.
+    fn is_unread(&self) -> bool {
+        output::is_stdout_closed() && self.out.is_none() && !self.echo
+    }
+
     /// Serves one connection until it ends or the command is interrupted.
     async fn serve(
         &self,
@@ -202,7 +190,10 @@ impl Service {
     ) -> Result<(), Error> {
         while let Some(message) = connection.receive().await? {
             counters.count(&message);
-            super::received(self.format, number, &message);
+            super::received(self.format, number, &message, false);
+            if self.is_unread() {
+                return Err(broken(UNREAD.into()));
+            }
             if let Some(out) = &self.out {
                 out.append(&message)?;
             }

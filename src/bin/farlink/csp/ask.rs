@@ -106,7 +106,10 @@ fn told(answer: Option<&ServiceAnswer>) -> (String, Value) {
             date,
             time,
         })) => (
-            format!("{hostname}, model {model}, revision {revision} of {date} {time}"),
+            match (date.as_str(), time.as_str()) {
+                ("", "") => format!("{hostname}, model {model}, revision {revision}"),
+                _ => format!("{hostname}, model {model}, revision {revision} of {date} {time}"),
+            },
             json!({
                 "event": "ident",
                 "hostname": hostname.as_str(),

@@ -13,11 +13,27 @@ use crate::{Failure, output};
 /// Characters of a command or event in the text output.
 const MAX_SHOWN: usize = 120;
 
-pub(super) fn run(file: &[u8], printer: Printer) -> Result<(), Failure> {
+/// What is printed of a recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    Calls,
+    /// The PDUs in them alone.
+    Pdus,
+}
+
+/// Tells whether a file is a recording with packets on buses, which no capture of a network has.
+pub(super) fn is_of_buses(file: &[u8]) -> bool {
+    let recording = Recording::open(file);
+    let protocol = recording.map(|it| Protocol::of_recording(it.head()));
+    protocol.is_ok_and(|it| it.is_some_and(Protocol::is_on_buses))
+}
+
+pub(super) fn run(file: &[u8], shown: Shown, printer: Printer) -> Result<(), Failure> {
     let recording = Recording::open(file).map_err(Failure::protocol)?;
     let head = recording.head();
     let mut reader = Reader {
-        protocol: Protocol::of_kind(&head.kind),
+        protocol: Protocol::of_recording(head),
+        shown,
         payloads: if head.redacted {
             Payloads::Redacted
         } else {
@@ -50,6 +66,7 @@ enum Payloads {
 struct Reader {
     /// `None` for machines without a decoder.
     protocol: Option<Protocol>,
+    shown: Shown,
     payloads: Payloads,
     printer: Printer,
     /// Decoders, by the address as JSON.
@@ -62,7 +79,9 @@ impl Reader {
     fn read(&mut self, calls: &mut Calls<'_>) -> Result<(), ReadError> {
         while let Some(entry) = calls.next_entry()? {
             self.last = (entry.number, entry.time);
-            output::line_of_many(&self.line(&entry));
+            if self.shown == Shown::Calls {
+                output::line_of_many(&self.line(&entry));
+            }
             if self.payloads == Payloads::There {
                 self.decode_payload(&entry.kind);
             }
@@ -85,7 +104,7 @@ impl Reader {
         object.insert("call".into(), entry.number.into());
         object.insert("time_ns".into(), entry.time.as_nanos().into());
         let mut object = Value::Object(object);
-        if self.printer.style() == Style::JsonWithoutData {
+        if !self.printer.has_data {
             remove_octets(&mut object);
         }
         object.to_string()

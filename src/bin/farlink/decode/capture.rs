@@ -3,10 +3,11 @@
 use alloc::collections::BTreeMap;
 use core::net::SocketAddr;
 use core::time::Duration;
+use std::io::Read;
 
 use farlink::record::{
-    Capture, CapturedPacket, FlowEvent, FlowEventKind, Flows, Frame, Recording, SkipReason,
-    Skipped, Transport,
+    Capture, CaptureReader, CapturedPacket, FlowEvent, FlowEventKind, Flows, Frame, Recording,
+    SkipReason, Skipped, Transport,
 };
 use farlink::{Instant, Path, Proto};
 
@@ -24,6 +25,8 @@ const EXPORTED: u16 = 252;
 pub(super) struct Scope {
     protocol: Option<Protocol>,
     ports: Vec<u16>,
+    /// The origin of the times of a recording.
+    epoch: Option<Instant>,
     /// What the machine of a recording spoke, whatever its ports were.
     recorded: Option<Protocol>,
     /// What the first datagram between two sockets looks like, in both directions.
@@ -33,18 +36,47 @@ pub(super) struct Scope {
 impl Scope {
     /// Decodes `ports` as `protocol`. Without any, a recording is decoded as its own protocol, and other
     /// captures as all protocols on their ports, and by content on other ports.
-    pub(super) fn new(file: &[u8], protocol: Option<Protocol>, ports: &[u16]) -> Self {
-        let recording = Recording::open(file).ok();
-        let by_content = if ports.is_empty() && recording.is_none() {
-            by_content(file)
-        } else {
-            BTreeMap::new()
-        };
+    ///
+    /// `head` begins the file.
+    pub(super) fn new(head: &[u8], protocol: Option<Protocol>, ports: &[u16]) -> Self {
+        let recording = Recording::open(head).ok();
+        let recorded = recording.as_ref().map(Recording::head);
         Self {
             protocol,
             ports: ports.to_vec(),
-            recorded: recording.and_then(|recording| Protocol::of_kind(&recording.head().kind)),
-            by_content,
+            epoch: recorded.map(|head| Instant::ZERO + Duration::from_secs(head.epoch)),
+            recorded: recorded.and_then(Protocol::of_recording),
+            by_content: BTreeMap::new(),
+        }
+    }
+
+    /// Looks at the first whole datagram between any two sockets.
+    fn learn(&mut self, packet: &CapturedPacket<'_>) {
+        let Ok(frame) = Frame::read(packet.link_type, packet.octets) else {
+            return;
+        };
+        if frame.transport == Transport::Udp && TruncatedDatagram::of(packet).is_none() {
+            let path = Path::udp(frame.destination, frame.source);
+            self.learn_datagram(&path, frame.payload);
+        }
+    }
+
+    fn learn_datagram(&mut self, path: &Path, octets: &[u8]) {
+        if self.ports.is_empty() && self.epoch.is_none() {
+            self.by_content
+                .entry(ends(path))
+                .or_insert_with(|| Protocol::of_datagram(octets));
+        }
+    }
+
+    /// Looks at all datagrams of a file.
+    pub(super) fn learn_all(&mut self, file: &[u8]) {
+        let Ok(mut capture) = Capture::open(file) else {
+            return;
+        };
+        // What follows damage is not decoded either.
+        while let Ok(Some(packet)) = capture.next_packet() {
+            self.learn(&packet);
         }
     }
 
@@ -66,41 +98,16 @@ impl Scope {
     }
 }
 
-/// Looks at the first whole datagram between any two sockets.
-fn by_content(file: &[u8]) -> BTreeMap<(SocketAddr, SocketAddr), Option<Protocol>> {
-    let mut found = BTreeMap::new();
-    let Ok(mut capture) = Capture::open(file) else {
-        return found;
-    };
-    // What follows damage is not decoded either.
-    while let Ok(Some(packet)) = capture.next_packet() {
-        let Ok(frame) = Frame::read(packet.link_type, packet.octets) else {
-            continue;
-        };
-        if frame.transport == Transport::Udp && TruncatedDatagram::of(&packet).is_none() {
-            let path = Path::udp(frame.destination, frame.source);
-            found
-                .entry(ends(&path))
-                .or_insert_with(|| Protocol::of_datagram(frame.payload));
-        }
-    }
-    found
-}
-
 /// Returns both ends of a path, the same for either direction.
 fn ends(path: &Path) -> (SocketAddr, SocketAddr) {
     let (one, other) = (path.local, path.remote);
     (one.min(other), one.max(other))
 }
 
-pub(super) fn run(
-    file: &[u8],
-    mut capture: Capture<'_>,
-    scope: &Scope,
-    printer: Printer,
-) -> Result<(), Failure> {
-    let recording = Recording::open(file).ok();
+pub(super) fn run(file: impl Read, scope: &mut Scope, printer: Printer) -> Result<(), Failure> {
+    let mut capture = CaptureReader::new(file).map_err(Failure::protocol)?;
     let mut flows = Flows::new();
+    let epoch = scope.epoch;
     let mut reader = Reader {
         scope,
         printer,
@@ -108,32 +115,30 @@ pub(super) fn run(
     };
     let mut other_ports = 0_u64;
     let mut link_type = None;
-    let mut last = None;
+    // Time and offset of the last packet.
+    let mut last: Option<(Instant, usize)> = None;
     let mut is_empty = true;
     let error = loop {
-        let packet = match capture.next_packet() {
+        let mut packet = match capture.next_packet() {
             Ok(Some(packet)) => packet,
             Ok(None) => break None,
             Err(error) => break Some(error.to_string()),
         };
         is_empty = false;
-        if recording.is_some() && !is_of_the_network(&packet) {
+        if epoch.is_some() && !is_of_the_network(&packet) {
             continue;
         }
-        let mut packet = packet;
-        match &recording {
+        match epoch {
             // Times of a recording count from its origin.
-            Some(recording) => {
-                let epoch = Instant::ZERO + Duration::from_secs(recording.head().epoch);
-                packet.time = Instant::ZERO + (packet.time - epoch);
-            }
+            Some(epoch) => packet.time = Instant::ZERO + (packet.time - epoch),
             None if last.is_none() => reader.printer.set_origin(packet.time),
             None => {}
         }
-        last = Some(packet);
+        last = Some((packet.time, packet.at));
         if let Err(SkipReason::LinkType(unknown)) = Frame::read(packet.link_type, packet.octets) {
             link_type = Some(unknown);
         }
+        reader.scope.learn(&packet);
         if reader.is_on_another_port(&packet) {
             other_ports += 1;
             continue;
@@ -144,7 +149,7 @@ pub(super) fn run(
         }
         flows.packet(&packet, |arrival| reader.arrival(&arrival));
     };
-    let time = last.map_or(Instant::ZERO, |packet| packet.time);
+    let time = last.map_or(Instant::ZERO, |(time, _)| time);
     flows.finish(time, |arrival| reader.arrival(&arrival));
     reader.end(time);
     report_skipped(&flows.skipped(), other_ports, link_type);
@@ -152,10 +157,7 @@ pub(super) fn run(
         Some(error) => Err(Failure::Protocol(error)),
         None if capture.is_cut() => Err(Failure::Protocol(last.map_or_else(
             || "the capture breaks off before its first packet".into(),
-            |packet| {
-                let at = packet.at;
-                format!("the capture breaks off behind the packet at octet {at}")
-            },
+            |(_, at)| format!("the capture breaks off behind the packet at octet {at}"),
         ))),
         None if is_empty => Err(Failure::Protocol("no packets in the capture".into())),
         None => reader.printer.finish(),
@@ -197,7 +199,7 @@ impl TruncatedDatagram {
 }
 
 struct Reader<'s> {
-    scope: &'s Scope,
+    scope: &'s mut Scope,
     printer: Printer,
     /// Decoders, by the path as the receiver has it.
     directions: BTreeMap<Path, Direction>,
@@ -236,6 +238,9 @@ impl Reader<'_> {
 
     fn arrival(&mut self, arrival: &FlowEvent<'_>) {
         let path = arrival.path;
+        if let FlowEventKind::Datagram(octets) = arrival.kind {
+            self.scope.learn_datagram(&path, octets);
+        }
         let Some(protocol) = self.scope.protocol(&path) else {
             return;
         };

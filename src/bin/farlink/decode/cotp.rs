@@ -113,12 +113,18 @@ fn show(offset: u64, octets: &[u8], out: &mut Printer) {
         Ok(tpdu) => tpdu,
         Err(error) => return out.malformed(span, "TPDU", &error),
     };
-    out.pdu(span, &tpdu, || object(&tpdu));
+    let text = tpdu.to_string();
+    let text = match &tpdu {
+        // The payload is behind the colon.
+        Tpdu::Data(_) | Tpdu::Expedited(_) if !out.has_data => text.split(':').next(),
+        _ => Some(&*text),
+    };
+    out.pdu(span, &text.unwrap_or_default(), || object(&tpdu));
     if let Tpdu::ConnectionRequest(tpdu) | Tpdu::ConnectionConfirm(tpdu) = &tpdu
-        && let Err(error) = tpdu.parameters()
+        && let Some(fault) = tpdu.parameters().map_or_else(Some, |list| list.fault)
     {
         out.remark(&format_args!(
-            "the variable part is not a parameter list: {error} of the TPDU"
+            "the variable part is not a parameter list: {fault} of the TPDU"
         ));
     }
 }
@@ -163,7 +169,7 @@ fn object(tpdu: &Tpdu<'_>) -> Value {
 fn connect(tpdu: &Connect<'_>) -> Value {
     let parameters = tpdu.parameters();
     let (list, error) = match parameters {
-        Ok(list) => (list, None),
+        Ok(list) => (list, list.fault.map(|fault| fault.to_string())),
         Err(error) => (Parameters::default(), Some(error.to_string())),
     };
     json!({

@@ -5,7 +5,7 @@
 --
 -- It reads UDP at port 9600 (or any by "Decode As"), Ethernet with the ethertype 0x88B5, CAN by CFP1 and CFP2, and the
 -- buses of recordings whose packets have no frame around them.
--- Nothing in a packet tells its version: -o csp.version:1 sets it, 2 is the default.
+-- Nothing in a packet tells its version: -o "csp.version:Version 1" sets it, version 2 is the default.
 
 local csp = Proto("csp", "Cubesat Space Protocol")
 local rdp = Proto("csp.rdp", "Reliable Data Protocol of CSP")

@@ -3,12 +3,17 @@
 use clap::ValueEnum;
 use farlink::cotp::Connection;
 use farlink::ltp::{Engine, Segment};
-use farlink::record::Recorded;
-use farlink::{Path, Proto};
+use farlink::record::{Head, Recorded};
+use farlink::{Path, Proto, csp, dtp};
+use serde_json::Value;
 
 use super::cotp::Cotp;
+use super::csp::Csp;
 use super::ltp::Ltp;
 use super::printer::Printer;
+
+/// The port of CSP over UDP in libcsp.
+const CSP_PORT: u16 = 9600;
 
 /// Decodes one direction between two ends: a stream in parts, or datagrams one by one.
 pub(super) trait Dissector {
@@ -49,6 +54,10 @@ pub(crate) enum Protocol {
     Cotp,
     /// LTP segments, as in UDP datagrams
     Ltp,
+    /// CSP packets of version 2, as in UDP datagrams
+    Csp,
+    /// CSP packets of version 1
+    Csp1,
 }
 
 /// The properties of a protocol.
@@ -74,6 +83,18 @@ impl Protocol {
                 proto: Proto::Udp,
                 port: <Engine<Path> as Recorded>::PORT,
                 start: |start| Box::new(Ltp::new(start)),
+            },
+            Self::Csp => Entry {
+                kind: csp::Node::KIND,
+                proto: Proto::Udp,
+                port: CSP_PORT,
+                start: |_| Box::new(Csp::new(csp::Version::V2)),
+            },
+            Self::Csp1 => Entry {
+                kind: "csp1",
+                proto: Proto::Udp,
+                port: CSP_PORT,
+                start: |_| Box::new(Csp::new(csp::Version::V1)),
             },
         }
     }
@@ -109,9 +130,32 @@ impl Protocol {
         Self::find(|entry| entry.proto == path.proto && ports.contains(&entry.port))
     }
 
-    /// Returns the protocol of a recorded machine.
-    pub(super) fn of_kind(kind: &str) -> Option<Self> {
-        Self::find(|entry| entry.kind == kind)
+    /// Returns the protocol of a recorded machine, if its octets are in a recording as they are in datagrams.
+    pub(super) fn of_recording(head: &Head) -> Option<Self> {
+        if head.kind == csp::Node::KIND || head.kind == dtp::Node::KIND {
+            return Self::of_csp(head);
+        }
+        Self::find(|entry| entry.kind == head.kind)
+    }
+
+    /// Returns the version of a recorded node of CSP, if no interface has frames around its packets.
+    fn of_csp(head: &Head) -> Option<Self> {
+        let mut config: Value = serde_json::from_str(&head.config()).ok()?;
+        if head.kind == dtp::Node::KIND {
+            config = config.get_mut("csp")?.take();
+        }
+        let config: csp::Config = serde_json::from_value(config).ok()?;
+        let is_packet = |it: &csp::InterfaceConfig| it.encapsulation == csp::Encapsulation::Packet;
+        let protocol = match config.version {
+            csp::Version::V1 => Self::Csp1,
+            csp::Version::V2 => Self::Csp,
+        };
+        config.interfaces.iter().all(is_packet).then_some(protocol)
+    }
+
+    /// Tells whether recordings have it on buses.
+    pub(super) const fn is_on_buses(self) -> bool {
+        matches!(self, Self::Csp | Self::Csp1)
     }
 
     pub(super) fn kind(self) -> &'static str {

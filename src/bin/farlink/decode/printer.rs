@@ -18,8 +18,6 @@ pub(super) enum Style {
     Text,
     /// One JSON object.
     Json,
-    /// One JSON object, without payloads.
-    JsonWithoutData,
 }
 
 /// The source of the octets.
@@ -62,6 +60,8 @@ pub(super) struct OctetRange {
 #[derive(Debug)]
 pub(super) struct Printer {
     style: Style,
+    /// Whether payloads are printed.
+    pub(super) has_data: bool,
     context: Context,
     protocol: &'static str,
     /// The origin of times in text.
@@ -72,9 +72,10 @@ pub(super) struct Printer {
 }
 
 impl Printer {
-    pub(super) const fn new(style: Style) -> Self {
+    pub(super) const fn new(style: Style, has_data: bool) -> Self {
         Self {
             style,
+            has_data,
             context: Context::Plain,
             protocol: "",
             origin: Instant::ZERO,
@@ -181,7 +182,7 @@ impl Printer {
             return self.text(span, text);
         }
         let mut fields = fields();
-        if let (Style::JsonWithoutData, Some(fields)) = (self.style, fields.as_object_mut()) {
+        if let (false, Some(fields)) = (self.has_data, fields.as_object_mut()) {
             fields.retain(|name, _| !PAYLOADS.contains(&name.as_str()));
         }
         self.object(span, fields);

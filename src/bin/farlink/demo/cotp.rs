@@ -11,7 +11,7 @@ use farlink::cotp::{Config, Policy, Selector, TpduSize};
 
 use super::{Arguments, draw, random_octets, speed};
 use crate::cotp::Counters;
-use crate::cotp::connect::{compare, send};
+use crate::cotp::transfer::{Receiver, Source, Watch, send};
 use crate::decode::Protocol;
 use crate::output::{self, OutputFormat};
 use crate::{Failure, progress, recording};
@@ -130,12 +130,22 @@ async fn file(address: SocketAddr, size: usize) -> Result<(), Failure> {
         .await
         .map_err(failure("client"))?;
     let tpdu_size = connection.info().tpdu_size;
-    let (sender, mut receiver) = connection.split();
+    let (sender, half) = connection.split();
     let bar = progress::bar(data.len() as u64, "both ways");
     let clock = Clock::new();
-    let (text, mut counters) = (OutputFormat::of(false), Counters::default());
-    let sending = send(&sender, &data, MESSAGE, TIMEOUT, None);
-    let receiving = compare(&mut receiver, &data, text, TIMEOUT, &mut counters, &bar);
+    let mut receiver = Receiver {
+        half,
+        number: 1,
+        format: OutputFormat::of(false),
+        is_printed: false,
+        out: None,
+        counters: &mut Counters::default(),
+    };
+    let source = Source::new(std::io::Cursor::new(data), None, MESSAGE);
+    let (echoes, came_back) = source.echoes();
+    let watch = Watch::new(TIMEOUT);
+    let sending = send(&sender, source, &watch, TIMEOUT, Some(echoes), &bar);
+    let receiving = receiver.compare(came_back, &watch, &bar);
     tokio::try_join!(sending, receiving).map_err(failure("client"))?;
     let span = clock.now() - Instant::ZERO;
     bar.finish_and_clear();

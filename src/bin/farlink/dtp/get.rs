@@ -5,12 +5,13 @@ use core::time::Duration;
 use std::path::PathBuf;
 
 use farlink::adapters::tokio::dtp::{Download, Error, PayloadRun};
-use farlink::dtp::{Config, FailReason, GetOptions, Session};
+use farlink::dtp::{Config, FailReason, GetOptions, MemoryRequest, Session, VmemTransport};
 use indicatif::DecimalBytes;
 use serde_json::{Value, json};
 use tokio::time::{Instant, interval};
 
 use super::output_file::{OutputFile, PartialOutput, Unfinished};
+use super::vmem::{self, MemoryRange};
 use super::{MAX_MTU, Started, failure_of};
 use crate::Failure;
 use crate::csp_options::NodeArguments;
@@ -40,8 +41,16 @@ pub(crate) struct Arguments {
     /// The CSP address of the server
     server: u16,
     /// The payload, 0 to 255
-    #[arg(long, value_name = "N")]
-    payload: u8,
+    #[arg(long, value_name = "N", required_unless_present = "vmem")]
+    payload: Option<u8>,
+    /// In place of a payload, memory of the server from address A on, N octets, by messages of VMEM
+    #[arg(long, value_name = "A+N", value_parser = vmem::memory, conflicts_with = "payload")]
+    vmem: Option<MemoryRange>,
+    /// Milliseconds after which a server of VMEM is told, again and again, that this node is there. Default never
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u16).range(1..))]
+    keep_alive: Option<u16>,
+    #[command(flatten)]
+    transport: vmem::TransportArguments,
     #[command(flatten)]
     node: NodeArguments,
     /// The file for the payload
@@ -123,26 +132,31 @@ fn range(text: &str) -> Result<RangeInclusive<u32>, String> {
 
 pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let format = OutputFormat::of(arguments.json).with_failures();
+    arguments.check()?;
     let mut interrupt = Interrupt::new().await;
     let unfinished = arguments.unfinished()?;
     let session = unfinished.as_ref().map(|it| &it.session);
     let received = session.map_or(0, Session::received_octets);
     let options = arguments.options(session);
-    let config = config(options.mtu);
+    let mut config = config(options.mtu);
+    if arguments.vmem.is_some() {
+        config.vmem_messages = vmem::MESSAGES;
+    }
     let attempt = Duration::from_millis(config.csp.rdp.connection_timeout.into());
     let started = arguments.node.start(config).await?;
-    let (server, payload) = (arguments.server, arguments.payload);
+    let throughput = options.throughput;
+    let session = session.map(|session| Session {
+        throughput,
+        ..session.clone()
+    });
     // What is refused leaves no file behind.
-    let download = match session {
-        Some(session) => {
-            let throughput = options.throughput;
-            let session = Session {
-                throughput,
-                ..session.clone()
-            };
-            started.node.get_rest(session, options)
+    let download = match (arguments.memory_request(), session) {
+        (Some(request), session) => started.node.get_memory(request, session, options),
+        (None, Some(session)) => started.node.get_rest(session, options),
+        (None, None) => {
+            let payload = arguments.payload_number();
+            started.node.get(arguments.server, payload, options)
         }
-        None => started.node.get(server, payload, options),
     };
     let mut download = download.map_err(failure_of)?;
     let is_resumed = unfinished.is_some();
@@ -307,6 +321,19 @@ fn config(mtu: u16) -> Config {
 }
 
 impl Arguments {
+    /// Refuses options of VMEM without memory. clap requires nothing that conflicts with what is there.
+    fn check(&self) -> Result<(), Failure> {
+        let option = match self.keep_alive {
+            _ if self.vmem.is_some() => return Ok(()),
+            Some(_) => "--keep-alive",
+            None if self.transport.transport() == VmemTransport::Datagrams => "--no-rdp",
+            None => return Ok(()),
+        };
+        Err(Failure::Usage(format!(
+            "{option} is for memory, --vmem A+N"
+        )))
+    }
+
     /// Looks for a session to go on with, and checks that it is the one of these arguments.
     fn unfinished(&self) -> Result<Option<Unfinished>, Failure> {
         if !self.resume {
@@ -318,11 +345,24 @@ impl Arguments {
         let session = &unfinished.session;
         let (server, payload, mtu) = (session.server, session.payload, session.mtu);
         let refuse = |text: String| Err(Failure::file(&unfinished.path, text));
-        if (server, payload) != (self.server, self.payload) {
-            let other = format!("payload {} of node {}", self.payload, self.server);
+        if (server, payload) != (self.server, self.payload_number()) {
+            let other = format!("{} of node {}", self.wanted(), self.server);
             return refuse(format!(
                 "session of payload {payload} of node {server}, not of {other}"
             ));
+        }
+        let asked = self.vmem.map(|it| it.address);
+        let is_of_libdtp = session.identity.is_none() && session.sum.is_none();
+        if session.address != asked && !(is_of_libdtp && session.address.is_none()) {
+            let of = session.address.map_or_else(
+                || format!("payload {payload}"),
+                |address| format!("memory at {address:#x}"),
+            );
+            return refuse(format!("session of {of}, not of {}", self.wanted()));
+        }
+        if let Some(memory) = self.vmem.filter(|memory| memory.size != session.size) {
+            let (octets, asked) = (session.size, memory.size);
+            return refuse(format!("session of {octets} octets, not of {asked}"));
         }
         if let Some(asked) = self.mtu.filter(|asked| *asked != mtu) {
             return refuse(format!("session with an mtu of {mtu}, not of {asked}"));
@@ -333,6 +373,28 @@ impl Arguments {
             ));
         }
         Ok(Some(unfinished))
+    }
+
+    /// The number of the payload, as sessions have it.
+    fn payload_number(&self) -> u8 {
+        self.payload.unwrap_or_default()
+    }
+
+    /// What is wanted of the server, in words.
+    fn wanted(&self) -> String {
+        match self.vmem {
+            Some(memory) => memory.to_string(),
+            None => format!("payload {}", self.payload_number()),
+        }
+    }
+
+    fn memory_request(&self) -> Option<MemoryRequest> {
+        let MemoryRange { address, size } = self.vmem?;
+        Some(MemoryRequest {
+            transport: self.transport.transport(),
+            keep_alive: Duration::from_millis(self.keep_alive.unwrap_or_default().into()),
+            ..MemoryRequest::new(self.server, address, size)
+        })
     }
 
     fn options(&self, session: Option<&Session>) -> GetOptions {
@@ -355,7 +417,7 @@ impl Arguments {
     }
 
     fn report_start(&self, format: OutputFormat, started: &Started, received: u64) {
-        let (server, payload) = (self.server, self.payload);
+        let (server, wanted) = (self.server, self.wanted());
         let (local, remote) = (started.links.local(), started.links.remote());
         format.report(
             || {
@@ -363,13 +425,14 @@ impl Arguments {
                     0 => String::new(),
                     octets => format!(", {octets} octets of which are there"),
                 };
-                format!("asking node {server} at {remote} for payload {payload}{rest}")
+                format!("asking node {server} at {remote} for {wanted}{rest}")
             },
             || {
                 json!({
                     "event": "asking",
                     "server": server,
-                    "payload": payload,
+                    "payload": self.payload,
+                    "memory": self.vmem.map(|it| it.address),
                     "address": local,
                     "remote": remote,
                     "file": self.out,
@@ -429,7 +492,7 @@ impl Arguments {
         let missing = download.missing();
         format.report_failure(
             || {
-                let missing = missing_text(self.payload, progress.size, missing.as_deref());
+                let missing = missing_text(&self.wanted(), progress.size, missing.as_deref());
                 let kept = failed.kept_text();
                 format!("{missing}: {reason}{kept}")
             },
@@ -487,19 +550,23 @@ impl Arguments {
             FailReason::PayloadChanged if failed.is_resumed => {
                 "the payload is not the one of the session: its size, CRC-32C or generation is another".into()
             }
+            FailReason::Fruitless if self.vmem.is_some() => {
+                let wanted = self.wanted();
+                format!("{reason}: the server has no {wanted}, sends no packets so long (--mtu), or is gone")
+            }
             reason => reason.to_string(),
         }
     }
 }
 
 /// Says what is missing.
-fn missing_text(payload: u8, size: Option<u32>, missing: Option<&[Range<u64>]>) -> String {
+fn missing_text(wanted: &str, size: Option<u32>, missing: Option<&[Range<u64>]>) -> String {
     let (Some(size), Some(missing)) = (size, missing) else {
-        return format!("all of payload {payload} is missing");
+        return format!("all of {wanted} is missing");
     };
     let octets: u64 = missing.iter().map(|it| it.end - it.start).sum();
     let named = ranges_text(missing);
-    format!("{octets} of {size} octets of payload {payload} are missing ({named})")
+    format!("{octets} of {size} octets of {wanted} are missing ({named})")
 }
 
 /// Names the first ranges, and says how many more there are.

@@ -6,7 +6,7 @@ use farlink::dtp::Config;
 use serde_json::json;
 
 use super::source::{Answer, Source};
-use super::{MAX_MTU, Started, failure_of};
+use super::{MAX_MTU, Started, failure_of, vmem};
 use crate::csp_options::NodeArguments;
 use crate::interrupt::Interrupt;
 use crate::output::OutputFormat;
@@ -23,10 +23,13 @@ pub(crate) struct Arguments {
     /// A payload, 0 to 255, and its file; once for each payload
     #[arg(long = "payload", value_name = "N=FILE", value_parser = payload, required = true)]
     payloads: Vec<(u8, PathBuf)>,
+    /// The address that a payload has in the memory that clients get by VMEM; once for each payload that has one
+    #[arg(long = "vmem", value_name = "N=A", value_parser = vmem::place)]
+    places: Vec<(u8, u64)>,
     /// Octets per second that a client is sent at most, whatever it asks for
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
-    /// Octets of the longest packet that a client may ask for
+    /// Octets of the longest packet that a client may ask for; at least 108 with VMEM
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(96..=i64::from(MAX_MTU)), default_value_t = 2056)]
     mtu: u16,
     /// Print one JSON object per event
@@ -54,6 +57,10 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let started = arguments.node.start(arguments.config()).await?;
     for source in &sources {
         source.serve(&started.node)?;
+    }
+    for (payload, address) in &arguments.places {
+        let served = started.node.serve_memory(*payload, *address);
+        served.map_err(failure_of)?;
     }
     arguments.report_start(format, &started, &sources);
     let node = &started.node;
@@ -100,6 +107,11 @@ impl Arguments {
             // Bound: there are 256 numbers, and one is refused.
             payloads: u8::try_from(self.payloads.len()).unwrap_or(u8::MAX),
             max_throughput: self.rate,
+            vmem_messages: if self.places.is_empty() {
+                0
+            } else {
+                vmem::MESSAGES
+            },
             ..Config::default()
         };
         config.csp.max_data = self.mtu;

@@ -56,6 +56,7 @@ fn text(session: &Session) -> String {
     let Session {
         server,
         payload,
+        address,
         mtu,
         throughput,
         id,
@@ -77,8 +78,12 @@ fn text(session: &Session) -> String {
         let octets = u64::from(*size) - received;
         format!("{octets} octets are missing ({})", ranges_text(&missing))
     };
+    let of = address.map_or_else(
+        || format!("payload {payload}"),
+        |address| format!("memory at {address:#x}"),
+    );
     format!(
-        "payload {payload} of node {server}, {size} octets{identity}\nmtu {mtu}, {throughput} octets per second, session {id:#010x}\n{received} octets have come, {missing}"
+        "{of} of node {server}, {size} octets{identity}\nmtu {mtu}, {throughput} octets per second, session {id:#010x}\n{received} octets have come, {missing}"
     )
 }
 
@@ -88,6 +93,7 @@ fn object(session: &Session) -> Value {
         "event": "session",
         "server": session.server,
         "payload": session.payload,
+        "memory": session.address,
         "octets": session.size,
         "mtu": session.mtu,
         "rate": session.throughput,

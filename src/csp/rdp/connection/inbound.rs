@@ -172,7 +172,11 @@ impl Connection {
 
     fn insert(&mut self, now: Instant, distance: u16, data: &[u8], kind: DataKind) -> Received {
         match self.receive.insert(distance, data, kind) {
-            Inserted::NoRoom => return Received::NoRoom,
+            Inserted::NoRoom => {
+                // The peer hears that this end is there, and asks for it with less.
+                self.ack = Ack::Due;
+                return Received::NoRoom;
+            }
             Inserted::Duplicate => {
                 self.ack = Ack::Due;
                 return Received::Duplicate;

@@ -105,7 +105,10 @@ impl Connection {
                 | State::CloseWait { is_due } => *is_due = true,
                 _ => {
                     self.send.on_timeout(self.packets_to_repeat());
-                    self.ask_for_acknowledgement();
+                    // A peer that answers and acknowledges no more has no room: more packets would be lost.
+                    if self.heard <= self.sent {
+                        self.ask_for_acknowledgement();
+                    }
                 }
             }
         }
