@@ -46,6 +46,8 @@ pub(super) struct Node {
     pub(super) ready: VecDeque<u32>,
     /// Sessions whose last segment was sent in the batch that is being written.
     pub(super) first_pass_done: Vec<u64>,
+    /// Slots of peers of which a session asks whether what has left has passed the line.
+    pub(super) asked: Vec<u32>,
     /// Octets of the longest datagram, by the limits of the last poll.
     pub(super) datagram: usize,
     /// What this engine says about itself, by the limits of the last poll.
@@ -275,6 +277,7 @@ impl Node {
             prediction: None,
             ready: VecDeque::new(),
             first_pass_done: Vec::new(),
+            asked: Vec::new(),
             datagram: usize::MAX,
             hello: Hello { window: 0 },
             incarnation: 0,

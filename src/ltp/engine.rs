@@ -494,6 +494,9 @@ impl<A: Addr> Machine for Engine<A> {
         if self.core.node.is_due() && !self.fire_due() {
             return Output::Yield;
         }
+        if !self.core.node.asked.is_empty() {
+            self.ask();
+        }
         if self.core.node.has_event()
             && let Some(event) = self.take_event()
         {

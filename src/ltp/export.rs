@@ -556,14 +556,12 @@ impl Sending {
             }
             return self.check_progress(cx);
         }
-        // Behind what fills the queue of a slow line, the answer may come later than any before.
-        let late = match cx.late {
-            Lateness::Counts if cx.peer.may_be_queued(checkpoint.first, cx.node.now) => {
-                Lateness::Probes
-            }
-            late => late,
-        };
-        checkpoint.tries = late.tries(checkpoint.tries);
+        if cx.late != Lateness::IsFinal && cx.peer.must_ask(checkpoint.latest, cx.node.now) {
+            cx.peer
+                .ask(cx.node, cx.session, ExportTimer::Checkpoint(serial).into());
+            return Outcome::Continues;
+        }
+        checkpoint.tries = cx.late.tries(checkpoint.tries);
         let tries = checkpoint.tries;
         if tries > cx.peer.config.limits.checkpoint_retries {
             return Outcome::Failed(cx.unanswered(Limit::CheckpointRetries));
@@ -645,6 +643,12 @@ impl<A: Addr> Engine<A> {
         }
         let number = node.draw_number(|number| exports.table.contains(&number));
         let has_hello = red > 0 && node.config.hello && peer.flow.begin_block();
+        // Bound: usize has at most 64 bits.
+        if peer.flow.is_estimated() && !peer.silence.was_heard() && red > peer.config.segment as u64
+        {
+            // The answer to what follows may take long.
+            node.asked.push(slot);
+        }
         let export = ExportSession::new(slot, block, red, has_hello, node);
         exports.insert(number, export, peer);
         node.budget.exports += octets;

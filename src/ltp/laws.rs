@@ -60,6 +60,7 @@ impl Node {
             + self.services.memory_used()
             + self.events.capacity() * size_of::<(Event, usize)>()
             + self.first_pass_done.capacity() * size_of::<u64>()
+            + self.asked.capacity() * size_of::<u32>()
             + self.ready.capacity() * size_of::<u32>()
             + self.timers.memory_used()
             + self.closed.memory_used()

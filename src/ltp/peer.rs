@@ -81,6 +81,8 @@ pub(super) struct PeerState {
     pub(super) last_sent: Instant,
     pub(super) keepalive: Option<TimerId>,
     pub(super) ping: Option<Ping>,
+    /// What left before this time has passed the line or is lost, as the answer to a ping tells.
+    pub(super) passed: Instant,
     /// When the contact is announced to end.
     pub(super) ends: Option<Instant>,
     pub(super) origin: Origin,
@@ -104,6 +106,8 @@ pub(super) struct PeerState {
     pub(super) next_report: Instant,
     /// Signals whose answers are late, and that wait until the peer is heard, in the order in which they did.
     pub(super) waiting: VecDeque<TimerKind>,
+    /// Signals that wait until a ping tells whether they have passed the line.
+    pub(super) asking: VecDeque<TimerKind>,
     /// How many of those are given up, and after which silence.
     pub(super) given_up: usize,
     pub(super) given_up_after: Duration,
@@ -460,13 +464,6 @@ impl PeerState {
         Duration::from_micros(octets.saturating_mul(1_000_000) / SLOW_LINE)
     }
 
-    /// Whether a signal that left at `first` may yet be in the queue of a line whose rate is not known, or its answer on
-    /// the way.
-    pub(super) fn may_be_queued(&self, first: Instant, now: Instant) -> bool {
-        let queue = self.in_unknown_queue();
-        !queue.is_zero() && now < first + self.timeout() + queue
-    }
-
     fn patience(&self) -> Patience {
         Patience {
             unheard: self.config.timers.first_silence + self.in_unknown_queue(),
@@ -502,7 +499,7 @@ impl PeerState {
 
     /// Lets the signals that wait be repeated or given up, one after another.
     #[cold]
-    fn resume(&mut self, node: &mut Node) {
+    pub(super) fn resume(&mut self, node: &mut Node) {
         node.stop(self.silence_timer.take());
         if self.resume_timer.is_none() && !self.waiting.is_empty() {
             self.resume_timer = self.start_local(node, node.now, TimerKind::Resume);
@@ -554,6 +551,7 @@ impl PeerState {
                     .map(|what| (what, late))
             }
             Step::GiveUp => {
+                self.waiting.append(&mut self.asking);
                 self.given_up = self.waiting.len();
                 self.given_up_after = lasts.unwrap_or_default();
                 self.resume(node);
@@ -708,6 +706,6 @@ impl PeerState {
             + self.line.memory_used()
             + (self.repairs.capacity() + self.fresh.capacity() + self.spare.capacity())
                 * size_of::<u64>()
-            + self.waiting.capacity() * size_of::<TimerKind>()
+            + (self.waiting.capacity() + self.asking.capacity()) * size_of::<TimerKind>()
     }
 }

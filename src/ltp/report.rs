@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::api::Service;
 use super::beyond::{Hello, segments};
-use super::context::{Context, ImportTimer, Step};
+use super::context::{Context, ImportTimer, Lateness, Step};
 use super::end_cause::{EndCause, Limit};
 use super::import::{Awaited, Reception};
 use super::output::{Out, WriteResult};
@@ -72,6 +72,8 @@ pub(super) struct Issued {
     /// Empty until it is written first, and for a report on everything.
     body: Octets,
     tries: u8,
+    /// Octets that were held when it was sent last.
+    held: u64,
     pub(super) timer: Option<TimerId>,
     /// Its place in the queue of the peer, where it was queued last. It may have been sent or dropped since.
     queued: u64,
@@ -356,6 +358,12 @@ impl Reception {
         self.recharge(cx);
     }
 
+    /// Returns how many octets of the red part are held while it is incomplete.
+    fn octets_held(&self) -> u64 {
+        let parts = self.parts.as_ref();
+        parts.map_or(0, |parts| parts.red.held.len())
+    }
+
     /// Drops a report, and forgets its checkpoint.
     fn drop_report(&mut self, serial: u64, cx: &mut Context<'_>) {
         if let Some(checkpoint) = self.issued(serial).map(|dropped| dropped.checkpoint) {
@@ -623,9 +631,11 @@ impl Reception {
     /// Starts the timer of a report that was sent (RFC 5326 section 6.3), unless it was acknowledged before. `has_left`
     /// says that it was written, and gets copies.
     pub(super) fn on_report_sent(&mut self, serial: u64, has_left: bool, cx: &mut Context<'_>) {
+        let held = self.octets_held();
         let Some(issued) = self.issued(serial) else {
             return;
         };
+        issued.held = held;
         issued.on_left(cx);
         issued.left = issued.latest;
         issued.tries = issued.tries.saturating_add(1);
@@ -652,11 +662,17 @@ impl Reception {
         cx: &mut Context<'_>,
     ) -> Result<Step, EndCause> {
         let limit = cx.peer.config.limits.report_retries;
+        let held = self.octets_held();
         let Some(issued) = self.issued(serial) else {
             return Ok(Step::Continues);
         };
         issued.timer = None;
-        issued.tries = cx.late.tries(issued.tries);
+        let late = match cx.late {
+            // The acknowledgment may wait behind what comes, in the queue of a slow line.
+            Lateness::Counts if held > issued.held => Lateness::Probes,
+            late => late,
+        };
+        issued.tries = late.tries(issued.tries);
         if issued.tries <= limit {
             cx.peer.line.exchanged(false);
             cx.peer.back_off(cx.node.now);

@@ -40,6 +40,9 @@ const GATHERING_PART: u32 = 8;
 /// An answer has waited in a queue if it is later than the round trip by more than this part of it.
 const QUEUED: u32 = 4;
 
+/// Octets that the queue of a line of unknown rate is assumed to hold, and the lowest rate of one, in octets per second.
+const QUEUE: u64 = 1 << 16;
+const SLOWEST: u64 = 150;
 /// How often octets of a retransmission are sent at most before its checkpoint.
 const MAX_COPIES: u64 = 4;
 /// The margin of learned timeouts at least. Peers whose process waits for others answer late; a checkpoint that is
@@ -75,6 +78,8 @@ pub(in crate::ltp) struct FlowControl {
     round_trip: Option<Duration>,
     /// The peer has cancelled a block that had checkpoints before its end. It gets no more, even if they are configured.
     refuses_checkpoints: bool,
+    /// Octets per second that are known to have passed the line.
+    passed: u64,
 }
 
 /// Whether the peer is an engine of this crate.
@@ -116,6 +121,7 @@ impl FlowControl {
             peer: Recognition::NOT_ASKED,
             round_trip: None,
             refuses_checkpoints: false,
+            passed: SLOWEST,
         }
     }
 
@@ -140,6 +146,7 @@ impl FlowControl {
             peer: Recognition::NOT_ASKED,
             round_trip: None,
             refuses_checkpoints: false,
+            passed: SLOWEST,
             ..*self
         };
     }
@@ -392,6 +399,20 @@ impl FlowControl {
 
     // Measurements.
 
+    /// Notes that so many octets have passed the line in a time.
+    pub(in crate::ltp) fn on_passed(&mut self, octets: u64, took: Duration) {
+        let rate = u128::from(octets) * 1_000_000_000 / took.as_nanos().max(1);
+        self.passed = self.passed.max(u64::try_from(rate).unwrap_or(u64::MAX));
+    }
+
+    /// Returns how long so many octets may take through the queue of the line, as far as its rate is not known.
+    pub(in crate::ltp) fn queueing_time(&self, octets: u64) -> Duration {
+        if self.flow != Flow::Auto {
+            return Duration::ZERO;
+        }
+        Duration::from_micros(octets.min(QUEUE) * 1_000_000 / self.passed)
+    }
+
     /// Takes a measured round trip.
     pub(in crate::ltp) fn on_round_trip(&mut self, sample: Duration) {
         let shortest = self.round_trip.unwrap_or(Duration::MAX);
@@ -406,6 +427,7 @@ impl FlowControl {
     /// Takes what reports told about a part of a block. Returns whether rate or window have changed.
     pub(in crate::ltp) fn on_round(&mut self, now: Instant, round: &Round) -> bool {
         let segment = self.segment;
+        self.on_passed(round.delivered, now - round.since);
         if self.flow == Flow::Auto && self.follow_delivery(now, round) {
             return true;
         }
@@ -419,6 +441,7 @@ impl FlowControl {
             return false;
         }
         let (round_trip, is_window) = (self.round_trip(), self.is_near());
+        self.delivery.is_cautious = !self.takes_checkpoints();
         let (rate, delivery) = (&mut self.rate, &mut self.delivery);
         let from = (round_trip, rate.changed());
         let Some(measured) = delivery.on_round(now, round, from, self.segment) else {

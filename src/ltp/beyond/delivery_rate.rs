@@ -11,6 +11,8 @@ use crate::Instant;
 
 /// The number of lost segments that tell an overload if they are a quarter or more.
 const LOST: u64 = 16;
+/// The same, if they are two thirds or more: a short queue takes a part of a short block only.
+const FEW_LOST: u64 = 4;
 /// The number of segments without losses that tell whether a rate is borne.
 pub(super) const SAMPLE: u64 = 64;
 /// How many such samples precede a higher rate, once the line was found to deliver less than was sent.
@@ -33,6 +35,8 @@ pub(super) struct DeliveryRate {
     is_uncertain: bool,
     is_delayed: bool,
     probe: Option<Probe>,
+    /// Whether the peer may allow few reports, so that no rate is tried which is not known to be borne.
+    pub(super) is_cautious: bool,
 }
 
 /// How a rate that was measured is raised.
@@ -100,7 +104,8 @@ impl DeliveryRate {
         self.is_delayed |= round.is_delayed;
         let segments = self.sent / segment.max(1);
         let lost = (self.sent - self.delivered) / segment.max(1);
-        let is_overload = lost >= LOST && lost * 4 >= segments;
+        let is_overload =
+            lost >= LOST && lost * 4 >= segments || lost >= FEW_LOST && lost * 3 >= segments * 2;
         if !is_overload && segments < SAMPLE {
             return None;
         }
@@ -171,6 +176,9 @@ impl DeliveryRate {
             return Some(measured.rate);
         }
         self.probe = Some(Probe::BEGUN);
+        if self.is_cautious {
+            return Some(measured.rate);
+        }
         // Between what arrived at least and what the share of losses tells.
         let product = u128::from(measured.rate) * u128::from(passed);
         u64::try_from(product.isqrt()).ok()
@@ -185,6 +193,7 @@ impl DeliveryRate {
         *self = Self {
             reported: self.reported,
             probe: self.probe,
+            is_cautious: self.is_cautious,
             ..Self::default()
         };
     }

@@ -330,8 +330,10 @@ impl Sending {
     ) {
         if self.repair.is_none() {
             // There was one round, which tells the time alone.
+            let red = self.red.min(MANY_IN_QUEUE);
             if let Some(answered) = self.checkpoint_mut(checkpoint) {
                 answered.learn_answer(cx);
+                cx.peer.flow.on_passed(red, cx.node.now - answered.first);
             }
         } else if let Some(answered) = self.answer_checkpoint(checkpoint, cx) {
             let reported_up_to = self.repair().reported_up_to;

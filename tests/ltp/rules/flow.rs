@@ -140,7 +140,7 @@ fn an_engine_of_this_crate_answers_the_first_segment_with_its_window() {
     let reports = pair.log.iter().filter(|(by, _)| *by == 2);
     let first = reports
         .map(|(_, octets)| Segment::decode(octets).unwrap())
-        .next();
+        .find(|segment| segment.body.code() == 8);
     let Some(Body::Report(report)) = first.map(|segment| segment.body) else {
         panic!("no report");
     };
