@@ -616,7 +616,7 @@ impl fmt::Display for Error {
                 )
             }
             Self::SessionAddress { session, address } => {
-                let [session, address] = [*session, *address].map(Subject);
+                let [session, address] = [*session, *address].map(SourceName);
                 write!(f, "session of {session}, where {address} is asked for")
             }
             Self::Csp(error) => error.fmt(f),
@@ -625,9 +625,9 @@ impl fmt::Display for Error {
 }
 
 /// What a session is of, in the words of an error.
-struct Subject(Option<u64>);
+struct SourceName(Option<u64>);
 
-impl fmt::Display for Subject {
+impl fmt::Display for SourceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self(None) => f.write_str("a payload"),

@@ -82,7 +82,7 @@ pub(super) struct PeerState {
     pub(super) keepalive: Option<TimerId>,
     pub(super) ping: Option<Ping>,
     /// What left before this time has passed the line or is lost, as the answer to a ping tells.
-    pub(super) passed: Instant,
+    pub(super) arrived_before: Instant,
     /// When the contact is announced to end.
     pub(super) ends: Option<Instant>,
     pub(super) origin: Origin,

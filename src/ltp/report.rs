@@ -1,10 +1,13 @@
 //! The reports of a receiver: scopes, claims, and retransmission.
 
+mod piece;
+
 use alloc::vec::Vec;
 use core::ops::Range;
 
 use smallvec::SmallVec;
 
+use self::piece::{Octets, first_piece};
 use super::api::Service;
 use super::beyond::{Hello, segments};
 use super::context::{Context, ImportTimer, Lateness, Step};
@@ -12,8 +15,7 @@ use super::end_cause::{EndCause, Limit};
 use super::import::{Awaited, Reception};
 use super::output::{Out, WriteResult};
 use super::peer::{Control, PeerState};
-use super::sdnv::Head;
-use super::wire::{Body, Checkpoint, Claims, Mark, Report, claim_len, header_len, report_head_len};
+use super::wire::{Checkpoint, Mark, header_len};
 use crate::Instant;
 use crate::kit::{RangeSet, TimerId};
 
@@ -30,12 +32,6 @@ const MAX_PENDING: usize = 256;
 const MAX_SUPERSEDED: usize = 16;
 /// With fewer reports pending, none is superseded: each checkpoint has its own.
 const MAX_REPEATED: usize = 8;
-/// Octets of the claim count at most: a segment has no room for 2^21 claims.
-const COUNT: usize = 3;
-
-/// The body of a report. One claim fits without an allocation. It is empty for a report on all of a red part.
-type Octets = SmallVec<[u8; 32]>;
-
 /// What is kept of the reports of one session, beside those that await their acknowledgments.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
@@ -763,50 +759,6 @@ impl Reception {
         }
         self.guard_again(cx);
     }
-}
-
-/// Encodes the beginning of a report in at most `room` octets, and returns it with the end of its scope.
-///
-/// The parts of a report tile its scope: each ends where the first claim of the next one starts, so a gap between two
-/// belongs to the earlier one, as in ION. Each has at least one claim (RFC 5326 section 3.2.2).
-fn first_piece(
-    held: &RangeSet,
-    scope: &Range<u64>,
-    room: usize,
-    checkpoint: u64,
-    serial: u64,
-) -> Option<(Octets, u64)> {
-    let mut claims: SmallVec<[Range<u64>; 4]> = SmallVec::new();
-    let lower = scope.start;
-    let mut end = scope.end;
-    let mut len = report_head_len(serial, checkpoint, (lower..scope.end).into()) + COUNT;
-    for claim in held.within(scope.clone()) {
-        len += claim_len(&claim, lower);
-        if len > room && !claims.is_empty() {
-            end = claim.start;
-            break;
-        }
-        claims.push(claim);
-    }
-    (!claims.is_empty()).then(|| (encode(serial, checkpoint, lower..end, &claims), end))
-}
-
-fn encode(serial: u64, checkpoint: u64, scope: Range<u64>, claims: &[Range<u64>]) -> Octets {
-    let report = Report {
-        serial,
-        checkpoint,
-        scope: scope.into(),
-        claims: Claims::new(claims),
-    };
-    let body = Body::Report(report);
-    if claims.len() == 1 {
-        let mut head = Head::new();
-        body.put_fields(&mut head);
-        return SmallVec::from_slice(head.octets());
-    }
-    let mut octets = Vec::with_capacity(body.wire_len());
-    body.encode(&mut octets);
-    SmallVec::from_vec(octets)
 }
 
 /// Returns the capacity of the heap allocation, in items.

@@ -178,8 +178,9 @@ mod tests {
 
     /// The outcome of 100 packets at a throughput, on a line that passes so much and loses so many of 100.
     fn on_line(throughput: u32, passes: u32, lost: u32) -> Outcome {
-        let passed = 100 * u64::from(throughput.min(passes)) / u64::from(throughput);
-        let received = u32::try_from(passed).unwrap() * (100 - lost) / 100;
+        let received =
+            u32::try_from(100 * u64::from(throughput.min(passes)) / u64::from(throughput)).unwrap();
+        let received = received * (100 - lost) / 100;
         Outcome {
             throughput,
             ..outcome(received, part(throughput, received, 100))

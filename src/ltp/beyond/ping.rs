@@ -124,7 +124,7 @@ impl PeerState {
         // Bound: usize has at most 64 bits.
         let is_long = self.in_flight.octets > self.config.segment as u64;
         let queued = self.flow.queueing_time(self.in_flight.octets);
-        is_long && self.passed < left && now < left + self.timeout() + queued
+        is_long && self.arrived_before < left && now < left + self.timeout() + queued
     }
 
     // Keep-alives.
@@ -224,10 +224,10 @@ impl Core {
         peer.waiting.append(&mut peer.asking);
         peer.resume(node);
         // A peer that answers no pings is not asked again.
-        peer.passed = Instant::from_nanos(u64::MAX);
+        peer.arrived_before = Instant::from_nanos(u64::MAX);
         if is_answered {
             peer.answered(node.now, ping.first, ping.latest);
-            peer.passed = ping.first;
+            peer.arrived_before = ping.first;
         }
         let name = (Role::Sender, node.own_session(ping.number));
         node.remember(peer, name, End::Plain, None, None);
