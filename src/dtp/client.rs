@@ -26,8 +26,6 @@ use rate::{Outcome, Rate};
 const GRACE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
 /// How long a server may be silent beyond the time of some packets.
 const SILENCE: Duration = Duration::from_millis(500);
-/// The shortest packet timeout of a connection.
-const LEAST_TIMEOUT: Duration = Duration::from_millis(200);
 /// How long the server is left alone after a request that brought nothing, for each of them.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long a server sends at a rate that follows what arrives, after the first request, and after each other request
@@ -66,8 +64,6 @@ pub(super) struct Download {
     /// When a connection was last opened, and how long it took until a response came.
     connected_at: Instant,
     setup: Duration,
-    /// The shortest such time: in others, packets may have been lost.
-    least_setup: Option<Duration>,
     /// Where the holes of the next request begin, and the last packet that was asked for.
     next: u32,
     last_asked: u32,
@@ -130,7 +126,6 @@ impl Download {
             begun_at: Instant::ZERO,
             connected_at: Instant::ZERO,
             setup: Duration::ZERO,
-            least_setup: None,
             next: 0,
             last_asked: 0,
             highest: 0,
@@ -173,7 +168,6 @@ impl Download {
         self.holes.reset(0);
         self.asked_packets = 0;
         self.first_missing = 0;
-        self.least_setup = None;
         self.begun_at = now;
         self.next = 0;
         self.is_reordered = false;
@@ -224,34 +218,6 @@ impl Download {
         let nanos =
             u64::from(self.chunk()) * 1_000_000_000 / u64::from(self.rate.throughput().max(1));
         Duration::from_nanos(nanos)
-    }
-
-    /// Returns the packets that libdtp sends at a time: it paces by rounds of at least 10 ms, as long as their rate is
-    /// within 5 % of the one that was asked for.
-    fn round_packets(&self) -> u32 {
-        let (chunk, rate) = (self.chunk(), self.rate.throughput().max(1));
-        let packets = rate / chunk;
-        if packets < chunk / rate {
-            return 1;
-        }
-        let (mut round, mut factor) = (packets, 10);
-        while factor <= 100 {
-            let sent = u64::from(packets / factor) * u64::from(chunk) * u64::from(factor);
-            if sent.abs_diff(rate.into()) * 20 >= rate.into() {
-                break;
-            }
-            round = packets / factor;
-            factor *= 10;
-        }
-        round.max(1)
-    }
-
-    /// Returns the packet timeout of the next connection, in milliseconds up to `most`: soon after the time of the
-    /// fastest one.
-    pub(super) fn packet_timeout(&self, most: u32) -> u32 {
-        let known = self.least_setup.map(|it| it.max(LEAST_TIMEOUT / 8) * 8);
-        let known = known.and_then(|it| u32::try_from(it.as_millis()).ok());
-        known.map_or(most, |it| it.min(most))
     }
 
     /// Returns the packets that were asked for more than once.
@@ -305,12 +271,10 @@ impl Download {
         let has_more = self.next > 0 && self.holes.from(self.next).next().is_some();
         let start = if has_more { self.next } else { 0 };
         self.is_next_round = !has_more;
-        // Packets between two holes are asked for with them where that takes less than the rest of the round that
-        // libdtp waits out behind each interval, and half of what a request more costs for each of its intervals.
-        let setup = self.least_setup.unwrap_or_default();
-        let near = setup.as_nanos() / 16 / self.packet_time().as_nanos().max(1);
+        // Packets between two holes are asked for with them where that takes less than half of what a request more
+        // costs for each of its intervals.
+        let near = self.setup.as_nanos() / 16 / self.packet_time().as_nanos().max(1);
         let near = u32::try_from(near).unwrap_or(u32::MAX);
-        let near = near.saturating_add(self.round_packets() - 1);
         let is_many = self.holes.from(start).nth(MAX_INTERVALS).is_some();
         let may_join = is_many && !self.asks.is_of_this_crate();
         let mut intervals = [Interval::default(); MAX_INTERVALS];
@@ -354,7 +318,6 @@ impl Download {
     ) {
         let size = response.payload_size;
         self.setup = now - self.connected_at;
-        self.least_setup = Some(self.least_setup.map_or(self.setup, |it| it.min(self.setup)));
         let identity = extension.map(|it| it.identity);
         let is_other = self
             .identity

@@ -97,7 +97,7 @@ mod tests {
             (SecurityFeatures::PASSWORD_ALGORITHMS, b"gAAA"),
             (SecurityFeatures::USERNAME_ANONYMITY, b"QAAA"),
             (both, b"wAAA"),
-            (SecurityFeatures::from_bits_retain(0xFF_FFBF), b"//++"),
+            (SecurityFeatures::from_bits_retain(0xFF_FFBE), b"//++"),
             (SecurityFeatures::from_bits_retain(0x69_B7_1D), b"abcd"),
         ] {
             let nonce = [&COOKIE[..], digits].concat();

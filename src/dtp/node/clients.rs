@@ -235,11 +235,9 @@ impl Node {
         // Bound: there are at most 255 places.
         let tag = Tag(MAX_TAG - place as u64);
         // The server sends nothing before its response is acknowledged.
-        let rdp = self.csp.config().rdp;
         let syn = SynOptions {
             ack_delay_count: 0,
-            packet_timeout: download.packet_timeout(rdp.packet_timeout),
-            ..rdp
+            ..self.csp.config().rdp
         };
         let options = SendOptions {
             hmac: self.config.hmac,
