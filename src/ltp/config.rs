@@ -38,7 +38,7 @@ pub struct Config {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct EngineLimits {
-    /// The maximum number of peers. Default 16,384, which take 26 MB while they are idle.
+    /// The maximum number of peers. Default 16,384, which take 28 MB while they are idle.
     pub peers: u32,
     /// The maximum number of open client services. Default 256, far more than IDs are assigned (RFC 7116).
     pub services: u32,

@@ -337,6 +337,10 @@ impl Sending {
             }
         } else if let Some(answered) = self.answer_checkpoint(checkpoint, cx) {
             let reported_up_to = self.repair().reported_up_to;
+            if answered.is_of_first_pass() {
+                let passed = self.red.saturating_sub(reported_up_to).min(MANY_IN_QUEUE);
+                cx.peer.flow.on_passed(passed, cx.node.now - answered.first);
+            }
             let told = (report.serial, report.scope.into());
             let round = Self::round_of(answered, reported_up_to, told, cx);
             let mut all = RangeSet::new();
