@@ -334,9 +334,13 @@ fn a_recording_is_read_as_ltp_on_any_port() {
     let lines = ran.lines();
     let first = "  0.003000000s  10.0.0.1:4001 > 10.0.0.2:4002  1:";
     assert!(lines[0].starts_with(first), "{}", lines[0]);
-    assert!(lines[2].contains("..4000, client 4, CP "), "{}", ran.out);
+    let data: Vec<&&str> = lines
+        .iter()
+        .filter(|line| line.contains(", client 4"))
+        .collect();
+    assert!(data[2].contains("..4000, client 4, CP "), "{}", ran.out);
     assert!(
-        lines[4].contains("..6000, client 4, end of block"),
+        data[4].contains("..6000, client 4, end of block"),
         "{}",
         ran.out
     );
@@ -382,7 +386,10 @@ fn a_redacted_recording_keeps_its_times_and_sizes_and_no_word_of_the_block() {
     let whole = farlink(&["decode", &path]).well();
     assert_eq!(decoded.lines().len(), whole.lines().len());
     assert!(
-        decoded.lines()[0].ends_with("1400 octets are not in the capture"),
+        decoded
+            .lines()
+            .iter()
+            .any(|line| line.ends_with("1400 octets are not in the capture")),
         "{}",
         decoded.out
     );
