@@ -21,7 +21,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use cotp_pair::Pair;
-use farlink::cotp;
+use farlink::cotp::{self, Config, Policy, TpduSize};
 use farlink::ltp::{
     self, Block, Body, Color, Data, Engine, EngineLimits, Flow, Peer, PeerLimits, Segment, Service,
     SessionId,
@@ -117,7 +117,15 @@ fn ltp_timers((mut engines, due): (Box<Engines>, Instant)) -> Box<Engines> {
 }
 
 fn cotp_sender(octets: usize) -> (Pair, Bytes) {
-    (Pair::by_default(), Bytes::from(vec![0x5A; octets]))
+    let initiator = Config {
+        tpdu_size: TpduSize::ISO,
+        ..Config::default()
+    };
+    let responder = Config {
+        tpdu_size: TpduSize::ISO,
+        ..Config::responder(Policy::AcceptAny)
+    };
+    (Pair::open(initiator, responder), Bytes::from(vec![0x5A; octets]))
 }
 
 fn cotp_receiver(octets: usize) -> (Pair, Vec<Vec<u8>>) {
