@@ -125,7 +125,10 @@ fn cotp_sender(octets: usize) -> (Pair, Bytes) {
         tpdu_size: TpduSize::ISO,
         ..Config::responder(Policy::AcceptAny)
     };
-    (Pair::open(initiator, responder), Bytes::from(vec![0x5A; octets]))
+    (
+        Pair::open(initiator, responder),
+        Bytes::from(vec![0x5A; octets]),
+    )
 }
 
 fn cotp_receiver(octets: usize) -> (Pair, Vec<Vec<u8>>) {
