@@ -222,7 +222,10 @@ impl Core {
         peers.pings.remove(&ping.number);
         let peer = peers.get_mut(slot)?;
         peer.waiting.append(&mut peer.asking);
-        peer.resume(node);
+        // In a silence they wait for its next step, as all others.
+        if is_answered || peer.silence_timer.is_none() {
+            peer.resume(node);
+        }
         // A peer that answers no pings is not asked again.
         peer.arrived_before = Instant::from_nanos(u64::MAX);
         if is_answered {
