@@ -29,7 +29,7 @@ BUDGETS = {
     'CAN': (150, ['adapters/csp_can']),
     'ZMQ': (150, ['adapters/csp_zmq']),
     # Aim: 9500.
-    'LTP': (14161, ['ltp']),
+    'LTP': (14164, ['ltp']),
 }
 SOURCE = pathlib.Path('src')
 

@@ -519,6 +519,9 @@ impl PeerState {
             }
             Late::Wait => {
                 self.waiting.push_back(what);
+                if self.silence_timer.is_none() {
+                    self.set_silence_timer(node);
+                }
                 None
             }
             Late::GiveUp => Some(Lateness::IsFinal),
