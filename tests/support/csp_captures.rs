@@ -79,14 +79,13 @@ impl Capture {
 
     /// What a packet carries before the trailers of RDP and CRC32, if it is well-formed.
     pub(crate) fn data_of(&self, octets: &[u8]) -> Option<Vec<u8>> {
-        let packet = Packet::decode(self.version(), octets).ok()?;
-        let packet = packet.split_crc32(self.version()).ok()?;
-        let is_rdp = packet.header.flags.contains(Flags::RDP);
-        let packet = if is_rdp {
-            packet.split_rdp().ok()?.1
-        } else {
-            packet
-        };
+        let mut packet = Packet::decode(self.version(), octets).ok()?;
+        if packet.header.flags.contains(Flags::CRC32) {
+            packet = packet.split_crc32(self.version()).ok()?;
+        }
+        if packet.header.flags.contains(Flags::RDP) {
+            packet = packet.split_rdp().ok()?.1;
+        }
         Some(packet.data.to_vec())
     }
 
