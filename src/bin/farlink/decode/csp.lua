@@ -137,17 +137,20 @@ local function crc32c(octets)
     return bit.bnot(value) % 2 ^ 32
 end
 
-local function dissect_dtp(data, is_rdp, is_to_server, pinfo, tree)
+-- Nodes of farlink send messages of their own to each other on the connection of a request.
+local OWN = { FDta = "ask", FDtd = "end of a round" }
+
+local function dissect_dtp(data, is_rdp, header, pinfo, tree)
+    if data:len() < 8 then return false end
     local kind
-    if is_rdp and is_to_server and (data:len() == 80 or data:len() == 84) then
-        kind = "request"
-    elseif is_rdp and not is_to_server and data:len() >= 8 then
-        kind = "response"
-    elseif not is_rdp and data:len() >= 8 then
-        kind = "data"
-    else
-        return false
+    if not is_rdp then
+        kind = header.destination_port == 8 and "data"
+    elseif header.destination_port == 7 or header.source_port == 7 then
+        kind = OWN[data(0, 4):string()]
+        if not kind and header.source_port == 7 then kind = "response" end
+        if not kind and (data:len() == 80 or data:len() == 84) then kind = "request" end
     end
+    if not kind then return false end
     local here = tree:add(dtp, data, "Data Transfer Protocol, " .. kind)
     pinfo.cols.protocol = "DTP"
     pinfo.cols.info:append(", DTP " .. kind)
@@ -158,6 +161,8 @@ local function dissect_dtp(data, is_rdp, is_to_server, pinfo, tree)
     elseif kind == "response" then
         here:add_le(d.size, data(0, 4))
         here:add_le(d.payload_size, data(4, 4))
+    elseif kind ~= "request" then
+        here:add_le(d.session, data(4, 4))
     else
         here:add_le(d.throughput, data(0, 4))
         here:add(d.intervals, data(4, 1))
@@ -279,8 +284,7 @@ function csp.dissector(octets, pinfo, root)
         data = data:len() > 8 and data(0, data:len() - 8) or nil
     end
     if not data then return octets:len() end
-    local is_dtp = header.source_port == 8 or header.destination_port == 8
-    if not (is_dtp and dissect_dtp(data, has(0x02), header.destination_port == 8, pinfo, root)) then
+    if not dissect_dtp(data, has(0x02), header, pinfo, root) then
         tree:add(f.data, data)
     end
     return octets:len()
