@@ -10,9 +10,9 @@ use bytes::Bytes;
 use super::port::CspCore;
 use super::state::Question;
 use super::{AskedService, Error, NodeAnswer, ReceivedPacket};
-use crate::{Instant, Tag};
 use crate::adapters::driver::Rest;
 use crate::csp::{self, CloseReason, Command, ConnectionId, Endpoint, SendOptions, SocketOptions};
+use crate::{Instant, Tag};
 
 /// How long a node that ends waits for its connections to close.
 const CLOSE_LIMIT: Duration = Duration::from_secs(3);

@@ -4,9 +4,9 @@ use std::io;
 
 use super::state::NodeState;
 use super::{CspMachine, Error};
+use crate::Tag;
 use crate::adapters::driver::{ClosePort, Core, Port, Rest};
 use crate::csp::{self, Command, ConnectionId, Event};
-use crate::Tag;
 
 /// What the handles of a node wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
