@@ -241,15 +241,16 @@ impl Retransmission {
     }
 }
 
-/// What an input has led to.
-#[must_use]
+/// How the session of a block ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    Continues,
     /// Everything was sent, and all of the red part is claimed.
     Complete,
     Failed(EndCause),
 }
+
+/// Whether a session goes on after an input, or how it ends.
+type Continued = Result<(), Outcome>;
 
 impl ExportSession {
     /// Starts a session for a block whose red part has `red` octets. With a hello, the first segment says that this engine
@@ -290,15 +291,12 @@ impl ExportSession {
     fn sending(
         &mut self,
         cx: &mut Context<'_>,
-        act: impl FnOnce(&mut Sending, &mut Context<'_>) -> Outcome,
+        act: impl FnOnce(&mut Sending, &mut Context<'_>) -> Continued,
     ) -> Step {
-        match &mut self.stage {
-            Stage::Open(sending) => match act(sending, cx) {
-                Outcome::Continues => Step::Continues,
-                Outcome::Complete => self.complete(cx),
-                Outcome::Failed(cause) => self.fail(cause, cx),
-            },
-            Stage::Cancelling(_) => Step::Continues,
+        match self.stage.open_mut().map(|sending| act(sending, cx)) {
+            None | Some(Ok(())) => Step::Continues,
+            Some(Err(Outcome::Complete)) => self.complete(cx),
+            Some(Err(Outcome::Failed(cause))) => self.fail(cause, cx),
         }
     }
 
@@ -349,7 +347,7 @@ impl ExportSession {
             }
             ExportTimer::CheckpointCopy { serial, left } => self.sending(cx, |sending, cx| {
                 sending.copy_checkpoint_now(serial, left, cx);
-                Outcome::Continues
+                Ok(())
             }),
             ExportTimer::Repair => self.sending(cx, Sending::repair_due),
             ExportTimer::Guard => self.sending(cx, Sending::guard_expired),
@@ -454,7 +452,7 @@ impl Sending {
 
     /// Completes a session when everything is claimed and sent. Starts the guard timer of a session that awaits
     /// nothing: one of several reports may be lost for good (ION issue 14).
-    fn check_progress(&mut self, cx: &mut Context<'_>) -> Outcome {
+    fn check_progress(&mut self, cx: &mut Context<'_>) -> Continued {
         let is_claimed = self.is_claimed();
         if is_claimed && self.repair().history.is_of_one_receiver(self.red) {
             if let Some(repair) = &mut self.repair {
@@ -462,11 +460,11 @@ impl Sending {
                 repair.flow.clear();
             }
             if self.next == self.len() {
-                return Outcome::Complete;
+                return Err(Outcome::Complete);
             }
             let checkpoints = mem::take(&mut self.checkpoints);
             cx.stop_all(checkpoints.iter().flat_map(Outstanding::timers));
-            return Outcome::Continues;
+            return Ok(());
         }
         cx.peer.release_first_passes(cx.node);
         let is_going_on = self.is_going_on();
@@ -475,7 +473,7 @@ impl Sending {
         } else if self.repair().guard.is_none() {
             self.repair_mut().guard = cx.await_answer(ExportTimer::Guard);
         }
-        Outcome::Continues
+        Ok(())
     }
 
     fn stop_guard(&mut self, cx: &mut Context<'_>) {
@@ -493,14 +491,14 @@ impl Sending {
 
     /// Asks about everything that is missing, by a checkpoint with the last missing octet that cites the report with the
     /// lowest bound.
-    fn guard_expired(&mut self, cx: &mut Context<'_>) -> Outcome {
+    fn guard_expired(&mut self, cx: &mut Context<'_>) -> Continued {
         let (is_claimed, counts) = (self.is_claimed(), self.counts_in_flight());
         let repair = self.repair_mut();
         repair.guard = None;
         // Whether its checkpoint counts in a silence is decided when that is late.
         if cx.late == Lateness::IsFinal || repair.tries >= cx.peer.config.limits.checkpoint_retries
         {
-            return Outcome::Failed(cx.unanswered(Limit::CheckpointRetries));
+            return Err(Outcome::Failed(cx.unanswered(Limit::CheckpointRetries)));
         }
         if is_claimed {
             // The reports between those that came did not, though their receiver repeats them: it may have started anew
@@ -511,7 +509,7 @@ impl Sending {
             cx.peer.in_flight.octets += u64::from(counts) * claimed;
         }
         self.probe(cx);
-        Outcome::Continues
+        Ok(())
     }
 
     /// Queues a checkpoint with the last octet that is missing of those that were sent.
@@ -532,15 +530,15 @@ impl Sending {
     }
 
     /// Repeats a checkpoint whose timer expired (RFC 5326 section 6.7).
-    fn checkpoint_expired(&mut self, serial: u64, cx: &mut Context<'_>) -> Outcome {
+    fn checkpoint_expired(&mut self, serial: u64, cx: &mut Context<'_>) -> Continued {
         let is_auto = cx.peer.is_auto();
         let Some(place) = self.place_of(serial) else {
-            return Outcome::Continues;
+            return Ok(());
         };
         let is_last = place + 1 == self.checkpoints.len();
         let claimed = &self.repair.as_deref().unwrap_or(&NOTHING_LOST).claimed;
         let Some(checkpoint) = self.checkpoints.get_mut(place) else {
-            return Outcome::Continues;
+            return Ok(());
         };
         checkpoint.timer = None;
         let mut asked = checkpoint.retransmitted.iter();
@@ -559,12 +557,12 @@ impl Sending {
         if cx.late != Lateness::IsFinal && cx.peer.must_ask(checkpoint.latest, cx.node.now) {
             cx.peer
                 .ask(cx.node, cx.session, ExportTimer::Checkpoint(serial).into());
-            return Outcome::Continues;
+            return Ok(());
         }
         checkpoint.tries = cx.late.tries(checkpoint.tries);
         let tries = checkpoint.tries;
         if tries > cx.peer.config.limits.checkpoint_retries {
-            return Outcome::Failed(cx.unanswered(Limit::CheckpointRetries));
+            return Err(Outcome::Failed(cx.unanswered(Limit::CheckpointRetries)));
         }
         cx.peer.line.exchanged(false);
         cx.peer.back_off(cx.node.now);
@@ -577,7 +575,7 @@ impl Sending {
             },
             cx,
         );
-        Outcome::Continues
+        Ok(())
     }
 }
 
@@ -669,7 +667,7 @@ impl<A: Addr> Engine<A> {
         self.exports.run(place, &mut self.core, |export, cx| {
             export.sending(cx, |sending, _| {
                 sending.wants_checkpoint = true;
-                Outcome::Continues
+                Ok(())
             })
         });
         Ok(())

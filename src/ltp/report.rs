@@ -13,11 +13,12 @@ use super::beyond::{Hello, segments};
 use super::context::{Context, ImportTimer, Lateness, Step};
 use super::end_cause::{EndCause, Limit};
 use super::import::{Awaited, Reception};
-use super::output::{Out, WriteResult};
+use super::output::WriteResult;
 use super::peer::{Control, PeerState};
 use super::wire::{Checkpoint, Mark, header_len};
 use crate::Instant;
 use crate::kit::{RangeSet, TimerId};
+use crate::transmit::TransmitBuffer;
 
 /// The maximum number of lower bounds kept for checkpoints that cite a past report.
 const MAX_BOUNDS: usize = 256;
@@ -273,7 +274,7 @@ impl Reception {
     pub(super) fn put_report(
         &mut self,
         serial: u64,
-        tx: &mut Out<'_>,
+        tx: &mut TransmitBuffer,
         cx: &mut Context<'_>,
     ) -> WriteResult {
         let hello = self.hello(cx);

@@ -10,10 +10,11 @@ use crate::kit::TimerId;
 use crate::ltp::context::{Context, ExportTimer, ImportTimer};
 use crate::ltp::export::{Outstanding, Piece, Repair, Sending};
 use crate::ltp::import::Reception;
-use crate::ltp::output::{Batch, Out, WriteResult};
+use crate::ltp::output::{Batch, WriteResult};
 use crate::ltp::peer::{Control, PeerState};
 use crate::ltp::report::Issued;
 use crate::ltp::wire::{Color, Mark};
+use crate::transmit::TransmitBuffer;
 
 /// The repairs of a session that are sent once more while nothing else waits.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -251,7 +252,7 @@ impl Sending {
 
     pub(in crate::ltp) fn send_duplicate(
         &mut self,
-        tx: &mut Out<'_>,
+        tx: &mut TransmitBuffer,
         cx: &mut Context<'_>,
     ) -> Batch {
         let frame = self.frame(None, cx);

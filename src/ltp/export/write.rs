@@ -8,9 +8,10 @@ use super::{ExportSession, Outstanding, Repair, Retransmission, Sending};
 use crate::ltp::beyond::{HELLO_INTERVAL, Hello};
 use crate::ltp::context::{Context, ExportTimer, Step};
 use crate::ltp::end_cause::EndCause;
-use crate::ltp::output::{Batch, Out, WriteResult};
+use crate::ltp::output::{Batch, WriteResult};
 use crate::ltp::peer::Queue;
 use crate::ltp::wire::{Body, Checkpoint, Color, Data};
+use crate::transmit::TransmitBuffer;
 
 /// What writing has led to: whether the batch has room, or why the session fails.
 type Written = Result<Batch, EndCause>;
@@ -22,7 +23,7 @@ impl ExportSession {
     pub(in crate::ltp) fn write(
         &mut self,
         queue: Queue,
-        tx: &mut Out<'_>,
+        tx: &mut TransmitBuffer,
         cx: &mut Context<'_>,
     ) -> (Option<Batch>, Step) {
         let Some(sending) = self.stage.open_mut() else {
@@ -43,7 +44,7 @@ impl ExportSession {
 impl Sending {
     // Retransmissions.
 
-    fn send_repair(&mut self, tx: &mut Out<'_>, cx: &mut Context<'_>) -> Written {
+    fn send_repair(&mut self, tx: &mut TransmitBuffer, cx: &mut Context<'_>) -> Written {
         let repair = self.repair_mut();
         match repair.queue.front() {
             None => {
@@ -63,7 +64,7 @@ impl Sending {
         }
     }
 
-    fn send_retransmission(&mut self, tx: &mut Out<'_>, cx: &mut Context<'_>) -> Written {
+    fn send_retransmission(&mut self, tx: &mut TransmitBuffer, cx: &mut Context<'_>) -> Written {
         let frame = self.frame(None, cx);
         let (serial, red, len) = (self.serial, self.red, self.len());
         let repair = self.repair_mut();
@@ -112,7 +113,7 @@ impl Sending {
         &mut self,
         serial: u64,
         copies: Option<u8>,
-        tx: &mut Out<'_>,
+        tx: &mut TransmitBuffer,
         cx: &mut Context<'_>,
     ) -> Batch {
         let place = self.place_of(serial);
@@ -184,7 +185,7 @@ impl Sending {
 
     // First passes.
 
-    fn send_first_pass(&mut self, tx: &mut Out<'_>, cx: &mut Context<'_>) -> Written {
+    fn send_first_pass(&mut self, tx: &mut TransmitBuffer, cx: &mut Context<'_>) -> Written {
         if self.must_wait(cx) {
             return Ok(Batch::HasRoom);
         }
@@ -314,7 +315,7 @@ impl Sending {
         &self,
         piece: &Piece,
         hello: Option<Hello>,
-        tx: &mut Out<'_>,
+        tx: &mut TransmitBuffer,
         cx: &mut Context<'_>,
     ) -> WriteResult {
         let Some(octets) = self.octets(&piece.range) else {
