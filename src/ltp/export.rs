@@ -25,7 +25,7 @@ use super::api::{Block, Error, Red, Side};
 use super::auth::KeyHash;
 use super::beyond::{BlockFlow, DuplicateRepairs};
 use super::config::Direction;
-use super::context::{Context, Core, ExportTimer, Lateness, Node, Step};
+use super::context::{Context, Core, ExportTimer, Lateness, Node, Step, TimerKind};
 use super::end_cause::{EndCause, Limit};
 use super::engine::Engine;
 use super::peer::{Control, Role};
@@ -195,10 +195,9 @@ pub(super) enum Repair {
 pub(super) struct Retransmission {
     report: u64,
     cycle: u32,
-    gaps: Vec<Range<u64>>,
-    /// The index of the gap being sent, and the offset within it.
-    at: usize,
-    from: u64,
+    /// What is yet to be sent, and what was.
+    gaps: VecDeque<Range<u64>>,
+    sent: Vec<Range<u64>>,
     /// The lower bound of the report.
     lower: u64,
     /// When the first of it left. `None` as well if octets are sent several times, so that losses cannot be told.
@@ -209,12 +208,15 @@ pub(super) struct Retransmission {
 }
 
 impl Retransmission {
-    fn new((lower, report): (u64, u64), cycle: u32, gaps: Vec<Range<u64>>) -> Self {
+    fn new(
+        (lower, report): (u64, u64),
+        cycle: u32,
+        gaps: impl IntoIterator<Item = Range<u64>>,
+    ) -> Self {
         Self {
             report,
             cycle,
-            from: gaps.first().map_or(0, |gap| gap.start),
-            gaps,
+            gaps: gaps.into_iter().collect(),
             lower,
             ..Self::default()
         }
@@ -227,17 +229,9 @@ impl Retransmission {
             (self.lower, self.report) = (lower, report);
         }
         self.cycle = self.cycle.max(cycle);
-        let mut left = self.gaps.split_off(self.at.min(self.gaps.len()));
-        if let Some(first) = left.first_mut() {
-            let sent = first.start..self.from;
-            first.start = self.from;
-            self.gaps.extend(Some(sent).filter(|sent| !sent.is_empty()));
-        }
-        left.extend(gaps);
-        left.sort_unstable_by_key(|gap| gap.start);
-        self.at = self.gaps.len();
-        self.from = left.first().map_or(0, |gap| gap.start);
-        self.gaps.append(&mut left);
+        self.gaps.extend(gaps);
+        let gaps = self.gaps.make_contiguous();
+        gaps.sort_unstable_by_key(|gap| gap.start);
     }
 }
 
@@ -403,6 +397,10 @@ impl Sending {
             .ok()
     }
 
+    pub(super) fn checkpoint(&self, serial: u64) -> Option<&Outstanding> {
+        self.checkpoints.get(self.place_of(serial)?)
+    }
+
     pub(super) fn checkpoint_mut(&mut self, serial: u64) -> Option<&mut Outstanding> {
         let place = self.place_of(serial)?;
         self.checkpoints.get_mut(place)
@@ -411,11 +409,12 @@ impl Sending {
     /// Returns what is under repair: queued, or sent again behind `checkpoint`, so that a report on that checkpoint says
     /// nothing about it. What was sent again before the checkpoint and is still missing was lost again.
     fn under_repair(&self, checkpoint: u64) -> RangeSet {
-        let queued = self.repair().queue.iter().filter_map(Repair::gaps);
+        let queued = self.repair().queue.iter().filter_map(Repair::run);
+        let queued = queued.flat_map(|run| run.sent.iter().chain(&run.gaps));
         let sent = self.checkpoints.iter();
         let sent = sent.filter(|one| one.serial >= checkpoint);
         let mut under_repair = RangeSet::new();
-        for gap in sent.map(|one| &one.retransmitted).chain(queued).flatten() {
+        for gap in sent.flat_map(|one| &one.retransmitted).chain(queued) {
             under_repair.insert(gap.clone());
         }
         under_repair
@@ -424,8 +423,10 @@ impl Sending {
     /// Returns the bytes of memory beside the block and the entry in the table.
     pub(super) fn memory_used(&self) -> usize {
         let repair = self.repair();
-        let sent = self.checkpoints.iter().map(|one| &one.retransmitted);
-        let gaps = sent.chain(repair.queue.iter().filter_map(Repair::gaps));
+        let sent = self.checkpoints.iter();
+        let sent = sent.map(|one| one.retransmitted.capacity());
+        let queued = repair.queue.iter().filter_map(Repair::run);
+        let gaps = sent.chain(queued.map(|run| run.sent.capacity() + run.gaps.capacity()));
         self.repair.as_ref().map_or(0, |_| size_of::<RepairState>())
             + repair.claimed.memory_used()
             + repair.history.memory_used()
@@ -433,7 +434,7 @@ impl Sending {
             + repair.queue.capacity() * size_of::<Repair>()
             + repair.flow.memory_used()
             + repair.duplicates.memory_used()
-            + gaps.map(Vec::capacity).sum::<usize>() * size_of::<Range<u64>>()
+            + gaps.sum::<usize>() * size_of::<Range<u64>>()
     }
 
     /// Queues a retransmission.
@@ -463,7 +464,7 @@ impl Sending {
                 return Err(Outcome::Complete);
             }
             let checkpoints = mem::take(&mut self.checkpoints);
-            cx.stop_all(checkpoints.iter().flat_map(Outstanding::timers));
+            cx.stop(checkpoints.iter().flat_map(Outstanding::timers));
             return Ok(());
         }
         cx.peer.release_first_passes(cx.node);
@@ -521,7 +522,7 @@ impl Sending {
         };
         let end = missing.last().unwrap_or(first.clone()).end;
         let cited = repair.lowest.filter(|(lower, _)| *lower <= first.start);
-        let gaps = core::iter::once(end - 1..end).collect();
+        let gaps = core::iter::once(end - 1..end);
         let run = Retransmission {
             is_repeated: true,
             ..Retransmission::new(cited.unwrap_or_default(), 0, gaps)
@@ -555,8 +556,8 @@ impl Sending {
             return self.check_progress(cx);
         }
         if cx.late != Lateness::IsFinal && cx.peer.must_ask(checkpoint.latest, cx.node.now) {
-            cx.peer
-                .ask(cx.node, cx.session, ExportTimer::Checkpoint(serial).into());
+            let signal = TimerKind::Export(cx.session, ExportTimer::Checkpoint(serial));
+            cx.peer.ask(cx.node, signal);
             return Ok(());
         }
         checkpoint.tries = cx.late.tries(checkpoint.tries);
@@ -581,14 +582,13 @@ impl Sending {
 
 impl Repair {
     /// Whether octets are sent again that a report has left unclaimed.
-    const fn is_retransmission(&self) -> bool {
-        matches!(self, Self::Retransmission(run) if !run.asks_again)
+    fn is_retransmission(&self) -> bool {
+        self.run().is_some_and(|run| !run.asks_again)
     }
 
-    /// Returns the octets of a retransmission.
-    const fn gaps(&self) -> Option<&Vec<Range<u64>>> {
+    const fn run(&self) -> Option<&Retransmission> {
         match self {
-            Self::Retransmission(retransmission) => Some(&retransmission.gaps),
+            Self::Retransmission(run) => Some(run),
             Self::Checkpoint { .. } => None,
         }
     }

@@ -370,9 +370,7 @@ impl Context<'_> {
                 WriteResult::NoRoom
             };
         }
-        if let Some(account) = self.peer.account {
-            self.node.strangers.left(account, len);
-        }
+        self.node.strangers.left(self.peer.account, len);
         WriteResult::Written
     }
 

@@ -85,7 +85,7 @@ pub(super) struct Issued {
 }
 
 impl Issued {
-    fn new(serial: u64, checkpoint: u64, scope: Range<u64>, tells_all: bool) -> Self {
+    pub(super) fn new(serial: u64, checkpoint: u64, scope: Range<u64>, tells_all: bool) -> Self {
         Self {
             serial,
             checkpoint,
@@ -93,11 +93,6 @@ impl Issued {
             tells_all,
             ..Self::default()
         }
-    }
-
-    /// Makes the report on all of a red part. Its body follows from that.
-    pub(super) fn on_all(serial: u64, checkpoint: u64, red: u64) -> Self {
-        Self::new(serial, checkpoint, 0..red, true)
     }
 
     /// Whether it is neither under way nor about to be: it was withheld, or dropped from the queue of the peer.
@@ -712,17 +707,13 @@ impl Reception {
     /// Handles an RA (RFC 5326 section 6.14).
     pub(super) fn on_report_ack(&mut self, serial: u64, cx: &mut Context<'_>) -> Step {
         let Some(issued) = self.issued(serial) else {
-            if let Some(account) = cx.peer.account
-                && !self.has_issued(serial)
-            {
-                cx.node.strangers.cite_wrong(account);
+            if !self.has_issued(serial) {
+                cx.node.strangers.cite_wrong(cx.peer.account);
             }
             return Step::Continues;
         };
         if issued.tries > 0 {
-            if let Some(account) = cx.peer.account {
-                cx.node.strangers.prove(account);
-            }
+            cx.node.strangers.prove(cx.peer.account);
             cx.peer.answered(cx.node.now, issued.first, issued.latest);
             if issued.tries == 1 && issued.first == issued.latest {
                 cx.peer.line.exchanged(true);
@@ -747,7 +738,7 @@ impl Reception {
             return;
         };
         if let Some(issued) = self.pending.get(place) {
-            cx.stop_all(issued.timers());
+            cx.stop(issued.timers());
             if let Some(parts) = &mut self.parts {
                 parts.reports.octets -= spilled(&issued.body);
             }

@@ -5,8 +5,6 @@ use core::hash::{BuildHasher, Hash};
 use core::mem;
 
 use foldhash::quality::{FixedState, FoldHasher};
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 use slab::Slab;
 
 use super::peers::index;
@@ -14,72 +12,13 @@ use super::peers::index;
 /// A hash table under a key drawn from the seed. It is never iterated, so its order cannot affect a run.
 pub(super) type Table<K, V> = hashbrown::HashMap<K, V, Keyed>;
 
-/// Bytes that one position takes at most, in a table that has just grown.
-pub(super) const BYTES_PER_POSITION: usize = 4 * (size_of::<u32>() + 1) + 16;
+/// Returns the bytes that one position takes at most, with its key, in a table that has just grown.
+pub(super) const fn memory_per_position<K>() -> usize {
+    4 * (size_of::<(K, u32)>() + 1) + 16
+}
 
 /// No position.
 const NONE: u32 = u32::MAX;
-
-/// The positions of entries by their keys, which are kept elsewhere.
-#[derive(Debug)]
-pub(super) struct Index {
-    positions: HashTable<u32>,
-    hasher: Keyed,
-}
-
-impl Index {
-    pub(super) const fn new(hasher: Keyed) -> Self {
-        Self {
-            positions: HashTable::new(),
-            hasher,
-        }
-    }
-
-    /// Returns the position of the entry with a key. `key_at` returns the keys of entries.
-    #[inline]
-    pub(super) fn find<K: Hash + Eq + Copy>(
-        &self,
-        key: K,
-        key_at: impl Fn(u32) -> Option<K>,
-    ) -> Option<u32> {
-        let is_it = |position: &u32| key_at(*position).as_ref() == Some(&key);
-        let hash = self.hasher.hash_one(key);
-        self.positions.find(hash, is_it).copied()
-    }
-
-    /// Adds the position of an entry, and returns that of another one with the same key, whose place it takes.
-    #[inline]
-    pub(super) fn insert<K: Hash + Eq + Copy>(
-        &mut self,
-        key: K,
-        position: u32,
-        key_at: impl Fn(u32) -> Option<K>,
-    ) -> Option<u32> {
-        let hasher = self.hasher;
-        let hash = |key: K| hasher.hash_one(key);
-        let is_it = |other: &u32| key_at(*other).as_ref() == Some(&key);
-        let rehash = |other: &u32| key_at(*other).map_or(0, hash);
-        match self.positions.entry(hash(key), is_it, rehash) {
-            Entry::Occupied(mut old) => Some(mem::replace(old.get_mut(), position)),
-            Entry::Vacant(place) => {
-                place.insert(position);
-                None
-            }
-        }
-    }
-
-    #[inline]
-    pub(super) fn remove<K: Hash + Copy>(&mut self, key: K, position: u32) {
-        let hash = self.hasher.hash_one(key);
-        if let Ok(entry) = self.positions.find_entry(hash, |other| *other == position) {
-            entry.remove();
-        }
-    }
-
-    pub(super) fn memory_used(&self) -> usize {
-        self.positions.allocation_size()
-    }
-}
 
 /// A session, its peer, and the sessions of that peer before and after it.
 #[derive(Debug)]
@@ -98,7 +37,7 @@ struct Linked<K, V> {
 /// hash table leads to their positions.
 #[derive(Debug)]
 pub(super) struct Sessions<K, V> {
-    index: Index,
+    positions: Table<K, u32>,
     entries: Slab<Linked<K, V>>,
     /// The first and the last session of each peer, by slot.
     ends: Vec<(u32, u32)>,
@@ -109,7 +48,7 @@ pub(super) struct Sessions<K, V> {
 impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
     pub(super) const fn new(hasher: Keyed) -> Self {
         Self {
-            index: Index::new(hasher),
+            positions: Table::with_hasher(hasher),
             entries: Slab::new(),
             ends: Vec::new(),
             last: 0,
@@ -183,10 +122,7 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
             after: NONE,
         });
         self.last = position;
-        let entries = &self.entries;
-        let old = self
-            .index
-            .insert(&key, position, |other| key_at(entries, other));
+        let old = self.positions.insert(key, position);
         if let Some(old) = old {
             self.unlink(old);
         }
@@ -196,7 +132,7 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
     /// Removes the session at a position.
     pub(super) fn remove_at(&mut self, position: u32) {
         if let Some(key) = self.unlink(position) {
-            self.index.remove(key, position);
+            self.positions.remove(&key);
         }
     }
 
@@ -239,14 +175,14 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
 
     /// Returns the bytes of memory allocated.
     pub(super) fn memory_used(&self) -> usize {
-        self.index.memory_used()
+        self.positions.allocation_size()
             + self.entries.capacity() * size_of::<Linked<K, V>>()
             + self.ends.capacity() * size_of::<(u32, u32)>()
     }
 
     /// Returns the bytes that one session takes at most, with the spare capacity of tables that have grown.
     pub(super) const fn memory_per_entry() -> usize {
-        2 * (size_of::<Linked<K, V>>() + size_of::<(u32, u32)>()) + BYTES_PER_POSITION
+        2 * (size_of::<Linked<K, V>>() + size_of::<(u32, u32)>()) + memory_per_position::<K>()
     }
 
     #[inline]
@@ -265,8 +201,7 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
 
     #[inline]
     fn search(&self, key: &K) -> Option<u32> {
-        self.index
-            .find(key, |position| key_at(&self.entries, position))
+        self.positions.get(key).copied()
     }
 }
 

@@ -56,8 +56,8 @@ pub(in crate::ltp) struct Hosts<A> {
 }
 
 impl Accounts {
-    fn get_mut(&mut self, account: u32) -> Option<&mut Account> {
-        self.list.get_mut(index(account))
+    fn get_mut(&mut self, account: impl Into<Option<u32>>) -> Option<&mut Account> {
+        self.list.get_mut(index(account.into()?))
     }
 
     fn get(&self, account: u32) -> Option<&Account> {
@@ -88,7 +88,7 @@ impl Accounts {
     }
 
     /// Counts octets that left.
-    pub(in crate::ltp) fn left(&mut self, account: u32, octets: usize) {
+    pub(in crate::ltp) fn left(&mut self, account: impl Into<Option<u32>>, octets: usize) {
         if let Some(account) = self.get_mut(account) {
             // Bound: usize has at most 64 bits.
             account.left = account.left.saturating_add(octets as u64);
@@ -96,7 +96,10 @@ impl Accounts {
     }
 
     /// Notes an acknowledgment of a report under way.
-    pub(in crate::ltp) fn prove(&mut self, number: u32) {
+    pub(in crate::ltp) fn prove(&mut self, number: impl Into<Option<u32>>) {
+        let Some(number) = number.into() else {
+            return;
+        };
         if let Some(account) = self.get_mut(number) {
             account.is_proved |= account.wrong < MAX_WRONG;
             if account.is_proved {
@@ -106,7 +109,7 @@ impl Accounts {
     }
 
     /// Notes an acknowledgment of a report that was never made.
-    pub(in crate::ltp) fn cite_wrong(&mut self, account: u32) {
+    pub(in crate::ltp) fn cite_wrong(&mut self, account: impl Into<Option<u32>>) {
         if let Some(account) = self.get_mut(account) {
             account.wrong = account.wrong.saturating_add(1);
         }

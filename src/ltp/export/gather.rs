@@ -89,17 +89,16 @@ impl Sending {
     /// Asks once more, under another serial number, what a checkpoint behind a retransmission has asked. HDTN ignores a
     /// copy of it, so its lost report would cost a timeout there. False if a copy is sent.
     pub(in crate::ltp) fn ask_again(&mut self, serial: u64, cx: &mut Context<'_>) -> bool {
-        let place = self.place_of(serial);
-        let asked = place.and_then(|place| self.checkpoints.get(place));
         let is_automatic = cx.peer.flow.is_estimated() && cx.peer.is_plain();
+        let asked = self.checkpoint(serial);
         let Some(asked) = asked.filter(|one| one.cycle > 0 && is_automatic) else {
             return false;
         };
-        let gaps = once(asked.range.clone()).collect();
+        let (cited, gaps) = ((asked.lower, asked.report), [asked.range.clone()]);
         let run = Retransmission {
             is_repeated: true,
             asks_again: true,
-            ..Retransmission::new((asked.lower, asked.report), asked.cycle, gaps)
+            ..Retransmission::new(cited, asked.cycle, gaps)
         };
         self.push_repair(Repair::Retransmission(run), cx);
         true

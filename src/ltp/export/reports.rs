@@ -139,8 +139,7 @@ impl Sending {
     /// Weighs a report against those before it, and takes back what they claimed and it denies. `None` for one that came
     /// before.
     fn weigh(&mut self, report: &Report<'_>) -> Option<Revoked> {
-        let asked = self.place_of(report.checkpoint);
-        let asked = asked.and_then(|place| self.checkpoints.get(place));
+        let asked = self.checkpoint(report.checkpoint);
         let reported = Reported {
             serial: report.serial,
             scope: report.scope.into(),
@@ -176,14 +175,14 @@ impl Sending {
     fn forget_old_reports(&mut self, cx: &mut Context<'_>) {
         self.checkpoints.retain(|one| {
             if one.report != 0 {
-                cx.stop_all(one.timers());
+                cx.stop(one.timers());
             }
             one.report == 0
         });
         let repair = self.repair_mut();
         cx.stop(repair.delay.take());
         repair.flow.clear();
-        repair.queue.retain(|repair| repair.gaps().is_none());
+        repair.queue.retain(|repair| repair.run().is_none());
     }
 
     /// Stops the timer of the checkpoint that a report answers, and returns it.
@@ -197,7 +196,7 @@ impl Sending {
     ) -> Option<Outstanding> {
         let place = self.place_of(serial)?;
         let mut checkpoint = self.checkpoints.remove(place);
-        cx.stop_all(checkpoint.timers());
+        cx.stop(checkpoint.timers());
         checkpoint.learn_answer(cx);
         if checkpoint.is_of_first_pass() {
             // The report also tells about what left ahead of those before it.
@@ -234,7 +233,7 @@ impl Sending {
                 && is_told(&one.range)
                 && one.retransmitted.iter().all(is_told);
             if is_past {
-                cx.stop_all(one.timers());
+                cx.stop(one.timers());
             }
             !is_past
         });
