@@ -41,7 +41,8 @@ pub use clock::Clock;
 pub use driver::InterfaceNodeOptions;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 pub use driver::{
-    Closed, CommandError, Detached, MachineFactory, interfaces, raw, runtime, sockets,
+    Closed, CommandError, Detached, MachineFactory, StreamUpgrade, TcpOptions, interfaces, raw,
+    runtime, sockets,
 };
 #[cfg(feature = "entropy")]
 pub use entropy::seed;

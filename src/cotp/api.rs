@@ -330,6 +330,13 @@ pub enum EndReason {
     },
     /// The peer broke a rule of the protocol.
     ProtocolError(ProtocolError),
+    /// The driver closed the connection in favour of others.
+    Displaced {
+        /// What all of them share.
+        shared: &'static str,
+        /// The most of it.
+        limit: usize,
+    },
     /// The driver passed octets to the connection while [`wants`](crate::Machine::wants) returned false.
     Overrun,
 }
@@ -371,6 +378,10 @@ impl fmt::Display for EndReason {
                 write!(f, "unexpected {tpdu}; {awaited} is allowed here")
             }
             Self::ProtocolError(error) => write!(f, "protocol error: {error}"),
+            Self::Displaced { shared, limit } => write!(
+                f,
+                "closed in favour of others, which reached the limit of {limit} {shared}"
+            ),
             Self::Overrun => {
                 f.write_str("the driver read the stream while the connection did not want octets")
             }
