@@ -20,6 +20,9 @@ mod both;
 mod clock;
 mod cotp;
 mod cotp_blocking;
+mod cotp_crowd;
+mod cotp_peers;
+mod cotp_streams;
 mod cotp_waits;
 #[cfg(feature = "csp")]
 mod csp;

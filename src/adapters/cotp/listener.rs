@@ -15,7 +15,7 @@ use futures_lite::future::or;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::connection::{Connection, ConnectionRequest, PendingConnection};
-use super::shares::Shares;
+use super::shares::{self, Shares};
 use super::{ConnectionOptions, Error};
 #[cfg(feature = "blocking")]
 use crate::adapters::blocking::cotp as blocking;
@@ -310,8 +310,8 @@ async fn accept_all(acceptor: Arc<Acceptor>, mut rng: Rng) {
         rng.fill(&mut octets);
         let (acceptor, seed) = (Arc::clone(&acceptor), Seed::from_octets(octets));
         let (displace, displaced) = bounded(1);
-        let key = acceptor.handshakes.key(remote);
-        drop(acceptor.handshakes.hold(key, 1, displace));
+        let mut key = shares::key(remote);
+        drop(acceptor.handshakes.hold(&mut key, 1, displace));
         let runtime = Arc::clone(&acceptor.runtime);
         runtime.spawn(Box::pin(async move {
             let handshake = acceptor.shake_hands(socket, seed, displaced);

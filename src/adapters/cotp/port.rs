@@ -9,7 +9,7 @@ use core::task::Poll;
 use core::time::Duration;
 use std::io;
 
-use super::shares::{Key, Shares};
+use super::shares::{Key, Shares, key};
 use super::{ConnectionMachine, Error, Incoming};
 use crate::adapters::driver::{Core, DetachedStream, Port, ReceiveQueue, Rest, Shared, WaitStatus};
 use crate::adapters::runtime::Runtime;
@@ -36,7 +36,8 @@ pub(super) enum Line {
 
 /// Octets of unfinished messages that all connections under the same limit may hold together. Clones are one limit.
 ///
-/// Where they would hold more, a connection is closed: of the host that holds most, the one that was open for longest.
+/// Where they would hold more, a connection is closed: of the host that holds most, the one whose message has not grown
+/// for longest.
 /// Less than 4 KiB of a connection do not count; of IPv6, 56 bits of the address count as a host.
 #[derive(Clone, derive_more::Debug)]
 #[debug("ReassemblyLimit({})", _0.limit)]
@@ -83,7 +84,7 @@ impl Share {
     ) -> Self {
         Self {
             limit: limit.clone(),
-            key: limit.0.key(remote),
+            key: key(remote),
             held: 0,
             member: Weak::new(),
             runtime: Arc::clone(runtime),
@@ -99,7 +100,7 @@ impl Share {
         if held == 0 {
             return shares.release(self.key);
         }
-        if let Some(displaced) = shares.hold(self.key, held, Weak::clone(&self.member)) {
+        if let Some(displaced) = shares.hold(&mut self.key, held, Weak::clone(&self.member)) {
             let limit = shares.limit;
             // Outside of this connection's lock, which the other one may wait for.
             self.runtime.spawn(Box::pin(async move {

@@ -13,14 +13,19 @@ pub(super) struct Shares<T> {
 }
 
 struct Held<T> {
-    /// With how much each member holds, by source and age.
+    /// With how much each member holds, by source and number.
     members: BTreeMap<Key, (usize, T)>,
     total: usize,
     last: u64,
 }
 
-/// The source of a member, and its number: older members have lower ones.
+/// The source of a member, and a number: members that held more, or came, earlier have lower ones.
 pub(super) type Key = (Path, u64);
+
+/// Returns the key of another member from there, which holds nothing yet.
+pub(super) fn key(remote: SocketAddr) -> Key {
+    (Path::tcp(remote, remote).prefix(), 0)
+}
 
 impl<T> Shares<T> {
     pub(super) const fn new(limit: usize) -> Self {
@@ -35,22 +40,15 @@ impl<T> Shares<T> {
         }
     }
 
-    /// Returns the key of another member from there, which holds nothing yet.
-    pub(super) fn key(&self, remote: SocketAddr) -> Key {
-        let source = Path::tcp(remote, remote).prefix();
+    /// Sets what a member holds. If all hold more than the limit then, one of them is removed and returned: of the
+    /// source that holds most, the one that has held the same for longest.
+    pub(super) fn hold(&self, key: &mut Key, amount: usize, member: T) -> Option<T> {
         self.with(|held| {
+            drop(held.remove(*key));
             held.last += 1;
-            (source, held.last)
-        })
-    }
-
-    /// Sets what a member holds. If all hold more than the limit then, one of them is removed and returned: the oldest
-    /// of the source that holds most.
-    pub(super) fn hold(&self, key: Key, amount: usize, member: T) -> Option<T> {
-        self.with(|held| {
-            held.remove(key);
+            key.1 = held.last;
             held.total += amount;
-            held.members.insert(key, (amount, member));
+            held.members.insert(*key, (amount, member));
             (held.total > self.limit).then(|| held.displace()).flatten()
         })
     }
@@ -111,30 +109,33 @@ mod tests {
     #[test]
     fn the_oldest_of_the_source_that_holds_most_gives_way() {
         let shares = Shares::new(4);
-        let hold = |host, amount, name| {
-            let key = shares.key(remote(host));
-            (shares.hold(key, amount, name), key)
-        };
+        let hold =
+            |host, amount, name| shares.hold(&mut key(remote(host)), amount, name);
 
-        assert_eq!(hold(1, 1, "a").0, None);
-        assert_eq!(hold(2, 1, "b").0, None);
-        assert_eq!(hold(2, 1, "c").0, None);
-        assert_eq!(hold(3, 1, "d").0, None);
-        assert_eq!(hold(4, 1, "e").0, Some("b"), "of the source with two");
-        assert_eq!(hold(5, 1, "f").0, Some("a"), "the oldest, as all have one");
+        assert_eq!(hold(1, 1, "a"), None);
+        assert_eq!(hold(2, 1, "b"), None);
+        assert_eq!(hold(2, 1, "c"), None);
+        assert_eq!(hold(3, 1, "d"), None);
+        assert_eq!(hold(4, 1, "e"), Some("b"), "of the source with two");
+        assert_eq!(hold(5, 1, "f"), Some("a"), "the oldest, as all have one");
         assert_eq!(shares.total(), 4);
     }
 
     #[test]
     fn what_a_member_holds_is_replaced_and_released() {
         let shares = Shares::new(10);
-        let (one, other) = (shares.key(remote(1)), shares.key(remote(2)));
-        assert_eq!(shares.hold(one, 6, 'a'), None);
-        assert_eq!(shares.hold(one, 4, 'a'), None);
-        assert_eq!(shares.hold(other, 6, 'b'), None);
-        assert_eq!(shares.total(), 10);
+        let mut one = key(remote(1));
+        let mut other = key(remote(1));
+        assert_eq!(shares.hold(&mut one, 4, 'a'), None);
+        assert_eq!(shares.hold(&mut other, 6, 'b'), None);
+        assert_eq!(shares.hold(&mut one, 3, 'a'), None);
+        assert_eq!(shares.total(), 9);
 
-        assert_eq!(shares.hold(one, 5, 'a'), Some('b'), "it holds more");
+        assert_eq!(
+            shares.hold(&mut one, 5, 'a'),
+            Some('b'),
+            "it has not moved since"
+        );
         shares.release(one);
         assert_eq!(shares.total(), 0);
         assert_eq!(shares.displace(), None);
