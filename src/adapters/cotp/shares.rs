@@ -1,7 +1,7 @@
 //! Who gives way when many connections take together more than there is.
 
 use alloc::collections::BTreeMap;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 
 use crate::{Addr as _, Path};
@@ -20,11 +20,11 @@ struct Held<T> {
 }
 
 /// The source of a member, and a number: members that held more, or came, earlier have lower ones.
-pub(super) type Key = (Path, u64);
+pub(super) type Key = (IpAddr, u64);
 
 /// Returns the key of another member from there, which holds nothing yet.
 pub(super) fn key(remote: SocketAddr) -> Key {
-    (Path::tcp(remote, remote).prefix(), 0)
+    (Path::tcp(remote, remote).prefix().remote.ip(), 0)
 }
 
 impl<T> Shares<T> {
@@ -109,8 +109,7 @@ mod tests {
     #[test]
     fn the_oldest_of_the_source_that_holds_most_gives_way() {
         let shares = Shares::new(4);
-        let hold =
-            |host, amount, name| shares.hold(&mut key(remote(host)), amount, name);
+        let hold = |host, amount, name| shares.hold(&mut key(remote(host)), amount, name);
 
         assert_eq!(hold(1, 1, "a"), None);
         assert_eq!(hold(2, 1, "b"), None);

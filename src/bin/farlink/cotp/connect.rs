@@ -149,9 +149,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         () = interrupt.wait() => Err(broken("interrupted".into())),
     };
     progress.finish_and_clear();
-    super::closed(format, NUMBER, counters, outcome.as_ref().err());
+    super::closed(format, NUMBER, counters, &outcome);
     // The error was reported as an event.
-    outcome.map_err(|_| Failure::Reported)
+    outcome.map(drop).map_err(|_| Failure::Reported)
 }
 
 /// Returns the configuration, or wrong usage if it is invalid.
@@ -227,7 +227,7 @@ async fn transfer(
     out: Option<MessageFile>,
     counters: &mut Counters,
     progress: &ProgressBar,
-) -> Result<(), Error> {
+) -> Result<Option<String>, Error> {
     let until = &arguments.until;
     let timer = StallTimer::new(until.wait.unwrap_or(arguments.timeout));
     let (sender, half) = connection.split();
@@ -262,5 +262,7 @@ async fn transfer(
         }
     };
     tokio::try_join!(sending, receiving)?;
-    sender.close().await
+    let ended = sender.clone();
+    sender.close().await?;
+    Ok(super::goodbye(&*ended.closed().await?))
 }
