@@ -117,10 +117,11 @@ impl Connection {
     pub fn new(config: Config, seed: &Seed) -> Result<Self, ConfigError> {
         handshake::check(&config)?;
         let framing = Tpkt::new(
-            config.packet_limit,
-            config.strict.contains(Strict::RESERVED),
+            config.limits.packet_limit,
+            config.compat.strict.contains(Strict::RESERVED),
         );
         let reference = config
+            .compat
             .reference
             .unwrap_or_else(|| draw_reference(&mut seed.rng()));
         Ok(Self {
@@ -204,7 +205,7 @@ impl Connection {
     pub fn send(&mut self, now: Instant, message: Bytes) -> Result<(), Error> {
         self.advance(now);
         self.check_open()?;
-        if message.is_empty() && self.config.empty == EmptyMessages::Refuse {
+        if message.is_empty() && self.config.compat.empty == EmptyMessages::Refuse {
             return Err(Error::Empty);
         }
         self.check_fits(message.len())?;
@@ -285,7 +286,7 @@ impl Connection {
         }
         self.state = State::Detaching(tag);
         self.timers = [None; Timer::COUNT];
-        self.arm(Timer::Close, Some(self.config.drain_timeout));
+        self.arm(Timer::Close, Some(self.config.timers.drain_timeout));
         Ok(())
     }
 
@@ -307,7 +308,11 @@ impl Connection {
             State::AwaitingCc(_) | State::AwaitingCr(_) | State::Deciding(..) => EndEvent::Failed,
         };
         if unreported == EndEvent::Closed
-            && self.config.send_disconnect.contains(SendDisconnect::CLOSE)
+            && self
+                .config
+                .compat
+                .send_disconnect
+                .contains(SendDisconnect::CLOSE)
         {
             self.close_by_dr();
         } else {
@@ -354,7 +359,7 @@ impl Connection {
     }
 
     fn check_fits(&mut self, len: usize) -> Result<(), Error> {
-        let limit = self.config.send_queue;
+        let limit = self.config.limits.send_queue;
         if len + ENTRY_COST > limit {
             let limit = limit.saturating_sub(ENTRY_COST);
             return Err(Error::TooLong { len, limit });
@@ -403,11 +408,11 @@ impl Connection {
         self.stats.messages_sent += written.messages as u64;
         match &self.state {
             State::AwaitingCc(config) if written.is_connect_sent => {
-                let span = config.answer_timeout;
+                let span = config.timers.answer_timeout;
                 self.arm(Timer::Handshake, span);
             }
             State::Closing(_) | State::Detaching(_) => {
-                self.arm(Timer::Close, Some(self.config.drain_timeout));
+                self.arm(Timer::Close, Some(self.config.timers.drain_timeout));
             }
             _ => (),
         }
@@ -418,7 +423,7 @@ impl Connection {
     /// Reports [`Event::Room`] when half the queue is free, so that a sender can queue many messages and
     /// not one.
     fn report_room(&mut self) {
-        let limit = self.config.send_queue;
+        let limit = self.config.limits.send_queue;
         let cost = self.outbox.cost();
         if let Some(len) = self.refused
             && cost + len + ENTRY_COST <= limit
@@ -447,7 +452,7 @@ impl Connection {
                 self.state = State::AwaitingCc(config);
             }
             Role::Responder(_) => {
-                self.arm(Timer::Handshake, config.request_timeout);
+                self.arm(Timer::Handshake, config.timers.request_timeout);
                 self.state = State::AwaitingCr(config);
             }
         }

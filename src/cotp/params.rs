@@ -108,6 +108,8 @@ pub struct TpduSize(u8);
 impl TpduSize {
     /// 128 octets, which every implementation supports.
     pub const SMALLEST: Self = Self(7);
+    /// 1024 octets, which clients of S7 controllers propose.
+    pub const S7: Self = Self(10);
     /// 2048 octets, the largest size of class 0 in ISO 8073.
     pub const CLASS_0: Self = Self(11);
     /// 8192 octets, the largest size in ISO 8073.

@@ -134,7 +134,7 @@ async fn unfinished_messages_of_all_connections_take_no_more_than_their_limit(on
 
 fn crowded() -> ConnectionOptions {
     let mut options = ConnectionOptions::from(Config::responder(Policy::AcceptAny));
-    options.config.request_timeout = None;
+    options.config.timers.request_timeout = None;
     options.arrivals = 2 * CROWD;
     options
 }

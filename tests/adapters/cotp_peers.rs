@@ -113,7 +113,7 @@ async fn a_dr_for_congestion_is_no_clean_end(on: On) {
 
 async fn a_peer_that_takes_longer_than_the_limit_to_close_is_no_failure(on: On) {
     let mut config = client();
-    config.close_timeout = Duration::from_millis(20);
+    config.timers.close_timeout = Duration::from_millis(20);
     let (near, mut raw) = on.raw_peer(config).await;
     near.send("all there is").await.unwrap();
     let (sender, _receiver) = near.split();
@@ -130,7 +130,7 @@ async fn a_peer_that_takes_longer_than_the_limit_to_close_is_no_failure(on: On) 
 
 async fn an_idle_peer_is_given_up_after_the_time_that_was_set(on: On) {
     let mut config = client();
-    config.idle_timeout = Some(Duration::from_millis(20));
+    config.timers.idle_timeout = Some(Duration::from_millis(20));
     let (mut near, _raw) = on.raw_peer(config).await;
 
     let error = near.receive().await.unwrap_err();

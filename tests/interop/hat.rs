@@ -7,7 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use farlink::adapters::cotp::{Error, Info};
 use farlink::adapters::tokio::cotp::{self, Arrival, Connection, Listener};
-use farlink::cotp::{Config, Disconnect, DisconnectReason, EndReason, Policy, Selector, TpduSize};
+use farlink::cotp::{
+    Config, ConnectionTimers, Disconnect, DisconnectReason, EndReason, Policy, Selector, TpduSize,
+};
 use serde_json::Value;
 
 use crate::script::Script;
@@ -222,7 +224,10 @@ fn a_server_that_never_answers_is_given_up() {
         let (_hat, address) = Hat::serve(&["--do", "silent"]);
         let span = Duration::from_millis(300);
         let config = Config {
-            answer_timeout: Some(span),
+            timers: ConnectionTimers {
+                answer_timeout: Some(span),
+                ..ConnectionTimers::default()
+            },
             ..Config::default()
         };
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use farlink::Tag;
 use farlink::cotp::{
-    Acceptance, Command, Config, DisconnectReason, Event, Policy, Refusal, Selector,
-    SendDisconnect, TpduSize,
+    Acceptance, Command, Compat, Config, ConnectionLimits, ConnectionTimers, DisconnectReason,
+    Event, Policy, Refusal, Selector, SendDisconnect, TpduSize,
 };
 
 use crate::world::Side::{Initiator, Responder};
@@ -91,9 +91,12 @@ fn minutes_away() -> World {
         chunk: 1460,
     };
     let patient = |config| Config {
-        answer_timeout: Some(Duration::from_secs(3600)),
-        request_timeout: Some(Duration::from_secs(3600)),
-        close_timeout: Duration::from_secs(3600),
+        timers: ConnectionTimers {
+            answer_timeout: Some(Duration::from_secs(3600)),
+            request_timeout: Some(Duration::from_secs(3600)),
+            close_timeout: Duration::from_secs(3600),
+            ..ConnectionTimers::default()
+        },
         ..config
     };
     let mut world = World::settled(patient(caller()), patient(anybody()), line);
@@ -106,8 +109,11 @@ fn minutes_away() -> World {
 /// Expedited data, and a DR at the end.
 fn expedited() -> World {
     let eager = |config| Config {
-        expedited: true,
-        send_disconnect: SendDisconnect::all(),
+        compat: Compat {
+            expedited: true,
+            send_disconnect: SendDisconnect::all(),
+            ..Compat::default()
+        },
         ..config
     };
     let mut world = World::settled(eager(caller()), eager(anybody()), NEAR);
@@ -123,8 +129,11 @@ fn expedited() -> World {
 /// A full queue refuses a command, and an event tells that there is room again.
 fn crowded() -> World {
     let config = Config {
-        send_queue: 2000,
-        receive_queue: 100,
+        limits: ConnectionLimits {
+            send_queue: 2000,
+            receive_queue: 100,
+            ..ConnectionLimits::default()
+        },
         ..caller()
     };
     let mut world = World::settled(config, anybody(), NEAR);

@@ -349,7 +349,7 @@ impl PendingConnection {
         let ends = stream.ends().unwrap_or((NO_ADDRESS, NO_ADDRESS));
         let config = options.config.clone();
         let is_initiator = matches!(config.role, Role::Initiator(_));
-        let carrier = Box::new(OneStream::new(stream, config.close_timeout));
+        let carrier = Box::new(OneStream::new(stream, config.timers.close_timeout));
         let share = Share::new(&options.reassembly, ends.1, runtime);
         let port = ConnectionPort::new(&config, share, untaken);
         let machine = options.factory.make((config, seed, ends))?;

@@ -190,8 +190,8 @@ impl ConnectionOptions {
             return Ok(stream);
         };
         let limit = match self.config.role {
-            cotp::Role::Initiator(_) => self.config.answer_timeout,
-            cotp::Role::Responder(_) => self.config.request_timeout,
+            cotp::Role::Initiator(_) => self.config.timers.answer_timeout,
+            cotp::Role::Responder(_) => self.config.timers.request_timeout,
         };
         let limited = async {
             let Some(limit) = limit else {

@@ -159,12 +159,12 @@ impl ConnectionPort {
             share,
             untaken,
             handshake: None,
-            received: ReceiveQueue::new(config.receive_queue),
+            received: ReceiveQueue::new(config.limits.receive_queue),
             flushes: [0; 3],
             detached: None,
             end: None,
             give_up: None,
-            drain_timeout: config.drain_timeout,
+            drain_timeout: config.timers.drain_timeout,
         }
     }
 }

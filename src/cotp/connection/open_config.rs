@@ -1,44 +1,24 @@
 //! The configuration of an open connection.
 
-use core::time::Duration;
-
-use crate::cotp::config::{AfterHandshake, Config, EmptyMessages, NonTpkt, SendDisconnect, Strict};
+use crate::cotp::config::{AfterHandshake, Compat, Config, ConnectionLimits, ConnectionTimers};
 
 /// The fields of a [`Config`] that are needed after the handshake. An idle connection is smaller without
 /// the others.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OpenConfig {
     pub(super) after_handshake: AfterHandshake,
-    pub(super) non_tpkt: NonTpkt,
-    pub(super) empty: EmptyMessages,
-    pub(super) strict: Strict,
-    pub(super) send_disconnect: SendDisconnect,
-    pub(super) empty_segment_limit: u16,
-    pub(super) message_limit: usize,
-    pub(super) receive_queue: usize,
-    pub(super) send_queue: usize,
-    pub(super) packet_timeout: Option<Duration>,
-    pub(super) idle_timeout: Option<Duration>,
-    pub(super) drain_timeout: Duration,
-    pub(super) close_timeout: Duration,
+    pub(super) limits: ConnectionLimits,
+    pub(super) timers: ConnectionTimers,
+    pub(super) compat: Compat,
 }
 
 impl From<&Config> for OpenConfig {
     fn from(config: &Config) -> Self {
         Self {
             after_handshake: config.after_handshake,
-            non_tpkt: config.non_tpkt,
-            empty: config.empty,
-            strict: config.strict,
-            send_disconnect: config.send_disconnect,
-            empty_segment_limit: config.empty_segment_limit,
-            message_limit: config.message_limit,
-            receive_queue: config.receive_queue,
-            send_queue: config.send_queue,
-            packet_timeout: config.packet_timeout,
-            idle_timeout: config.idle_timeout,
-            drain_timeout: config.drain_timeout,
-            close_timeout: config.close_timeout,
+            limits: config.limits,
+            timers: config.timers,
+            compat: config.compat,
         }
     }
 }

@@ -7,7 +7,10 @@ use bytes::Bytes;
 use farlink::Seed;
 use farlink::adapters::cotp::ConnectionFactory;
 use farlink::adapters::tokio::cotp::{self, Connection, ConnectionOptions, Error};
-use farlink::cotp::{Config, Connection as Machine, Proposal, Role, Selector, TpduSize};
+use farlink::cotp::{
+    Config, Connection as Machine, ConnectionLimits, ConnectionTimers, Proposal, Role, Selector,
+    TpduSize,
+};
 use indicatif::ProgressBar;
 
 use super::transfer::{Receiver, Source, StallTimer, broken, send};
@@ -165,10 +168,16 @@ fn config(arguments: &Arguments) -> Result<Config, Failure> {
             ..Proposal::default()
         }),
         tpdu_size: arguments.tpdu_size,
-        answer_timeout: Some(arguments.timeout),
-        drain_timeout: arguments.timeout,
-        // Progress shows as room in the queue, so it holds little.
-        send_queue: arguments.message_size().saturating_mul(4).max(MIN_QUEUE),
+        timers: ConnectionTimers {
+            answer_timeout: Some(arguments.timeout),
+            drain_timeout: arguments.timeout,
+            ..ConnectionTimers::default()
+        },
+        limits: ConnectionLimits {
+            // Progress shows as room in the queue, so it holds little.
+            send_queue: arguments.message_size().saturating_mul(4).max(MIN_QUEUE),
+            ..ConnectionLimits::default()
+        },
         ..Config::default()
     };
     match Machine::new(config.clone(), &Seed::from(0)) {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use farlink::adapters::tokio::cotp::{
     self, Arrival, Connection, ConnectionOptions, Error, Listener,
 };
-use farlink::cotp::{Config, Policy, Selector, TpduSize};
+use farlink::cotp::{Config, ConnectionTimers, Policy, Selector, TpduSize};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -69,7 +69,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     });
     let config = Config {
         tpdu_size: arguments.tpdu_size,
-        idle_timeout: arguments.idle_timeout,
+        timers: ConnectionTimers {
+            idle_timeout: arguments.idle_timeout,
+            ..ConnectionTimers::default()
+        },
         ..Config::responder(policy)
     };
     let service = Service {
