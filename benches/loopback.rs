@@ -130,7 +130,7 @@ fn config(role: Config) -> Config {
         tpdu_size: TpduSize::LARGEST,
         limits: ConnectionLimits {
             send_queue: 4 << 20,
-            ..ConnectionLimits::default()
+            ..role.limits
         },
         ..role
     }

@@ -267,7 +267,7 @@ fn open(tpdu_size: TpduSize) -> Pair {
         limits: ConnectionLimits {
             receive_queue: 1 << 26,
             send_queue: 1 << 26,
-            ..ConnectionLimits::default()
+            ..config.limits
         },
         ..config
     };

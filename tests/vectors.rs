@@ -369,7 +369,7 @@ fn check_client(file: &str, name: &str) {
             reference: setup.reference,
             order: order(setup.order.iter().copied()),
             strict: strict(case),
-            ..Compat::default()
+            ..responder().compat
         },
         ..responder()
     };

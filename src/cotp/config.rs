@@ -199,29 +199,22 @@ impl Config {
     /// or S7-1500. Racks and slots have 3 and 5 bits.
     #[must_use]
     pub fn s7(rack: u8, slot: u8) -> Self {
-        let service = [1, rack << 5 | slot & 0x1F];
-        let sized = |octets: &[u8]| Some(Selector::from(octets));
-        Self {
-            tpdu_size: TpduSize::S7,
-            ..Self::initiator(sized(&[1, 0]), sized(&service))
-        }
+        Self::logo(0x0100, u16::from_be_bytes([1, rack << 5 | slot & 0x1F]))
     }
 
     /// Configures a client of a LOGO! with these TSAPs, as they are set in its program: `0x0200` is shown as 02.00.
     #[must_use]
     pub fn logo(local: u16, remote: u16) -> Self {
-        let tsap = |number: u16| Some(Selector::from(&number.to_be_bytes()[..]));
         Self {
             tpdu_size: TpduSize::S7,
-            ..Self::initiator(tsap(local), tsap(remote))
+            ..Self::hat(Some(local), Some(remote))
         }
     }
 
     /// Configures a client of MMS (IEC 61850) or ICCP: selectors 0000 and 0001, which their servers have by default.
     #[must_use]
     pub fn mms() -> Self {
-        let selector = |last| Some(Selector::from(&[0, last][..]));
-        Self::initiator(selector(0), selector(1))
+        Self::hat(Some(0), Some(1))
     }
 
     /// Configures a client of RDP, whose request has these octets: a cookie or token and a request of negotiation
@@ -248,8 +241,7 @@ impl Config {
     /// Configures a client of hat-drivers, which has numbers for selectors and writes them in two octets.
     #[must_use]
     pub fn hat(local: Option<u16>, remote: Option<u16>) -> Self {
-        let selector = |number: u16| Selector::from(&number.to_be_bytes()[..]);
-        Self::initiator(local.map(selector), remote.map(selector))
+        Self::initiator(local.map(Selector::from), remote.map(Selector::from))
     }
 
     /// Returns the bytes of memory that the configuration holds on the heap.
@@ -285,7 +277,7 @@ pub enum Role {
 }
 
 /// The content of a CR beside the sizes.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(derive_more::Debug, Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Proposal {
@@ -295,28 +287,18 @@ pub struct Proposal {
     pub called: Option<Selector>,
     /// Further parameters behind those of this crate, already encoded. S7 routing needs some.
     #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
+    #[debug("{:?}", Preview(extra))]
     pub extra: Bytes,
     /// Octets that replace the whole variable part, such as the cookie and negotiation request of RDP.
     #[cfg_attr(feature = "serde", serde(with = "crate::hex::option"))]
+    #[debug("{:?}", variable.as_deref().map(Preview))]
     pub variable: Option<Bytes>,
     /// User data behind the header (RFC 2126 section 4.1.1), at most 32 octets.
     #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
+    #[debug("{:?}", Preview(user_data))]
     pub user_data: Bytes,
     /// Whether the CR may exceed the 128 octets of ISO 8073 13.3, as RDP and long selectors need.
     pub long_request: bool,
-}
-
-impl fmt::Debug for Proposal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Proposal")
-            .field("calling", &self.calling)
-            .field("called", &self.called)
-            .field("extra", &Preview(&self.extra))
-            .field("variable", &self.variable.as_deref().map(Preview))
-            .field("user_data", &Preview(&self.user_data))
-            .field("long_request", &self.long_request)
-            .finish()
-    }
 }
 
 /// How a responder answers a valid CR.

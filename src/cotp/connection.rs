@@ -205,7 +205,7 @@ impl Connection {
     pub fn send(&mut self, now: Instant, message: Bytes) -> Result<(), Error> {
         self.advance(now);
         self.check_open()?;
-        if message.is_empty() && self.config.compat.empty == EmptyMessages::Refuse {
+        if message.is_empty() && self.config.empty == EmptyMessages::Refuse {
             return Err(Error::Empty);
         }
         self.check_fits(message.len())?;
@@ -286,7 +286,7 @@ impl Connection {
         }
         self.state = State::Detaching(tag);
         self.timers = [None; Timer::COUNT];
-        self.arm(Timer::Close, Some(self.config.timers.drain_timeout));
+        self.arm(Timer::Close, Some(self.config.drain_timeout));
         Ok(())
     }
 
@@ -308,11 +308,7 @@ impl Connection {
             State::AwaitingCc(_) | State::AwaitingCr(_) | State::Deciding(..) => EndEvent::Failed,
         };
         if unreported == EndEvent::Closed
-            && self
-                .config
-                .compat
-                .send_disconnect
-                .contains(SendDisconnect::CLOSE)
+            && self.config.send_disconnect.contains(SendDisconnect::CLOSE)
         {
             self.close_by_dr();
         } else {
@@ -359,7 +355,7 @@ impl Connection {
     }
 
     fn check_fits(&mut self, len: usize) -> Result<(), Error> {
-        let limit = self.config.limits.send_queue;
+        let limit = self.config.send_queue;
         if len + ENTRY_COST > limit {
             let limit = limit.saturating_sub(ENTRY_COST);
             return Err(Error::TooLong { len, limit });
@@ -412,7 +408,7 @@ impl Connection {
                 self.arm(Timer::Handshake, span);
             }
             State::Closing(_) | State::Detaching(_) => {
-                self.arm(Timer::Close, Some(self.config.timers.drain_timeout));
+                self.arm(Timer::Close, Some(self.config.drain_timeout));
             }
             _ => (),
         }
@@ -423,7 +419,7 @@ impl Connection {
     /// Reports [`Event::Room`] when half the queue is free, so that a sender can queue many messages and
     /// not one.
     fn report_room(&mut self) {
-        let limit = self.config.limits.send_queue;
+        let limit = self.config.send_queue;
         let cost = self.outbox.cost();
         if let Some(len) = self.refused
             && cost + len + ENTRY_COST <= limit

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use farlink::adapters::Detached;
 use farlink::adapters::blocking::cotp as blocking;
-use farlink::adapters::cotp::{self, Arrival, ConnectionOptions, Error, Incoming, Info};
+use farlink::adapters::cotp::{
+    self, Arrival, ConnectionOptions, Error, Incoming, Info, IntoOctets,
+};
 use farlink::cotp::{Config, ConnectionEnd, DisconnectReason, Indication, Policy};
 
 use crate::loopback::here;
@@ -41,8 +43,8 @@ macro_rules! methods {
 
 methods! {
     Connection {
-        async fn send(self: &Self, message: impl Into<Bytes>) -> Result<(), Error>;
-        async fn send_expedited(self: &Self, message: impl Into<Bytes>) -> Result<(), Error>;
+        async fn send(self: &Self, message: impl IntoOctets) -> Result<(), Error>;
+        async fn send_expedited(self: &Self, message: impl IntoOctets) -> Result<(), Error>;
         async fn flush(self: &Self) -> Result<(), Error>;
         async fn receive(self: &mut Self) -> Result<Option<Bytes>, Error>;
         async fn closed(self: &Self) -> Result<Arc<ConnectionEnd>, Error>;
@@ -50,7 +52,7 @@ methods! {
         async fn close(self: Self) -> Result<(), Error>;
     }
     SendHalf {
-        async fn send(self: &Self, message: impl Into<Bytes>) -> Result<(), Error>;
+        async fn send(self: &Self, message: impl IntoOctets) -> Result<(), Error>;
         async fn closed(self: &Self) -> Result<Arc<ConnectionEnd>, Error>;
         async fn flush(self: &Self) -> Result<(), Error>;
         async fn close(self: Self) -> Result<(), Error>;

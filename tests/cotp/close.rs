@@ -71,7 +71,7 @@ fn a_dr_is_sent_before_the_close_when_configured() {
     let mut probe = Probe::responder(Config {
         compat: Compat {
             send_disconnect: SendDisconnect::CLOSE,
-            ..Compat::default()
+            ..anybody().compat
         },
         ..anybody()
     });
@@ -202,7 +202,7 @@ fn messages_ahead_of_a_reset_are_delivered_even_when_they_were_not_read() {
     let mut probe = Probe::responder(Config {
         limits: ConnectionLimits {
             receive_queue: 1,
-            ..ConnectionLimits::default()
+            ..anybody().limits
         },
         ..anybody()
     });

@@ -46,7 +46,7 @@ fn the_order_names_each_parameter_once() {
         refused(Config {
             compat: Compat {
                 order,
-                ..Compat::default()
+                ..anybody().compat
             },
             ..anybody()
         }),
@@ -60,11 +60,11 @@ fn the_packet_limit_leaves_room_for_the_largest_tpdu() {
         tpdu_size,
         limits: ConnectionLimits {
             packet_limit,
-            ..ConnectionLimits::default()
+            ..anybody().limits
         },
         compat: Compat {
             preferred_size: NonZeroU16::new(units),
-            ..Compat::default()
+            ..anybody().compat
         },
         ..anybody()
     };
@@ -176,7 +176,7 @@ fn the_receive_queue_holds_at_least_one_octet() {
         refused(Config {
             limits: ConnectionLimits {
                 receive_queue: 0,
-                ..ConnectionLimits::default()
+                ..anybody().limits
             },
             ..anybody()
         }),
@@ -194,7 +194,7 @@ fn a_timer_of_0_s_is_refused() {
             Config {
                 timers: ConnectionTimers {
                     answer_timeout: zero,
-                    ..ConnectionTimers::default()
+                    ..usual().timers
                 },
                 ..usual()
             },
@@ -204,7 +204,7 @@ fn a_timer_of_0_s_is_refused() {
             Config {
                 timers: ConnectionTimers {
                     request_timeout: zero,
-                    ..ConnectionTimers::default()
+                    ..usual().timers
                 },
                 ..usual()
             },
@@ -214,7 +214,7 @@ fn a_timer_of_0_s_is_refused() {
             Config {
                 timers: ConnectionTimers {
                     packet_timeout: zero,
-                    ..ConnectionTimers::default()
+                    ..usual().timers
                 },
                 ..usual()
             },
@@ -224,7 +224,7 @@ fn a_timer_of_0_s_is_refused() {
             Config {
                 timers: ConnectionTimers {
                     idle_timeout: zero,
-                    ..ConnectionTimers::default()
+                    ..usual().timers
                 },
                 ..usual()
             },
@@ -234,7 +234,7 @@ fn a_timer_of_0_s_is_refused() {
             Config {
                 timers: ConnectionTimers {
                     drain_timeout: Duration::ZERO,
-                    ..ConnectionTimers::default()
+                    ..usual().timers
                 },
                 ..usual()
             },
@@ -244,7 +244,7 @@ fn a_timer_of_0_s_is_refused() {
             Config {
                 timers: ConnectionTimers {
                     close_timeout: Duration::ZERO,
-                    ..ConnectionTimers::default()
+                    ..usual().timers
                 },
                 ..usual()
             },
@@ -259,7 +259,7 @@ fn a_timer_beyond_the_end_of_time_never_expires() {
     let mut probe = Probe::up(Config {
         timers: ConnectionTimers {
             answer_timeout: Some(Duration::MAX),
-            ..ConnectionTimers::default()
+            ..bare().timers
         },
         ..bare()
     });

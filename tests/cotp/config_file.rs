@@ -93,12 +93,22 @@ fn what_is_written_is_read_back() {
         timers: ConnectionTimers {
             request_timeout: None,
             idle_timeout: Some(Duration::new(3, 141_592_653)),
-            ..ConnectionTimers::default()
+            ..proposing(Proposal {
+                calling: selector(b"here"),
+                variable: Some(hex("01 02").into()),
+                ..Proposal::default()
+            })
+            .timers
         },
         compat: Compat {
             reference: Some(7),
             strict: Strict::all(),
-            ..Compat::default()
+            ..proposing(Proposal {
+                calling: selector(b"here"),
+                variable: Some(hex("01 02").into()),
+                ..Proposal::default()
+            })
+            .compat
         },
         ..proposing(Proposal {
             calling: selector(b"here"),

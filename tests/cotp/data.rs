@@ -97,7 +97,7 @@ fn an_empty_message_is_not_sent_unless_configured() {
     let mut sender = Probe::responder(Config {
         compat: Compat {
             empty: EmptyMessages::Send,
-            ..Compat::default()
+            ..anybody().compat
         },
         ..anybody()
     });
@@ -137,7 +137,7 @@ fn empty_segments_of_a_message_are_limited() {
     let mut probe = Probe::responder(Config {
         limits: ConnectionLimits {
             empty_segment_limit: 3,
-            ..ConnectionLimits::default()
+            ..anybody().limits
         },
         ..anybody()
     });
@@ -159,7 +159,7 @@ fn the_largest_limit_of_empty_segments_holds() {
     let mut probe = Probe::responder(Config {
         limits: ConnectionLimits {
             empty_segment_limit: u16::MAX,
-            ..ConnectionLimits::default()
+            ..anybody().limits
         },
         ..anybody()
     });
@@ -182,7 +182,7 @@ fn empty_segments_are_counted_for_each_message() {
     let mut probe = Probe::responder(Config {
         limits: ConnectionLimits {
             empty_segment_limit: 1,
-            ..ConnectionLimits::default()
+            ..anybody().limits
         },
         ..anybody()
     });
@@ -198,7 +198,7 @@ fn a_message_over_its_limit_ends_the_connection() {
     let limited = || Config {
         limits: ConnectionLimits {
             message_limit: 5,
-            ..ConnectionLimits::default()
+            ..anybody().limits
         },
         ..anybody()
     };
@@ -384,7 +384,7 @@ fn a_broken_frame_ends_the_connection_without_an_answer() {
         let mut probe = Probe::responder(Config {
             compat: Compat {
                 send_disconnect: SendDisconnect::all(),
-                ..Compat::default()
+                ..anybody().compat
             },
             ..anybody()
         });
@@ -403,7 +403,7 @@ fn octets_after_the_end_in_one_read_are_discarded() {
         let mut probe = Probe::responder(Config {
             limits: ConnectionLimits {
                 receive_queue,
-                ..ConnectionLimits::default()
+                ..anybody().limits
             },
             ..anybody()
         });
@@ -429,7 +429,7 @@ fn a_packet_over_the_receive_limit_ends_the_connection() {
         tpdu_size: TpduSize::SMALLEST,
         limits: ConnectionLimits {
             packet_limit: 132,
-            ..ConnectionLimits::default()
+            ..anybody().limits
         },
         ..anybody()
     });

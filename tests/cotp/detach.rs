@@ -16,7 +16,7 @@ fn offering() -> Config {
     Config {
         compat: Compat {
             non_tpkt: NonTpkt::Offer,
-            ..Compat::default()
+            ..anybody().compat
         },
         ..anybody()
     }
@@ -145,7 +145,7 @@ fn messages_before_a_detach_are_reported_and_none_after_it() {
     let mut probe = Probe::responder(Config {
         limits: ConnectionLimits {
             receive_queue: 1,
-            ..ConnectionLimits::default()
+            ..anybody().limits
         },
         ..anybody()
     });
@@ -298,7 +298,7 @@ fn an_offered_stream_that_fails_cannot_be_detached() {
     let mut probe = Probe::responder(Config {
         limits: ConnectionLimits {
             receive_queue: 1,
-            ..ConnectionLimits::default()
+            ..offering().limits
         },
         ..offering()
     });

@@ -9,7 +9,7 @@ fn expediting() -> Config {
     Config {
         compat: Compat {
             expedited: true,
-            ..Compat::default()
+            ..anybody().compat
         },
         ..anybody()
     }
@@ -41,7 +41,7 @@ fn expedited_data_are_agreed_on_only_when_both_ends_offer_them() {
             tpdu_size: TpduSize::LARGEST,
             compat: Compat {
                 expedited: is_willing,
-                ..Compat::default()
+                ..anybody().compat
             },
             ..anybody()
         });
@@ -75,7 +75,7 @@ fn an_initiator_proposes_expedited_data_behind_all_other_parameters() {
     let config = || Config {
         compat: Compat {
             expedited: true,
-            ..Compat::default()
+            ..bare().compat
         },
         ..bare()
     };

@@ -39,7 +39,7 @@ fn reference_0_is_sent_when_configured() {
     let mut probe = Probe::up(Config {
         compat: Compat {
             reference: Some(0),
-            ..Compat::default()
+            ..bare().compat
         },
         ..bare()
     });

@@ -9,7 +9,7 @@ fn queue_of(octets: usize) -> Config {
     Config {
         limits: ConnectionLimits {
             send_queue: octets,
-            ..ConnectionLimits::default()
+            ..anybody().limits
         },
         ..anybody()
     }
@@ -115,14 +115,14 @@ fn a_message_longer_than_the_queue_is_too_long_and_no_room_follows() {
     let mut probe = stuck(Config {
         compat: Compat {
             empty: EmptyMessages::Send,
-            ..Compat::default()
+            ..queue_of(100).compat
         },
         ..queue_of(100)
     });
     let mut tiny = stuck(Config {
         compat: Compat {
             empty: EmptyMessages::Send,
-            ..Compat::default()
+            ..queue_of(63).compat
         },
         ..queue_of(63)
     });
@@ -143,7 +143,7 @@ fn expedited_data_count_in_the_send_queue() {
     let mut probe = Probe::up(Config {
         compat: Compat {
             expedited: true,
-            ..Compat::default()
+            ..queue_of(100).compat
         },
         ..queue_of(100)
     });
@@ -184,7 +184,7 @@ fn the_stream_is_not_read_while_the_receive_queue_is_full() {
     let mut probe = Probe::responder(Config {
         limits: ConnectionLimits {
             receive_queue: 200,
-            ..ConnectionLimits::default()
+            ..anybody().limits
         },
         ..anybody()
     });
@@ -205,7 +205,7 @@ fn a_stream_with_octets_that_wait_is_not_wanted() {
     let mut probe = Probe::responder(Config {
         limits: ConnectionLimits {
             receive_queue: 1,
-            ..ConnectionLimits::default()
+            ..anybody().limits
         },
         ..anybody()
     });
@@ -265,7 +265,7 @@ fn an_empty_receive_is_no_overrun_and_no_activity() {
     let mut idle = Probe::responder(Config {
         timers: ConnectionTimers {
             idle_timeout: Some(5 * SECOND),
-            ..ConnectionTimers::default()
+            ..anybody().timers
         },
         ..anybody()
     });
@@ -283,7 +283,7 @@ fn octets_that_waited_free_their_memory() {
     let mut probe = Probe::responder(Config {
         limits: ConnectionLimits {
             receive_queue: 1,
-            ..ConnectionLimits::default()
+            ..anybody().limits
         },
         ..anybody()
     });
@@ -303,7 +303,7 @@ fn memory_stays_below_the_limit_of_the_configuration() {
         limits: ConnectionLimits {
             receive_queue: 1000,
             message_limit: 1000,
-            ..ConnectionLimits::default()
+            ..anybody().limits
         },
         ..anybody()
     });
@@ -492,7 +492,7 @@ fn bursts_of_everything_leave_an_idle_connection_small() {
         let mut probe = Probe::up(Config {
             compat: Compat {
                 expedited: true,
-                ..Compat::default()
+                ..anybody().compat
             },
             ..anybody()
         });

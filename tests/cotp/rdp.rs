@@ -17,7 +17,12 @@ fn client() -> Config {
         after_handshake: AfterHandshake::Pause,
         compat: Compat {
             reference: Some(0),
-            ..Compat::default()
+            ..proposing(Proposal {
+                variable: Some(hex("01 00 08 00 01 00 00 00").into()),
+                long_request: true,
+                ..Proposal::default()
+            })
+            .compat
         },
         ..proposing(Proposal {
             variable: Some(hex("01 00 08 00 01 00 00 00").into()),

@@ -40,7 +40,7 @@ fn parameter_order_can_be_set() {
     let mut responder = Probe::up(Config {
         compat: Compat {
             order: ParameterOrder([Size, Called, Calling]),
-            ..Compat::default()
+            ..anybody().compat
         },
         ..anybody()
     });
@@ -109,7 +109,13 @@ fn a_raw_variable_part_replaces_all_parameters() {
     let mut probe = Probe::up(Config {
         compat: Compat {
             expedited: true,
-            ..Compat::default()
+            ..proposing(Proposal {
+                called: selector(&[1, 2]),
+                extra: Bytes::from_static(&[0xC6, 2, 0, 7]),
+                variable: Some(Bytes::from_static(b"Cookie: arn")),
+                ..Proposal::default()
+            })
+            .compat
         },
         ..proposing(Proposal {
             called: selector(&[1, 2]),
@@ -464,7 +470,7 @@ fn an_invalid_request_gets_no_answer_when_silence_is_configured() {
     let mut probe = Probe::up(Config {
         compat: Compat {
             send_disconnect: SendDisconnect::empty(),
-            ..Compat::default()
+            ..anybody().compat
         },
         ..anybody()
     });

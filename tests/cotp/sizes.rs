@@ -210,7 +210,7 @@ fn a_responder_can_limit_the_preferred_size_by_itself() {
     let config = || Config {
         compat: Compat {
             preferred_size: NonZeroU16::new(20),
-            ..Compat::default()
+            ..up_to(8192).compat
         },
         ..up_to(8192)
     };

@@ -44,7 +44,7 @@ fn reporting(config: Config) -> Config {
     Config {
         compat: Compat {
             send_disconnect: SendDisconnect::all(),
-            ..Compat::default()
+            ..config.compat
         },
         ..config
     }
@@ -429,7 +429,7 @@ fn an_er_is_sent_before_the_close_when_configured() {
         let mut probe = Probe::responder(Config {
             compat: Compat {
                 send_disconnect: SendDisconnect::PROTOCOL_ERROR,
-                ..Compat::default()
+                ..strictly(Strict::all(), anybody()).compat
             },
             ..strictly(Strict::all(), anybody())
         });
@@ -447,7 +447,7 @@ fn an_er_fits_the_negotiated_size() {
         tpdu_size: TpduSize::SMALLEST,
         compat: Compat {
             send_disconnect: SendDisconnect::PROTOCOL_ERROR,
-            ..Compat::default()
+            ..anybody().compat
         },
         ..anybody()
     });
@@ -505,7 +505,7 @@ fn a_dc_behind_our_dr_ends_the_wait() {
         let mut probe = Probe::responder(Config {
             compat: Compat {
                 send_disconnect: SendDisconnect::CLOSE,
-                ..Compat::default()
+                ..anybody().compat
             },
             ..anybody()
         });
@@ -530,7 +530,7 @@ fn a_dc_behind_unread_octets_ends_the_wait_too() {
         after_handshake: AfterHandshake::Pause,
         compat: Compat {
             send_disconnect: SendDisconnect::CLOSE,
-            ..Compat::default()
+            ..anybody().compat
         },
         ..anybody()
     });
@@ -550,7 +550,7 @@ fn octets_behind_a_framing_fault_are_no_dc() {
     let mut probe = Probe::responder(Config {
         compat: Compat {
             send_disconnect: SendDisconnect::CLOSE,
-            ..Compat::default()
+            ..anybody().compat
         },
         ..anybody()
     });

@@ -40,7 +40,7 @@ fn ts1_ends_an_unanswered_request() {
     let mut probe = Probe::up(Config {
         timers: ConnectionTimers {
             answer_timeout: Some(3 * SECOND),
-            ..ConnectionTimers::default()
+            ..bare().timers
         },
         ..bare()
     });
@@ -114,13 +114,13 @@ fn the_wait_for_a_request_ends_with_it() {
 
 #[test]
 fn every_wait_can_be_switched_off() {
-    let patient = |config| Config {
+    let patient = |config: Config| Config {
         timers: ConnectionTimers {
             answer_timeout: None,
             request_timeout: None,
             packet_timeout: None,
             idle_timeout: None,
-            ..ConnectionTimers::default()
+            ..config.timers
         },
         ..config
     };
@@ -184,7 +184,7 @@ fn an_idle_connection_ends_when_configured() {
     let mut probe = Probe::up(Config {
         timers: ConnectionTimers {
             idle_timeout: Some(5 * SECOND),
-            ..ConnectionTimers::default()
+            ..anybody().timers
         },
         ..anybody()
     });
@@ -214,7 +214,7 @@ fn the_timers_of_the_peer_are_suspended_while_it_is_not_read() {
         after_handshake: AfterHandshake::Pause,
         timers: ConnectionTimers {
             idle_timeout: Some(5 * SECOND),
-            ..ConnectionTimers::default()
+            ..anybody().timers
         },
         ..anybody()
     });
@@ -237,7 +237,7 @@ fn a_stream_that_is_not_read_has_no_deadline() {
         timers: ConnectionTimers {
             packet_timeout: Some(Duration::from_nanos(1)),
             idle_timeout: Some(Duration::from_nanos(1)),
-            ..ConnectionTimers::default()
+            ..anybody().timers
         },
         ..anybody()
     });
@@ -365,7 +365,7 @@ fn at_the_end_of_time_suspended_timers_stay_suspended() {
         after_handshake: AfterHandshake::Pause,
         timers: ConnectionTimers {
             idle_timeout: Some(5 * SECOND),
-            ..ConnectionTimers::default()
+            ..anybody().timers
         },
         ..anybody()
     });

@@ -90,12 +90,12 @@ fn minutes_away() -> World {
         delay: Duration::from_secs(12 * 60),
         chunk: 1460,
     };
-    let patient = |config| Config {
+    let patient = |config: Config| Config {
         timers: ConnectionTimers {
             answer_timeout: Some(Duration::from_secs(3600)),
             request_timeout: Some(Duration::from_secs(3600)),
             close_timeout: Duration::from_secs(3600),
-            ..ConnectionTimers::default()
+            ..config.timers
         },
         ..config
     };
@@ -108,11 +108,11 @@ fn minutes_away() -> World {
 
 /// Expedited data, and a DR at the end.
 fn expedited() -> World {
-    let eager = |config| Config {
+    let eager = |config: Config| Config {
         compat: Compat {
             expedited: true,
             send_disconnect: SendDisconnect::all(),
-            ..Compat::default()
+            ..config.compat
         },
         ..config
     };
@@ -132,7 +132,7 @@ fn crowded() -> World {
         limits: ConnectionLimits {
             send_queue: 2000,
             receive_queue: 100,
-            ..ConnectionLimits::default()
+            ..caller().limits
         },
         ..caller()
     };

@@ -38,7 +38,7 @@ fn whatever_the_line_messages_arrive_whole_and_in_order() {
                 answer_timeout: None,
                 request_timeout: None,
                 packet_timeout: None,
-                ..ConnectionTimers::default()
+                ..config.timers
             },
             ..config
         };

@@ -121,7 +121,7 @@ fn over_minutes_a_patient_initiator_connects() {
         timers: ConnectionTimers {
             answer_timeout: Some(3600 * SECOND),
             close_timeout: 3600 * SECOND,
-            ..ConnectionTimers::default()
+            ..client().timers
         },
         ..client()
     };
@@ -129,7 +129,7 @@ fn over_minutes_a_patient_initiator_connects() {
         timers: ConnectionTimers {
             request_timeout: Some(3600 * SECOND),
             close_timeout: 3600 * SECOND,
-            ..ConnectionTimers::default()
+            ..responder(Policy::AcceptAny).timers
         },
         ..responder(Policy::AcceptAny)
     };
@@ -156,7 +156,7 @@ fn over_minutes_an_impatient_initiator_times_out_and_the_responder_is_told() {
     let server = Config {
         timers: ConnectionTimers {
             request_timeout: None,
-            ..ConnectionTimers::default()
+            ..responder(Policy::AcceptAny).timers
         },
         ..responder(Policy::AcceptAny)
     };
@@ -223,7 +223,7 @@ fn an_application_that_reads_nothing_blocks_the_sender_and_loses_nothing() {
     let client = Config {
         limits: ConnectionLimits {
             send_queue: 1 << 14,
-            ..ConnectionLimits::default()
+            ..client().limits
         },
         ..client()
     };

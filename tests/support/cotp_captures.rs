@@ -240,7 +240,7 @@ impl Conversation {
             compat: Compat {
                 reference: Some(opening.src_ref),
                 order: order(parameters().map(|field| field.code)),
-                ..Compat::default()
+                ..base.compat
             },
             ..base
         }

@@ -42,7 +42,7 @@ impl Probe {
         let config = Config {
             compat: Compat {
                 reference: config.compat.reference.or(Some(1)),
-                ..Compat::default()
+                ..config.compat
             },
             ..config
         };
@@ -345,7 +345,7 @@ pub(crate) fn strictly(strict: Strict, config: Config) -> Config {
     Config {
         compat: Compat {
             strict,
-            ..Compat::default()
+            ..config.compat
         },
         ..config
     }

@@ -36,7 +36,7 @@ use super::{Blocking, ThreadedIo};
 use crate::adapters::cotp;
 
 pub use crate::adapters::cotp::{
-    ConnectionFactory, ConnectionOptions, Error, Incoming, Info, ReassemblyLimit,
+    ConnectionFactory, ConnectionOptions, Error, Incoming, Info, IntoOctets, ReassemblyLimit,
 };
 
 /// An open connection; see [`cotp::Connection`].

@@ -8,6 +8,7 @@ use std::net::TcpStream;
 
 use bytes::Bytes;
 
+use super::octets::IntoOctets;
 use super::port::{ConnectionPort, Line, Share};
 use super::{Arrival, ConnectionOptions, Ends, Error, Incoming, Info};
 use crate::adapters::Detached;
@@ -114,8 +115,8 @@ faces! {
         /// # Errors
         ///
         /// The message is empty or too long for the queue, or the connection ended.
-        pub async fn send[send_timeout](&self, message: impl Into<Bytes>) -> Result<(), Error> {
-            self.link.send(Command::Send(message.into())).await
+        pub async fn send[send_timeout](&self, message: impl IntoOctets) -> Result<(), Error> {
+            self.link.send(Command::Send(message.into_octets())).await
         }
 
         /// Sends 1 to 16 octets ahead of the messages that wait.
@@ -123,8 +124,8 @@ faces! {
         /// # Errors
         ///
         /// Expedited data were not agreed on, have another length, or the connection ended.
-        pub async fn send_expedited(&self, message: impl Into<Bytes>) -> Result<(), Error> {
-            self.link.send(Command::SendExpedited(message.into())).await
+        pub async fn send_expedited(&self, message: impl IntoOctets) -> Result<(), Error> {
+            self.link.send(Command::SendExpedited(message.into_octets())).await
         }
 
         /// Waits until everything sent so far is with the system.

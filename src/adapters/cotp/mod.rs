@@ -23,11 +23,13 @@ use crate::{BoxedMachine, Seed};
 
 mod connection;
 mod listener;
+mod octets;
 mod port;
 mod shares;
 
 pub use self::connection::{Connection, ConnectionRequest, ReceiveHalf, SendHalf};
 pub use self::listener::{Arrival, Listener};
+pub use self::octets::IntoOctets;
 pub use self::port::ReassemblyLimit;
 
 /// Connects to the first of `addresses` that answers: TCP first, then the handshake.

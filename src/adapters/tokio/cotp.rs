@@ -33,7 +33,7 @@ use crate::adapters::cotp;
 
 pub use crate::adapters::cotp::{
     Arrival, Connection, ConnectionFactory, ConnectionOptions, ConnectionRequest, Error, Incoming,
-    Info, Listener, ReassemblyLimit, ReceiveHalf, SendHalf,
+    Info, IntoOctets, Listener, ReassemblyLimit, ReceiveHalf, SendHalf,
 };
 
 /// Connects to a peer: TCP first, then the handshake.

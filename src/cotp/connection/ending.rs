@@ -98,7 +98,7 @@ impl Connection {
             is_aborted: false,
             awaits_dc: false,
         });
-        self.arm(Timer::Close, Some(self.config.timers.drain_timeout));
+        self.arm(Timer::Close, Some(self.config.drain_timeout));
     }
 
     /// Ends the machine: the stream is closed, or belongs to the application.
@@ -180,12 +180,12 @@ impl Connection {
                 // A reset would drop them.
                 let (reason, ask) = if closing.is_finished {
                     (
-                        EndReason::HalfClosed(self.config.timers.close_timeout),
+                        EndReason::HalfClosed(self.config.close_timeout),
                         Ask::Close(()),
                     )
                 } else {
                     (
-                        EndReason::SendStalled(self.config.timers.drain_timeout),
+                        EndReason::SendStalled(self.config.drain_timeout),
                         Ask::Abort(()),
                     )
                 };
@@ -200,7 +200,7 @@ impl Connection {
                 };
                 if awaits_ours && !closing.is_finished {
                     closing.is_finished = true;
-                    self.arm(Timer::Close, Some(self.config.timers.close_timeout));
+                    self.arm(Timer::Close, Some(self.config.close_timeout));
                     Some(Ask::Finish(()))
                 } else if is_over {
                     self.finish_closing(EndReason::Closed);

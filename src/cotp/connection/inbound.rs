@@ -126,7 +126,7 @@ impl Connection {
 
     pub(super) fn may_decode(&self) -> bool {
         self.is_reading()
-            && self.events_cost < self.config.limits.receive_queue
+            && self.events_cost < self.config.receive_queue
             && self.is_held_within_input()
     }
 
@@ -168,7 +168,7 @@ impl Connection {
     }
 
     fn is_offered(&self, first: u8) -> bool {
-        self.config.compat.non_tpkt == NonTpkt::Offer
+        self.config.non_tpkt == NonTpkt::Offer
             && first != VERSION
             && matches!(self.state, State::Open { .. })
             && self.framing.is_between()
@@ -192,7 +192,7 @@ impl Connection {
 
     /// Sends an ER before the close, if the configuration says so (ISO 8073 6.6.3, 6.22.3).
     fn report(&mut self, reason: &EndReason, tpdu: &[u8]) {
-        let send_disconnect = self.config.compat.send_disconnect;
+        let send_disconnect = self.config.send_disconnect;
         let (destination, size) = match self.state {
             State::AwaitingCr(_) if send_disconnect.contains(SendDisconnect::INVALID_REQUEST) => {
                 (handshake::source_of(tpdu, CR), MAX_TPDU)
@@ -229,7 +229,7 @@ impl Connection {
     fn decode_tpdu<'a>(&mut self, octets: &'a [u8]) -> Result<Tpdu<'a>, EndReason> {
         Tpdu::decode(octets).or_else(|error| {
             let tpdu = ending_without_reason(octets)
-                .filter(|_| !self.config.compat.strict.contains(Strict::DISCONNECT))
+                .filter(|_| !self.config.strict.contains(Strict::DISCONNECT))
                 .ok_or(EndReason::Malformed(error))?;
             self.stats.tolerated += 1;
             Ok(tpdu)
@@ -447,15 +447,12 @@ impl Connection {
         })?;
         if length == 0 && !is_last {
             self.tolerate(true, Strict::EMPTY_SEGMENT, || ProtocolError::EmptySegment)?;
-            let limit = self.config.limits.empty_segment_limit;
+            let limit = self.config.empty_segment_limit;
             if self.reassembly.count_empty() > u32::from(limit) {
                 return Err(ProtocolError::EmptySegments { limit });
             }
         }
-        let (len, limit) = (
-            self.reassembly.len() + length,
-            self.config.limits.message_limit,
-        );
+        let (len, limit) = (self.reassembly.len() + length, self.config.message_limit);
         if len > limit {
             return Err(ProtocolError::MessageLimit { len, limit });
         }
@@ -468,7 +465,7 @@ impl Connection {
         flag: Strict,
         violation: impl FnOnce() -> ProtocolError,
     ) -> Result<(), ProtocolError> {
-        if is_off && self.config.compat.strict.contains(flag) {
+        if is_off && self.config.strict.contains(flag) {
             return Err(violation());
         }
         self.stats.tolerated += u64::from(is_off);

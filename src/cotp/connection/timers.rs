@@ -32,7 +32,7 @@ const SUSPENDED: Instant = Instant::MAX;
 impl Connection {
     pub(super) fn restart_idle_timer(&mut self) {
         if matches!(self.state, State::Open { .. }) {
-            self.arm(Timer::Idle, self.config.timers.idle_timeout);
+            self.arm(Timer::Idle, self.config.idle_timeout);
         }
     }
 
@@ -42,7 +42,7 @@ impl Connection {
         if self.framing.is_between() || self.discards() {
             self.disarm(Timer::Packet);
         } else if is_next || self.timer(Timer::Packet).is_none() {
-            self.arm(Timer::Packet, self.config.timers.packet_timeout);
+            self.arm(Timer::Packet, self.config.packet_timeout);
         }
     }
 
@@ -78,11 +78,11 @@ impl Connection {
             (Timer::Handshake, State::AwaitingCc(config)) => {
                 (config.timers.answer_timeout, EndReason::NoConfirm)
             }
-            (Timer::Packet, _) => (config.timers.packet_timeout, EndReason::PacketStalled),
-            (Timer::Idle, _) => (config.timers.idle_timeout, EndReason::Idle),
+            (Timer::Packet, _) => (config.packet_timeout, EndReason::PacketStalled),
+            (Timer::Idle, _) => (config.idle_timeout, EndReason::Idle),
             (Timer::Close, State::Closing(_)) => return self.abort_stream(),
             (Timer::Close, State::Detaching(_)) => {
-                self.end(EndReason::SendStalled(config.timers.drain_timeout));
+                self.end(EndReason::SendStalled(config.drain_timeout));
                 return self.abort_stream();
             }
             (Timer::Handshake | Timer::Close, _) => return,
@@ -98,8 +98,8 @@ impl Connection {
     pub(super) fn update_peer_timers(&mut self) {
         let config = &self.config;
         let spans = [
-            (Timer::Packet, config.timers.packet_timeout),
-            (Timer::Idle, config.timers.idle_timeout),
+            (Timer::Packet, config.packet_timeout),
+            (Timer::Idle, config.idle_timeout),
         ];
         let is_read = self.wants(());
         for (timer, span) in spans {

@@ -310,7 +310,7 @@ fn with_long_timeouts(config: Config) -> Config {
         timers: ConnectionTimers {
             packet_timeout: slow(config.timers.packet_timeout),
             idle_timeout: slow(config.timers.idle_timeout),
-            ..ConnectionTimers::default()
+            ..config.timers
         },
         ..config
     }

@@ -107,7 +107,7 @@ fn far(world: &mut World) -> Result<String, String> {
             request_timeout: Some(60 * MINUTE),
             drain_timeout: 60 * MINUTE,
             close_timeout: 60 * MINUTE,
-            ..ConnectionTimers::default()
+            ..config.timers
         },
         ..config
     };
@@ -157,7 +157,7 @@ fn slow_reader(world: &mut World) -> Result<String, String> {
         limits: ConnectionLimits {
             send_queue: 16 << 10,
             message_limit: 8 << 10,
-            ..ConnectionLimits::default()
+            ..initiator(0x0102).limits
         },
         ..initiator(0x0102)
     };
