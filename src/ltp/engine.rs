@@ -10,7 +10,7 @@ use super::auth::{self, Verification};
 use super::beyond::{Hello, Newcomer};
 use super::closed::End;
 use super::config::{Config, ConfigError};
-use super::context::{Core, Node, SessionTimer, Step, TimerKind};
+use super::context::{Core, Node, Step, TimerKind};
 use super::export::Exports;
 use super::import::Imports;
 use super::import::SESSION;
@@ -216,11 +216,12 @@ impl<A: Addr> Engine<A> {
         if peer.origin == Origin::Added {
             return place;
         }
+        let account = peer.account;
         self.addresses
             .hear(slot, from, octets.len(), &mut self.core);
         if !matches!(segment.body, Body::Data(_)) {
             if let (Body::ReportAck(_), None) = (&segment.body, place) {
-                self.core.cite_wrong(slot);
+                self.core.node.strangers.cite_wrong(account);
             }
             return place;
         }
@@ -326,11 +327,11 @@ impl<A: Addr> Engine<A> {
                 return true;
             };
             let is_awaited = |what| match what {
-                TimerKind::Session(session, SessionTimer::Export(timer)) => {
+                TimerKind::Export(session, timer) => {
                     let export = exports.table.get(&session.number);
                     export.is_some_and(|export| export.awaits(timer))
                 }
-                TimerKind::Session(session, SessionTimer::Import(timer)) => {
+                TimerKind::Import(session, timer) => {
                     let import = imports.table.get(&session);
                     import.is_some_and(|import| import.awaits(timer))
                 }
@@ -340,13 +341,13 @@ impl<A: Addr> Engine<A> {
                 continue;
             };
             match what {
-                TimerKind::Session(session, SessionTimer::Export(timer)) => {
+                TimerKind::Export(session, timer) => {
                     exports.with(session.number, core, |export, cx| {
                         cx.late = late;
                         export.on_timer(timer, cx)
                     });
                 }
-                TimerKind::Session(session, SessionTimer::Import(timer)) => {
+                TimerKind::Import(session, timer) => {
                     imports.with(session, core, |import, cx| {
                         cx.late = late;
                         import.on_timer(timer, cx)

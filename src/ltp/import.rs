@@ -323,7 +323,8 @@ impl Reception {
         }
         let serial = self.serial;
         self.serial = serial.saturating_add(1);
-        self.pending.push(Issued::on_all(serial, checkpoint, red));
+        let issued = Issued::new(serial, checkpoint, 0..red, true);
+        self.pending.push(issued);
         self.ends_block = true;
         self.is_delivered = true;
         self.red = Some(red);
@@ -370,11 +371,6 @@ impl Reception {
     pub(super) fn complete_red(&self) -> Option<u64> {
         let held = self.parts.as_ref().map(|parts| parts.red.held.len());
         self.red.filter(|red| held.is_none_or(|held| held == *red))
-    }
-
-    /// Whether the end of the red part was not received.
-    pub(super) const fn is_open_ended(&self) -> bool {
-        self.red.is_none()
     }
 
     /// Whether the color or the end of a segment contradicts earlier ones (RFC 5326 section 6.21).

@@ -14,7 +14,7 @@ use super::import::{ImportSession, Reception};
 use super::peer::{Control, LinkState, PeerState};
 use super::services::{ClientService, KEPT_ENTRIES};
 use super::snapshot::item_of;
-use super::table::{BYTES_PER_POSITION, Sessions};
+use super::table::{Sessions, memory_per_position};
 use super::wire::{Segment, SessionId};
 use crate::kit::Timers;
 use crate::laws::codec::Codec;
@@ -87,7 +87,7 @@ impl LawSubject for Engine<Hop> {
         let per_event = 2 * size_of::<(Event, usize)>() + EVENT_OVERHEAD;
         // A table keeps an eighth free and doubles, and a vector doubles. Some entries are always allocated.
         let timers = 4 * Timers::<Key>::memory_per_timer();
-        let per_export = BYTES_PER_POSITION
+        let per_export = memory_per_position::<crate::Tag>()
             + Sessions::<u64, ExportSession>::memory_per_entry()
             + 4 * size_of::<(u64, u64)>()
             + size_of::<RepairState>()

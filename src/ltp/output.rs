@@ -13,6 +13,7 @@ use super::peer::{Control, PeerState, Queue, Role};
 use super::sdnv::Head;
 use super::wire::{Body, Claims, Color, Mark, Reason, Report, SessionId, header_len, put_header};
 use crate::sync::Arc;
+use crate::transmit::TransmitBuffer;
 use crate::{Addr, Transmit};
 
 /// A keep-alive (RFC 7122 section 3.4). By its length alone it could be a CAS.
@@ -43,50 +44,6 @@ enum Work {
     Data(Queue, u64),
 }
 
-/// A batch of datagrams for one peer.
-pub(super) trait Datagrams {
-    /// Appends a datagram of a head and the octets behind it. False if the batch has no room for it.
-    fn push(&mut self, head: &Head, behind: &[u8]) -> bool;
-
-    /// Appends a datagram of `len` octets. False if the batch has no room for it.
-    fn push_with(&mut self, len: usize, write: &mut dyn FnMut(&mut Vec<u8>)) -> bool;
-
-    /// Appends up to `count` datagrams of `len` octets, and returns how many.
-    fn push_row(&mut self, len: usize, count: usize, write: &mut dyn FnMut(&mut [u8])) -> usize;
-
-    fn is_empty(&self) -> bool;
-}
-
-/// The batch that is being written.
-pub(super) type Out<'a> = dyn Datagrams + 'a;
-
-/// The batch, and the address of the peer.
-struct Addressed<'a, A>(&'a mut Transmit<A>, A);
-
-impl<A: Addr> Datagrams for Addressed<'_, A> {
-    fn push(&mut self, head: &Head, behind: &[u8]) -> bool {
-        let len = head.octets().len() + behind.len();
-        self.0.push(self.1, len, |out| {
-            head.put(out);
-            if !behind.is_empty() {
-                out.extend_from_slice(behind);
-            }
-        })
-    }
-
-    fn push_with(&mut self, len: usize, write: &mut dyn FnMut(&mut Vec<u8>)) -> bool {
-        self.0.push(self.1, len, write)
-    }
-
-    fn push_row(&mut self, len: usize, count: usize, write: &mut dyn FnMut(&mut [u8])) -> usize {
-        self.0.push_row(self.1, len, count, write)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
 impl<A: Addr> Engine<A> {
     /// Writes a batch for the next ready peer. Peers take turns, so that none waits for another's backlog. After many
     /// steps that write nothing, peers may be left that are ready.
@@ -98,13 +55,13 @@ impl<A: Addr> Engine<A> {
         {
             steps -= 1;
             self.core.peers.forget_ready(slot);
-            let Some(to) = self.addresses.of(slot) else {
+            let to = self.addresses.of(slot);
+            let Some(out) = to.and_then(|to| tx.buffer_to(to)) else {
                 continue;
             };
             let sessions = (&mut self.exports, &mut self.imports);
-            let mut out = Addressed(tx, to);
-            self.core.fill(slot, sessions, &mut steps, &mut out);
-            if !tx.is_empty() {
+            self.core.fill(slot, sessions, &mut steps, out);
+            if !out.is_empty() {
                 if let Some(peer) = self.core.peers.get_mut(slot) {
                     peer.last_sent = self.core.node.now;
                 }
@@ -122,7 +79,7 @@ impl Exports {
         slot: u32,
         (queue, number): (Queue, u64),
         core: &mut Core,
-        tx: &mut Out<'_>,
+        tx: &mut TransmitBuffer,
     ) -> Batch {
         let mut written = None;
         self.with(number, core, |export, cx| {
@@ -146,7 +103,7 @@ impl Core {
         slot: u32,
         (exports, imports): (&mut Exports, &mut Imports),
         steps: &mut usize,
-        tx: &mut Out<'_>,
+        tx: &mut TransmitBuffer,
     ) {
         if let Some(peer) = self.peers.get_mut(slot) {
             peer.is_ready = false;
@@ -182,7 +139,7 @@ impl Core {
         slot: u32,
         control: Control,
         (exports, imports): (&mut Exports, &mut Imports),
-        tx: &mut Out<'_>,
+        tx: &mut TransmitBuffer,
     ) -> Batch {
         let session = control.session();
         let Some(mut cx) = self.context(slot, session) else {
@@ -272,7 +229,7 @@ impl Context<'_> {
         control: Control,
         reception: Option<&mut Reception>,
         cancel: Option<&Cancel>,
-        tx: &mut Out<'_>,
+        tx: &mut TransmitBuffer,
     ) -> WriteResult {
         let body = match control {
             Control::Report { serial, .. } => {
@@ -286,9 +243,7 @@ impl Context<'_> {
                 ..
             } => return self.put_report_on_all((serial, checkpoint), red, None, tx),
             Control::KeepAlive => {
-                let write = |out: &mut Vec<u8>| out.extend_from_slice(&KEEPALIVE);
-                let len = KEEPALIVE.len();
-                return self.push(len, tx, |tx| tx.push_with(len, &mut |out| write(out)));
+                return self.push(KEEPALIVE.len(), tx, |out| out.extend_from_slice(&KEEPALIVE));
             }
             Control::ReportAck { serial, .. } => Some(Body::ReportAck(serial)),
             Control::CancelAck { to, .. } => Some(match to {
@@ -315,7 +270,7 @@ impl Context<'_> {
         (serial, checkpoint): (u64, u64),
         red: u64,
         hello: Option<Hello>,
-        tx: &mut Out<'_>,
+        tx: &mut TransmitBuffer,
     ) -> WriteResult {
         let all = 0..red;
         let body = Body::Report(Report {
@@ -334,7 +289,7 @@ impl Context<'_> {
         &mut self,
         body: &Body<'_>,
         hello: Option<Hello>,
-        tx: &mut Out<'_>,
+        tx: &mut TransmitBuffer,
     ) -> WriteResult {
         let is_plain = self.peer.keys.overhead() == 0 && hello.is_none();
         let Some(behind) = body.octets().filter(|_| is_plain) else {
@@ -345,7 +300,12 @@ impl Context<'_> {
         put_header(&mut head, body.code(), self.session, 0);
         body.put_fields(&mut head);
         let len = head.octets().len() + behind.len();
-        self.put(len, tx, |tx| tx.push(&head, behind))
+        self.put(len, tx, |out| {
+            head.put(out);
+            if !behind.is_empty() {
+                out.extend_from_slice(behind);
+            }
+        })
     }
 
     /// Writes one segment of the session with a content of `len` octets into the batch, with a hello among its header
@@ -354,23 +314,21 @@ impl Context<'_> {
         &mut self,
         (code, len): (u8, usize),
         hello: Option<Hello>,
-        tx: &mut Out<'_>,
-        write: impl Fn(&mut Vec<u8>),
+        tx: &mut TransmitBuffer,
+        write: impl FnOnce(&mut Vec<u8>),
     ) -> WriteResult {
         let (session, keys) = (self.session, Arc::clone(&self.peer.keys));
         let whole = header_len(session) + keys.overhead() + Hello::len(hello) + len;
         let counts = keys.counts() + (u8::from(hello.is_some()) << 4);
-        self.put(whole, tx, |tx| {
-            tx.push_with(whole, &mut |out| {
-                let start = out.len();
-                let mut head = Head::new();
-                put_header(&mut head, code, session, counts);
-                head.put(out);
-                keys.put_header(out);
-                out.extend(hello.into_iter().flat_map(Hello::encode));
-                write(out);
-                keys.put_trailer(out, start);
-            })
+        self.put(whole, tx, |out| {
+            let start = out.len();
+            let mut head = Head::new();
+            put_header(&mut head, code, session, counts);
+            head.put(out);
+            keys.put_header(out);
+            out.extend(hello.into_iter().flat_map(Hello::encode));
+            write(out);
+            keys.put_trailer(out, start);
         })
     }
 
@@ -379,10 +337,10 @@ impl Context<'_> {
     fn put(
         &mut self,
         len: usize,
-        tx: &mut Out<'_>,
-        push: impl FnOnce(&mut Out<'_>) -> bool,
+        tx: &mut TransmitBuffer,
+        write: impl FnOnce(&mut Vec<u8>),
     ) -> WriteResult {
-        let put = self.push(len, tx, push);
+        let put = self.push(len, tx, write);
         match put {
             WriteResult::Written => {
                 self.node.stats.segments_sent += 1;
@@ -399,22 +357,20 @@ impl Context<'_> {
     fn push(
         &mut self,
         len: usize,
-        tx: &mut Out<'_>,
-        push: impl FnOnce(&mut Out<'_>) -> bool,
+        tx: &mut TransmitBuffer,
+        write: impl FnOnce(&mut Vec<u8>),
     ) -> WriteResult {
         if !self.peer.may_spend(self.node, len) {
             return WriteResult::NoRoom;
         }
-        if !push(tx) {
+        if !tx.push(len, write) {
             return if tx.is_empty() {
                 WriteResult::Impossible
             } else {
                 WriteResult::NoRoom
             };
         }
-        if let Some(account) = self.peer.account {
-            self.node.strangers.left(account, len);
-        }
+        self.node.strangers.left(self.peer.account, len);
         WriteResult::Written
     }
 

@@ -13,11 +13,12 @@ use super::beyond::{Hello, segments};
 use super::context::{Context, ImportTimer, Lateness, Step};
 use super::end_cause::{EndCause, Limit};
 use super::import::{Awaited, Reception};
-use super::output::{Out, WriteResult};
+use super::output::WriteResult;
 use super::peer::{Control, PeerState};
 use super::wire::{Checkpoint, Mark, header_len};
 use crate::Instant;
 use crate::kit::{RangeSet, TimerId};
+use crate::transmit::TransmitBuffer;
 
 /// The maximum number of lower bounds kept for checkpoints that cite a past report.
 const MAX_BOUNDS: usize = 256;
@@ -84,7 +85,7 @@ pub(super) struct Issued {
 }
 
 impl Issued {
-    fn new(serial: u64, checkpoint: u64, scope: Range<u64>, tells_all: bool) -> Self {
+    pub(super) fn new(serial: u64, checkpoint: u64, scope: Range<u64>, tells_all: bool) -> Self {
         Self {
             serial,
             checkpoint,
@@ -92,11 +93,6 @@ impl Issued {
             tells_all,
             ..Self::default()
         }
-    }
-
-    /// Makes the report on all of a red part. Its body follows from that.
-    pub(super) fn on_all(serial: u64, checkpoint: u64, red: u64) -> Self {
-        Self::new(serial, checkpoint, 0..red, true)
     }
 
     /// Whether it is neither under way nor about to be: it was withheld, or dropped from the queue of the peer.
@@ -273,7 +269,7 @@ impl Reception {
     pub(super) fn put_report(
         &mut self,
         serial: u64,
-        tx: &mut Out<'_>,
+        tx: &mut TransmitBuffer,
         cx: &mut Context<'_>,
     ) -> WriteResult {
         let hello = self.hello(cx);
@@ -711,17 +707,13 @@ impl Reception {
     /// Handles an RA (RFC 5326 section 6.14).
     pub(super) fn on_report_ack(&mut self, serial: u64, cx: &mut Context<'_>) -> Step {
         let Some(issued) = self.issued(serial) else {
-            if let Some(account) = cx.peer.account
-                && !self.has_issued(serial)
-            {
-                cx.node.strangers.cite_wrong(account);
+            if !self.has_issued(serial) {
+                cx.node.strangers.cite_wrong(cx.peer.account);
             }
             return Step::Continues;
         };
         if issued.tries > 0 {
-            if let Some(account) = cx.peer.account {
-                cx.node.strangers.prove(account);
-            }
+            cx.node.strangers.prove(cx.peer.account);
             cx.peer.answered(cx.node.now, issued.first, issued.latest);
             if issued.tries == 1 && issued.first == issued.latest {
                 cx.peer.line.exchanged(true);
@@ -746,7 +738,7 @@ impl Reception {
             return;
         };
         if let Some(issued) = self.pending.get(place) {
-            cx.stop_all(issued.timers());
+            cx.stop(issued.timers());
             if let Some(parts) = &mut self.parts {
                 parts.reports.octets -= spilled(&issued.body);
             }

@@ -7,7 +7,7 @@ use core::mem;
 use core::ops::Range;
 use core::time::Duration;
 
-use super::{Outcome, Outstanding, Repair, RepairState, Retransmission, Sending};
+use super::{Continued, Outcome, Outstanding, Repair, RepairState, Retransmission, Sending};
 use crate::kit::RangeSet;
 use crate::ltp::beyond::{BlockFlow, Hello, Repairs, ReportRound, SentPart};
 use crate::ltp::context::{Context, ExportTimer, Node};
@@ -89,17 +89,16 @@ impl Sending {
     /// Asks once more, under another serial number, what a checkpoint behind a retransmission has asked. HDTN ignores a
     /// copy of it, so its lost report would cost a timeout there. False if a copy is sent.
     pub(in crate::ltp) fn ask_again(&mut self, serial: u64, cx: &mut Context<'_>) -> bool {
-        let place = self.place_of(serial);
-        let asked = place.and_then(|place| self.checkpoints.get(place));
         let is_automatic = cx.peer.flow.is_estimated() && cx.peer.is_plain();
+        let asked = self.checkpoint(serial);
         let Some(asked) = asked.filter(|one| one.cycle > 0 && is_automatic) else {
             return false;
         };
-        let gaps = once(asked.range.clone()).collect();
+        let (cited, gaps) = ((asked.lower, asked.report), [asked.range.clone()]);
         let run = Retransmission {
             is_repeated: true,
             asks_again: true,
-            ..Retransmission::new((asked.lower, asked.report), asked.cycle, gaps)
+            ..Retransmission::new(cited, asked.cycle, gaps)
         };
         self.push_repair(Repair::Retransmission(run), cx);
         true
@@ -115,7 +114,7 @@ impl Sending {
         answered: Option<Outstanding>,
         (reported_up_to, is_useless): (u64, bool),
         cx: &mut Context<'_>,
-    ) -> Outcome {
+    ) -> Continued {
         let delay = if is_useless && self.repair().tries > 1 {
             cx.peer.timeout()
         } else {
@@ -143,15 +142,12 @@ impl Sending {
             if has_gaps && !delay.is_zero() {
                 flow.rounds.push(round);
             } else {
-                let outcome = self.close_round(round, cx);
-                if outcome != Outcome::Continues {
-                    return outcome;
-                }
+                self.close_round(round, cx)?;
             }
         }
-        let outcome = self.answer_held(cx);
+        let continued = self.answer_held(cx);
         self.await_rest(delay, cx);
-        outcome
+        continued
     }
 
     /// Starts the timer of reports whose rest is awaited. A delay given by hand is not prolonged.
@@ -171,16 +167,13 @@ impl Sending {
     }
 
     /// Answers what has come of reports whose rest is late.
-    pub(super) fn repair_due(&mut self, cx: &mut Context<'_>) -> Outcome {
+    pub(super) fn repair_due(&mut self, cx: &mut Context<'_>) -> Continued {
         let repair = self.repair_mut();
         repair.delay = None;
         let mut rounds = mem::take(&mut repair.flow.rounds);
         rounds.sort_by_key(|round| round.checkpoint);
         for round in rounds {
-            let outcome = self.close_round(round, cx);
-            if outcome != Outcome::Continues {
-                return outcome;
-            }
+            self.close_round(round, cx)?;
         }
         self.check_progress(cx)
     }
@@ -215,21 +208,19 @@ impl Sending {
     }
 
     /// Learns from a round of reports, and answers it.
-    fn close_round(&mut self, round: ReportRound, cx: &mut Context<'_>) -> Outcome {
+    fn close_round(&mut self, round: ReportRound, cx: &mut Context<'_>) -> Continued {
         learn_round(&round, &self.repair().claimed, cx);
         self.drop_answered_checkpoints(round.checkpoint, |range| round.tells(range), cx);
         self.answer_gaps(round, cx)
     }
 
     /// Answers what was held back for a retransmission that is over.
-    fn answer_held(&mut self, cx: &mut Context<'_>) -> Outcome {
-        let flow = &self.repair().flow;
-        if flow.held.is_none() || !flow.rounds.is_empty() || self.is_retransmitting() {
-            return Outcome::Continues;
-        }
-        match self.repair_mut().flow.held.take() {
+    fn answer_held(&mut self, cx: &mut Context<'_>) -> Continued {
+        let is_waiting = !self.repair().flow.rounds.is_empty() || self.is_retransmitting();
+        let repair = self.repair.as_mut().filter(|_| !is_waiting);
+        match repair.and_then(|repair| repair.flow.held.take()) {
             Some(held) => self.answer_gaps(*held, cx),
-            None => Outcome::Continues,
+            None => Ok(()),
         }
     }
 
@@ -242,7 +233,7 @@ impl Sending {
 
     /// Queues exactly the missing octets: ION drops a segment that overlaps what it has. While a retransmission is under
     /// way, and only one may be, they join it if its checkpoint has not left, and wait for its report otherwise.
-    fn answer_gaps(&mut self, round: ReportRound, cx: &mut Context<'_>) -> Outcome {
+    fn answer_gaps(&mut self, round: ReportRound, cx: &mut Context<'_>) -> Continued {
         let is_serial = cx.peer.repairs() == Repairs::OneByOne && self.next >= self.red;
         let must_wait = is_serial && self.is_retransmitting();
         let told = Some(round.checkpoint).filter(|told| *told < self.serial);
@@ -258,7 +249,7 @@ impl Sending {
         let missing = missing.into_iter();
         let gaps: Vec<Range<u64>> = missing.flat_map(|gap| under_repair.gaps(gap)).collect();
         if gaps.is_empty() {
-            return Outcome::Continues;
+            return Ok(());
         }
         if must_wait {
             let queued = repair.queue.iter_mut().find(|one| one.is_retransmission());
@@ -268,21 +259,21 @@ impl Sending {
                 }
                 _ => repair.flow.hold(round),
             }
-            return Outcome::Continues;
+            return Ok(());
         }
         repair.problems += 1;
         self.queue_retransmission(cited, round.cycle, gaps, cx);
         let problems = self.repair().problems;
         let limit = cx.peer.config.limits.problems;
         if problems > limit {
-            return Outcome::Failed(EndCause::over(Limit::Problems, limit));
+            return Err(Outcome::Failed(EndCause::over(Limit::Problems, limit)));
         }
         let limit = cx.peer.config.limits.cycles;
         if round.cycle > limit {
-            return Outcome::Failed(EndCause::over(Limit::Cycles, limit));
+            return Err(Outcome::Failed(EndCause::over(Limit::Cycles, limit)));
         }
         self.queue_repairs(cx);
-        Outcome::Continues
+        Ok(())
     }
 
     /// Queues a retransmission of gaps, or several after each other where early reports on it tell whether the rate is

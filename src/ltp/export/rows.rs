@@ -5,10 +5,11 @@ use super::pieces::Frame;
 use crate::Instant;
 use crate::ltp::beyond::HELLO_INTERVAL;
 use crate::ltp::context::Context;
-use crate::ltp::output::{Batch, Out};
+use crate::ltp::output::Batch;
 use crate::ltp::peer::PeerState;
 use crate::ltp::sdnv::{Head, HeaderTemplate};
 use crate::ltp::wire::{Color, put_header};
+use crate::transmit::TransmitBuffer;
 
 /// Segments of equal length that follow each other.
 struct Row {
@@ -25,7 +26,7 @@ impl Sending {
     pub(super) fn send_rows(
         &mut self,
         frame: Frame,
-        tx: &mut Out<'_>,
+        tx: &mut TransmitBuffer,
         cx: &mut Context<'_>,
     ) -> Option<Batch> {
         let (now, before) = (cx.node.now, self.next);
@@ -58,7 +59,7 @@ impl Sending {
         &self,
         frame: Frame,
         row: &Row,
-        tx: &mut Out<'_>,
+        tx: &mut TransmitBuffer,
         cx: &mut Context<'_>,
     ) -> Option<u64> {
         let (first, fit) = (self.next, row.fit);
@@ -77,7 +78,7 @@ impl Sending {
         if len < HeaderTemplate::MIN_DATAGRAM {
             return None;
         }
-        let written = tx.push_row(len, pieces.len(), &mut |datagram| {
+        let written = tx.push_row(len, pieces.len(), |datagram| {
             template.write(datagram, offset);
             offset += fit;
             if let Some(piece) = pieces.next()

@@ -8,9 +8,10 @@ use super::{ExportSession, Outstanding, Repair, Retransmission, Sending};
 use crate::ltp::beyond::{HELLO_INTERVAL, Hello};
 use crate::ltp::context::{Context, ExportTimer, Step};
 use crate::ltp::end_cause::EndCause;
-use crate::ltp::output::{Batch, Out, WriteResult};
+use crate::ltp::output::{Batch, WriteResult};
 use crate::ltp::peer::Queue;
 use crate::ltp::wire::{Body, Checkpoint, Color, Data};
+use crate::transmit::TransmitBuffer;
 
 /// What writing has led to: whether the batch has room, or why the session fails.
 type Written = Result<Batch, EndCause>;
@@ -22,7 +23,7 @@ impl ExportSession {
     pub(in crate::ltp) fn write(
         &mut self,
         queue: Queue,
-        tx: &mut Out<'_>,
+        tx: &mut TransmitBuffer,
         cx: &mut Context<'_>,
     ) -> (Option<Batch>, Step) {
         let Some(sending) = self.stage.open_mut() else {
@@ -43,7 +44,7 @@ impl ExportSession {
 impl Sending {
     // Retransmissions.
 
-    fn send_repair(&mut self, tx: &mut Out<'_>, cx: &mut Context<'_>) -> Written {
+    fn send_repair(&mut self, tx: &mut TransmitBuffer, cx: &mut Context<'_>) -> Written {
         let repair = self.repair_mut();
         match repair.queue.front() {
             None => {
@@ -52,7 +53,7 @@ impl Sending {
                 cx.node.first_pass_done.push(cx.session.number);
                 Ok(Batch::HasRoom)
             }
-            Some(Repair::Retransmission(run)) if run.gaps.get(run.at).is_none() => {
+            Some(Repair::Retransmission(run)) if run.gaps.is_empty() => {
                 repair.queue.pop_front();
                 Ok(Batch::HasRoom)
             }
@@ -63,7 +64,7 @@ impl Sending {
         }
     }
 
-    fn send_retransmission(&mut self, tx: &mut Out<'_>, cx: &mut Context<'_>) -> Written {
+    fn send_retransmission(&mut self, tx: &mut TransmitBuffer, cx: &mut Context<'_>) -> Written {
         let frame = self.frame(None, cx);
         let (serial, red, len) = (self.serial, self.red, self.len());
         let repair = self.repair_mut();
@@ -71,14 +72,13 @@ impl Sending {
         let Some(Repair::Retransmission(run)) = repair.queue.front_mut() else {
             return Ok(Batch::HasRoom);
         };
-        if run.is_untouched() {
+        if run.sent.is_empty() {
             // Reports that came in the meantime may have claimed some of it.
             let gaps = run.gaps.iter();
             run.gaps = gaps.flat_map(|gap| claimed.gaps(gap.clone())).collect();
-            let Some(first) = run.gaps.first() else {
+            if run.gaps.is_empty() {
                 return Ok(Batch::HasRoom);
-            };
-            run.from = first.start;
+            }
         }
         let piece = run.next_piece(frame, serial, (red, len));
         let piece = piece.ok_or(EndCause::NoRoomInDatagram)?;
@@ -97,7 +97,7 @@ impl Sending {
         let repair = self.repair_mut();
         repair.history.note_resent(piece.range.clone());
         if let Some(Repair::Retransmission(run)) = repair.queue.front_mut() {
-            run.advance(piece.range.end);
+            run.advance(piece.range.clone());
             if let Color::Red(Some(checkpoint)) = piece.color {
                 let run = mem::take(run);
                 repair.queue.pop_front();
@@ -112,12 +112,10 @@ impl Sending {
         &mut self,
         serial: u64,
         copies: Option<u8>,
-        tx: &mut Out<'_>,
+        tx: &mut TransmitBuffer,
         cx: &mut Context<'_>,
     ) -> Batch {
-        let place = self.place_of(serial);
-        let checkpoint = place.and_then(|place| self.checkpoints.get(place));
-        let Some(piece) = checkpoint.map(Outstanding::piece) else {
+        let Some(piece) = self.checkpoint(serial).map(Outstanding::piece) else {
             self.repair_mut().queue.pop_front();
             return Batch::HasRoom;
         };
@@ -155,8 +153,7 @@ impl Sending {
 
     /// Sees to the copies of a checkpoint that was sent for the first time or because its timer expired.
     fn begin_copies(&mut self, serial: u64, cx: &mut Context<'_>) {
-        let place = self.place_of(serial);
-        let checkpoint = place.and_then(|place| self.checkpoints.get(place));
+        let checkpoint = self.checkpoint(serial);
         match checkpoint.and_then(|checkpoint| self.flow_copy(checkpoint, cx)) {
             Some(pause) => self.copy_checkpoint_after(pause, serial, 1, cx),
             None => self.copy_checkpoint(serial, cx),
@@ -170,21 +167,17 @@ impl Sending {
             return;
         };
         let checkpoint = self.checkpoints.remove(place);
-        cx.stop_all(checkpoint.timers());
+        cx.stop(checkpoint.timers());
         let queue = &mut self.repair_mut().queue;
         queue.pop_front();
-        let gaps = core::iter::once(checkpoint.range).collect();
-        let run = Retransmission::new(
-            (checkpoint.lower, checkpoint.report),
-            checkpoint.cycle,
-            gaps,
-        );
+        let cited = (checkpoint.lower, checkpoint.report);
+        let run = Retransmission::new(cited, checkpoint.cycle, [checkpoint.range]);
         queue.push_front(Repair::Retransmission(run));
     }
 
     // First passes.
 
-    fn send_first_pass(&mut self, tx: &mut Out<'_>, cx: &mut Context<'_>) -> Written {
+    fn send_first_pass(&mut self, tx: &mut TransmitBuffer, cx: &mut Context<'_>) -> Written {
         if self.must_wait(cx) {
             return Ok(Batch::HasRoom);
         }
@@ -270,7 +263,7 @@ impl Sending {
             self.repair_mut().flow.has_early_checkpoint = true;
         }
         let (repair, left) = (self.repair(), cx.departure());
-        let before = if run.gaps.is_empty() { 0 } else { repair.tries };
+        let before = if run.sent.is_empty() { 0 } else { repair.tries };
         let outstanding = Outstanding {
             serial,
             report: checkpoint.report,
@@ -284,7 +277,7 @@ impl Sending {
             latest: left,
             after: repair.history.highest(),
             claimed: repair.claimed.len(),
-            retransmitted: run.gaps,
+            retransmitted: run.sent,
             lower: run.lower,
             since: run.since,
             asks_again: run.asks_again,
@@ -314,7 +307,7 @@ impl Sending {
         &self,
         piece: &Piece,
         hello: Option<Hello>,
-        tx: &mut Out<'_>,
+        tx: &mut TransmitBuffer,
         cx: &mut Context<'_>,
     ) -> WriteResult {
         let Some(octets) = self.octets(&piece.range) else {
