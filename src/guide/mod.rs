@@ -35,6 +35,10 @@ pub mod machine {}
 
 #[cfg(all(feature = "cotp", feature = "record"))]
 #[doc = include_str!("recording.md")]
+#[cfg_attr(
+    all(feature = "blocking", feature = "dtp"),
+    doc = include_str!("recording_dtp.md")
+)]
 ///
 /// # A replay in a test
 ///

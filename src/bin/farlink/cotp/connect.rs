@@ -105,9 +105,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let source = source
         .map(|path| Source::open(path, arguments.message_size()))
         .transpose()?;
-    if let (Some(send), Some(record)) = (&arguments.send, &arguments.record) {
-        input::check_not_overwritten(send, record)?;
-    }
+    let outputs = arguments.out.iter().chain(&arguments.record);
+    input::check_files_differ(&arguments.send, outputs)?;
     let config = config(&arguments)?;
     let out = arguments.out.clone().map(MessageFile::create).transpose()?;
     let factory = arguments

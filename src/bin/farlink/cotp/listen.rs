@@ -15,7 +15,7 @@ use super::transfer::broken;
 use super::{Counters, MessageFile, local, selector, tpdu_size};
 use crate::interrupt::Interrupt;
 use crate::output::{self, OutputFormat};
-use crate::{Failure, recording};
+use crate::{Failure, input, recording};
 
 /// Accepts COTP connections and receives their messages.
 ///
@@ -60,6 +60,7 @@ struct Service {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    input::check_files_differ([], arguments.out.iter().chain(&arguments.record))?;
     let policy = arguments.tsel.map_or(Policy::AcceptAny, |selector| {
         Policy::Selectors(vec![selector])
     });
