@@ -119,7 +119,7 @@ pub(super) enum Step {
     Continues,
     /// It is closed (RFC 5326 section 6.20), and remembered as it ended.
     Ends(End),
-    /// It is closed, and its block is sent once more in another session.
+    /// It is closed, and another session begins: its block is sent once more, or what came is of another sender.
     Restarts,
 }
 
@@ -357,14 +357,6 @@ impl Core {
             session,
             late: Lateness::Counts,
         })
-    }
-
-    /// Notes a segment of the peer in a slot.
-    #[inline]
-    pub(super) fn heard(&mut self, slot: u32) {
-        if let Some(peer) = self.peers.get_mut(slot) {
-            peer.on_heard(&mut self.node);
-        }
     }
 
     /// Returns what a timer that is due lets happen, and whether it counts. `None` if that waits.

@@ -13,7 +13,7 @@ use super::beyond::{Hello, segments};
 use super::context::{Context, ImportTimer, Lateness, Step};
 use super::end_cause::{EndCause, Limit};
 use super::import::{Awaited, Reception};
-use super::output::WriteResult;
+use super::output::{Unwritten, Written};
 use super::peer::{Control, PeerState};
 use super::wire::{Checkpoint, Mark, header_len};
 use crate::Instant;
@@ -271,12 +271,10 @@ impl Reception {
         serial: u64,
         tx: &mut TransmitBuffer,
         cx: &mut Context<'_>,
-    ) -> WriteResult {
+    ) -> Written {
         let hello = self.hello(cx);
         let red = self.red.unwrap_or(0);
-        let Some(issued) = self.issued(serial) else {
-            return WriteResult::Impossible;
-        };
+        let issued = self.issued(serial).ok_or(Unwritten::Impossible)?;
         let checkpoint = issued.checkpoint;
         if issued.tells_all {
             return cx.put_report_on_all((serial, checkpoint), red, hello, tx);
@@ -290,16 +288,14 @@ impl Reception {
                 self.parts().reports.forget_checkpoint(checkpoint);
             }
             self.recharge(cx);
-            return WriteResult::Impossible;
+            return Err(Unwritten::Impossible);
         }
         if is_written_first && !self.make_body(serial, cx) {
             // Nothing is held in its scope, which may not be said (RFC 5326 section 3.2.2).
             self.drop_report(serial, cx);
-            return WriteResult::Impossible;
+            return Err(Unwritten::Impossible);
         }
-        let Some(issued) = self.issued(serial) else {
-            return WriteResult::Impossible;
-        };
+        let issued = self.issued(serial).ok_or(Unwritten::Impossible)?;
         let body = &issued.body;
         // A report that was made before the sender told may be as long as a segment.
         let hello = hello.filter(|_| body.len() <= cx.segment_room(hello));
@@ -342,9 +338,9 @@ impl Reception {
 
     /// Keeps the body of a report for its repetitions. Without memory for it, a report that was written is not repeated,
     /// and one that was not is made again.
-    fn settle_body(&mut self, serial: u64, put: WriteResult, cx: &mut Context<'_>) {
+    fn settle_body(&mut self, serial: u64, put: Written, cx: &mut Context<'_>) {
         let is_kept = self.weight() <= self.parts().memory_limit() && cx.free_octets() > 0;
-        if !is_kept && put != WriteResult::NoRoom {
+        if !is_kept && put != Err(Unwritten::NoRoom) {
             self.drop_report(serial, cx);
         }
         self.recharge(cx);
