@@ -87,8 +87,8 @@ pub(super) struct StoredBlock {
 /// Why a block was not stored. Nothing of it is kept.
 #[derive(Debug)]
 pub(super) enum StoreError {
-    /// Its file could not be written.
-    File(PathBuf, io::Error),
+    /// Its file could not be written, which was to have so many octets.
+    File(PathBuf, u64, io::Error),
     /// Standard output could not be written, so that no other block can be either.
     Stdout(io::Error),
     /// It ends beyond the limit of one block.
@@ -96,7 +96,11 @@ pub(super) enum StoreError {
     /// The red parts under way take more than they may.
     UnderWay { octets: u64, limit: u64 },
     /// It has green octets alone, of which some are missing, as too many that were stored before.
-    Incomplete { limit: u64 },
+    Incomplete {
+        unit: &'static str,
+        value: u64,
+        limit: u64,
+    },
     /// Its missing octets are too many to write zeros for.
     Holes { missing: u64, arrived: u64 },
 }
@@ -303,7 +307,7 @@ impl BlockStore {
         let mut stored = Vec::new();
         for ((session, mut block), outcome) in batch.into_iter().zip(synced) {
             let path = block.part().map(PartFile::path).map(PathBuf::from);
-            let path = path.unwrap_or_default();
+            let (path, end) = (path.unwrap_or_default(), block.have.end());
             block.unsynced = 0;
             let outcome = match outcome {
                 Ok(()) if block.is_whole() => self.finish(session, block, false).map(Some),
@@ -313,18 +317,18 @@ impl BlockStore {
                 }
                 Err(error) => {
                     self.close(session, block.head);
-                    Err(StoreError::File(path.clone(), error))
+                    Err(StoreError::File(path.clone(), end, error))
                 }
             };
-            stored.push((session, path, outcome));
+            stored.push((session, (path, end), outcome));
         }
         let Output::Directory(directory) = &self.out else {
             return Vec::new();
         };
         if let Err(error) = part_file::sync_directory(directory) {
-            for (_, path, outcome) in &mut stored {
+            for (_, (path, end), outcome) in &mut stored {
                 let error = io::Error::new(error.kind(), error.to_string());
-                *outcome = Err(StoreError::File(core::mem::take(path), error));
+                *outcome = Err(StoreError::File(core::mem::take(path), *end, error));
             }
         }
         let outcomes = stored.into_iter();
@@ -444,7 +448,7 @@ impl BlockStore {
                         Body::File(part)
                     }
                     Err(error) => {
-                        let error = StoreError::File(directory.clone(), error);
+                        let error = StoreError::File(directory.clone(), 0, error);
                         self.close(session, Bytes::new());
                         return Err(error);
                     }
@@ -504,7 +508,7 @@ impl BlockStore {
                     if syncs { file.sync_all() } else { Ok(()) }
                 };
                 let written = self.file(session, part).and_then(act);
-                written.map_err(|error| StoreError::File(part.path().into(), error))?;
+                written.map_err(|error| StoreError::File(part.path().into(), end, error))?;
                 if syncs {
                     block.unsynced = 0;
                 }
@@ -531,8 +535,10 @@ impl BlockStore {
         let limit = self.limit.saturating_mul(MAX_UNDER_WAY);
         let (count, octets) = self.incomplete;
         let (count, octets) = (count + 1, octets.saturating_add(block.have.len()));
-        if count > MAX_INCOMPLETE || octets > limit {
-            return Err(StoreError::Incomplete { limit });
+        let counts = [("files", count, MAX_INCOMPLETE), ("octets", octets, limit)];
+        if let Some((unit, value, limit)) = counts.into_iter().find(|(_, value, most)| value > most)
+        {
+            return Err(StoreError::Incomplete { unit, value, limit });
         }
         self.incomplete = (count, octets);
         Ok(())
@@ -562,7 +568,8 @@ impl BlockStore {
             let synced = self.file(session, part).and_then(|file| file.sync_all());
             if let Err(error) = synced {
                 self.close(session, block.head);
-                return Err(StoreError::File(part.path().into(), error));
+                let end = block.have.end();
+                return Err(StoreError::File(part.path().into(), end, error));
             }
         }
         self.close(session, block.head.clone());
@@ -588,14 +595,14 @@ impl BlockStore {
             }
             (Body::File(part), Output::Directory(directory)) => {
                 let name = format!("{}{rest}", name(session, block.client));
-                let path = part.path().to_path_buf();
+                let (path, end) = (part.path().to_path_buf(), block.have.end());
                 let named = part.rename(directory, &name).and_then(|named| {
                     if syncs {
                         part_file::sync_directory(directory)?;
                     }
                     Ok(named)
                 });
-                stored.file = Some(named.map_err(|error| StoreError::File(path, error))?);
+                stored.file = Some(named.map_err(|error| StoreError::File(path, end, error))?);
             }
             _ => {}
         }
@@ -629,10 +636,29 @@ fn write_all(fragments: &BTreeMap<u64, Bytes>) -> io::Result<()> {
     to.flush()
 }
 
+impl StoreError {
+    /// Returns the name of the limit that was exceeded and its value, if there is one, and the value that is too much.
+    pub(super) const fn exceeded(&self) -> (Option<(&'static str, u64)>, Option<u64>) {
+        match *self {
+            Self::File(_, octets, _) => (None, Some(octets)),
+            Self::Stdout(_) => (None, None),
+            Self::Limit { end, limit } => (Some(("session_octets", limit)), Some(end)),
+            Self::UnderWay { octets, limit } => (Some(("octets_under_way", limit)), Some(octets)),
+            Self::Incomplete { unit, value, limit } => (Some((unit, limit)), Some(value)),
+            Self::Holes { missing, arrived } => {
+                let limit = arrived.saturating_add(MAX_HOLES);
+                (Some(("missing_octets", limit)), Some(missing))
+            }
+        }
+    }
+}
+
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::File(path, octets, error) => {
+                write!(f, "{}, {octets} octets: {error}", path.display())
+            }
             Self::Stdout(error) => write!(f, "standard output: {error}"),
             Self::Limit { end, limit } => {
                 write!(
@@ -644,10 +670,9 @@ impl fmt::Display for StoreError {
                 f,
                 "{octets} octets of incomplete blocks exceed the limit of {limit}, {MAX_UNDER_WAY} times --limit"
             ),
-            Self::Incomplete { limit } => write!(
+            Self::Incomplete { unit, value, limit } => write!(
                 f,
-                "green octets alone, some of them missing: the limits of {MAX_INCOMPLETE} such files and {limit} octets \
-                 in them, {MAX_UNDER_WAY} times --limit, are reached"
+                "green octets alone, some of them missing: {value} {unit} of such blocks exceed the limit of {limit} {unit}"
             ),
             Self::Holes { missing, arrived } => write!(
                 f,

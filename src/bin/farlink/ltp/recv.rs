@@ -547,6 +547,7 @@ impl BlockReceiver {
         };
         let peer = session.originator;
         let end = if is_refused { "refused" } else { "lost" };
+        let (limit, value) = error.exceeded();
         self.report_failure(
             || format!("block {session} from engine {peer} is {end}: {error}"),
             || {
@@ -558,6 +559,9 @@ impl BlockReceiver {
                     "cause": cause,
                     "code": null,
                     "reason": error.to_string(),
+                    "exceeded": limit.map(|(name, _)| name),
+                    "limit": limit.map(|(_, limit)| limit),
+                    "value": value,
                 })
             },
         );
