@@ -325,18 +325,16 @@ impl<A: Addr> Engine<A> {
             let Some(key) = core.node.timers.pop(core.node.now) else {
                 return true;
             };
-            let is_awaited = |what| match what {
+            let left = |what| match what {
                 TimerKind::Session(session, SessionTimer::Export(timer)) => {
-                    let export = exports.table.get(&session.number);
-                    export.is_some_and(|export| export.awaits(timer))
+                    exports.table.get(&session.number)?.awaits(timer)
                 }
                 TimerKind::Session(session, SessionTimer::Import(timer)) => {
-                    let import = imports.table.get(&session);
-                    import.is_some_and(|import| import.awaits(timer))
+                    imports.table.get(&session)?.awaits(timer)
                 }
-                _ => false,
+                _ => None,
             };
-            let Some((what, late)) = core.due(key, is_awaited) else {
+            let Some((what, late)) = core.due(key, left) else {
                 continue;
             };
             match what {
