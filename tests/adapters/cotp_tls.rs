@@ -92,19 +92,23 @@ async fn a_stream_of_tls_that_is_cut_off_is_no_clean_end(on: On) {
 
 }
 
-on_both! {
-async fn a_detached_stream_of_tls_is_given_back(on: On) {
-    let tls = Certified::new();
-    let listener = cotp::listen(&on.runtime(), [here()], tls.server()).unwrap();
-    let runtime = on.runtime();
-    let connecting = cotp::connect(&runtime, [listener.local_addr()], tls.client("plant.example"));
-    let (near, _far) = tokio::join!(connecting, listener.accept());
+mod detached {
+    use super::*;
 
-    let stream = near.unwrap().detach_stream().await.unwrap();
+    on_both! {
+    async fn a_detached_stream_of_tls_is_given_back(on: On) {
+        let tls = Certified::new();
+        let listener = cotp::listen(&on.runtime(), [here()], tls.server()).unwrap();
+        let runtime = on.runtime();
+        let connecting = cotp::connect(&runtime, [listener.local_addr()], tls.client("plant.example"));
+        let (near, _far) = tokio::join!(connecting, listener.accept());
 
-    let session = stream.downcast::<TlsIo>().unwrap().stream;
-    assert!(session.session().peer_certificates().is_some());
-}
+        let stream = near.unwrap().detach_stream().await.unwrap();
+
+        let session = stream.downcast::<TlsIo>().unwrap().stream;
+        assert!(session.session().peer_certificates().is_some());
+    }
+    }
 }
 
 /// A certificate for one host, and its key.
