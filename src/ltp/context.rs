@@ -359,18 +359,21 @@ impl Core {
         })
     }
 
-    /// Returns what a timer that is due lets happen, and whether it counts. `None` if that waits.
+    /// Returns what a timer that is due lets happen, and whether it counts. `None` if that waits. `left` tells when the
+    /// signal left whose answer a timer waits for.
     pub(super) fn due(
         &mut self,
         Key { slot, what }: Key,
-        is_awaited: impl Fn(TimerKind) -> bool,
+        left: impl Fn(TimerKind) -> Option<Instant>,
     ) -> Option<(TimerKind, Lateness)> {
         let Self { node, peers } = self;
         match what {
-            TimerKind::Silence => peers.get_mut(slot)?.silence_due(node, is_awaited),
+            TimerKind::Silence => peers
+                .get_mut(slot)?
+                .silence_due(node, |what| left(what).is_some()),
             TimerKind::Resume => peers.get_mut(slot)?.next_waiting(node),
             what if what.awaits_answer() => {
-                let late = peers.get_mut(slot)?.on_late(node, what);
+                let late = peers.get_mut(slot)?.on_late(node, what, left(what));
                 late.map(|late| (what, late))
             }
             what => Some((what, Lateness::Counts)),

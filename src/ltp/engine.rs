@@ -317,18 +317,14 @@ impl<A: Addr> Engine<A> {
             let Some(key) = core.node.timers.pop(core.node.now) else {
                 return true;
             };
-            let is_awaited = |what| match what {
+            let left = |what| match what {
                 TimerKind::Export(session, timer) => {
-                    let export = exports.table.get(&session.number);
-                    export.is_some_and(|export| export.awaits(timer))
+                    exports.table.get(&session.number)?.awaits(timer)
                 }
-                TimerKind::Import(session, timer) => {
-                    let import = imports.table.get(&session);
-                    import.is_some_and(|import| import.awaits(timer))
-                }
-                _ => false,
+                TimerKind::Import(session, timer) => imports.table.get(&session)?.awaits(timer),
+                _ => None,
             };
-            let Some((what, late)) = core.due(key, is_awaited) else {
+            let Some((what, late)) = core.due(key, left) else {
                 continue;
             };
             match what {

@@ -323,14 +323,18 @@ impl ExportSession {
         self.fail_with((Side::Remote, reason, EndCause::Peer), cx)
     }
 
-    /// Whether the answer that a timer waits for is still awaited.
-    pub(super) fn awaits(&self, timer: ExportTimer) -> bool {
+    /// Returns when the signal left whose answer a timer waits for, or the end of time if that is not known. `None` if it is
+    /// not awaited any more.
+    pub(super) fn awaits(&self, timer: ExportTimer) -> Option<Instant> {
         match (&self.stage, timer) {
             (Stage::Open(sending), ExportTimer::Checkpoint(serial)) => {
-                sending.place_of(serial).is_some()
+                Some(sending.checkpoints.get(sending.place_of(serial)?)?.latest)
             }
-            (Stage::Open(sending), ExportTimer::Guard) => sending.repair().guard.is_some(),
-            _ => false,
+            (Stage::Open(sending), ExportTimer::Guard) => sending
+                .repair()
+                .guard
+                .map(|_| Instant::from_nanos(u64::MAX)),
+            _ => None,
         }
     }
 

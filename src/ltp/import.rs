@@ -222,10 +222,14 @@ impl ImportSession {
         matches!(&self.stage, Stage::Open(one) if one.is_delivered && !one.is_to_be_stored())
     }
 
-    /// Whether the answer that a timer waits for is still awaited.
-    pub(super) fn awaits(&self, timer: ImportTimer) -> bool {
-        matches!((&self.stage, timer), (Stage::Open(one), ImportTimer::Report(serial))
-            if one.place_of(serial).is_some())
+    /// Returns when the report left whose acknowledgment a timer waits for. `None` if it is not awaited any more.
+    pub(super) fn awaits(&self, timer: ImportTimer) -> Option<Instant> {
+        match (&self.stage, timer) {
+            (Stage::Open(one), ImportTimer::Report(serial)) => {
+                Some(one.pending.get(one.place_of(serial)?)?.latest)
+            }
+            _ => None,
+        }
     }
 
     pub(super) fn on_timer(&mut self, timer: ImportTimer, cx: &mut Context<'_>) -> Step {

@@ -627,7 +627,8 @@ impl Reception {
         issued.on_left(cx);
         issued.left = issued.latest;
         issued.tries = issued.tries.saturating_add(1);
-        issued.timer = cx.await_answer(ImportTimer::Report(serial));
+        let due = cx.peer.answer_of(issued.tries, cx.node.now);
+        issued.timer = cx.start(due, ImportTimer::Report(serial));
         if issued.tries == 1 {
             issued.first = issued.latest;
         } else {

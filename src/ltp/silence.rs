@@ -9,7 +9,7 @@ use core::time::Duration;
 use crate::Instant;
 
 /// The longest interval between two probes, unless an answer takes longer than that.
-const MAX_INTERVAL: Duration = Duration::from_secs(60);
+pub(super) const MAX_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long a peer may be silent before it is given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +68,6 @@ struct Ongoing {
 }
 
 impl Silence {
-    /// Returns the state of a peer of which nothing is known.
     /// Notes a segment of the peer. True if that ends a silence: timers that wait go on.
     #[inline]
     pub(super) fn on_heard(&mut self, now: Instant) -> bool {

@@ -64,8 +64,8 @@ impl Sending {
         }
     }
 
-    /// Returns after which time a checkpoint is sent once more if no answer has come: that of the end and the first
-    /// retransmission of a long block, and of any retransmission on a line that is known to lose segments. ION counts it
+    /// Returns after which time a checkpoint is sent once more if no answer has come: that of the end and the first two
+    /// retransmissions of a long block, and of any on a line that is known to lose segments. ION counts it
     /// only where gaps are left, and allows more of them the longer a block is. A near engine of this crate gets one of the
     /// end after twice the round trip: its window may overflow the queue of a slow line.
     pub(super) fn flow_copy(&self, checkpoint: &Outstanding, cx: &Context<'_>) -> Option<Duration> {
@@ -75,7 +75,7 @@ impl Sending {
         let cycle = checkpoint.cycle;
         let is_last = self.next >= self.red;
         let is_wanted = (cycle > 0 && cx.peer.flow.is_lossy())
-            || (cycle <= 1 && is_last && self.red >= MANY_REPORTS);
+            || (cycle <= 2 && is_last && self.red >= MANY_REPORTS);
         if let Some(pause) = cx.peer.flow.end_copy()
             && cycle == 0
             && is_last

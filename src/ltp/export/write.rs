@@ -136,10 +136,10 @@ impl Sending {
             return Ok(());
         }
         cx.node.stats.checkpoints_resent += 1;
-        let timer = cx.await_answer(ExportTimer::Checkpoint(serial));
         if let Some(checkpoint) = self.checkpoint_mut(serial) {
             checkpoint.tries = checkpoint.tries.saturating_add(1);
-            checkpoint.timer = timer;
+            let due = cx.peer.answer_of(checkpoint.tries, cx.node.now);
+            checkpoint.timer = cx.start(due, ExportTimer::Checkpoint(serial));
         }
         self.begin_copies(serial, cx);
         Ok(())
