@@ -20,9 +20,9 @@ import rust_source
 # is what is there, and is lowered as the part shrinks.
 BUDGETS = {
     # One loop, sockets, runtimes, UDP offload, both drivers, what nodes share, and the handles of COTP and LTP. Aim: 5000.
-    'core of the adapters': (5522, ['adapters']),
+    'core of the adapters': (5498, ['adapters']),
     # Port, handles and options of a protocol. Aim: 650 each. The handles of CSP act on nodes of DTP too.
-    'adapters of CSP': (802, ['adapters/csp', 'adapters/blocking/csp', 'adapters/tokio/csp']),
+    'adapters of CSP': (785, ['adapters/csp', 'adapters/blocking/csp', 'adapters/tokio/csp']),
     'adapters of DTP': (650, ['adapters/dtp', 'adapters/blocking/dtp', 'adapters/tokio/dtp']),
     # Carriers of CSP.
     'serial lines': (150, ['adapters/csp_serial', 'adapters/blocking/threaded_io']),

@@ -38,7 +38,7 @@ use criterion::measurement::WallTime;
 use criterion::{
     BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
-use farlink::cotp::{Config, Event, Policy, TpduSize};
+use farlink::cotp::{Config, ConnectionLimits, Event, Policy, TpduSize};
 use farlink::{Machine as _, Output};
 use peer::Peer;
 
@@ -197,9 +197,12 @@ fn memcpy(group: &mut BenchmarkGroup<'_, WallTime>, message: &Bytes) {
 fn open(tpdu_size: TpduSize) -> Pair {
     let config = Config {
         tpdu_size,
-        send_queue: 1 << 21,
-        receive_queue: 1 << 21,
-        message_limit: 1 << 21,
+        limits: ConnectionLimits {
+            send_queue: 1 << 21,
+            receive_queue: 1 << 21,
+            message_limit: 1 << 21,
+            ..ConnectionLimits::default()
+        },
         ..Config::default()
     };
     let responder = Config {

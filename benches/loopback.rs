@@ -20,7 +20,7 @@ use std::thread;
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use farlink::adapters::{blocking, tokio as nonblocking};
-use farlink::cotp::{Config, Policy, TpduSize};
+use farlink::cotp::{Config, ConnectionLimits, Policy, TpduSize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const TOTAL: usize = 64 << 20;
@@ -128,7 +128,10 @@ fn tasks_echo(size: usize) -> impl FnMut() {
 fn config(role: Config) -> Config {
     Config {
         tpdu_size: TpduSize::LARGEST,
-        send_queue: 4 << 20,
+        limits: ConnectionLimits {
+            send_queue: 4 << 20,
+            ..role.limits
+        },
         ..role
     }
 }

@@ -110,70 +110,82 @@ const fn at_least_one(number: usize) -> NonZeroUsize {
 /// does. A refused datagram starts the next batch, after another poll.
 #[derive(Debug, Clone)]
 pub struct Transmit<A> {
+    /// The destination of what is in the buffer. An empty one may have an old one.
+    to: Option<A>,
+    buffer: TransmitBuffer,
+}
+
+/// The octets of a [`Transmit`] and their limits, without the destination.
+#[derive(Debug, Clone)]
+pub(crate) struct TransmitBuffer {
     limits: Limits,
     /// After `len` octets it keeps what was sent before, which rows overwrite.
     octets: Vec<u8>,
     len: usize,
-    content: Content<A>,
+    content: Content,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Content<A> {
+enum Content {
     Empty,
     /// `sealed` says that the last datagram is shorter, so that none may follow.
     Datagrams {
-        to: A,
         size: usize,
         count: usize,
         sealed: bool,
     },
-    Stream {
-        to: A,
-    },
+    Stream,
 }
 
 impl<A: Addr> Transmit<A> {
     /// Makes an empty buffer. It grows to at most `limits.octets` and keeps its memory.
     #[must_use]
     pub const fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            octets: Vec::new(),
-            len: 0,
-            content: Content::Empty,
-        }
+        Self::with_memory(limits, Vec::new())
     }
 
     /// Makes an empty buffer of `memory`, so that many drivers can share a few allocations.
     #[must_use]
     pub const fn with_memory(limits: Limits, memory: Vec<u8>) -> Self {
         Self {
-            limits,
-            octets: memory,
-            len: 0,
-            content: Content::Empty,
+            to: None,
+            buffer: TransmitBuffer {
+                limits,
+                octets: memory,
+                len: 0,
+                content: Content::Empty,
+            },
         }
     }
 
     /// Takes the memory out with the octets that were written, and leaves an empty buffer.
     #[must_use]
     pub fn take_memory(&mut self) -> Vec<u8> {
-        self.octets.truncate(self.len);
-        self.len = 0;
-        self.content = Content::Empty;
-        core::mem::take(&mut self.octets)
+        let mut memory = core::mem::take(&mut self.buffer.octets);
+        memory.truncate(self.buffer.len);
+        self.clear();
+        memory
     }
 
     /// Returns the limits of the buffer.
     #[must_use]
     pub const fn limits(&self) -> Limits {
-        self.limits
+        self.buffer.limits
     }
 
     /// Empties the buffer.
     pub const fn clear(&mut self) {
-        self.len = 0;
-        self.content = Content::Empty;
+        self.buffer.len = 0;
+        self.buffer.content = Content::Empty;
+    }
+
+    /// Returns the buffer for what is sent to `to`. `None` if it holds something for another destination.
+    #[inline]
+    pub(crate) fn buffer_to(&mut self, to: A) -> Option<&mut TransmitBuffer> {
+        if self.is_empty() {
+            self.to = Some(to);
+        }
+        (self.to == Some(to)).then_some(&mut self.buffer)
     }
 
     /// Adds a datagram of `len` octets to `to`, written by `write`.
@@ -183,25 +195,8 @@ impl<A: Addr> Transmit<A> {
     /// stream. `write` appends `len` octets to the vector. Any other number fails a debug assertion; a release
     /// build truncates the datagram or fills it up with zeros.
     pub fn push(&mut self, to: A, len: usize, write: impl FnOnce(&mut Vec<u8>)) -> bool {
-        if len == 0 || len > self.room_for_datagram(to) {
-            return false;
-        }
-        self.write(len, write);
-        self.content = match self.content {
-            Content::Datagrams { size, count, .. } => Content::Datagrams {
-                to,
-                size,
-                count: count + 1,
-                sealed: len < size,
-            },
-            Content::Empty | Content::Stream { .. } => Content::Datagrams {
-                to,
-                size: len,
-                count: 1,
-                sealed: false,
-            },
-        };
-        true
+        self.buffer_to(to)
+            .is_some_and(|buffer| buffer.push(len, write))
     }
 
     /// Adds up to `count` datagrams of `len` octets to `to`, as many as fit, and returns how many.
@@ -215,14 +210,118 @@ impl<A: Addr> Transmit<A> {
         count: usize,
         write: impl FnMut(&mut [u8]),
     ) -> usize {
-        if len == 0 || len > self.room_for_datagram(to) {
+        self.buffer_to(to)
+            .map_or(0, |buffer| buffer.push_row(len, count, write))
+    }
+
+    /// Adds `len` octets to the stream at `to`, written by `write`.
+    ///
+    /// Returns false, without calling `write`, when they do not fit: none, more than
+    /// [`room_in_stream`](Self::room_in_stream), or the buffer holds another stream or datagrams. `write` has to
+    /// append `len` octets, as for [`push`](Self::push).
+    pub fn append(&mut self, to: A, len: usize, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        if len == 0 || len > self.room_in_stream(to) {
+            return false;
+        }
+        self.to = Some(to);
+        self.buffer.write(len, write);
+        self.buffer.content = Content::Stream;
+        true
+    }
+
+    /// Returns the largest number of octets that [`append`](Self::append) takes for the stream at `to`.
+    #[must_use]
+    pub fn room_in_stream(&self, to: A) -> usize {
+        match self.buffer.content {
+            Content::Datagrams { .. } => 0,
+            Content::Stream if self.to != Some(to) => 0,
+            Content::Empty | Content::Stream => self.buffer.octets_left(),
+        }
+    }
+
+    /// Returns the length of the longest datagram that [`push`](Self::push) takes for `to`; 0 if it takes none.
+    #[must_use]
+    pub fn room_for_datagram(&self, to: A) -> usize {
+        if self.is_empty() || self.to == Some(to) {
+            self.buffer.room_for_datagram()
+        } else {
+            0
+        }
+    }
+
+    /// Tells whether the buffer holds octets of a stream.
+    #[must_use]
+    pub const fn is_stream(&self) -> bool {
+        matches!(self.buffer.content, Content::Stream)
+    }
+
+    /// Tells whether the buffer is empty.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    /// Returns the destination, or `None` when the buffer is empty.
+    #[must_use]
+    pub const fn to(&self) -> Option<A> {
+        if self.is_empty() { None } else { self.to }
+    }
+
+    /// Returns all octets, with datagrams back to back.
+    #[must_use]
+    pub fn octets(&self) -> &[u8] {
+        self.buffer
+            .octets
+            .get(..self.buffer.len)
+            .unwrap_or_default()
+    }
+
+    /// Returns the length of every datagram but the last, which may be shorter; for a stream, the length of all
+    /// octets.
+    #[must_use]
+    pub const fn segment_size(&self) -> usize {
+        match self.buffer.content {
+            Content::Datagrams { size, .. } => size,
+            Content::Empty | Content::Stream => self.buffer.len,
+        }
+    }
+
+    /// Returns the datagrams one by one; for a stream, all octets as one.
+    pub fn datagrams(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.octets().chunks(self.segment_size().max(1))
+    }
+}
+
+impl TransmitBuffer {
+    /// Adds a datagram, as [`Transmit::push`] does.
+    #[inline]
+    pub(crate) fn push(&mut self, len: usize, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        if len == 0 || len > self.room_for_datagram() {
+            return false;
+        }
+        self.write(len, write);
+        let (size, before) = self.datagrams_before(len);
+        self.content = Content::Datagrams {
+            size,
+            count: before + 1,
+            sealed: len < size,
+        };
+        true
+    }
+
+    /// Adds up to `count` datagrams, as [`Transmit::push_row`] does.
+    #[inline]
+    pub(crate) fn push_row(
+        &mut self,
+        len: usize,
+        count: usize,
+        write: impl FnMut(&mut [u8]),
+    ) -> usize {
+        if len == 0 || len > self.room_for_datagram() {
             return 0;
         }
-        let (size, before) = match self.content {
-            Content::Datagrams { size, count, .. } => (size, count),
-            Content::Empty | Content::Stream { .. } => (len, 0),
-        };
-        let octets = (self.limits.octets.get() - self.len) / len;
+        let (size, before) = self.datagrams_before(len);
+        let octets = self.octets_left() / len;
         let batch = self.limits.batch.get() - before;
         let most = if len < size { 1 } else { usize::MAX };
         let added = count.min(octets).min(batch).min(most);
@@ -237,7 +336,6 @@ impl<A: Addr> Transmit<A> {
         row.chunks_exact_mut(len).for_each(write);
         self.len = end;
         self.content = Content::Datagrams {
-            to,
             size,
             count: before + added,
             sealed: len < size,
@@ -245,43 +343,32 @@ impl<A: Addr> Transmit<A> {
         added
     }
 
-    /// Adds `len` octets to the stream at `to`, written by `write`.
-    ///
-    /// Returns false, without calling `write`, when they do not fit: none, more than
-    /// [`room_in_stream`](Self::room_in_stream), or the buffer holds another stream or datagrams. `write` has to
-    /// append `len` octets, as for [`push`](Self::push).
-    pub fn append(&mut self, to: A, len: usize, write: impl FnOnce(&mut Vec<u8>)) -> bool {
-        if len == 0 || len > self.room_in_stream(to) {
-            return false;
-        }
-        self.write(len, write);
-        self.content = Content::Stream { to };
-        true
+    pub(crate) const fn is_empty(&self) -> bool {
+        matches!(self.content, Content::Empty)
     }
 
-    /// Returns the largest number of octets that [`append`](Self::append) takes for the stream at `to`.
-    #[must_use]
-    pub fn room_in_stream(&self, to: A) -> usize {
+    /// Returns the length of the first datagram, which one of `len` octets may be, and the number of datagrams.
+    const fn datagrams_before(&self, len: usize) -> (usize, usize) {
         match self.content {
-            Content::Datagrams { .. } => 0,
-            Content::Stream { to: current } if current != to => 0,
-            Content::Empty | Content::Stream { .. } => self.limits.octets.get() - self.len,
+            Content::Datagrams { size, count, .. } => (size, count),
+            Content::Empty | Content::Stream => (len, 0),
         }
     }
 
-    /// Returns the length of the longest datagram that [`push`](Self::push) takes for `to`; 0 if it takes none.
-    #[must_use]
-    pub fn room_for_datagram(&self, to: A) -> usize {
-        let left = self.limits.octets.get() - self.len;
+    const fn octets_left(&self) -> usize {
+        self.limits.octets.get() - self.len
+    }
+
+    fn room_for_datagram(&self) -> usize {
+        let left = self.octets_left();
         match self.content {
             Content::Empty => left.min(self.limits.datagram.get()),
             Content::Datagrams {
-                to: current,
                 size,
                 count,
                 sealed: false,
-            } if current == to && count < self.limits.batch.get() => left.min(size),
-            Content::Datagrams { .. } | Content::Stream { .. } => 0,
+            } if count < self.limits.batch.get() => left.min(size),
+            Content::Datagrams { .. } | Content::Stream => 0,
         }
     }
 
@@ -297,48 +384,6 @@ impl<A: Addr> Transmit<A> {
         );
         self.octets.resize(end, 0);
         self.len = end;
-    }
-
-    /// Tells whether the buffer holds octets of a stream.
-    #[must_use]
-    pub const fn is_stream(&self) -> bool {
-        matches!(self.content, Content::Stream { .. })
-    }
-
-    /// Tells whether the buffer is empty.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        matches!(self.content, Content::Empty)
-    }
-
-    /// Returns the destination, or `None` when the buffer is empty.
-    #[must_use]
-    pub const fn to(&self) -> Option<A> {
-        match self.content {
-            Content::Empty => None,
-            Content::Datagrams { to, .. } | Content::Stream { to } => Some(to),
-        }
-    }
-
-    /// Returns all octets, with datagrams back to back.
-    #[must_use]
-    pub fn octets(&self) -> &[u8] {
-        self.octets.get(..self.len).unwrap_or_default()
-    }
-
-    /// Returns the length of every datagram but the last, which may be shorter; for a stream, the length of all
-    /// octets.
-    #[must_use]
-    pub const fn segment_size(&self) -> usize {
-        match self.content {
-            Content::Datagrams { size, .. } => size,
-            Content::Empty | Content::Stream { .. } => self.len,
-        }
-    }
-
-    /// Returns the datagrams one by one; for a stream, all octets as one.
-    pub fn datagrams(&self) -> impl ExactSizeIterator<Item = &[u8]> {
-        self.octets().chunks(self.segment_size().max(1))
     }
 }
 

@@ -11,7 +11,7 @@ mod cotp_pair;
 use allocation_counter::{AllocationInfo, measure};
 use bytes::Bytes;
 use cotp_pair::Pair;
-use farlink::cotp::{Config, Connection, Event, Policy, Selector, TpduSize};
+use farlink::cotp::{Compat, Config, Connection, Event, Policy, Selector, TpduSize};
 use farlink::{Limits, Machine as _, Output, Transmit};
 
 const SMALL: usize = 64;
@@ -141,7 +141,10 @@ fn sending_segmented_messages_allocates_nothing() {
 fn an_idle_connection_holds_at_most_one_kibibyte() {
     let selector = || Some(Selector::from(b"SIMATIC-ROOT-HMI".as_slice()));
     let initiator = Config {
-        expedited: true,
+        compat: Compat {
+            expedited: true,
+            ..Compat::default()
+        },
         ..Config::initiator(selector(), selector())
     };
     let responder = Config::responder(Policy::Selectors(selector().into_iter().collect()));

@@ -44,7 +44,9 @@ use cotp_captures::{CONVERSATIONS, Conversation, Odd, Rfc, Side, stream, unhex};
 use ethernet::{ACK, FIN, From, SYN, Tap};
 use farlink::Seed;
 use farlink::cotp::Connection;
-use farlink::dtp::{GetOptions, PayloadIdentity, Session};
+use farlink::dtp::{
+    GetOptions, PayloadIdentity, Request, Session, VMEM_START_LEN, VmemMessage, VmemStatus,
+};
 use farlink::ltp::Segment;
 use farlink::record::read_in_all_ways;
 
@@ -95,6 +97,20 @@ fn a_csp_node_keeps_the_laws_under_the_seeds() {
 #[test]
 fn the_seeds_decode_as_dtp_messages() {
     runs("dtp_wire", dtp_bodies::wire);
+}
+
+#[test]
+fn each_kind_of_dtp_message_is_among_the_seeds() {
+    let seeds = &seeds()["dtp_wire"];
+    let count = |is_one: fn(&[u8]) -> bool| seeds.values().filter(|it| is_one(it)).count();
+    for found in [
+        count(|it| Request::decode(it).is_ok()),
+        count(|it| VmemStatus::decode(it).is_ok()),
+        count(|it| VmemMessage::decode(it).is_ok_and(|it| it.encode().1 == VMEM_START_LEN)),
+        count(|it| VmemMessage::decode(it).is_ok_and(|it| it.encode().1 < VMEM_START_LEN)),
+    ] {
+        assert!(found > 0);
+    }
 }
 
 #[test]
@@ -271,14 +287,16 @@ fn seeds() -> BTreeMap<&'static str, BTreeMap<String, Vec<u8>>> {
         add("dtp_session", name, octets);
     }
     add("dtp_asks", "two_rounds", dtp_asks());
-    for (target, protocol) in [("csp_wire", "csp"), ("dtp_wire", "dtp")] {
-        for capture in csp_captures::captures(protocol, "") {
-            for (number, packet) in capture.packets().iter().take(SEEDS_OF_CAPTURE).enumerate() {
-                let name = format!("{}_{number}", capture.name);
-                // DTP begins behind the header of CSP.
-                let start = usize::from(protocol == "dtp") * capture.version().header_len();
-                add(target, &name, packet[start..].to_vec());
-            }
+    for capture in csp_captures::captures("csp", "") {
+        for (number, packet) in capture.packets().iter().take(SEEDS_OF_CAPTURE).enumerate() {
+            let name = format!("{}_{number}", capture.name);
+            add("csp_wire", &name, packet.clone());
+        }
+    }
+    for capture in csp_captures::captures("dtp", "") {
+        for (number, message) in dtp_messages(&capture).into_iter().enumerate() {
+            let name = format!("{}_{number}", capture.name);
+            add("dtp_wire", &name, message);
         }
     }
     seeds
@@ -297,6 +315,18 @@ fn stun_messages() -> Vec<(String, Vec<u8>)> {
     let all = samples.chain(malformed).chain(packets);
     let all = all.map(|(name, octets)| (name, octets.to_vec()));
     all.filter(|(_, octets)| !octets.is_empty()).collect()
+}
+
+/// One message of each length in a capture.
+fn dtp_messages(capture: &csp_captures::Capture) -> Vec<Vec<u8>> {
+    let mut messages: Vec<Vec<u8>> = Vec::new();
+    for packet in capture.packets() {
+        let message = capture.data_of(&packet).unwrap();
+        if !message.is_empty() && messages.iter().all(|it| it.len() != message.len()) {
+            messages.push(message);
+        }
+    }
+    messages
 }
 
 /// Session files of DTP, of this crate and of libdtp.

@@ -15,8 +15,9 @@ use arbitrary::{Arbitrary as _, Unstructured};
 use bytes::Bytes;
 use cotp_pair::Pair;
 use farlink::cotp::{
-    AfterHandshake, Command, Config, Connection, DataTpdu, DisconnectReason, DisconnectRequest,
-    Event, Expedited, NonTpkt, Policy, SendDisconnect, Tpdu, TpduCodec, TpduSize,
+    AfterHandshake, Command, Compat, Config, Connection, ConnectionLimits, DataTpdu,
+    DisconnectReason, DisconnectRequest, Event, Expedited, NonTpkt, Policy, SendDisconnect, Tpdu,
+    TpduCodec, TpduSize,
 };
 use farlink::laws::{self, Case, LawSubject as _, Step, codec};
 use farlink::{Cause, Limits, Link, Machine as _, Output, Seed, Tag, Transmit};
@@ -37,8 +38,11 @@ fn a_responder_keeps_the_laws() {
 fn a_stream_that_breaks_under_an_offer_ends() {
     let reference = 1;
     let config = Config {
-        non_tpkt: NonTpkt::Offer,
-        reference: Some(reference),
+        compat: Compat {
+            non_tpkt: NonTpkt::Offer,
+            reference: Some(reference),
+            ..Compat::default()
+        },
         ..Config::default()
     };
     let receive = |octets: &[u8]| Step::Receive {
@@ -64,7 +68,10 @@ fn a_stream_that_breaks_under_an_offer_ends() {
 fn a_confirm_read_too_early_changes_nothing() {
     let config = Config {
         after_handshake: AfterHandshake::Pause,
-        send_disconnect: SendDisconnect::CLOSE,
+        compat: Compat {
+            send_disconnect: SendDisconnect::CLOSE,
+            ..Compat::default()
+        },
         ..Config::responder(Policy::AcceptAny)
     };
     let octets = b"\x03\0\0\x0b\x06\xe0\0\0\0\x01\0\x03\0\0\x0a\x05\xc0\0\x01\0\x02";
@@ -257,8 +264,11 @@ fn plain_run(case: &Case<Connection>) -> Progress {
 fn open(tpdu_size: TpduSize) -> Pair {
     let config = |config| Config {
         tpdu_size,
-        receive_queue: 1 << 26,
-        send_queue: 1 << 26,
+        limits: ConnectionLimits {
+            receive_queue: 1 << 26,
+            send_queue: 1 << 26,
+            ..config.limits
+        },
         ..config
     };
     Pair::open(

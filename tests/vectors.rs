@@ -23,8 +23,9 @@ use cotp_captures::{
 };
 use cotp_talk::Talk;
 use farlink::cotp::{
-    Config, ConnectionEnd, DataTpdu, DisconnectReason, DisconnectRequest, EndReason, ErrorReport,
-    Expedited, HEADER, Policy, ProtocolError, RejectCause, Selector, Strict, Tpdu, TpduSize, Tpkt,
+    Compat, Config, ConnectionEnd, DataTpdu, DisconnectReason, DisconnectRequest, EndReason,
+    ErrorReport, Expedited, HEADER, Policy, ProtocolError, RejectCause, Selector, Strict, Tpdu,
+    TpduSize, Tpkt,
 };
 use farlink::{Cause, Framing as _, Link};
 
@@ -77,7 +78,10 @@ fn rfc_messages_are_cut_by_the_agreed_size() {
     for cut in &rfc.segmentations {
         let config = Config {
             tpdu_size: TpduSize::from_octets(cut.tpdu_size).unwrap(),
-            reference: Some(1),
+            compat: Compat {
+                reference: Some(1),
+                ..Compat::default()
+            },
             ..Config::default()
         };
         let mut talk = Talk::new(config, vec![cut.message.to_vec().into()]);
@@ -357,13 +361,16 @@ fn check_client(file: &str, name: &str) {
     let case = &odd.cases[at];
     let setup = &odd.setup;
     let config = Config {
-        reference: setup.reference,
         tpdu_size: setup
             .largest_tpdu
             .and_then(TpduSize::from_octets)
             .expect("a size"),
-        order: order(setup.order.iter().copied()),
-        strict: strict(case),
+        compat: Compat {
+            reference: setup.reference,
+            order: order(setup.order.iter().copied()),
+            strict: strict(case),
+            ..responder().compat
+        },
         ..responder()
     };
     for pieces in [whole, singly] {
@@ -391,13 +398,16 @@ fn check_server(file: &str, name: &str) {
     let setup = &odd.setup;
     let selector = |text: &Option<String>| text.as_deref().map(|text| Selector::new(unhex(text)));
     let config = Config {
-        reference: case.reference,
         tpdu_size: setup
             .tpdu_size
             .and_then(TpduSize::from_octets)
             .expect("a size"),
-        order: order(setup.order.iter().copied()),
-        strict: strict(case),
+        compat: Compat {
+            reference: case.reference,
+            order: order(setup.order.iter().copied()),
+            strict: strict(case),
+            ..Compat::default()
+        },
         ..Config::initiator(selector(&setup.calling), selector(&setup.called))
     };
     let greeting: Vec<Bytes> = case

@@ -31,6 +31,8 @@ pub mod dtp;
 mod entropy;
 #[cfg(all(feature = "ltp", any(feature = "blocking", feature = "tokio")))]
 pub mod ltp;
+#[cfg(feature = "tls")]
+pub mod tls;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 #[cfg(feature = "offload")]
@@ -41,7 +43,8 @@ pub use clock::Clock;
 pub use driver::InterfaceNodeOptions;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 pub use driver::{
-    Closed, CommandError, Detached, MachineFactory, interfaces, raw, runtime, sockets,
+    Closed, CommandError, Detached, MachineFactory, StreamUpgrade, TcpOptions, interfaces, raw,
+    runtime, sockets,
 };
 #[cfg(feature = "entropy")]
 pub use entropy::seed;

@@ -58,29 +58,22 @@ impl fmt::Debug for Command {
 }
 
 /// The content of a CC beside the negotiated parameters.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(derive_more::Debug, Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Acceptance {
     /// Octets that replace the whole variable part, such as the negotiation response of RDP.
     #[cfg_attr(feature = "serde", serde(with = "crate::hex::option"))]
+    #[debug("{:?}", variable.as_deref().map(Preview))]
     pub variable: Option<Bytes>,
     /// User data behind the header, at most 32 octets.
     #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
+    #[debug("{:?}", Preview(user_data))]
     pub user_data: Bytes,
 }
 
-impl fmt::Debug for Acceptance {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Acceptance")
-            .field("variable", &self.variable.as_deref().map(Preview))
-            .field("user_data", &Preview(&self.user_data))
-            .finish()
-    }
-}
-
 /// The content of a DR that refuses a CR.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(derive_more::Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Refusal {
@@ -88,16 +81,8 @@ pub struct Refusal {
     pub reason: DisconnectReason,
     /// Additional information, at most 119 octets (ISO 8073 13.5.4).
     #[cfg_attr(feature = "serde", serde(default, with = "crate::hex"))]
+    #[debug("{:?}", Preview(information))]
     pub information: Bytes,
-}
-
-impl fmt::Debug for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Refusal")
-            .field("reason", &self.reason)
-            .field("information", &Preview(&self.information))
-            .finish()
-    }
 }
 
 impl From<DisconnectReason> for Refusal {
@@ -155,7 +140,7 @@ impl fmt::Debug for Event {
 }
 
 /// The content of a CR.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(derive_more::Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Indication {
     /// The selector of the initiator (parameter 0xC1).
@@ -170,28 +155,16 @@ pub struct Indication {
     pub reference: u16,
     /// The variable part as received.
     #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
+    #[debug("{:?}", Preview(variable))]
     pub variable: Bytes,
     /// User data behind the header.
     #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
+    #[debug("{:?}", Preview(user_data))]
     pub user_data: Bytes,
 }
 
-impl fmt::Debug for Indication {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Indication")
-            .field("calling", &self.calling)
-            .field("called", &self.called)
-            .field("tpdu_size", &self.tpdu_size)
-            .field("class", &self.class)
-            .field("reference", &self.reference)
-            .field("variable", &Preview(&self.variable))
-            .field("user_data", &Preview(&self.user_data))
-            .finish()
-    }
-}
-
 /// The result of the handshake.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(derive_more::Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Connected {
     /// The selector of the initiator, if one was given.
@@ -206,24 +179,12 @@ pub struct Connected {
     pub reference: u16,
     /// The variable part of the peer's CR or CC as received.
     #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
+    #[debug("{:?}", Preview(variable))]
     pub variable: Bytes,
     /// User data of the peer's CR or CC.
     #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
+    #[debug("{:?}", Preview(user_data))]
     pub user_data: Bytes,
-}
-
-impl fmt::Debug for Connected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connected")
-            .field("calling", &self.calling)
-            .field("called", &self.called)
-            .field("tpdu_size", &self.tpdu_size)
-            .field("expedited", &self.expedited)
-            .field("reference", &self.reference)
-            .field("variable", &Preview(&self.variable))
-            .field("user_data", &Preview(&self.user_data))
-            .finish()
-    }
 }
 
 /// How a connection ended, and what was lost.
@@ -330,6 +291,13 @@ pub enum EndReason {
     },
     /// The peer broke a rule of the protocol.
     ProtocolError(ProtocolError),
+    /// The driver closed the connection in favour of others.
+    Displaced {
+        /// What all of them share.
+        shared: &'static str,
+        /// The most of it.
+        limit: usize,
+    },
     /// The driver passed octets to the connection while [`wants`](crate::Machine::wants) returned false.
     Overrun,
 }
@@ -371,6 +339,10 @@ impl fmt::Display for EndReason {
                 write!(f, "unexpected {tpdu}; {awaited} is allowed here")
             }
             Self::ProtocolError(error) => write!(f, "protocol error: {error}"),
+            Self::Displaced { shared, limit } => write!(
+                f,
+                "closed in favour of others, which reached the limit of {limit} {shared}"
+            ),
             Self::Overrun => {
                 f.write_str("the driver read the stream while the connection did not want octets")
             }
@@ -379,27 +351,19 @@ impl fmt::Display for EndReason {
 }
 
 /// The content of a DR from the peer.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(derive_more::Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Disconnect {
     /// The reason.
     pub reason: DisconnectReason,
     /// Additional information (ISO 8073 13.5.4).
     #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
+    #[debug("{:?}", Preview(information))]
     pub information: Bytes,
     /// User data, which a DR of class 0 does not have (ISO 8073 13.5.5).
     #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
+    #[debug("{:?}", Preview(user_data))]
     pub user_data: Bytes,
-}
-
-impl fmt::Debug for Disconnect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Disconnect")
-            .field("reason", &self.reason)
-            .field("information", &Preview(&self.information))
-            .field("user_data", &Preview(&self.user_data))
-            .finish()
-    }
 }
 
 impl fmt::Display for Disconnect {

@@ -11,13 +11,12 @@ use bytes::Bytes;
 use super::params::{Selector, TpduSize};
 use crate::preview::Preview;
 
-/// The configuration of one connection. `Default` is an initiator without selectors.
+/// The configuration of one connection. `Default` is an initiator without selectors; presets such as
+/// [`Config::s7`] are what peers of one kind need.
 ///
-/// `None` switches a timer off; a timer of 0 s is refused. No RFC gives values for the timers.
-///
-/// With the feature `serde`, a configuration file needs only the fields that differ from the default. Durations
-/// are texts such as `"1.3s"`, numbers of seconds, or `"off"` for `None`; octets are `"hex:0102"`.
-/// Unknown fields are refused.
+/// With the feature `serde`, a configuration file needs only the fields that differ from the default, and has those of
+/// all parts in one table. Durations are texts such as `"1.3s"`, numbers of seconds, or `"off"` for `None`; octets
+/// are `"hex:0102"`. Unknown fields are refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
@@ -28,28 +27,24 @@ pub struct Config {
     /// out (RFC 1006 section 5). Default 2048 octets, with which class 0 of ISO 8073 ends (13.3.4 b): some
     /// peers refuse a CR that proposes more.
     pub tpdu_size: TpduSize,
-    /// The preferred maximum TPDU size in units of 128 octets, 1 to 511 (X.224 6.5.4 k). An initiator proposes
-    /// it beside `tpdu_size`. A responder answers the parameter with at most this many units, or with those
-    /// that fit `tpdu_size` if this is `None`. Default `None`.
-    pub preferred_size: Option<NonZeroU16>,
-    /// SRC-REF of the CR or CC (ISO 8073 6.5.4 a). `None` draws a number from 1 to 65,535 from the seed. RDP
-    /// clients send 0.
-    pub reference: Option<u16>,
-    /// The order of the parameters in CR and CC. LOGO! controllers refuse any but the default.
-    pub order: ParameterOrder,
-    /// Whether expedited data are offered and agreed to (RFC 1006 section 5). Default false.
-    pub expedited: bool,
     /// Whether messages are read as soon as the connection is open.
     pub after_handshake: AfterHandshake,
-    /// What happens when octets that are not a TPKT arrive on an open connection.
-    pub non_tpkt: NonTpkt,
-    /// Whether the application may send empty messages. Refused by default, since libiec61850 and others close
-    /// the connection on one.
-    pub empty: EmptyMessages,
-    /// Deviations of the peer that end the connection. Those that deployed peers show are off by default.
-    pub strict: Strict,
-    /// When a DR or ER is sent before the connection ends.
-    pub send_disconnect: SendDisconnect,
+    /// What may be held and received.
+    #[cfg_attr(feature = "serde", serde(flatten))]
+    pub limits: ConnectionLimits,
+    /// How long is waited for what.
+    #[cfg_attr(feature = "serde", serde(flatten))]
+    pub timers: ConnectionTimers,
+    /// What single kinds of peers need.
+    #[cfg_attr(feature = "serde", serde(flatten))]
+    pub compat: Compat,
+}
+
+/// What a connection may hold and receive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
+pub struct ConnectionLimits {
     /// Octets of the longest packet accepted, at least 4 more than `tpdu_size`. Default 65,535.
     pub packet_limit: u16,
     /// Octets of the longest message accepted. Default 1 MiB.
@@ -62,6 +57,29 @@ pub struct Config {
     /// Octets of messages that may wait to be sent, with 64 more for each message. Default 2 MiB, in which the
     /// longest message that a peer accepts by default has room.
     pub send_queue: usize,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self {
+            packet_limit: u16::MAX,
+            message_limit: 1 << 20,
+            empty_segment_limit: 16,
+            receive_queue: 1 << 18,
+            send_queue: 1 << 21,
+        }
+    }
+}
+
+/// How long a connection waits for what. `None` switches a timer off; a timer of 0 s is refused. No RFC gives values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
+#[expect(
+    clippy::struct_field_names,
+    reason = "files have the fields of all parts in one table"
+)]
+pub struct ConnectionTimers {
     /// TS1: how long an initiator waits for the answer to its CR (ISO 8073 6.5.4). Default 10 s.
     #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration::option"))]
     pub answer_timeout: Option<Duration>,
@@ -84,31 +102,72 @@ pub struct Config {
     pub close_timeout: Duration,
 }
 
-impl Default for Config {
+impl Default for ConnectionTimers {
     fn default() -> Self {
         Self {
-            role: Role::Initiator(Proposal::default()),
-            tpdu_size: TpduSize::CLASS_0,
-            preferred_size: None,
-            reference: None,
-            order: ParameterOrder::default(),
-            expedited: false,
-            after_handshake: AfterHandshake::Receive,
-            non_tpkt: NonTpkt::Close,
-            empty: EmptyMessages::Refuse,
-            strict: Strict::default(),
-            send_disconnect: SendDisconnect::INVALID_REQUEST,
-            packet_limit: u16::MAX,
-            message_limit: 1 << 20,
-            empty_segment_limit: 16,
-            receive_queue: 1 << 18,
-            send_queue: 1 << 21,
             answer_timeout: Some(Duration::from_secs(10)),
             request_timeout: Some(Duration::from_secs(10)),
             packet_timeout: Some(Duration::from_secs(30)),
             idle_timeout: None,
             drain_timeout: Duration::from_secs(30),
             close_timeout: Duration::from_secs(2),
+        }
+    }
+}
+
+/// What single kinds of peers need. Each field names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
+pub struct Compat {
+    /// The preferred maximum TPDU size in units of 128 octets, 1 to 511 (X.224 6.5.4 k). An initiator proposes
+    /// it beside `tpdu_size`. A responder answers the parameter with at most this many units, or with those
+    /// that fit `tpdu_size` if this is `None`. Stacks that know 0xF0, such as hat-drivers, take odd sizes by it.
+    /// Default `None`.
+    pub preferred_size: Option<NonZeroU16>,
+    /// SRC-REF of the CR or CC (ISO 8073 6.5.4 a). `None` draws a number from 1 to 65,535 from the seed. RDP
+    /// clients send 0.
+    pub reference: Option<u16>,
+    /// The order of the parameters in CR and CC. LOGO! controllers refuse any but the default.
+    pub order: ParameterOrder,
+    /// Whether expedited data are offered and agreed to (RFC 1006 section 5), as sessions of X.400 and X.500 may
+    /// need. Default false.
+    pub expedited: bool,
+    /// What happens when octets that are not a TPKT arrive on an open connection. RDP has fast-path packets.
+    pub non_tpkt: NonTpkt,
+    /// Whether the application may send empty messages. Refused by default, since libiec61850 and others close
+    /// the connection on one. S7 controllers send them.
+    pub empty: EmptyMessages,
+    /// Deviations of the peer that end the connection. Those that deployed peers show are off by default.
+    pub strict: Strict,
+    /// When a DR or ER is sent before the connection ends. iec61850bean and python-snap7 send one.
+    pub send_disconnect: SendDisconnect,
+}
+
+impl Default for Compat {
+    fn default() -> Self {
+        Self {
+            preferred_size: None,
+            reference: None,
+            order: ParameterOrder::default(),
+            expedited: false,
+            non_tpkt: NonTpkt::Close,
+            empty: EmptyMessages::Refuse,
+            strict: Strict::default(),
+            send_disconnect: SendDisconnect::INVALID_REQUEST,
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            role: Role::Initiator(Proposal::default()),
+            tpdu_size: TpduSize::CLASS_0,
+            after_handshake: AfterHandshake::Receive,
+            limits: ConnectionLimits::default(),
+            timers: ConnectionTimers::default(),
+            compat: Compat::default(),
         }
     }
 }
@@ -134,6 +193,55 @@ impl Config {
             role: Role::Responder(policy),
             ..Self::default()
         }
+    }
+
+    /// Configures a client of an S7 controller in this rack and slot: rack 0 and slot 2 of a S7-300, slot 1 of a S7-1200
+    /// or S7-1500. Racks and slots have 3 and 5 bits.
+    #[must_use]
+    pub fn s7(rack: u8, slot: u8) -> Self {
+        Self::logo(0x0100, u16::from_be_bytes([1, rack << 5 | slot & 0x1F]))
+    }
+
+    /// Configures a client of a LOGO! with these TSAPs, as they are set in its program: `0x0200` is shown as 02.00.
+    #[must_use]
+    pub fn logo(local: u16, remote: u16) -> Self {
+        Self {
+            tpdu_size: TpduSize::S7,
+            ..Self::hat(Some(local), Some(remote))
+        }
+    }
+
+    /// Configures a client of MMS (IEC 61850) or ICCP: selectors 0000 and 0001, which their servers have by default.
+    #[must_use]
+    pub fn mms() -> Self {
+        Self::hat(Some(0), Some(1))
+    }
+
+    /// Configures a client of RDP, whose request has these octets: a cookie or token and a request of negotiation
+    /// (MS-RDPBCGR 2.2.1.1). The stream is paused behind the handshake, to be detached for TLS.
+    #[must_use]
+    pub fn rdp(variable: Bytes) -> Self {
+        let proposal = Proposal {
+            variable: Some(variable),
+            long_request: true,
+            ..Proposal::default()
+        };
+        Self {
+            role: Role::Initiator(proposal),
+            after_handshake: AfterHandshake::Pause,
+            compat: Compat {
+                reference: Some(0),
+                non_tpkt: NonTpkt::Offer,
+                ..Compat::default()
+            },
+            ..Self::default()
+        }
+    }
+
+    /// Configures a client of hat-drivers, which has numbers for selectors and writes them in two octets.
+    #[must_use]
+    pub fn hat(local: Option<u16>, remote: Option<u16>) -> Self {
+        Self::initiator(local.map(Selector::from), remote.map(Selector::from))
     }
 
     /// Returns the bytes of memory that the configuration holds on the heap.
@@ -169,7 +277,7 @@ pub enum Role {
 }
 
 /// The content of a CR beside the sizes.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(derive_more::Debug, Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Proposal {
@@ -179,28 +287,18 @@ pub struct Proposal {
     pub called: Option<Selector>,
     /// Further parameters behind those of this crate, already encoded. S7 routing needs some.
     #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
+    #[debug("{:?}", Preview(extra))]
     pub extra: Bytes,
     /// Octets that replace the whole variable part, such as the cookie and negotiation request of RDP.
     #[cfg_attr(feature = "serde", serde(with = "crate::hex::option"))]
+    #[debug("{:?}", variable.as_deref().map(Preview))]
     pub variable: Option<Bytes>,
     /// User data behind the header (RFC 2126 section 4.1.1), at most 32 octets.
     #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
+    #[debug("{:?}", Preview(user_data))]
     pub user_data: Bytes,
     /// Whether the CR may exceed the 128 octets of ISO 8073 13.3, as RDP and long selectors need.
     pub long_request: bool,
-}
-
-impl fmt::Debug for Proposal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Proposal")
-            .field("calling", &self.calling)
-            .field("called", &self.called)
-            .field("extra", &Preview(&self.extra))
-            .field("variable", &self.variable.as_deref().map(Preview))
-            .field("user_data", &Preview(&self.user_data))
-            .field("long_request", &self.long_request)
-            .finish()
-    }
 }
 
 /// How a responder answers a valid CR.

@@ -117,10 +117,11 @@ impl Connection {
     pub fn new(config: Config, seed: &Seed) -> Result<Self, ConfigError> {
         handshake::check(&config)?;
         let framing = Tpkt::new(
-            config.packet_limit,
-            config.strict.contains(Strict::RESERVED),
+            config.limits.packet_limit,
+            config.compat.strict.contains(Strict::RESERVED),
         );
         let reference = config
+            .compat
             .reference
             .unwrap_or_else(|| draw_reference(&mut seed.rng()));
         Ok(Self {
@@ -403,7 +404,7 @@ impl Connection {
         self.stats.messages_sent += written.messages as u64;
         match &self.state {
             State::AwaitingCc(config) if written.is_connect_sent => {
-                let span = config.answer_timeout;
+                let span = config.timers.answer_timeout;
                 self.arm(Timer::Handshake, span);
             }
             State::Closing(_) | State::Detaching(_) => {
@@ -447,7 +448,7 @@ impl Connection {
                 self.state = State::AwaitingCc(config);
             }
             Role::Responder(_) => {
-                self.arm(Timer::Handshake, config.request_timeout);
+                self.arm(Timer::Handshake, config.timers.request_timeout);
                 self.state = State::AwaitingCr(config);
             }
         }

@@ -8,7 +8,8 @@ use bytes::Bytes;
 
 use super::api::{Acceptance, Command, Refusal};
 use super::config::{
-    AfterHandshake, Config, ParameterOrder, Proposal, Role, SendDisconnect, Strict,
+    AfterHandshake, Compat, Config, ConnectionLimits, ConnectionTimers, ParameterOrder, Proposal,
+    Role, SendDisconnect, Strict,
 };
 use super::params::{self, Selector, TpduSize};
 use super::tpkt::{HEADER, VERSION};
@@ -53,7 +54,7 @@ fn handshake(config: &Config, u: &mut Unstructured<'_>, out: &mut Vec<u8>) -> Re
             }
             parameters(u, &mut variable)?;
             Tpdu::ConnectionConfirm(Connect {
-                destination: config.reference.unwrap_or(ANY_REFERENCE),
+                destination: config.compat.reference.unwrap_or(ANY_REFERENCE),
                 ..connect(u, &variable)?
             })
         }
@@ -164,30 +165,36 @@ impl<'a> Arbitrary<'a> for Config {
         Ok(Self {
             role: u.arbitrary()?,
             tpdu_size: u.arbitrary()?,
-            preferred_size: rarely(u, usual.preferred_size)?,
-            reference: u.arbitrary()?,
-            order: any_order(u, usual.order)?,
-            expedited: u.arbitrary()?,
             after_handshake: if u.ratio(1, 6)? {
                 AfterHandshake::Pause
             } else {
                 AfterHandshake::Receive
             },
-            non_tpkt: u.arbitrary()?,
-            empty: u.arbitrary()?,
-            strict: rarely(u, usual.strict)?,
-            send_disconnect: u.arbitrary()?,
-            packet_limit: rarely(u, usual.packet_limit)?,
-            message_limit: limit(u, usual.message_limit)?,
-            empty_segment_limit: u.int_in_range(0..=20)?,
-            receive_queue: limit(u, usual.receive_queue)?,
-            send_queue: limit(u, usual.send_queue)?,
-            answer_timeout: span(u, usual.answer_timeout)?,
-            request_timeout: span(u, usual.request_timeout)?,
-            packet_timeout: span(u, usual.packet_timeout)?,
-            idle_timeout: span(u, usual.idle_timeout)?,
-            drain_timeout: span(u, None)?.unwrap_or(usual.drain_timeout),
-            close_timeout: span(u, None)?.unwrap_or(usual.close_timeout),
+            compat: Compat {
+                preferred_size: rarely(u, usual.compat.preferred_size)?,
+                reference: u.arbitrary()?,
+                order: any_order(u, usual.compat.order)?,
+                expedited: u.arbitrary()?,
+                non_tpkt: u.arbitrary()?,
+                empty: u.arbitrary()?,
+                strict: rarely(u, usual.compat.strict)?,
+                send_disconnect: u.arbitrary()?,
+            },
+            limits: ConnectionLimits {
+                packet_limit: rarely(u, usual.limits.packet_limit)?,
+                message_limit: limit(u, usual.limits.message_limit)?,
+                empty_segment_limit: u.int_in_range(0..=20)?,
+                receive_queue: limit(u, usual.limits.receive_queue)?,
+                send_queue: limit(u, usual.limits.send_queue)?,
+            },
+            timers: ConnectionTimers {
+                answer_timeout: span(u, usual.timers.answer_timeout)?,
+                request_timeout: span(u, usual.timers.request_timeout)?,
+                packet_timeout: span(u, usual.timers.packet_timeout)?,
+                idle_timeout: span(u, usual.timers.idle_timeout)?,
+                drain_timeout: span(u, None)?.unwrap_or(usual.timers.drain_timeout),
+                close_timeout: span(u, None)?.unwrap_or(usual.timers.close_timeout),
+            },
         })
     }
 }

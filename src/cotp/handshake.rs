@@ -63,36 +63,37 @@ pub(super) struct Request {
 
 /// Checks a configuration.
 pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
-    if let Some(units) = config.preferred_size
+    if let Some(units) = config.compat.preferred_size
         && units.get() > MAX_UNITS
     {
         return Err(ConfigError::PreferredSize(units.get()));
     }
-    let mut order = config.order.0;
+    let mut order = config.compat.order.0;
     order.sort_unstable();
     if order != [Parameter::Calling, Parameter::Called, Parameter::TpduSize] {
         return Err(ConfigError::Order);
     }
     let preferred = config
+        .compat
         .preferred_size
         .map_or(0, |units| octets_of(units.get()));
     let least = super::tpkt::HEADER + config.tpdu_size.octets().max(preferred);
-    if usize::from(config.packet_limit) < least {
+    if usize::from(config.limits.packet_limit) < least {
         return Err(ConfigError::PacketLimit {
-            limit: config.packet_limit,
+            limit: config.limits.packet_limit,
             least,
         });
     }
-    if config.receive_queue == 0 {
+    if config.limits.receive_queue == 0 {
         return Err(ConfigError::ReceiveQueue);
     }
     for (timer, span) in [
-        ("answer_timeout", config.answer_timeout),
-        ("request_timeout", config.request_timeout),
-        ("packet_timeout", config.packet_timeout),
-        ("idle_timeout", config.idle_timeout),
-        ("drain_timeout", Some(config.drain_timeout)),
-        ("close_timeout", Some(config.close_timeout)),
+        ("answer_timeout", config.timers.answer_timeout),
+        ("request_timeout", config.timers.request_timeout),
+        ("packet_timeout", config.timers.packet_timeout),
+        ("idle_timeout", config.timers.idle_timeout),
+        ("drain_timeout", Some(config.timers.drain_timeout)),
+        ("close_timeout", Some(config.timers.close_timeout)),
     ] {
         if span == Some(Duration::ZERO) {
             return Err(ConfigError::ZeroTimeout { timer });
@@ -151,7 +152,7 @@ fn request_variable(config: &Config, proposal: &Proposal) -> Vec<u8> {
         if config.tpdu_size != TpduSize::LARGEST {
             params::encode(params::TPDU_SIZE, &[config.tpdu_size.code()], out);
         }
-        if let Some(units) = config.preferred_size {
+        if let Some(units) = config.compat.preferred_size {
             params::encode(params::PREFERRED, minimal(&units.get().to_be_bytes()), out);
         }
     };
@@ -161,7 +162,7 @@ fn request_variable(config: &Config, proposal: &Proposal) -> Vec<u8> {
         proposal.called.as_ref(),
         sizes,
     );
-    if config.expedited {
+    if config.compat.expedited {
         params::encode(params::OPTIONS, &[1], &mut out);
     }
     out.extend_from_slice(&proposal.extra);
@@ -180,7 +181,7 @@ fn variable_part(
             params::encode(code, selector.octets(), out);
         }
     };
-    for parameter in config.order.0 {
+    for parameter in config.compat.order.0 {
         match parameter {
             Parameter::Calling => selector(params::CALLING, calling, &mut out),
             Parameter::Called => selector(params::CALLED, called, &mut out),
@@ -241,7 +242,7 @@ fn tolerate(
     violation: ProtocolError,
     tolerated: &mut u64,
 ) -> Result<(), EndReason> {
-    if is_off && config.strict.contains(flag) {
+    if is_off && config.compat.strict.contains(flag) {
         return Err(EndReason::ProtocolError(violation));
     }
     *tolerated += u64::from(is_off);
@@ -258,7 +259,7 @@ fn parameters<'a>(
     }
     let parameters = connect.parameters().map_err(EndReason::Malformed)?;
     match parameters.fault {
-        Some(fault) if config.strict.contains(Strict::PARAMETERS) => {
+        Some(fault) if config.compat.strict.contains(Strict::PARAMETERS) => {
             return Err(EndReason::Malformed(fault));
         }
         fault => *tolerated += u64::from(fault.is_some()),
@@ -304,6 +305,7 @@ fn check_class(cr: &Connect<'_>, parameters: &Parameters<'_>) -> Result<(), EndR
 fn answer_size(config: &Config, parameters: &Parameters<'_>) -> SizeAnswer {
     if let Some(proposed) = parameters.preferred_size {
         let own = config
+            .compat
             .preferred_size
             .map_or_else(|| units_of(config.tpdu_size), core::num::NonZeroU16::get);
         return SizeAnswer::Preferred(proposed.min(own).min(MAX_UNITS));
@@ -342,7 +344,7 @@ pub(super) fn confirm(
         size,
         expedited,
     } = request.clone();
-    let is_expedited = config.expedited && expedited == Some(true);
+    let is_expedited = config.compat.expedited && expedited == Some(true);
     let sizes = |out: &mut Vec<u8>| match size {
         SizeAnswer::Absent => (),
         SizeAnswer::Code(size) => params::encode(params::TPDU_SIZE, &[size.code()], out),
@@ -352,7 +354,7 @@ pub(super) fn confirm(
     };
     let list = |calling, called| {
         let mut out = variable_part(config, calling, called, sizes);
-        if config.expedited && expedited.is_some() {
+        if config.compat.expedited && expedited.is_some() {
             params::encode(params::OPTIONS, &[u8::from(is_expedited)], &mut out);
         }
         out
@@ -453,7 +455,7 @@ pub(super) fn negotiate_confirm(
             .map(Selector::from)
             .or_else(|| proposal.called.clone()),
         tpdu_size: found.min(proposed),
-        expedited: config.expedited && parameters.options.is_some_and(|bits| bits & 1 != 0),
+        expedited: config.compat.expedited && parameters.options.is_some_and(|bits| bits & 1 != 0),
         reference: cc.source,
         variable: Bytes::copy_from_slice(cc.variable),
         user_data: Bytes::copy_from_slice(cc.user_data),
@@ -467,7 +469,7 @@ fn selected_size(
     proposal: &Proposal,
     parameters: &Parameters<'_>,
 ) -> (usize, usize) {
-    let proposed = match (config.preferred_size, parameters.preferred_size) {
+    let proposed = match (config.compat.preferred_size, parameters.preferred_size) {
         // A variable part of the application may propose any size.
         _ if proposal.variable.is_some() => MAX_TPDU,
         (Some(ours), Some(_)) => octets_of(ours.get()),

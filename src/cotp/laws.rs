@@ -23,12 +23,12 @@ impl LawSubject for Connection {
     /// Queues and vectors double their capacity, so their memory may be twice their content.
     fn memory_limit(config: &Config) -> usize {
         // Messages that wait and one more; octets that are not decoded yet.
-        let received = config.receive_queue.saturating_mul(4);
+        let received = config.limits.receive_queue.saturating_mul(4);
         // The current message, and the capacity reserved after the size of the last one.
-        let messages = config.message_limit.saturating_mul(3);
-        let sent = config.send_queue.saturating_mul(2);
+        let messages = config.limits.message_limit.saturating_mul(3);
+        let sent = config.limits.send_queue.saturating_mul(2);
         // An incomplete packet, and variable part and user data of a CR in an event.
-        let packets = usize::from(config.packet_limit) * 4;
+        let packets = usize::from(config.limits.packet_limit) * 4;
         [
             received,
             messages,

@@ -136,8 +136,8 @@ pub use api::{
     ProtocolError, Refusal, Stats,
 };
 pub use config::{
-    AfterHandshake, Config, ConfigError, EmptyMessages, NonTpkt, Parameter, ParameterOrder, Policy,
-    Proposal, Role, SendDisconnect, Strict,
+    AfterHandshake, Compat, Config, ConfigError, ConnectionLimits, ConnectionTimers, EmptyMessages,
+    NonTpkt, Parameter, ParameterOrder, Policy, Proposal, Role, SendDisconnect, Strict,
 };
 pub use connection::Connection;
 #[cfg(any(test, feature = "laws"))]

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 use core::fmt;
+use core::str::FromStr;
 
 use bytes::Bytes;
 use nom::bytes::complete::take;
@@ -78,6 +79,29 @@ impl From<&[u8]> for Selector {
     }
 }
 
+impl FromStr for Selector {
+    type Err = DecodeError;
+
+    /// Reads octets in hex, two digits each, with or without `.`, `:` or spaces between them: `0102`, `01.02`.
+    fn from_str(text: &str) -> Result<Self, DecodeError> {
+        let fault = |at, fault| DecodeError::new("selector", at, fault);
+        let between = |&(_, digit): &(usize, char)| !matches!(digit, '.' | ':' | ' ');
+        let mut digits = text.char_indices().filter(between);
+        let mut octets = Vec::new();
+        while let Some(high) = digits.next() {
+            let short = Fault::Short { need: 2, left: 1 };
+            let low = digits.next().ok_or_else(|| fault(high.0, short))?;
+            let mut octet = 0;
+            for (at, digit) in [high, low] {
+                let value = digit.to_digit(16);
+                octet = octet << 4 | value.ok_or(fault(at, Fault::Value(digit.into())))?;
+            }
+            octets.extend(u8::try_from(octet));
+        }
+        Ok(Self::new(octets))
+    }
+}
+
 impl fmt::Display for Selector {
     /// Writes the octets in hex. An empty selector is an empty text.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -108,6 +132,8 @@ pub struct TpduSize(u8);
 impl TpduSize {
     /// 128 octets, which every implementation supports.
     pub const SMALLEST: Self = Self(7);
+    /// 1024 octets, which clients of S7 controllers propose.
+    pub const S7: Self = Self(10);
     /// 2048 octets, the largest size of class 0 in ISO 8073.
     pub const CLASS_0: Self = Self(11);
     /// 8192 octets, the largest size in ISO 8073.
@@ -350,6 +376,26 @@ mod tests {
     use alloc::string::ToString as _;
 
     use super::*;
+
+    #[test]
+    fn a_selector_is_read_from_hex_as_controllers_and_tools_write_it() {
+        let expected = Selector::from(0x0102);
+
+        for text in ["0102", "01.02", "01:02", "01 02"] {
+            assert_eq!(text.parse(), Ok(expected.clone()), "{text}");
+        }
+        assert_eq!("".parse(), Ok(Selector::default()));
+        assert_eq!(expected.to_string().parse(), Ok(expected));
+        let refused = |text: &str| text.parse::<Selector>().unwrap_err().to_string();
+        assert_eq!(
+            refused("0g"),
+            "selector at offset 1: value 103 (0x67) is not allowed"
+        );
+        assert_eq!(
+            refused("010"),
+            "selector at offset 2: needs 2 octets, 1 left"
+        );
+    }
 
     #[test]
     fn a_list_is_read_in_any_order() {

@@ -64,6 +64,8 @@ pub(super) struct Download {
     /// When a connection was last opened, and how long it took until a response came.
     connected_at: Instant,
     setup: Duration,
+    /// The shortest of these times: none was lost on the way.
+    least_setup: Option<Duration>,
     /// Where the holes of the next request begin, and the last packet that was asked for.
     next: u32,
     last_asked: u32,
@@ -126,6 +128,7 @@ impl Download {
             begun_at: Instant::ZERO,
             connected_at: Instant::ZERO,
             setup: Duration::ZERO,
+            least_setup: None,
             next: 0,
             last_asked: 0,
             highest: 0,
@@ -169,6 +172,7 @@ impl Download {
         self.asked_packets = 0;
         self.first_missing = 0;
         self.begun_at = now;
+        self.least_setup = None;
         self.next = 0;
         self.is_reordered = false;
         self.requests = 0;
@@ -271,12 +275,14 @@ impl Download {
         let has_more = self.next > 0 && self.holes.from(self.next).next().is_some();
         let start = if has_more { self.next } else { 0 };
         self.is_next_round = !has_more;
-        // Packets between two holes are asked for with them where that takes less than half of what a request more
-        // costs for each of its intervals.
-        let near = self.setup.as_nanos() / 16 / self.packet_time().as_nanos().max(1);
+        // To libdtp packets between two holes are asked for with them where that takes less than another interval: the
+        // round that it waits first, and a part of what a request takes.
+        let setup = self.least_setup.unwrap_or_default();
+        let interval_time = round_time(self.rate.throughput(), self.chunk()) + setup / 8;
+        let near = interval_time.as_nanos() / self.packet_time().as_nanos().max(1);
         let near = u32::try_from(near).unwrap_or(u32::MAX);
         let is_many = self.holes.from(start).nth(MAX_INTERVALS).is_some();
-        let may_join = is_many && !self.asks.is_of_this_crate();
+        let may_join = is_many && self.identity.is_none();
         let mut intervals = [Interval::default(); MAX_INTERVALS];
         let mut count: usize = 0;
         let mut left = self.rate.packets(self.chunk(), REQUEST_TIME);
@@ -317,7 +323,7 @@ impl Download {
         extension: Option<Extension>,
     ) {
         let size = response.payload_size;
-        self.setup = now - self.connected_at;
+        self.on_setup(now);
         let identity = extension.map(|it| it.identity);
         let is_other = self
             .identity
@@ -338,6 +344,13 @@ impl Download {
         }
         self.asks.set_server(extension);
         self.expect(now, Some(connection), self.silence());
+    }
+
+    /// The server has answered a request.
+    fn on_setup(&mut self, now: Instant) {
+        self.setup = now - self.connected_at;
+        let least = self.least_setup.map_or(self.setup, |it| it.min(self.setup));
+        self.least_setup = Some(least);
     }
 
     /// Waits for the packets of a request, the first of them within so long.
@@ -601,5 +614,44 @@ impl Download {
         };
         let all = deadline.into_iter().chain(self.time_limit());
         all.chain(self.alive_at()).min()
+    }
+}
+
+/// Returns how long a server of libdtp waits before each interval of a request: one of the rounds in which it sends
+/// packets.
+fn round_time(throughput: u32, chunk: u32) -> Duration {
+    let (rate, chunk) = (u64::from(throughput.max(1)), u64::from(chunk.max(1)));
+    let mut packets = rate / chunk;
+    let mut millis = 1000;
+    if chunk / rate > packets {
+        return Duration::from_secs(chunk / rate);
+    }
+    // It takes a tenth as long as that keeps the rate to 5 %.
+    while millis >= 100 {
+        let slower = (packets / 10) * chunk * 1000 / (millis / 10);
+        if slower.abs_diff(rate) * 20 >= rate {
+            break;
+        }
+        (millis, packets) = (millis / 10, packets / 10);
+    }
+    Duration::from_millis(millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_of_libdtp_takes_as_long_as_its_documentation_says() {
+        for (throughput, chunk, millis) in [
+            (20_000, 200, 10),
+            (20_000_000, 1024, 10),
+            (100, 200, 2000),
+            (2100, 200, 100),
+            (2500, 200, 1000),
+            (1_000_000, 200, 10),
+        ] {
+            assert_eq!(round_time(throughput, chunk).as_millis(), millis);
+        }
     }
 }

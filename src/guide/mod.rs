@@ -5,6 +5,7 @@
 //! | [`map`] | What is each module for, what may it import, and where is a given thing? |
 //! | [`driver`] | How do I run a machine in an event loop that the crate has no adapter for? |
 //! | `machine` (features `arbitrary`, `record`, `sim`) | How do I write a protocol, and what do I get for it? |
+//! | `hat` (features `cotp`, `tokio`) | How do I talk to hat-drivers, and what is its call here? |
 //! | `ion` (features `blocking`, `ltp`) | How do I exchange blocks with ION, and what is pyion's call here? |
 //! | `hdtn` (feature `ltp`) | How do I exchange blocks with HDTN, and how fast are they? |
 //! | `libcsp` (features `blocking`, `dtp`) | How do I talk to nodes of libcsp and libdtp, and what is their call here? |
@@ -35,11 +36,19 @@ pub mod machine {}
 
 #[cfg(all(feature = "cotp", feature = "record"))]
 #[doc = include_str!("recording.md")]
+#[cfg_attr(
+    all(feature = "blocking", feature = "dtp"),
+    doc = include_str!("recording_dtp.md")
+)]
 ///
 /// # A replay in a test
 ///
 #[doc = concat!("```\n", include_str!("../../examples/replay_in_a_test.rs"), "\n```")]
 pub mod recording {}
+
+#[cfg(all(feature = "cotp", feature = "tokio"))]
+#[doc = include_str!("hat.md")]
+pub mod hat {}
 
 #[cfg(all(feature = "blocking", feature = "ltp"))]
 #[doc = include_str!("ion.md")]

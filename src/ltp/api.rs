@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 use core::error::Error as StdError;
-use core::fmt;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -450,7 +449,14 @@ pub struct Usage {
 }
 
 /// Counters of an engine, since it was made or restored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, derive_more::Display)]
+#[display(
+    "{exports_complete} blocks sent, {exports_failed} failed; \
+     {imports_complete} received, {imports_cancelled} cancelled; \
+     {segments_sent} segments sent, {segments_received} received, {} dropped; \
+     {octets_resent} octets, {} checkpoints and reports sent again",
+    self.dropped(), self.checkpoints_resent + self.reports_resent
+)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Stats {
@@ -511,29 +517,15 @@ pub struct Stats {
     pub keepalives: u64,
 }
 
-impl fmt::Display for Stats {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let resent = self.checkpoints_resent + self.reports_resent;
-        let dropped = self.malformed
+impl Stats {
+    const fn dropped(&self) -> u64 {
+        self.malformed
             + self.unauthentic
             + self.unknown_key
             + self.unknown_peer
             + self.unknown_client
             + self.closed_session
-            + self.no_room;
-        write!(
-            f,
-            "{} blocks sent, {} failed; {} received, {} cancelled; \
-             {} segments sent, {} received, {dropped} dropped; \
-             {} octets, {resent} checkpoints and reports sent again",
-            self.exports_complete,
-            self.exports_failed,
-            self.imports_complete,
-            self.imports_cancelled,
-            self.segments_sent,
-            self.segments_received,
-            self.octets_resent,
-        )
+            + self.no_room
     }
 }
 

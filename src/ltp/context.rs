@@ -119,7 +119,7 @@ pub(super) enum Step {
     Continues,
     /// It is closed (RFC 5326 section 6.20), and remembered as it ended.
     Ends(End),
-    /// It is closed, and its block is sent once more in another session.
+    /// It is closed, and another session begins: its block is sent once more, or what came is of another sender.
     Restarts,
 }
 
@@ -130,9 +130,10 @@ pub(super) struct Key {
     pub(super) what: TimerKind,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, derive_more::From)]
 pub(super) enum TimerKind {
-    Session(SessionId, SessionTimer),
+    Export(SessionId, ExportTimer),
+    Import(SessionId, ImportTimer),
     Ping,
     KeepAlive,
     Pace,
@@ -147,20 +148,10 @@ impl TimerKind {
     pub(super) const fn awaits_answer(self) -> bool {
         matches!(
             self,
-            Self::Session(
-                _,
-                SessionTimer::Export(ExportTimer::Checkpoint(_) | ExportTimer::Guard)
-                    | SessionTimer::Import(ImportTimer::Report(_))
-            )
+            Self::Export(_, ExportTimer::Checkpoint(_) | ExportTimer::Guard)
+                | Self::Import(_, ImportTimer::Report(_))
         )
     }
-}
-
-/// A timer of a session, by the role of this engine in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, derive_more::From)]
-pub(super) enum SessionTimer {
-    Export(ExportTimer),
-    Import(ImportTimer),
 }
 
 /// A timer of a session in which a block is sent.
@@ -331,10 +322,8 @@ impl Node {
         u32::try_from(self.events.len()).is_ok_and(|len| len < self.config.limits.events)
     }
 
-    pub(super) fn stop(&mut self, timer: Option<TimerId>) {
-        if let Some(timer) = timer {
-            self.timers.stop(timer);
-        }
+    pub(super) fn stop(&mut self, timers: impl IntoIterator<Item = TimerId>) {
+        timers.into_iter().for_each(|timer| self.timers.stop(timer));
     }
 
     /// Remembers a session that was closed.
@@ -368,22 +357,6 @@ impl Core {
             session,
             late: Lateness::Counts,
         })
-    }
-
-    /// Notes that a stranger cited a report that is not under way.
-    pub(super) fn cite_wrong(&mut self, slot: u32) {
-        let account = self.peers.get(slot).and_then(|peer| peer.account);
-        if let Some(account) = account {
-            self.node.strangers.cite_wrong(account);
-        }
-    }
-
-    /// Notes a segment of the peer in a slot.
-    #[inline]
-    pub(super) fn heard(&mut self, slot: u32) {
-        if let Some(peer) = self.peers.get_mut(slot) {
-            peer.on_heard(&mut self.node);
-        }
     }
 
     /// Returns what a timer that is due lets happen, and whether it counts. `None` if that waits. `left` tells when the
@@ -421,8 +394,8 @@ impl Context<'_> {
         self.peer.queue(self.node, control)
     }
 
-    pub(super) fn stop(&mut self, timer: Option<TimerId>) {
-        self.node.stop(timer);
+    pub(super) fn stop(&mut self, timers: impl IntoIterator<Item = TimerId>) {
+        self.node.stop(timers);
     }
 
     /// Returns why a session ends whose signal was not answered as often as a limit allows.
@@ -437,35 +410,34 @@ impl Context<'_> {
         }
     }
 
-    pub(super) fn stop_all(&mut self, timers: impl IntoIterator<Item = TimerId>) {
-        timers
-            .into_iter()
-            .for_each(|timer| self.node.timers.stop(timer));
-    }
-
     /// Returns when the last octet of what was written has left.
     pub(super) fn departure(&self) -> Instant {
         self.peer.departure(self.node.now)
     }
 
     /// Starts the timer of a segment that was written, for its answer.
-    pub(super) fn await_answer(&mut self, timer: impl Into<SessionTimer>) -> Option<TimerId> {
+    pub(super) fn await_answer<T>(&mut self, timer: T) -> Option<TimerId>
+    where
+        (SessionId, T): Into<TimerKind>,
+    {
         self.start(self.peer.answer(self.node.now), timer)
     }
 
     /// Starts a timer that is frozen while the peer is silent.
-    pub(super) fn start(&mut self, due: Due, timer: impl Into<SessionTimer>) -> Option<TimerId> {
-        let what = TimerKind::Session(self.session, timer.into());
+    pub(super) fn start<T>(&mut self, due: Due, timer: T) -> Option<TimerId>
+    where
+        (SessionId, T): Into<TimerKind>,
+    {
+        let what = (self.session, timer).into();
         self.peer.start(self.node, due, what)
     }
 
     /// Starts a timer that is never frozen.
-    pub(super) fn start_local(
-        &mut self,
-        at: Instant,
-        timer: impl Into<SessionTimer>,
-    ) -> Option<TimerId> {
-        let what = TimerKind::Session(self.session, timer.into());
+    pub(super) fn start_local<T>(&mut self, at: Instant, timer: T) -> Option<TimerId>
+    where
+        (SessionId, T): Into<TimerKind>,
+    {
+        let what = (self.session, timer).into();
         self.peer.start_local(self.node, at, what)
     }
 

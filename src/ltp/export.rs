@@ -25,7 +25,7 @@ use super::api::{Block, Error, Red, Side};
 use super::auth::KeyHash;
 use super::beyond::{BlockFlow, DuplicateRepairs};
 use super::config::Direction;
-use super::context::{Context, Core, ExportTimer, Lateness, Node, Step};
+use super::context::{Context, Core, ExportTimer, Lateness, Node, Step, TimerKind};
 use super::end_cause::{EndCause, Limit};
 use super::engine::Engine;
 use super::peer::{Control, Role};
@@ -195,10 +195,9 @@ pub(super) enum Repair {
 pub(super) struct Retransmission {
     report: u64,
     cycle: u32,
-    gaps: Vec<Range<u64>>,
-    /// The index of the gap being sent, and the offset within it.
-    at: usize,
-    from: u64,
+    /// What is yet to be sent, and what was.
+    gaps: VecDeque<Range<u64>>,
+    sent: Vec<Range<u64>>,
     /// The lower bound of the report.
     lower: u64,
     /// When the first of it left. `None` as well if octets are sent several times, so that losses cannot be told.
@@ -209,12 +208,15 @@ pub(super) struct Retransmission {
 }
 
 impl Retransmission {
-    fn new((lower, report): (u64, u64), cycle: u32, gaps: Vec<Range<u64>>) -> Self {
+    fn new(
+        (lower, report): (u64, u64),
+        cycle: u32,
+        gaps: impl IntoIterator<Item = Range<u64>>,
+    ) -> Self {
         Self {
             report,
             cycle,
-            from: gaps.first().map_or(0, |gap| gap.start),
-            gaps,
+            gaps: gaps.into_iter().collect(),
             lower,
             ..Self::default()
         }
@@ -227,29 +229,22 @@ impl Retransmission {
             (self.lower, self.report) = (lower, report);
         }
         self.cycle = self.cycle.max(cycle);
-        let mut left = self.gaps.split_off(self.at.min(self.gaps.len()));
-        if let Some(first) = left.first_mut() {
-            let sent = first.start..self.from;
-            first.start = self.from;
-            self.gaps.extend(Some(sent).filter(|sent| !sent.is_empty()));
-        }
-        left.extend(gaps);
-        left.sort_unstable_by_key(|gap| gap.start);
-        self.at = self.gaps.len();
-        self.from = left.first().map_or(0, |gap| gap.start);
-        self.gaps.append(&mut left);
+        self.gaps.extend(gaps);
+        let gaps = self.gaps.make_contiguous();
+        gaps.sort_unstable_by_key(|gap| gap.start);
     }
 }
 
-/// What an input has led to.
-#[must_use]
+/// How the session of a block ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    Continues,
     /// Everything was sent, and all of the red part is claimed.
     Complete,
     Failed(EndCause),
 }
+
+/// Whether a session goes on after an input, or how it ends.
+type Continued = Result<(), Outcome>;
 
 impl ExportSession {
     /// Starts a session for a block whose red part has `red` octets. With a hello, the first segment says that this engine
@@ -290,15 +285,12 @@ impl ExportSession {
     fn sending(
         &mut self,
         cx: &mut Context<'_>,
-        act: impl FnOnce(&mut Sending, &mut Context<'_>) -> Outcome,
+        act: impl FnOnce(&mut Sending, &mut Context<'_>) -> Continued,
     ) -> Step {
-        match &mut self.stage {
-            Stage::Open(sending) => match act(sending, cx) {
-                Outcome::Continues => Step::Continues,
-                Outcome::Complete => self.complete(cx),
-                Outcome::Failed(cause) => self.fail(cause, cx),
-            },
-            Stage::Cancelling(_) => Step::Continues,
+        match self.stage.open_mut().map(|sending| act(sending, cx)) {
+            None | Some(Ok(())) => Step::Continues,
+            Some(Err(Outcome::Complete)) => self.complete(cx),
+            Some(Err(Outcome::Failed(cause))) => self.fail(cause, cx),
         }
     }
 
@@ -353,7 +345,7 @@ impl ExportSession {
             }
             ExportTimer::CheckpointCopy { serial, left } => self.sending(cx, |sending, cx| {
                 sending.copy_checkpoint_now(serial, left, cx);
-                Outcome::Continues
+                Ok(())
             }),
             ExportTimer::Repair => self.sending(cx, Sending::repair_due),
             ExportTimer::Guard => self.sending(cx, Sending::guard_expired),
@@ -409,6 +401,10 @@ impl Sending {
             .ok()
     }
 
+    pub(super) fn checkpoint(&self, serial: u64) -> Option<&Outstanding> {
+        self.checkpoints.get(self.place_of(serial)?)
+    }
+
     pub(super) fn checkpoint_mut(&mut self, serial: u64) -> Option<&mut Outstanding> {
         let place = self.place_of(serial)?;
         self.checkpoints.get_mut(place)
@@ -417,11 +413,12 @@ impl Sending {
     /// Returns what is under repair: queued, or sent again behind `checkpoint`, so that a report on that checkpoint says
     /// nothing about it. What was sent again before the checkpoint and is still missing was lost again.
     fn under_repair(&self, checkpoint: u64) -> RangeSet {
-        let queued = self.repair().queue.iter().filter_map(Repair::gaps);
+        let queued = self.repair().queue.iter().filter_map(Repair::run);
+        let queued = queued.flat_map(|run| run.sent.iter().chain(&run.gaps));
         let sent = self.checkpoints.iter();
         let sent = sent.filter(|one| one.serial >= checkpoint);
         let mut under_repair = RangeSet::new();
-        for gap in sent.map(|one| &one.retransmitted).chain(queued).flatten() {
+        for gap in sent.flat_map(|one| &one.retransmitted).chain(queued) {
             under_repair.insert(gap.clone());
         }
         under_repair
@@ -430,8 +427,10 @@ impl Sending {
     /// Returns the bytes of memory beside the block and the entry in the table.
     pub(super) fn memory_used(&self) -> usize {
         let repair = self.repair();
-        let sent = self.checkpoints.iter().map(|one| &one.retransmitted);
-        let gaps = sent.chain(repair.queue.iter().filter_map(Repair::gaps));
+        let sent = self.checkpoints.iter();
+        let sent = sent.map(|one| one.retransmitted.capacity());
+        let queued = repair.queue.iter().filter_map(Repair::run);
+        let gaps = sent.chain(queued.map(|run| run.sent.capacity() + run.gaps.capacity()));
         self.repair.as_ref().map_or(0, |_| size_of::<RepairState>())
             + repair.claimed.memory_used()
             + repair.history.memory_used()
@@ -439,7 +438,7 @@ impl Sending {
             + repair.queue.capacity() * size_of::<Repair>()
             + repair.flow.memory_used()
             + repair.duplicates.memory_used()
-            + gaps.map(Vec::capacity).sum::<usize>() * size_of::<Range<u64>>()
+            + gaps.sum::<usize>() * size_of::<Range<u64>>()
     }
 
     /// Queues a retransmission.
@@ -458,7 +457,7 @@ impl Sending {
 
     /// Completes a session when everything is claimed and sent. Starts the guard timer of a session that awaits
     /// nothing: one of several reports may be lost for good (ION issue 14).
-    fn check_progress(&mut self, cx: &mut Context<'_>) -> Outcome {
+    fn check_progress(&mut self, cx: &mut Context<'_>) -> Continued {
         let is_claimed = self.is_claimed();
         if is_claimed && self.repair().history.is_of_one_receiver(self.red) {
             if let Some(repair) = &mut self.repair {
@@ -466,11 +465,11 @@ impl Sending {
                 repair.flow.clear();
             }
             if self.next == self.len() {
-                return Outcome::Complete;
+                return Err(Outcome::Complete);
             }
             let checkpoints = mem::take(&mut self.checkpoints);
-            cx.stop_all(checkpoints.iter().flat_map(Outstanding::timers));
-            return Outcome::Continues;
+            cx.stop(checkpoints.iter().flat_map(Outstanding::timers));
+            return Ok(());
         }
         cx.peer.release_first_passes(cx.node);
         let is_going_on = self.is_going_on();
@@ -479,7 +478,7 @@ impl Sending {
         } else if self.repair().guard.is_none() {
             self.repair_mut().guard = cx.await_answer(ExportTimer::Guard);
         }
-        Outcome::Continues
+        Ok(())
     }
 
     fn stop_guard(&mut self, cx: &mut Context<'_>) {
@@ -497,14 +496,14 @@ impl Sending {
 
     /// Asks about everything that is missing, by a checkpoint with the last missing octet that cites the report with the
     /// lowest bound.
-    fn guard_expired(&mut self, cx: &mut Context<'_>) -> Outcome {
+    fn guard_expired(&mut self, cx: &mut Context<'_>) -> Continued {
         let (is_claimed, counts) = (self.is_claimed(), self.counts_in_flight());
         let repair = self.repair_mut();
         repair.guard = None;
         // Whether its checkpoint counts in a silence is decided when that is late.
         let limit = cx.peer.config.limits.checkpoint_retries;
         if cx.late == Lateness::IsFinal || repair.tries >= limit.into() {
-            return Outcome::Failed(cx.unanswered(Limit::CheckpointRetries));
+            return Err(Outcome::Failed(cx.unanswered(Limit::CheckpointRetries)));
         }
         if is_claimed {
             // The reports between those that came did not, though their receiver repeats them: it may have started anew
@@ -515,7 +514,7 @@ impl Sending {
             cx.peer.in_flight.octets += u64::from(counts) * claimed;
         }
         self.probe(cx);
-        Outcome::Continues
+        Ok(())
     }
 
     /// Queues a checkpoint with the last octet that is missing of those that were sent.
@@ -527,7 +526,7 @@ impl Sending {
         };
         let end = missing.last().unwrap_or(first.clone()).end;
         let cited = repair.lowest.filter(|(lower, _)| *lower <= first.start);
-        let gaps = core::iter::once(end - 1..end).collect();
+        let gaps = core::iter::once(end - 1..end);
         let run = Retransmission {
             is_repeated: true,
             ..Retransmission::new(cited.unwrap_or_default(), 0, gaps)
@@ -536,15 +535,15 @@ impl Sending {
     }
 
     /// Repeats a checkpoint whose timer expired (RFC 5326 section 6.7).
-    fn checkpoint_expired(&mut self, serial: u64, cx: &mut Context<'_>) -> Outcome {
+    fn checkpoint_expired(&mut self, serial: u64, cx: &mut Context<'_>) -> Continued {
         let is_auto = cx.peer.is_auto();
         let Some(place) = self.place_of(serial) else {
-            return Outcome::Continues;
+            return Ok(());
         };
         let is_last = place + 1 == self.checkpoints.len();
         let claimed = &self.repair.as_deref().unwrap_or(&NOTHING_LOST).claimed;
         let Some(checkpoint) = self.checkpoints.get_mut(place) else {
-            return Outcome::Continues;
+            return Ok(());
         };
         checkpoint.timer = None;
         let mut asked = checkpoint.retransmitted.iter();
@@ -561,14 +560,14 @@ impl Sending {
             return self.check_progress(cx);
         }
         if cx.late != Lateness::IsFinal && cx.peer.must_ask(checkpoint.latest, cx.node.now) {
-            cx.peer
-                .ask(cx.node, cx.session, ExportTimer::Checkpoint(serial).into());
-            return Outcome::Continues;
+            let signal = TimerKind::Export(cx.session, ExportTimer::Checkpoint(serial));
+            cx.peer.ask(cx.node, signal);
+            return Ok(());
         }
         checkpoint.tries = cx.late.tries(checkpoint.tries);
         let tries = checkpoint.tries;
         if tries > cx.peer.config.limits.checkpoint_retries.into() {
-            return Outcome::Failed(cx.unanswered(Limit::CheckpointRetries));
+            return Err(Outcome::Failed(cx.unanswered(Limit::CheckpointRetries)));
         }
         cx.peer.line.exchanged(false);
         cx.peer.back_off(cx.node.now);
@@ -581,20 +580,19 @@ impl Sending {
             },
             cx,
         );
-        Outcome::Continues
+        Ok(())
     }
 }
 
 impl Repair {
     /// Whether octets are sent again that a report has left unclaimed.
-    const fn is_retransmission(&self) -> bool {
-        matches!(self, Self::Retransmission(run) if !run.asks_again)
+    fn is_retransmission(&self) -> bool {
+        self.run().is_some_and(|run| !run.asks_again)
     }
 
-    /// Returns the octets of a retransmission.
-    const fn gaps(&self) -> Option<&Vec<Range<u64>>> {
+    const fn run(&self) -> Option<&Retransmission> {
         match self {
-            Self::Retransmission(retransmission) => Some(&retransmission.gaps),
+            Self::Retransmission(run) => Some(run),
             Self::Checkpoint { .. } => None,
         }
     }
@@ -673,7 +671,7 @@ impl<A: Addr> Engine<A> {
         self.exports.run(place, &mut self.core, |export, cx| {
             export.sending(cx, |sending, _| {
                 sending.wants_checkpoint = true;
-                Outcome::Continues
+                Ok(())
             })
         });
         Ok(())

@@ -162,6 +162,7 @@ impl ImportSession {
         if Fingerprint::is_telling(data) {
             match self.judge(data) {
                 // Its sender started anew, and sends another block under the same number.
+                Judgment::NewSession if self.gives_way() => return Step::Restarts,
                 Judgment::NewSession => return self.cancel(EndCause::StateLost, cx),
                 Judgment::Undecided if self.is_claimed_and_not_cited(data) => {
                     cx.node.stats.closed_session += 1;
@@ -216,11 +217,9 @@ impl ImportSession {
         matches!(&self.stage, Stage::Open(one) if one.is_delivered && !one.has_issued(checkpoint.report))
     }
 
-    /// Whether the red part was delivered, and a segment is of another session under the same number.
-    pub(super) fn gives_way_to(&self, data: &Data<'_>) -> bool {
-        Fingerprint::is_telling(data)
-            && matches!(&self.stage, Stage::Open(one) if one.is_delivered && !one.is_to_be_stored())
-            && self.judge(data) == Judgment::NewSession
+    /// Whether nothing is lost if another session under the same number begins.
+    fn gives_way(&self) -> bool {
+        matches!(&self.stage, Stage::Open(one) if one.is_delivered && !one.is_to_be_stored())
     }
 
     /// Returns when the report left whose acknowledgment a timer waits for. `None` if it is not awaited any more.
@@ -327,7 +326,8 @@ impl Reception {
         }
         let serial = self.serial;
         self.serial = serial.saturating_add(1);
-        self.pending.push(Issued::on_all(serial, checkpoint, red));
+        let issued = Issued::new(serial, checkpoint, 0..red, true);
+        self.pending.push(issued);
         self.ends_block = true;
         self.is_delivered = true;
         self.red = Some(red);
@@ -374,11 +374,6 @@ impl Reception {
     pub(super) fn complete_red(&self) -> Option<u64> {
         let held = self.parts.as_ref().map(|parts| parts.red.held.len());
         self.red.filter(|red| held.is_none_or(|held| held == *red))
-    }
-
-    /// Whether the end of the red part was not received.
-    pub(super) const fn is_open_ended(&self) -> bool {
-        self.red.is_none()
     }
 
     /// Whether the color or the end of a segment contradicts earlier ones (RFC 5326 section 6.21).

@@ -13,26 +13,22 @@ use super::peer::{Control, PeerState, Queue, Role};
 use super::sdnv::Head;
 use super::wire::{Body, Claims, Color, Mark, Reason, Report, SessionId, header_len, put_header};
 use crate::sync::Arc;
+use crate::transmit::TransmitBuffer;
 use crate::{Addr, Transmit};
 
 /// A keep-alive (RFC 7122 section 3.4). By its length alone it could be a CAS.
 pub(super) const KEEPALIVE: [u8; 4] = [0; 4];
 
-/// The result of writing a segment.
+/// Whether a segment was written, and further ones may be.
+pub(super) type Written = Result<(), Unwritten>;
+
+/// Why a segment was not written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum WriteResult {
-    Written,
+pub(super) enum Unwritten {
     /// The batch has no room.
     NoRoom,
     /// The segment fits no datagram, or there is nothing to write any more.
     Impossible,
-}
-
-/// Whether the batch has room for a further segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Batch {
-    HasRoom,
-    Full,
 }
 
 /// What is sent next.
@@ -41,50 +37,6 @@ enum Work {
     Control(Control),
     /// Data of the session with this number.
     Data(Queue, u64),
-}
-
-/// A batch of datagrams for one peer.
-pub(super) trait Datagrams {
-    /// Appends a datagram of a head and the octets behind it. False if the batch has no room for it.
-    fn push(&mut self, head: &Head, behind: &[u8]) -> bool;
-
-    /// Appends a datagram of `len` octets. False if the batch has no room for it.
-    fn push_with(&mut self, len: usize, write: &mut dyn FnMut(&mut Vec<u8>)) -> bool;
-
-    /// Appends up to `count` datagrams of `len` octets, and returns how many.
-    fn push_row(&mut self, len: usize, count: usize, write: &mut dyn FnMut(&mut [u8])) -> usize;
-
-    fn is_empty(&self) -> bool;
-}
-
-/// The batch that is being written.
-pub(super) type Out<'a> = dyn Datagrams + 'a;
-
-/// The batch, and the address of the peer.
-struct Addressed<'a, A>(&'a mut Transmit<A>, A);
-
-impl<A: Addr> Datagrams for Addressed<'_, A> {
-    fn push(&mut self, head: &Head, behind: &[u8]) -> bool {
-        let len = head.octets().len() + behind.len();
-        self.0.push(self.1, len, |out| {
-            head.put(out);
-            if !behind.is_empty() {
-                out.extend_from_slice(behind);
-            }
-        })
-    }
-
-    fn push_with(&mut self, len: usize, write: &mut dyn FnMut(&mut Vec<u8>)) -> bool {
-        self.0.push(self.1, len, write)
-    }
-
-    fn push_row(&mut self, len: usize, count: usize, write: &mut dyn FnMut(&mut [u8])) -> usize {
-        self.0.push_row(self.1, len, count, write)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 impl<A: Addr> Engine<A> {
@@ -98,13 +50,13 @@ impl<A: Addr> Engine<A> {
         {
             steps -= 1;
             self.core.peers.forget_ready(slot);
-            let Some(to) = self.addresses.of(slot) else {
+            let to = self.addresses.of(slot);
+            let Some(out) = to.and_then(|to| tx.buffer_to(to)) else {
                 continue;
             };
             let sessions = (&mut self.exports, &mut self.imports);
-            let mut out = Addressed(tx, to);
-            self.core.fill(slot, sessions, &mut steps, &mut out);
-            if !tx.is_empty() {
+            self.core.fill(slot, sessions, &mut steps, out);
+            if !out.is_empty() {
                 if let Some(peer) = self.core.peers.get_mut(slot) {
                     peer.last_sent = self.core.node.now;
                 }
@@ -122,12 +74,12 @@ impl Exports {
         slot: u32,
         (queue, number): (Queue, u64),
         core: &mut Core,
-        tx: &mut Out<'_>,
-    ) -> Batch {
+        tx: &mut TransmitBuffer,
+    ) -> Written {
         let mut written = None;
         self.with(number, core, |export, cx| {
-            let (batch, step) = export.write(queue, tx, cx);
-            written = batch;
+            let step;
+            (written, step) = export.write(queue, tx, cx);
             step
         });
         if written.is_none()
@@ -135,7 +87,7 @@ impl Exports {
         {
             peer.sessions(queue).pop_front();
         }
-        written.unwrap_or(Batch::HasRoom)
+        written.unwrap_or(Ok(()))
     }
 }
 
@@ -146,14 +98,14 @@ impl Core {
         slot: u32,
         (exports, imports): (&mut Exports, &mut Imports),
         steps: &mut usize,
-        tx: &mut Out<'_>,
+        tx: &mut TransmitBuffer,
     ) {
         if let Some(peer) = self.peers.get_mut(slot) {
             peer.is_ready = false;
         }
-        let mut batch = Batch::HasRoom;
+        let mut written = Ok(());
         while let Some(peer) = self.peers.get_mut(slot) {
-            if *steps == 0 || batch == Batch::Full {
+            if *steps == 0 || written == Err(Unwritten::NoRoom) {
                 peer.mark_ready(&mut self.node);
                 break;
             }
@@ -161,7 +113,7 @@ impl Core {
                 break;
             };
             *steps -= 1;
-            batch = match work {
+            written = match work {
                 Work::Control(control) => self.send_control(slot, control, (exports, imports), tx),
                 Work::Data(queue, number) => exports.send(slot, (queue, number), self, tx),
             };
@@ -182,11 +134,11 @@ impl Core {
         slot: u32,
         control: Control,
         (exports, imports): (&mut Exports, &mut Imports),
-        tx: &mut Out<'_>,
-    ) -> Batch {
+        tx: &mut TransmitBuffer,
+    ) -> Written {
         let session = control.session();
         let Some(mut cx) = self.context(slot, session) else {
-            return Batch::Full;
+            return Err(Unwritten::NoRoom);
         };
         let (mut reception, mut cancel) = (None, None);
         match control {
@@ -198,8 +150,8 @@ impl Core {
             _ => {}
         }
         let put = cx.put_control(control, reception.as_deref_mut(), cancel.as_deref(), tx);
-        if put == WriteResult::NoRoom {
-            return Batch::Full;
+        if put == Err(Unwritten::NoRoom) {
+            return put;
         }
         cx.peer.pop_control();
         match (control, reception, cancel) {
@@ -220,7 +172,7 @@ impl Core {
             (Control::Ping, ..) => cx.peer.on_ping_sent(cx.node),
             _ => {}
         }
-        Batch::HasRoom
+        Ok(())
     }
 }
 
@@ -272,12 +224,12 @@ impl Context<'_> {
         control: Control,
         reception: Option<&mut Reception>,
         cancel: Option<&Cancel>,
-        tx: &mut Out<'_>,
-    ) -> WriteResult {
+        tx: &mut TransmitBuffer,
+    ) -> Written {
         let body = match control {
             Control::Report { serial, .. } => {
-                let put = reception.map(|reception| reception.put_report(serial, tx, self));
-                return put.unwrap_or(WriteResult::Impossible);
+                let reception = reception.ok_or(Unwritten::Impossible)?;
+                return reception.put_report(serial, tx, self);
             }
             Control::Final {
                 serial,
@@ -286,9 +238,7 @@ impl Context<'_> {
                 ..
             } => return self.put_report_on_all((serial, checkpoint), red, None, tx),
             Control::KeepAlive => {
-                let write = |out: &mut Vec<u8>| out.extend_from_slice(&KEEPALIVE);
-                let len = KEEPALIVE.len();
-                return self.push(len, tx, |tx| tx.push_with(len, &mut |out| write(out)));
+                return self.push(KEEPALIVE.len(), tx, |out| out.extend_from_slice(&KEEPALIVE));
             }
             Control::ReportAck { serial, .. } => Some(Body::ReportAck(serial)),
             Control::CancelAck { to, .. } => Some(match to {
@@ -304,9 +254,8 @@ impl Context<'_> {
                 Body::CancelBySender(Reason::USER)
             }),
         };
-        body.map_or(WriteResult::Impossible, |body| {
-            self.put_body(&body, None, tx)
-        })
+        let body = body.ok_or(Unwritten::Impossible)?;
+        self.put_body(&body, None, tx)
     }
 
     /// Writes a report that claims all of a red part.
@@ -315,8 +264,8 @@ impl Context<'_> {
         (serial, checkpoint): (u64, u64),
         red: u64,
         hello: Option<Hello>,
-        tx: &mut Out<'_>,
-    ) -> WriteResult {
+        tx: &mut TransmitBuffer,
+    ) -> Written {
         let all = 0..red;
         let body = Body::Report(Report {
             serial,
@@ -334,8 +283,8 @@ impl Context<'_> {
         &mut self,
         body: &Body<'_>,
         hello: Option<Hello>,
-        tx: &mut Out<'_>,
-    ) -> WriteResult {
+        tx: &mut TransmitBuffer,
+    ) -> Written {
         let is_plain = self.peer.keys.overhead() == 0 && hello.is_none();
         let Some(behind) = body.octets().filter(|_| is_plain) else {
             let len = body.wire_len();
@@ -345,7 +294,12 @@ impl Context<'_> {
         put_header(&mut head, body.code(), self.session, 0);
         body.put_fields(&mut head);
         let len = head.octets().len() + behind.len();
-        self.put(len, tx, |tx| tx.push(&head, behind))
+        self.put(len, tx, |out| {
+            head.put(out);
+            if !behind.is_empty() {
+                out.extend_from_slice(behind);
+            }
+        })
     }
 
     /// Writes one segment of the session with a content of `len` octets into the batch, with a hello among its header
@@ -354,23 +308,21 @@ impl Context<'_> {
         &mut self,
         (code, len): (u8, usize),
         hello: Option<Hello>,
-        tx: &mut Out<'_>,
-        write: impl Fn(&mut Vec<u8>),
-    ) -> WriteResult {
+        tx: &mut TransmitBuffer,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Written {
         let (session, keys) = (self.session, Arc::clone(&self.peer.keys));
         let whole = header_len(session) + keys.overhead() + Hello::len(hello) + len;
         let counts = keys.counts() + (u8::from(hello.is_some()) << 4);
-        self.put(whole, tx, |tx| {
-            tx.push_with(whole, &mut |out| {
-                let start = out.len();
-                let mut head = Head::new();
-                put_header(&mut head, code, session, counts);
-                head.put(out);
-                keys.put_header(out);
-                out.extend(hello.into_iter().flat_map(Hello::encode));
-                write(out);
-                keys.put_trailer(out, start);
-            })
+        self.put(whole, tx, |out| {
+            let start = out.len();
+            let mut head = Head::new();
+            put_header(&mut head, code, session, counts);
+            head.put(out);
+            keys.put_header(out);
+            out.extend(hello.into_iter().flat_map(Hello::encode));
+            write(out);
+            keys.put_trailer(out, start);
         })
     }
 
@@ -379,19 +331,19 @@ impl Context<'_> {
     fn put(
         &mut self,
         len: usize,
-        tx: &mut Out<'_>,
-        push: impl FnOnce(&mut Out<'_>) -> bool,
-    ) -> WriteResult {
-        let put = self.push(len, tx, push);
-        match put {
-            WriteResult::Written => {
+        tx: &mut TransmitBuffer,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Written {
+        let written = self.push(len, tx, write);
+        match written {
+            Ok(()) => {
                 self.node.stats.segments_sent += 1;
                 self.peer.pacer.on_sent(self.node.now, len);
             }
-            WriteResult::Impossible => self.node.stats.oversize += 1,
-            WriteResult::NoRoom => {}
+            Err(Unwritten::Impossible) => self.node.stats.oversize += 1,
+            Err(Unwritten::NoRoom) => {}
         }
-        put
+        written
     }
 
     /// Writes a datagram of `len` octets, if it may leave yet.
@@ -399,23 +351,21 @@ impl Context<'_> {
     fn push(
         &mut self,
         len: usize,
-        tx: &mut Out<'_>,
-        push: impl FnOnce(&mut Out<'_>) -> bool,
-    ) -> WriteResult {
+        tx: &mut TransmitBuffer,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Written {
         if !self.peer.may_spend(self.node, len) {
-            return WriteResult::NoRoom;
+            return Err(Unwritten::NoRoom);
         }
-        if !push(tx) {
-            return if tx.is_empty() {
-                WriteResult::Impossible
+        if !tx.push(len, write) {
+            return Err(if tx.is_empty() {
+                Unwritten::Impossible
             } else {
-                WriteResult::NoRoom
-            };
+                Unwritten::NoRoom
+            });
         }
-        if let Some(account) = self.peer.account {
-            self.node.strangers.left(account, len);
-        }
-        WriteResult::Written
+        self.node.strangers.left(self.peer.account, len);
+        Ok(())
     }
 
     /// Whether a segment that asks for the report on a whole part has to wait, so that a full receive buffer does not take

@@ -394,7 +394,7 @@ impl PeerState {
                 session, serial, ..
             } = dropped
             {
-                let what = TimerKind::Session(session, ImportTimer::Report(serial).into());
+                let what = TimerKind::Import(session, ImportTimer::Report(serial));
                 self.start_local(node, node.now, what);
             }
         }

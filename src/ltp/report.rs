@@ -13,11 +13,12 @@ use super::beyond::{Hello, segments};
 use super::context::{Context, ImportTimer, Lateness, Step};
 use super::end_cause::{EndCause, Limit};
 use super::import::{Awaited, Reception};
-use super::output::{Out, WriteResult};
+use super::output::{Unwritten, Written};
 use super::peer::{Control, PeerState};
 use super::wire::{Checkpoint, Mark, header_len};
 use crate::Instant;
 use crate::kit::{RangeSet, TimerId};
+use crate::transmit::TransmitBuffer;
 
 /// The maximum number of lower bounds kept for checkpoints that cite a past report.
 const MAX_BOUNDS: usize = 256;
@@ -84,7 +85,7 @@ pub(super) struct Issued {
 }
 
 impl Issued {
-    fn new(serial: u64, checkpoint: u64, scope: Range<u64>, tells_all: bool) -> Self {
+    pub(super) fn new(serial: u64, checkpoint: u64, scope: Range<u64>, tells_all: bool) -> Self {
         Self {
             serial,
             checkpoint,
@@ -92,11 +93,6 @@ impl Issued {
             tells_all,
             ..Self::default()
         }
-    }
-
-    /// Makes the report on all of a red part. Its body follows from that.
-    pub(super) fn on_all(serial: u64, checkpoint: u64, red: u64) -> Self {
-        Self::new(serial, checkpoint, 0..red, true)
     }
 
     /// Whether it is neither under way nor about to be: it was withheld, or dropped from the queue of the peer.
@@ -273,14 +269,12 @@ impl Reception {
     pub(super) fn put_report(
         &mut self,
         serial: u64,
-        tx: &mut Out<'_>,
+        tx: &mut TransmitBuffer,
         cx: &mut Context<'_>,
-    ) -> WriteResult {
+    ) -> Written {
         let hello = self.hello(cx);
         let red = self.red.unwrap_or(0);
-        let Some(issued) = self.issued(serial) else {
-            return WriteResult::Impossible;
-        };
+        let issued = self.issued(serial).ok_or(Unwritten::Impossible)?;
         let checkpoint = issued.checkpoint;
         if issued.tells_all {
             return cx.put_report_on_all((serial, checkpoint), red, hello, tx);
@@ -294,16 +288,14 @@ impl Reception {
                 self.parts().reports.forget_checkpoint(checkpoint);
             }
             self.recharge(cx);
-            return WriteResult::Impossible;
+            return Err(Unwritten::Impossible);
         }
         if is_written_first && !self.make_body(serial, cx) {
             // Nothing is held in its scope, which may not be said (RFC 5326 section 3.2.2).
             self.drop_report(serial, cx);
-            return WriteResult::Impossible;
+            return Err(Unwritten::Impossible);
         }
-        let Some(issued) = self.issued(serial) else {
-            return WriteResult::Impossible;
-        };
+        let issued = self.issued(serial).ok_or(Unwritten::Impossible)?;
         let body = &issued.body;
         // A report that was made before the sender told may be as long as a segment.
         let hello = hello.filter(|_| body.len() <= cx.segment_room(hello));
@@ -346,9 +338,9 @@ impl Reception {
 
     /// Keeps the body of a report for its repetitions. Without memory for it, a report that was written is not repeated,
     /// and one that was not is made again.
-    fn settle_body(&mut self, serial: u64, put: WriteResult, cx: &mut Context<'_>) {
+    fn settle_body(&mut self, serial: u64, put: Written, cx: &mut Context<'_>) {
         let is_kept = self.weight() <= self.parts().memory_limit() && cx.free_octets() > 0;
-        if !is_kept && put != WriteResult::NoRoom {
+        if !is_kept && put != Err(Unwritten::NoRoom) {
             self.drop_report(serial, cx);
         }
         self.recharge(cx);
@@ -712,17 +704,13 @@ impl Reception {
     /// Handles an RA (RFC 5326 section 6.14).
     pub(super) fn on_report_ack(&mut self, serial: u64, cx: &mut Context<'_>) -> Step {
         let Some(issued) = self.issued(serial) else {
-            if let Some(account) = cx.peer.account
-                && !self.has_issued(serial)
-            {
-                cx.node.strangers.cite_wrong(account);
+            if !self.has_issued(serial) {
+                cx.node.strangers.cite_wrong(cx.peer.account);
             }
             return Step::Continues;
         };
         if issued.tries > 0 {
-            if let Some(account) = cx.peer.account {
-                cx.node.strangers.prove(account);
-            }
+            cx.node.strangers.prove(cx.peer.account);
             cx.peer.answered(cx.node.now, issued.first, issued.latest);
             if issued.tries == 1 && issued.first == issued.latest {
                 cx.peer.line.exchanged(true);
@@ -747,7 +735,7 @@ impl Reception {
             return;
         };
         if let Some(issued) = self.pending.get(place) {
-            cx.stop_all(issued.timers());
+            cx.stop(issued.timers());
             if let Some(parts) = &mut self.parts {
                 parts.reports.octets -= spilled(&issued.body);
             }

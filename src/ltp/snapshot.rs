@@ -3,7 +3,6 @@
 use alloc::format;
 use alloc::vec::Vec;
 use core::error::Error as StdError;
-use core::fmt;
 use core::time::Duration;
 
 use super::api::{Cue, Error, Event, Service};
@@ -16,7 +15,7 @@ use super::export::{Exports, SavedExport};
 use super::fingerprint::Fingerprint;
 use super::import::{Imports, SavedImport};
 use super::peer::{Origin, PeerState, Role};
-use super::peers::{Addresses, Peers};
+use super::peers::{Addresses, Peers, index};
 use super::services::Delivery;
 use super::wire::SessionId;
 use crate::{Addr, Instant, Seed, Tag};
@@ -33,7 +32,12 @@ const FORMAT: u16 = 4;
 /// restarted engine may start anywhere.
 ///
 /// The data of blocks being sent are shared with the engine. Octets of blocks being received are copied.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, derive_more::Debug)]
+// How much there is, and no payload.
+#[debug(
+    "Snapshot of engine {engine}: {} peers, {} services, {} blocks sent, {} received, {} closed, {} events",
+    peers.len(), services.len(), exports.len(), imports.len(), closed.len(), events.len()
+)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Snapshot<A> {
     format: u16,
@@ -50,23 +54,6 @@ pub struct Snapshot<A> {
     imports: Vec<SavedImport>,
     closed: Vec<SavedClosed>,
     events: Vec<Event>,
-}
-
-/// Shows how much there is, and no payload.
-impl<A> fmt::Debug for Snapshot<A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Snapshot")
-            .field("format", &self.format)
-            .field("engine", &self.engine)
-            .field("incarnation", &self.incarnation)
-            .field("peers", &self.peers.len())
-            .field("services", &self.services.len())
-            .field("exports", &self.exports.len())
-            .field("imports", &self.imports.len())
-            .field("closed", &self.closed.len())
-            .field("events", &self.events.len())
-            .finish_non_exhaustive()
-    }
 }
 
 /// How far a snapshot is behind the engine it was taken from.
@@ -124,17 +111,19 @@ struct SavedClosed {
 }
 
 /// Why no engine can be restored from a snapshot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, derive_more::Display)]
 #[non_exhaustive]
 pub enum RestoreError {
     /// The configuration is invalid.
     Config(ConfigError),
     /// The snapshot has a format that this version cannot read.
+    #[display("snapshot of format {format}, {FORMAT} is known")]
     Format {
         /// The format of the snapshot.
         format: u16,
     },
     /// The snapshot is from another engine.
+    #[display("snapshot of engine {id}, this is engine {own}")]
     Engine {
         /// The engine ID of the snapshot.
         id: u64,
@@ -142,6 +131,7 @@ pub enum RestoreError {
         own: u64,
     },
     /// A peer or service cannot be added.
+    #[display("{field}[{at}]: {error}")]
     Refused {
         /// The list with the entry.
         field: &'static str,
@@ -151,6 +141,7 @@ pub enum RestoreError {
         error: Error,
     },
     /// A field has a value that no engine writes.
+    #[display("{field} of entry {at} is damaged")]
     Field {
         /// The field.
         field: &'static str,
@@ -158,6 +149,7 @@ pub enum RestoreError {
         at: usize,
     },
     /// The snapshot exceeds a limit of the configuration.
+    #[display("{field}: {value} exceeds the limit of {limit}")]
     Limit {
         /// What is limited.
         field: &'static str,
@@ -166,23 +158,6 @@ pub enum RestoreError {
         /// The limit.
         limit: usize,
     },
-}
-
-impl fmt::Display for RestoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config(error) => write!(f, "{error}"),
-            Self::Format { format } => write!(f, "snapshot of format {format}, {FORMAT} is known"),
-            Self::Engine { id, own } => write!(f, "snapshot of engine {id}, this is engine {own}"),
-            Self::Refused { field, at, error } => write!(f, "{field}[{at}]: {error}"),
-            Self::Field { field, at } => write!(f, "{field} of entry {at} is damaged"),
-            Self::Limit {
-                field,
-                value,
-                limit,
-            } => write!(f, "{field}: {value} exceeds the limit of {limit}"),
-        }
-    }
 }
 
 impl StdError for RestoreError {}
@@ -209,10 +184,6 @@ fn within(field: &'static str, value: usize, limit: usize) -> Restored {
             limit,
         })
     }
-}
-
-fn count(count: u32) -> usize {
-    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 impl<A> Snapshot<A> {
@@ -364,7 +335,7 @@ impl<A: Addr> Engine<A> {
         node.restore_closed(&snapshot.closed, peers)?;
         node.restore_events(snapshot.events)?;
         node.restore_waiting(snapshot.services, peers)?;
-        let limits = [node.config.limits.exports, node.config.limits.imports].map(count);
+        let limits = [node.config.limits.exports, node.config.limits.imports].map(index);
         within("exports", snapshot.exports.len(), limits[0])?;
         within("imports", snapshot.imports.len(), limits[1])?;
         for export in snapshot.exports.into_iter().enumerate() {
@@ -496,10 +467,10 @@ impl Node {
 
     fn restore_events(&mut self, events: Vec<Event>) -> Restored {
         let config = &self.config;
-        let sessions = count(config.limits.exports).saturating_add(count(config.limits.imports));
-        let limit = count(config.limits.events)
+        let sessions = index(config.limits.exports).saturating_add(index(config.limits.imports));
+        let limit = index(config.limits.events)
             .saturating_add(sessions.saturating_mul(4))
-            .saturating_add(count(config.limits.peers).saturating_mul(4));
+            .saturating_add(index(config.limits.peers).saturating_mul(4));
         within("events", events.len(), limit)?;
         for event in events {
             if let Event::Failed { data, .. } = &event {
@@ -519,7 +490,7 @@ impl Node {
 
     fn restore_waiting(&mut self, services: Vec<SavedService>, peers: &Peers) -> Restored {
         let config = &self.config;
-        let sessions = count(config.limits.exports).saturating_add(count(config.limits.imports));
+        let sessions = index(config.limits.exports).saturating_add(index(config.limits.imports));
         let limit = config.limits.import_octets.saturating_mul(2);
         let limit = limit.saturating_add(sessions.saturating_mul(4 * EVENT_OVERHEAD));
         for (at, saved) in services.into_iter().enumerate() {

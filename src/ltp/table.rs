@@ -5,83 +5,25 @@ use core::hash::{BuildHasher, Hash};
 use core::mem;
 
 use foldhash::quality::{FixedState, FoldHasher};
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
+use slab::Slab;
+
+use super::peers::index;
 
 /// A hash table under a key drawn from the seed. It is never iterated, so its order cannot affect a run.
 pub(super) type Table<K, V> = hashbrown::HashMap<K, V, Keyed>;
 
-/// Bytes that one position takes at most, in a table that has just grown.
-pub(super) const BYTES_PER_POSITION: usize = 4 * (size_of::<u32>() + 1) + 16;
+/// Returns the bytes that one position takes at most, with its key, in a table that has just grown.
+pub(super) const fn memory_per_position<K>() -> usize {
+    4 * (size_of::<(K, u32)>() + 1) + 16
+}
 
 /// No position.
 const NONE: u32 = u32::MAX;
 
-/// The positions of entries by their keys, which are kept elsewhere.
-#[derive(Debug)]
-pub(super) struct Index {
-    positions: HashTable<u32>,
-    hasher: Keyed,
-}
-
-impl Index {
-    pub(super) const fn new(hasher: Keyed) -> Self {
-        Self {
-            positions: HashTable::new(),
-            hasher,
-        }
-    }
-
-    /// Returns the position of the entry with a key. `key_at` returns the keys of entries.
-    #[inline]
-    pub(super) fn find<K: Hash + Eq + Copy>(
-        &self,
-        key: K,
-        key_at: impl Fn(u32) -> Option<K>,
-    ) -> Option<u32> {
-        let is_it = |position: &u32| key_at(*position).as_ref() == Some(&key);
-        let hash = self.hasher.hash_one(key);
-        self.positions.find(hash, is_it).copied()
-    }
-
-    /// Adds the position of an entry, and returns that of another one with the same key, whose place it takes.
-    #[inline]
-    pub(super) fn insert<K: Hash + Eq + Copy>(
-        &mut self,
-        key: K,
-        position: u32,
-        key_at: impl Fn(u32) -> Option<K>,
-    ) -> Option<u32> {
-        let hasher = self.hasher;
-        let hash = |key: K| hasher.hash_one(key);
-        let is_it = |other: &u32| key_at(*other).as_ref() == Some(&key);
-        let rehash = |other: &u32| key_at(*other).map_or(0, hash);
-        match self.positions.entry(hash(key), is_it, rehash) {
-            Entry::Occupied(mut old) => Some(mem::replace(old.get_mut(), position)),
-            Entry::Vacant(place) => {
-                place.insert(position);
-                None
-            }
-        }
-    }
-
-    #[inline]
-    pub(super) fn remove<K: Hash + Copy>(&mut self, key: K, position: u32) {
-        let hash = self.hasher.hash_one(key);
-        if let Ok(entry) = self.positions.find_entry(hash, |other| *other == position) {
-            entry.remove();
-        }
-    }
-
-    pub(super) fn memory_used(&self) -> usize {
-        self.positions.allocation_size()
-    }
-}
-
-/// A session, its peer, and the sessions of that peer before and after it; or a free place, and the next one.
+/// A session, its peer, and the sessions of that peer before and after it.
 #[derive(Debug)]
 struct Linked<K, V> {
-    session: Option<(K, V)>,
+    session: (K, V),
     slot: u32,
     before: u32,
     after: u32,
@@ -95,12 +37,8 @@ struct Linked<K, V> {
 /// hash table leads to their positions.
 #[derive(Debug)]
 pub(super) struct Sessions<K, V> {
-    index: Index,
-    /// Sessions are large, and are made and dropped in their places.
-    entries: Vec<Linked<K, V>>,
-    /// The first free place.
-    free: u32,
-    len: usize,
+    positions: Table<K, u32>,
+    entries: Slab<Linked<K, V>>,
     /// The first and the last session of each peer, by slot.
     ends: Vec<(u32, u32)>,
     /// The position of the session looked up last.
@@ -110,17 +48,15 @@ pub(super) struct Sessions<K, V> {
 impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
     pub(super) const fn new(hasher: Keyed) -> Self {
         Self {
-            index: Index::new(hasher),
-            entries: Vec::new(),
-            free: NONE,
-            len: 0,
+            positions: Table::with_hasher(hasher),
+            entries: Slab::new(),
             ends: Vec::new(),
             last: 0,
         }
     }
 
-    pub(super) const fn len(&self) -> usize {
-        self.len
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
     }
 
     pub(super) fn contains(&self, key: &K) -> bool {
@@ -156,25 +92,20 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
 
     #[inline]
     pub(super) fn at(&self, position: u32) -> Option<&(K, V)> {
-        self.entries.get(index(position))?.session.as_ref()
+        Some(&self.entries.get(index(position))?.session)
     }
 
     #[inline]
     pub(super) fn at_mut(&mut self, position: u32) -> Option<&mut (K, V)> {
-        self.entries.get_mut(index(position))?.session.as_mut()
+        Some(&mut self.entries.get_mut(index(position))?.session)
     }
 
     /// Adds a session with the peer in `slot`, and returns its position. It takes the place of one under the same key.
     /// `None` once there are 2^32 - 1.
     #[inline]
     pub(super) fn insert(&mut self, key: K, value: V, slot: u32) -> Option<u32> {
-        let position = match self.entries.get(index(self.free)) {
-            Some(vacant) => mem::replace(&mut self.free, vacant.after),
-            None => u32::try_from(self.entries.len()).ok()?,
-        };
-        if position == NONE {
-            return None;
-        }
+        let position = u32::try_from(self.entries.vacant_key()).ok();
+        let position = position.filter(|position| *position != NONE)?;
         if index(slot) >= self.ends.len() {
             self.ends.resize(index(slot) + 1, (NONE, NONE));
         }
@@ -184,22 +115,14 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
             Some(one) => one.after = position,
             None => ends.0 = position,
         }
-        let linked = Linked {
-            session: Some((key, value)),
+        self.entries.insert(Linked {
+            session: (key, value),
             slot,
             before,
             after: NONE,
-        };
-        match self.entries.get_mut(index(position)) {
-            Some(place) => *place = linked,
-            None => self.entries.push(linked),
-        }
-        self.len += 1;
+        });
         self.last = position;
-        let entries = &self.entries;
-        let old = self
-            .index
-            .insert(&key, position, |other| key_at(entries, other));
+        let old = self.positions.insert(key, position);
         if let Some(old) = old {
             self.unlink(old);
         }
@@ -209,19 +132,18 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
     /// Removes the session at a position.
     pub(super) fn remove_at(&mut self, position: u32) {
         if let Some(key) = self.unlink(position) {
-            self.index.remove(key, position);
+            self.positions.remove(&key);
         }
     }
 
     /// Removes the session at a position, but not that from the index.
     fn unlink(&mut self, position: u32) -> Option<K> {
-        let entry = self.entries.get_mut(index(position))?;
-        let key = entry.session.as_ref()?.0;
-        entry.session = None;
-        let (slot, before) = (entry.slot, entry.before);
-        let after = mem::replace(&mut entry.after, self.free);
-        self.free = position;
-        self.len -= 1;
+        let Linked {
+            session: (key, _),
+            slot,
+            before,
+            after,
+        } = self.entries.try_remove(index(position))?;
         let ends = self.ends.get_mut(index(slot))?;
         match self.entries.get_mut(index(before)) {
             Some(one) => one.after = after,
@@ -242,28 +164,25 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
 
     /// The order must not affect a run.
     pub(super) fn iter(&self) -> impl Iterator<Item = &(K, V)> {
-        self.entries
-            .iter()
-            .filter_map(|entry| entry.session.as_ref())
+        self.entries.iter().map(|(_, entry)| &entry.session)
     }
 
     /// The order must not affect a run.
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
         let sessions = self.entries.iter_mut();
-        let sessions = sessions.filter_map(|entry| entry.session.as_mut());
-        sessions.map(|(_, value)| value)
+        sessions.map(|(_, entry)| &mut entry.session.1)
     }
 
     /// Returns the bytes of memory allocated.
     pub(super) fn memory_used(&self) -> usize {
-        self.index.memory_used()
+        self.positions.allocation_size()
             + self.entries.capacity() * size_of::<Linked<K, V>>()
             + self.ends.capacity() * size_of::<(u32, u32)>()
     }
 
     /// Returns the bytes that one session takes at most, with the spare capacity of tables that have grown.
     pub(super) const fn memory_per_entry() -> usize {
-        2 * (size_of::<Linked<K, V>>() + size_of::<(u32, u32)>()) + BYTES_PER_POSITION
+        2 * (size_of::<Linked<K, V>>() + size_of::<(u32, u32)>()) + memory_per_position::<K>()
     }
 
     #[inline]
@@ -282,20 +201,14 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
 
     #[inline]
     fn search(&self, key: &K) -> Option<u32> {
-        self.index
-            .find(key, |position| key_at(&self.entries, position))
+        self.positions.get(key).copied()
     }
 }
 
-const fn index(position: u32) -> usize {
-    // Bound: usize has at least 32 bits where there is room for a session.
-    position as usize
-}
-
 #[inline]
-fn key_at<K, V>(entries: &[Linked<K, V>], position: u32) -> Option<&K> {
-    let session = entries.get(index(position))?.session.as_ref();
-    session.map(|(key, _)| key)
+fn key_at<K, V>(entries: &Slab<Linked<K, V>>, position: u32) -> Option<&K> {
+    let entry = entries.get(index(position))?;
+    Some(&entry.session.0)
 }
 
 /// Makes hashers that cannot be predicted without the seed.

@@ -11,7 +11,8 @@ use crate::wire::{Cursor, DecodeError, Fault};
 pub const MAX_EXTENSIONS: u8 = 15;
 
 /// A session ID: the session originator and the session number (RFC 5326 section 3.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, derive_more::Display)]
+#[display("{originator}:{number}")]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SessionId {
@@ -19,12 +20,6 @@ pub struct SessionId {
     pub originator: u64,
     /// The session number.
     pub number: u64,
-}
-
-impl fmt::Display for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.originator, self.number)
-    }
 }
 
 /// A segment.

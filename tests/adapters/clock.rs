@@ -13,7 +13,7 @@ use crate::loopback::here;
 async fn a_handshake_times_out_by_a_clock_that_a_test_pauses() {
     let silent = TcpListener::bind(here()).unwrap();
     let mut config = Config::initiator(None, Some(Selector::from(1)));
-    config.answer_timeout = Some(Duration::from_secs(3600));
+    config.timers.answer_timeout = Some(Duration::from_secs(3600));
     let start = tokio::time::Instant::now();
 
     let error = cotp::connect(silent.local_addr().unwrap(), config)
@@ -27,7 +27,7 @@ async fn a_handshake_times_out_by_a_clock_that_a_test_pauses() {
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_wakes_nobody_while_the_clock_stands_still() {
     let mut config = Config::responder(Policy::AcceptAny);
-    config.idle_timeout = Some(Duration::from_secs(60));
+    config.timers.idle_timeout = Some(Duration::from_secs(60));
     let listener = cotp::listen(here(), config).await.unwrap();
     let address = listener.local_addr();
     let connecting = cotp::connect(address, Config::initiator(None, None));

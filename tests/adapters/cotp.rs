@@ -131,7 +131,7 @@ async fn nobody_listening_is_an_error_of_the_system(on: On) {
 
 async fn a_bad_configuration_is_refused_before_anything_is_sent(on: On) {
     let mut config = client();
-    config.receive_queue = 0;
+    config.limits.receive_queue = 0;
     let unreachable = SocketAddr::from(([192, 0, 2, 1], 102));
 
     let error = on.connect(unreachable, config).await.unwrap_err();
@@ -200,7 +200,7 @@ async fn connections_that_nobody_takes_hold_up_further_ones_and_not_more(on: On)
 async fn send_waits_for_room_and_nothing_is_lost(on: On) {
     const COUNT: usize = 20_000;
     let mut config = client();
-    config.send_queue = 4096;
+    config.limits.send_queue = 4096;
     let (near, mut far) = on.pair(config).await;
     let sent = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&sent);
@@ -375,8 +375,8 @@ async fn one_half_alone_keeps_the_connection(on: On) {
 
 async fn a_peer_that_takes_nothing_does_not_hold_a_closed_connection_for_ever(on: On) {
     let mut config = client();
-    config.drain_timeout = Duration::from_millis(50);
-    config.send_queue = 2 * TOO_MUCH;
+    config.timers.drain_timeout = Duration::from_millis(50);
+    config.limits.send_queue = 2 * TOO_MUCH;
     let (near, mut raw) = on.raw_peer(config).await;
     let (sender, _receiver) = near.split();
     sender.send(vec![7; TOO_MUCH]).await.unwrap();
@@ -415,10 +415,10 @@ async fn a_message_that_is_refused_leaves_the_connection_as_it_was(on: On) {
 
 async fn expedited_data_can_be_told_apart(on: On) {
     let mut server = Config::responder(Policy::AcceptAny);
-    server.expedited = true;
+    server.compat.expedited = true;
     let listener = on.listen(server).unwrap();
     let mut config = client();
-    config.expedited = true;
+    config.compat.expedited = true;
     let address = listener.local_addr();
     let (near, far) = tokio::join!(on.connect(address, config), listener.accept());
     let (near, mut far) = (near.unwrap(), far.unwrap());
@@ -459,7 +459,7 @@ async fn a_stream_is_taken_over_after_the_handshake_with_nothing_lost(on: On) {
 
 async fn messages_that_came_before_a_take_over_can_still_be_received(on: On) {
     let mut server = Config::responder(Policy::AcceptAny);
-    server.receive_queue = 1000;
+    server.limits.receive_queue = 1000;
     let listener = on.listen(server).unwrap();
     let mut raw = TcpStream::connect(listener.local_addr()).unwrap();
     raw.write_all(CR).unwrap();

@@ -73,7 +73,7 @@ fn a_peer_gives_up_by_its_own_limit_while_a_listener_has_no_room() {
         connect(address, client()).unwrap(),
     ];
     let mut impatient = client();
-    impatient.answer_timeout = Some(Duration::from_millis(100));
+    impatient.timers.answer_timeout = Some(Duration::from_millis(100));
 
     let error = connect(address, impatient).unwrap_err();
     let third = thread::spawn(move || connect(address, client()));

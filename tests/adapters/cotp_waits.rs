@@ -38,7 +38,7 @@ async fn a_connect_that_is_given_up_closes(on: On) {
 async fn a_send_that_is_given_up_has_sent_its_message_whole_or_not_at_all(on: On) {
     const COUNT: u32 = 2000;
     let mut config = client();
-    config.send_queue = 8192;
+    config.limits.send_queue = 8192;
     let (near, mut far) = on.pair(config).await;
     let sender = on.spawn(async move {
         let mut accepted = Vec::new();
@@ -97,7 +97,7 @@ async fn a_receive_that_is_given_up_has_taken_nothing(on: On) {
 
 async fn messages_of_many_senders_wait_in_line_and_a_close_behind_them(on: On) {
     let mut config = client();
-    config.send_queue = 64_000;
+    config.limits.send_queue = 64_000;
     let (near, mut far) = on.pair(config).await;
     let (sender, _receiver) = near.split();
     // Each waits for room behind the one before.
@@ -131,8 +131,8 @@ async fn messages_of_many_senders_wait_in_line_and_a_close_behind_them(on: On) {
 
 async fn a_close_behind_messages_that_find_no_room_gives_up_in_time(on: On) {
     let mut config = client();
-    config.drain_timeout = Duration::from_millis(50);
-    config.send_queue = 2 * TOO_MUCH;
+    config.timers.drain_timeout = Duration::from_millis(50);
+    config.limits.send_queue = 2 * TOO_MUCH;
     let (near, raw) = on.raw_peer(config).await;
     let (sender, _receiver) = near.split();
     sender.send(vec![7; TOO_MUCH]).await.unwrap();

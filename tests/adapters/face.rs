@@ -2,12 +2,15 @@
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use farlink::adapters::Detached;
 use farlink::adapters::blocking::cotp as blocking;
-use farlink::adapters::cotp::{self, Arrival, ConnectionOptions, Error, Incoming, Info};
-use farlink::cotp::{Config, DisconnectReason, Indication, Policy};
+use farlink::adapters::cotp::{
+    self, Arrival, ConnectionOptions, Error, Incoming, Info, IntoOctets,
+};
+use farlink::cotp::{Config, ConnectionEnd, DisconnectReason, Indication, Policy};
 
 use crate::loopback::here;
 use crate::on::On;
@@ -40,15 +43,17 @@ macro_rules! methods {
 
 methods! {
     Connection {
-        async fn send(self: &Self, message: impl Into<Bytes>) -> Result<(), Error>;
-        async fn send_expedited(self: &Self, message: impl Into<Bytes>) -> Result<(), Error>;
+        async fn send(self: &Self, message: impl IntoOctets) -> Result<(), Error>;
+        async fn send_expedited(self: &Self, message: impl IntoOctets) -> Result<(), Error>;
         async fn flush(self: &Self) -> Result<(), Error>;
         async fn receive(self: &mut Self) -> Result<Option<Bytes>, Error>;
+        async fn closed(self: &Self) -> Result<Arc<ConnectionEnd>, Error>;
         async fn incoming(self: &mut Self) -> Result<Option<Incoming>, Error>;
         async fn close(self: Self) -> Result<(), Error>;
     }
     SendHalf {
-        async fn send(self: &Self, message: impl Into<Bytes>) -> Result<(), Error>;
+        async fn send(self: &Self, message: impl IntoOctets) -> Result<(), Error>;
+        async fn closed(self: &Self) -> Result<Arc<ConnectionEnd>, Error>;
         async fn flush(self: &Self) -> Result<(), Error>;
         async fn close(self: Self) -> Result<(), Error>;
     }
@@ -65,6 +70,13 @@ impl Connection {
         match self {
             Self::Awaited(connection) => connection.info(),
             Self::Blocking(connection) => connection.info(),
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        match self {
+            Self::Awaited(connection) => connection.is_open(),
+            Self::Blocking(connection) => connection.is_open(),
         }
     }
 
@@ -121,6 +133,20 @@ impl Listener {
         }
     }
 
+    pub(crate) fn local_addrs(&self) -> &[SocketAddr] {
+        match self {
+            Self::Awaited(listener) => listener.local_addrs(),
+            Self::Blocking(listener) => listener.local_addrs(),
+        }
+    }
+
+    pub(crate) fn close(&self) {
+        match self {
+            Self::Awaited(listener) => listener.close(),
+            Self::Blocking(listener) => listener.close(),
+        }
+    }
+
     pub(crate) async fn accept(&self) -> Result<Connection, Error> {
         match self {
             Self::Awaited(listener) => listener.accept().await.map(Face::Awaited),
@@ -156,9 +182,21 @@ fn faced<C, R>(
 
 impl On {
     pub(crate) fn listen(&self, options: impl Into<ConnectionOptions>) -> Result<Listener, Error> {
+        self.listen_at(&[here()], options)
+    }
+
+    pub(crate) fn listen_at(
+        &self,
+        addresses: &[SocketAddr],
+        options: impl Into<ConnectionOptions>,
+    ) -> Result<Listener, Error> {
+        let addresses = addresses.iter().copied();
         match self {
-            Self::Blocking => blocking::listen(here(), options).map(Face::Blocking),
-            _ => cotp::listen(&self.runtime(), [here()], options).map(Face::Awaited),
+            Self::Blocking => {
+                let addresses: Vec<_> = addresses.collect();
+                blocking::listen(&addresses[..], options).map(Face::Blocking)
+            }
+            _ => cotp::listen(&self.runtime(), addresses, options).map(Face::Awaited),
         }
     }
 

@@ -20,6 +20,11 @@ mod both;
 mod clock;
 mod cotp;
 mod cotp_blocking;
+mod cotp_crowd;
+mod cotp_peers;
+mod cotp_streams;
+#[cfg(feature = "tls")]
+mod cotp_tls;
 mod cotp_waits;
 #[cfg(feature = "csp")]
 mod csp;

@@ -41,6 +41,15 @@ impl On {
         futures_lite::future::block_on(test(Self::Blocking));
     }
 
+    /// A name for files.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Tokio(_) => "tokio",
+            Self::Threads => "threads",
+            Self::Blocking => "blocking",
+        }
+    }
+
     pub(crate) fn runtime(&self) -> Arc<dyn Runtime> {
         match self {
             Self::Tokio(handle) => {

@@ -69,7 +69,10 @@ fn no_fin_while_the_link_is_full() {
 #[test]
 fn a_dr_is_sent_before_the_close_when_configured() {
     let mut probe = Probe::responder(Config {
-        send_disconnect: SendDisconnect::CLOSE,
+        compat: Compat {
+            send_disconnect: SendDisconnect::CLOSE,
+            ..anybody().compat
+        },
         ..anybody()
     });
     probe
@@ -197,7 +200,10 @@ fn messages_ahead_of_the_end_are_delivered() {
 #[test]
 fn messages_ahead_of_a_reset_are_delivered_even_when_they_were_not_read() {
     let mut probe = Probe::responder(Config {
-        receive_queue: 1,
+        limits: ConnectionLimits {
+            receive_queue: 1,
+            ..anybody().limits
+        },
         ..anybody()
     });
     probe.flood_undrained(&hex(&[ABC, ABC, ABC].join(" ")));

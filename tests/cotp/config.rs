@@ -22,7 +22,10 @@ fn every_default_is_accepted() {
 #[test]
 fn a_preferred_size_has_at_most_511_units() {
     let preferring = |units| Config {
-        preferred_size: NonZeroU16::new(units),
+        compat: Compat {
+            preferred_size: NonZeroU16::new(units),
+            ..Compat::default()
+        },
         ..Config::default()
     };
 
@@ -40,7 +43,13 @@ fn the_order_names_each_parameter_once() {
     let order = ParameterOrder([Calling, Called, Called]);
 
     assert_eq!(
-        refused(Config { order, ..anybody() }),
+        refused(Config {
+            compat: Compat {
+                order,
+                ..anybody().compat
+            },
+            ..anybody()
+        }),
         Some(ConfigError::Order)
     );
 }
@@ -48,9 +57,15 @@ fn the_order_names_each_parameter_once() {
 #[test]
 fn the_packet_limit_leaves_room_for_the_largest_tpdu() {
     let limited = |packet_limit, tpdu_size, units| Config {
-        packet_limit,
         tpdu_size,
-        preferred_size: NonZeroU16::new(units),
+        limits: ConnectionLimits {
+            packet_limit,
+            ..anybody().limits
+        },
+        compat: Compat {
+            preferred_size: NonZeroU16::new(units),
+            ..anybody().compat
+        },
         ..anybody()
     };
 
@@ -159,7 +174,10 @@ fn user_data_have_at_most_32_octets() {
 fn the_receive_queue_holds_at_least_one_octet() {
     assert_eq!(
         refused(Config {
-            receive_queue: 0,
+            limits: ConnectionLimits {
+                receive_queue: 0,
+                ..anybody().limits
+            },
             ..anybody()
         }),
         Some(ConfigError::ReceiveQueue)
@@ -174,42 +192,60 @@ fn a_timer_of_0_s_is_refused() {
         (
             "answer_timeout",
             Config {
-                answer_timeout: zero,
+                timers: ConnectionTimers {
+                    answer_timeout: zero,
+                    ..usual().timers
+                },
                 ..usual()
             },
         ),
         (
             "request_timeout",
             Config {
-                request_timeout: zero,
+                timers: ConnectionTimers {
+                    request_timeout: zero,
+                    ..usual().timers
+                },
                 ..usual()
             },
         ),
         (
             "packet_timeout",
             Config {
-                packet_timeout: zero,
+                timers: ConnectionTimers {
+                    packet_timeout: zero,
+                    ..usual().timers
+                },
                 ..usual()
             },
         ),
         (
             "idle_timeout",
             Config {
-                idle_timeout: zero,
+                timers: ConnectionTimers {
+                    idle_timeout: zero,
+                    ..usual().timers
+                },
                 ..usual()
             },
         ),
         (
             "drain_timeout",
             Config {
-                drain_timeout: Duration::ZERO,
+                timers: ConnectionTimers {
+                    drain_timeout: Duration::ZERO,
+                    ..usual().timers
+                },
                 ..usual()
             },
         ),
         (
             "close_timeout",
             Config {
-                close_timeout: Duration::ZERO,
+                timers: ConnectionTimers {
+                    close_timeout: Duration::ZERO,
+                    ..usual().timers
+                },
                 ..usual()
             },
         ),
@@ -221,7 +257,10 @@ fn a_timer_of_0_s_is_refused() {
 #[test]
 fn a_timer_beyond_the_end_of_time_never_expires() {
     let mut probe = Probe::up(Config {
-        answer_timeout: Some(Duration::MAX),
+        timers: ConnectionTimers {
+            answer_timeout: Some(Duration::MAX),
+            ..bare().timers
+        },
         ..bare()
     });
 

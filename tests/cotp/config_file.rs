@@ -34,12 +34,18 @@ fn fields_that_are_missing_take_their_defaults() {
         config.unwrap(),
         Config {
             tpdu_size: TpduSize::from_octets(1024).unwrap(),
-            answer_timeout: Some(Duration::from_millis(1300)),
-            packet_timeout: Some(5 * SECOND),
-            request_timeout: None,
-            close_timeout: Duration::from_millis(250),
-            idle_timeout: Some(120 * SECOND),
-            strict: Strict::RESPONDING | Strict::CREDIT,
+            timers: ConnectionTimers {
+                answer_timeout: Some(Duration::from_millis(1300)),
+                packet_timeout: Some(5 * SECOND),
+                request_timeout: None,
+                close_timeout: Duration::from_millis(250),
+                idle_timeout: Some(120 * SECOND),
+                ..ConnectionTimers::default()
+            },
+            compat: Compat {
+                strict: Strict::RESPONDING | Strict::CREDIT,
+                ..Compat::default()
+            },
             ..Config::initiator(None, selector(&[1, 2]))
         }
     );
@@ -84,10 +90,26 @@ fn a_value_that_is_no_duration_is_refused_with_what_is_expected() {
 #[test]
 fn what_is_written_is_read_back() {
     let config = Config {
-        request_timeout: None,
-        idle_timeout: Some(Duration::new(3, 141_592_653)),
-        reference: Some(7),
-        strict: Strict::all(),
+        timers: ConnectionTimers {
+            request_timeout: None,
+            idle_timeout: Some(Duration::new(3, 141_592_653)),
+            ..proposing(Proposal {
+                calling: selector(b"here"),
+                variable: Some(hex("01 02").into()),
+                ..Proposal::default()
+            })
+            .timers
+        },
+        compat: Compat {
+            reference: Some(7),
+            strict: Strict::all(),
+            ..proposing(Proposal {
+                calling: selector(b"here"),
+                variable: Some(hex("01 02").into()),
+                ..Proposal::default()
+            })
+            .compat
+        },
         ..proposing(Proposal {
             calling: selector(b"here"),
             variable: Some(hex("01 02").into()),

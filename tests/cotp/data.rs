@@ -95,7 +95,10 @@ fn an_empty_message_is_reported() {
 fn an_empty_message_is_not_sent_unless_configured() {
     let mut probe = Probe::responder(anybody());
     let mut sender = Probe::responder(Config {
-        empty: EmptyMessages::Send,
+        compat: Compat {
+            empty: EmptyMessages::Send,
+            ..anybody().compat
+        },
         ..anybody()
     });
 
@@ -132,7 +135,10 @@ fn an_empty_segment_in_the_middle_can_be_refused() {
 #[test]
 fn empty_segments_of_a_message_are_limited() {
     let mut probe = Probe::responder(Config {
-        empty_segment_limit: 3,
+        limits: ConnectionLimits {
+            empty_segment_limit: 3,
+            ..anybody().limits
+        },
         ..anybody()
     });
 
@@ -151,7 +157,10 @@ fn empty_segments_of_a_message_are_limited() {
 #[test]
 fn the_largest_limit_of_empty_segments_holds() {
     let mut probe = Probe::responder(Config {
-        empty_segment_limit: u16::MAX,
+        limits: ConnectionLimits {
+            empty_segment_limit: u16::MAX,
+            ..anybody().limits
+        },
         ..anybody()
     });
     let segment = hex("03 00 00 07 02 F0 00");
@@ -171,7 +180,10 @@ fn the_largest_limit_of_empty_segments_holds() {
 #[test]
 fn empty_segments_are_counted_for_each_message() {
     let mut probe = Probe::responder(Config {
-        empty_segment_limit: 1,
+        limits: ConnectionLimits {
+            empty_segment_limit: 1,
+            ..anybody().limits
+        },
         ..anybody()
     });
 
@@ -184,7 +196,10 @@ fn empty_segments_are_counted_for_each_message() {
 #[test]
 fn a_message_over_its_limit_ends_the_connection() {
     let limited = || Config {
-        message_limit: 5,
+        limits: ConnectionLimits {
+            message_limit: 5,
+            ..anybody().limits
+        },
         ..anybody()
     };
     let mut probe = Probe::responder(limited());
@@ -308,7 +323,10 @@ fn any_chunking_gives_the_same_messages() {
 fn a_megabyte_crosses_in_pieces_of_any_size() {
     let message: Vec<u8> = (0..1_u32 << 20).map(|at| at.to_be_bytes()[3]).collect();
     let long = Config {
-        send_queue: 1 << 21,
+        limits: ConnectionLimits {
+            send_queue: 1 << 21,
+            ..ConnectionLimits::default()
+        },
         ..Config::default()
     };
 
@@ -364,7 +382,10 @@ fn a_broken_frame_ends_the_connection_without_an_answer() {
         ("03 00 00 00", TpktFault::TooShort(0)),
     ] {
         let mut probe = Probe::responder(Config {
-            send_disconnect: SendDisconnect::all(),
+            compat: Compat {
+                send_disconnect: SendDisconnect::all(),
+                ..anybody().compat
+            },
             ..anybody()
         });
 
@@ -380,7 +401,10 @@ fn a_broken_frame_ends_the_connection_without_an_answer() {
 fn octets_after_the_end_in_one_read_are_discarded() {
     for receive_queue in [1, 1 << 18] {
         let mut probe = Probe::responder(Config {
-            receive_queue,
+            limits: ConnectionLimits {
+                receive_queue,
+                ..anybody().limits
+            },
             ..anybody()
         });
         let mut octets = hex(&[ABC, "03 00 00 06"].join(" "));
@@ -403,7 +427,10 @@ fn octets_after_the_end_in_one_read_are_discarded() {
 fn a_packet_over_the_receive_limit_ends_the_connection() {
     let mut probe = Probe::responder(Config {
         tpdu_size: TpduSize::SMALLEST,
-        packet_limit: 132,
+        limits: ConnectionLimits {
+            packet_limit: 132,
+            ..anybody().limits
+        },
         ..anybody()
     });
 

@@ -14,7 +14,10 @@ fn pausing() -> Config {
 
 fn offering() -> Config {
     Config {
-        non_tpkt: NonTpkt::Offer,
+        compat: Compat {
+            non_tpkt: NonTpkt::Offer,
+            ..anybody().compat
+        },
         ..anybody()
     }
 }
@@ -140,7 +143,10 @@ fn part_of_a_message_cannot_be_detached() {
 #[test]
 fn messages_before_a_detach_are_reported_and_none_after_it() {
     let mut probe = Probe::responder(Config {
-        receive_queue: 1,
+        limits: ConnectionLimits {
+            receive_queue: 1,
+            ..anybody().limits
+        },
         ..anybody()
     });
     probe.flood_undrained(&hex(&[ABC, "03 00 00 08 02 F0 80 7A"].join(" ")));
@@ -290,7 +296,10 @@ fn an_offer_can_be_declined_by_closing_and_is_repeated_on_resume() {
 #[test]
 fn an_offered_stream_that_fails_cannot_be_detached() {
     let mut probe = Probe::responder(Config {
-        receive_queue: 1,
+        limits: ConnectionLimits {
+            receive_queue: 1,
+            ..offering().limits
+        },
         ..offering()
     });
     probe.flood_undrained(&hex(&[ABC, "04 80"].join(" ")));

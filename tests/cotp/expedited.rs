@@ -7,7 +7,10 @@ use crate::cotp_probe::*;
 
 fn expediting() -> Config {
     Config {
-        expedited: true,
+        compat: Compat {
+            expedited: true,
+            ..anybody().compat
+        },
         ..anybody()
     }
 }
@@ -35,8 +38,11 @@ fn expedited_data_are_agreed_on_only_when_both_ends_offer_them() {
         (false, "C6 01 01", "", false),
     ] {
         let mut probe = Probe::up(Config {
-            expedited: is_willing,
             tpdu_size: TpduSize::LARGEST,
+            compat: Compat {
+                expedited: is_willing,
+                ..anybody().compat
+            },
             ..anybody()
         });
 
@@ -67,7 +73,10 @@ fn options_of_another_length_are_ignored() {
 #[test]
 fn an_initiator_proposes_expedited_data_behind_all_other_parameters() {
     let config = || Config {
-        expedited: true,
+        compat: Compat {
+            expedited: true,
+            ..bare().compat
+        },
         ..bare()
     };
     let mut agreed = Probe::up(config());

@@ -37,7 +37,10 @@ fn a_confirm_for_another_reference_is_refused_when_strict() {
 #[test]
 fn reference_0_is_sent_when_configured() {
     let mut probe = Probe::up(Config {
-        reference: Some(0),
+        compat: Compat {
+            reference: Some(0),
+            ..bare().compat
+        },
         ..bare()
     });
 

@@ -7,7 +7,10 @@ use crate::cotp_probe::*;
 
 fn queue_of(octets: usize) -> Config {
     Config {
-        send_queue: octets,
+        limits: ConnectionLimits {
+            send_queue: octets,
+            ..anybody().limits
+        },
         ..anybody()
     }
 }
@@ -110,11 +113,17 @@ fn half_the_queue_is_free_before_room_is_reported() {
 #[test]
 fn a_message_longer_than_the_queue_is_too_long_and_no_room_follows() {
     let mut probe = stuck(Config {
-        empty: EmptyMessages::Send,
+        compat: Compat {
+            empty: EmptyMessages::Send,
+            ..queue_of(100).compat
+        },
         ..queue_of(100)
     });
     let mut tiny = stuck(Config {
-        empty: EmptyMessages::Send,
+        compat: Compat {
+            empty: EmptyMessages::Send,
+            ..queue_of(63).compat
+        },
         ..queue_of(63)
     });
 
@@ -132,7 +141,10 @@ fn a_message_longer_than_the_queue_is_too_long_and_no_room_follows() {
 #[test]
 fn expedited_data_count_in_the_send_queue() {
     let mut probe = Probe::up(Config {
-        expedited: true,
+        compat: Compat {
+            expedited: true,
+            ..queue_of(100).compat
+        },
         ..queue_of(100)
     });
     probe.feed("03 00 00 0E 09 E0 00 00 12 34 00 C6 01 01");
@@ -170,7 +182,10 @@ fn messages_are_received_while_the_link_is_full() {
 #[test]
 fn the_stream_is_not_read_while_the_receive_queue_is_full() {
     let mut probe = Probe::responder(Config {
-        receive_queue: 200,
+        limits: ConnectionLimits {
+            receive_queue: 200,
+            ..anybody().limits
+        },
         ..anybody()
     });
     let mut count = 0;
@@ -188,7 +203,10 @@ fn the_stream_is_not_read_while_the_receive_queue_is_full() {
 #[test]
 fn a_stream_with_octets_that_wait_is_not_wanted() {
     let mut probe = Probe::responder(Config {
-        receive_queue: 1,
+        limits: ConnectionLimits {
+            receive_queue: 1,
+            ..anybody().limits
+        },
         ..anybody()
     });
 
@@ -245,7 +263,10 @@ fn an_empty_receive_is_no_overrun_and_no_activity() {
         ..anybody()
     });
     let mut idle = Probe::responder(Config {
-        idle_timeout: Some(5 * SECOND),
+        timers: ConnectionTimers {
+            idle_timeout: Some(5 * SECOND),
+            ..anybody().timers
+        },
         ..anybody()
     });
 
@@ -260,7 +281,10 @@ fn an_empty_receive_is_no_overrun_and_no_activity() {
 #[test]
 fn octets_that_waited_free_their_memory() {
     let mut probe = Probe::responder(Config {
-        receive_queue: 1,
+        limits: ConnectionLimits {
+            receive_queue: 1,
+            ..anybody().limits
+        },
         ..anybody()
     });
     let idle = probe.machine.memory_used();
@@ -276,8 +300,11 @@ fn octets_that_waited_free_their_memory() {
 #[test]
 fn memory_stays_below_the_limit_of_the_configuration() {
     let mut probe = Probe::responder(Config {
-        receive_queue: 1000,
-        message_limit: 1000,
+        limits: ConnectionLimits {
+            receive_queue: 1000,
+            message_limit: 1000,
+            ..anybody().limits
+        },
         ..anybody()
     });
     let segment = hex("03 00 00 0A 02 F0 00 61 62 63");
@@ -463,7 +490,10 @@ fn an_idle_connection_stays_small_whatever_it_did() {
 fn bursts_of_everything_leave_an_idle_connection_small() {
     for burst in 1..20 {
         let mut probe = Probe::up(Config {
-            expedited: true,
+            compat: Compat {
+                expedited: true,
+                ..anybody().compat
+            },
             ..anybody()
         });
         probe.feed("03 00 00 0E 09 E0 00 00 12 34 00 C6 01 01");
@@ -494,8 +524,11 @@ fn bursts_of_everything_leave_an_idle_connection_small() {
 fn two_ends_that_send_and_never_read_do_not_grow() {
     let small = |role| Config {
         role,
-        send_queue: 1000,
-        receive_queue: 1000,
+        limits: ConnectionLimits {
+            send_queue: 1000,
+            receive_queue: 1000,
+            ..ConnectionLimits::default()
+        },
         ..Config::default()
     };
     let mut probe = Probe::responder(small(Role::Responder(Policy::AcceptAny)));

@@ -14,8 +14,16 @@ fn connect(code: u8, variable: &[u8]) -> Vec<u8> {
 /// The CR of a client, without a cookie.
 fn client() -> Config {
     Config {
-        reference: Some(0),
         after_handshake: AfterHandshake::Pause,
+        compat: Compat {
+            reference: Some(0),
+            ..proposing(Proposal {
+                variable: Some(hex("01 00 08 00 01 00 00 00").into()),
+                long_request: true,
+                ..Proposal::default()
+            })
+            .compat
+        },
         ..proposing(Proposal {
             variable: Some(hex("01 00 08 00 01 00 00 00").into()),
             long_request: true,

@@ -31,11 +31,17 @@ fn parameter_order_can_be_set() {
     use Parameter::{Called, Calling, TpduSize as Size};
 
     let mut probe = Probe::up(Config {
-        order: ParameterOrder([Size, Called, Calling]),
+        compat: Compat {
+            order: ParameterOrder([Size, Called, Calling]),
+            ..Compat::default()
+        },
         ..Config::initiator(selector(&[0, 1]), selector(&[0, 2]))
     });
     let mut responder = Probe::up(Config {
-        order: ParameterOrder([Size, Called, Calling]),
+        compat: Compat {
+            order: ParameterOrder([Size, Called, Calling]),
+            ..anybody().compat
+        },
         ..anybody()
     });
 
@@ -101,7 +107,16 @@ fn user_data_follow_the_header() {
 #[test]
 fn a_raw_variable_part_replaces_all_parameters() {
     let mut probe = Probe::up(Config {
-        expedited: true,
+        compat: Compat {
+            expedited: true,
+            ..proposing(Proposal {
+                called: selector(&[1, 2]),
+                extra: Bytes::from_static(&[0xC6, 2, 0, 7]),
+                variable: Some(Bytes::from_static(b"Cookie: arn")),
+                ..Proposal::default()
+            })
+            .compat
+        },
         ..proposing(Proposal {
             called: selector(&[1, 2]),
             extra: Bytes::from_static(&[0xC6, 2, 0, 7]),
@@ -453,7 +468,10 @@ fn an_indication_names_the_class_that_was_preferred() {
 #[test]
 fn an_invalid_request_gets_no_answer_when_silence_is_configured() {
     let mut probe = Probe::up(Config {
-        send_disconnect: SendDisconnect::empty(),
+        compat: Compat {
+            send_disconnect: SendDisconnect::empty(),
+            ..anybody().compat
+        },
         ..anybody()
     });
 

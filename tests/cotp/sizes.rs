@@ -18,7 +18,10 @@ fn up_to(octets: usize) -> Config {
 fn proposing_size(octets: usize, units: Option<u16>) -> Config {
     Config {
         tpdu_size: size(octets),
-        preferred_size: units.and_then(NonZeroU16::new),
+        compat: Compat {
+            preferred_size: units.and_then(NonZeroU16::new),
+            ..Compat::default()
+        },
         ..Config::default()
     }
 }
@@ -205,7 +208,10 @@ fn a_preferred_size_is_answered_by_a_preferred_size_alone() {
 #[test]
 fn a_responder_can_limit_the_preferred_size_by_itself() {
     let config = || Config {
-        preferred_size: NonZeroU16::new(20),
+        compat: Compat {
+            preferred_size: NonZeroU16::new(20),
+            ..up_to(8192).compat
+        },
         ..up_to(8192)
     };
 
@@ -299,7 +305,10 @@ fn a_size_absent_from_the_confirm_is_the_one_proposed() {
 #[test]
 fn the_size_is_by_default_the_largest_of_class_0() {
     let mut initiator = Probe::up(Config {
-        reference: Some(1),
+        compat: Compat {
+            reference: Some(1),
+            ..Compat::default()
+        },
         ..Config::initiator(None, None)
     });
 
@@ -309,7 +318,10 @@ fn the_size_is_by_default_the_largest_of_class_0() {
     );
     for parameter in ["C0 01 0D", "C0 01 10", ""] {
         let responder = Config {
-            reference: Some(1),
+            compat: Compat {
+                reference: Some(1),
+                ..Compat::default()
+            },
             ..Config::responder(Policy::AcceptAny)
         };
         assert_eq!(answer(responder, parameter), ("C0 01 0B".into(), 2048));

@@ -42,7 +42,10 @@ fn disconnect() -> Disconnect {
 /// Sends a DR or ER in every case in which one can be configured.
 fn reporting(config: Config) -> Config {
     Config {
-        send_disconnect: SendDisconnect::all(),
+        compat: Compat {
+            send_disconnect: SendDisconnect::all(),
+            ..config.compat
+        },
         ..config
     }
 }
@@ -424,7 +427,10 @@ fn an_er_is_sent_before_the_close_when_configured() {
         (BROKEN, ""),
     ] {
         let mut probe = Probe::responder(Config {
-            send_disconnect: SendDisconnect::PROTOCOL_ERROR,
+            compat: Compat {
+                send_disconnect: SendDisconnect::PROTOCOL_ERROR,
+                ..strictly(Strict::all(), anybody()).compat
+            },
             ..strictly(Strict::all(), anybody())
         });
 
@@ -438,8 +444,11 @@ fn an_er_is_sent_before_the_close_when_configured() {
 #[test]
 fn an_er_fits_the_negotiated_size() {
     let mut probe = Probe::responder(Config {
-        send_disconnect: SendDisconnect::PROTOCOL_ERROR,
         tpdu_size: TpduSize::SMALLEST,
+        compat: Compat {
+            send_disconnect: SendDisconnect::PROTOCOL_ERROR,
+            ..anybody().compat
+        },
         ..anybody()
     });
     // A DC whose fault lies behind a header of 255 octets.
@@ -494,7 +503,10 @@ fn while_closing_everything_is_discarded() {
 fn a_dc_behind_our_dr_ends_the_wait() {
     for chunk in [1, 3, 100] {
         let mut probe = Probe::responder(Config {
-            send_disconnect: SendDisconnect::CLOSE,
+            compat: Compat {
+                send_disconnect: SendDisconnect::CLOSE,
+                ..anybody().compat
+            },
             ..anybody()
         });
         probe.feed("03 00 00");
@@ -515,8 +527,11 @@ fn a_dc_behind_our_dr_ends_the_wait() {
 #[test]
 fn a_dc_behind_unread_octets_ends_the_wait_too() {
     let mut probe = Probe::up(Config {
-        send_disconnect: SendDisconnect::CLOSE,
         after_handshake: AfterHandshake::Pause,
+        compat: Compat {
+            send_disconnect: SendDisconnect::CLOSE,
+            ..anybody().compat
+        },
         ..anybody()
     });
     probe.feed(&[CR, "03 00 00 0A 02 F0"].join(" "));
@@ -533,7 +548,10 @@ fn a_dc_behind_unread_octets_ends_the_wait_too() {
 #[test]
 fn octets_behind_a_framing_fault_are_no_dc() {
     let mut probe = Probe::responder(Config {
-        send_disconnect: SendDisconnect::CLOSE,
+        compat: Compat {
+            send_disconnect: SendDisconnect::CLOSE,
+            ..anybody().compat
+        },
         ..anybody()
     });
     probe.run(Command::Close).unwrap();

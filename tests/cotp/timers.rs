@@ -38,7 +38,10 @@ fn ts1_starts_with_the_last_octet_of_the_request() {
 #[test]
 fn ts1_ends_an_unanswered_request() {
     let mut probe = Probe::up(Config {
-        answer_timeout: Some(3 * SECOND),
+        timers: ConnectionTimers {
+            answer_timeout: Some(3 * SECOND),
+            ..bare().timers
+        },
         ..bare()
     });
 
@@ -111,11 +114,14 @@ fn the_wait_for_a_request_ends_with_it() {
 
 #[test]
 fn every_wait_can_be_switched_off() {
-    let patient = |config| Config {
-        answer_timeout: None,
-        request_timeout: None,
-        packet_timeout: None,
-        idle_timeout: None,
+    let patient = |config: Config| Config {
+        timers: ConnectionTimers {
+            answer_timeout: None,
+            request_timeout: None,
+            packet_timeout: None,
+            idle_timeout: None,
+            ..config.timers
+        },
         ..config
     };
     let mut requesting = Probe::up(patient(bare()));
@@ -176,7 +182,10 @@ fn the_packet_timer_stops_between_the_segments_of_a_message() {
 #[test]
 fn an_idle_connection_ends_when_configured() {
     let mut probe = Probe::up(Config {
-        idle_timeout: Some(5 * SECOND),
+        timers: ConnectionTimers {
+            idle_timeout: Some(5 * SECOND),
+            ..anybody().timers
+        },
         ..anybody()
     });
     probe.feed(BARE_CR);
@@ -203,7 +212,10 @@ fn an_idle_connection_ends_when_configured() {
 fn the_timers_of_the_peer_are_suspended_while_it_is_not_read() {
     let mut probe = Probe::up(Config {
         after_handshake: AfterHandshake::Pause,
-        idle_timeout: Some(5 * SECOND),
+        timers: ConnectionTimers {
+            idle_timeout: Some(5 * SECOND),
+            ..anybody().timers
+        },
         ..anybody()
     });
     probe.feed(BARE_CR);
@@ -222,8 +234,11 @@ fn the_timers_of_the_peer_are_suspended_while_it_is_not_read() {
 fn a_stream_that_is_not_read_has_no_deadline() {
     let mut probe = Probe::up(Config {
         after_handshake: AfterHandshake::Pause,
-        packet_timeout: Some(Duration::from_nanos(1)),
-        idle_timeout: Some(Duration::from_nanos(1)),
+        timers: ConnectionTimers {
+            packet_timeout: Some(Duration::from_nanos(1)),
+            idle_timeout: Some(Duration::from_nanos(1)),
+            ..anybody().timers
+        },
         ..anybody()
     });
 
@@ -348,7 +363,10 @@ fn time_never_goes_back() {
 fn at_the_end_of_time_suspended_timers_stay_suspended() {
     let mut probe = Probe::up(Config {
         after_handshake: AfterHandshake::Pause,
-        idle_timeout: Some(5 * SECOND),
+        timers: ConnectionTimers {
+            idle_timeout: Some(5 * SECOND),
+            ..anybody().timers
+        },
         ..anybody()
     });
     probe.feed(BARE_CR);

@@ -9,6 +9,7 @@ use farlink::sim::{FaultRule, Host, Line, PacketView, World};
 use farlink::{Instant, Seed, Tag};
 
 use crate::libcsp::{self, Build, Call, Libcsp, Passive};
+use crate::libdtp::{Server, ServerCommand};
 use crate::talk::Talk;
 
 const SERVER: u16 = 1;
@@ -134,6 +135,47 @@ fn a_lost_response_costs_no_data() {
         _ => None,
     });
     assert_eq!(requests, Some(1));
+}
+
+/// libdtp's server waits 10 ms before each interval, in which it sends 50 packets: where one of ten is lost it is
+/// quicker to have all of them again.
+#[test]
+fn near_holes_cost_libdtp_no_interval_each() {
+    for seed in 0..5 {
+        let mut world = World::new(seed);
+        let model = Libcsp::new(Build::new(SERVER), Server::new(2), &Seed::from(seed));
+        let server = world.host(SERVER, libcsp::Machine(model));
+        let client = world.host(2, node(2, |_| {}));
+        let line = Line {
+            loss: 0.1,
+            ..Line::delayed(ms(5))
+        };
+        world.wire((server, 0), (client, 0), line);
+        let data = payload(600_000);
+        for command in [
+            ServerCommand::Start,
+            ServerCommand::Serve(PAYLOAD, data.clone()),
+        ] {
+            let command = libcsp::Command::App(command);
+            world.command(server, command).unwrap();
+        }
+        world.command(client, get(1_000_000)).unwrap();
+
+        world.run_until(Instant::ZERO + ms(20_000));
+
+        assert_whole(&world, client, &data, "near holes");
+        let ended = world.events(client).find_map(|(at, event)| match event {
+            Event::Complete { requests, .. } => Some((at, *requests)),
+            _ => None,
+        });
+        // Of 3000 packets 300 are lost: 38 requests for them alone, which take some 100 ms each.
+        let (at, requests) = ended.unwrap();
+        eprintln!(
+            "{requests} requests in {at:?} {:?}",
+            world.machine(client).stats()
+        );
+        assert!(requests < 12, "{requests} requests in {at:?}");
+    }
 }
 
 /// libdtp's server keeps the slot of a connection without a request for ever.

@@ -5,16 +5,16 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use farlink::dtp::{
-    Command, Config, Event, GetOptions, MemoryRequest, Node, VmemMessage, VmemOperation,
-    VmemTransport,
+    Command, Config, GetOptions, MemoryRequest, Node, VmemMessage, VmemOperation, VmemTransport,
 };
 use farlink::sim::World;
-use farlink::{Instant, Rng, Seed, Tag};
+use farlink::{Instant, Seed, Tag};
 
-use crate::chaos::line;
+use crate::chaos::{line, ms};
 use crate::csp_captures::{Capture, Frame, Side, arrivals, captures};
 use crate::libcsp::{self, Build, Libcsp};
 use crate::libdtp::{Client, ClientCommand, Memory, ServerCommand, Session, VmemServer};
+use crate::model_chaos::{self, assert_libdtp_gets, assert_ours_gets, fresh, payload, throughput};
 use crate::model_replays::{Sent, feed, node};
 use crate::tries::{Named, seeds};
 
@@ -25,13 +25,6 @@ const PAYLOAD: u8 = 3;
 const ADDRESS: u64 = 0x1000_0000;
 /// In the default run; `FARLINK_TRIES` multiplies it.
 const SEEDS: u64 = 200;
-/// The longest that a transfer may take.
-const LIMIT: Duration = Duration::from_secs(1200);
-
-const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
 pub(crate) fn vmem() -> Vec<Capture> {
     let mut all = captures("dtp", "");
     all.retain(|capture| capture.name.starts_with("vmem"));
@@ -47,16 +40,9 @@ pub(crate) fn memory() -> Bytes {
 
 /// The message in a captured packet, if there is one.
 pub(crate) fn message(capture: &Capture, frame: &Frame) -> Option<(Vec<u8>, VmemMessage)> {
-    let octets = frame.octets.to_vec();
-    let packet = farlink::csp::Packet::decode(capture.version(), &octets).ok()?;
-    let packet = packet.split_crc32(capture.version()).ok()?;
-    let packet = if packet.header.flags.contains(farlink::csp::Flags::RDP) {
-        packet.split_rdp().ok()?.1
-    } else {
-        packet
-    };
-    let message = VmemMessage::decode(packet.data).ok()?;
-    Some((packet.data.to_vec(), message))
+    let data = capture.data_of(&frame.octets.to_vec())?;
+    let message = VmemMessage::decode(&data).ok()?;
+    Some((data, message))
 }
 
 /// What the client of a capture asked for: the memory, and how it was sent.
@@ -175,24 +161,12 @@ fn fed_the_servers_of_the_captures_of_vmem_the_model_sends_and_keeps_what_their_
     }
 }
 
-fn octets(rng: &mut Rng) -> Bytes {
-    let octets = 1 + rng.below(10_000);
-    (0..octets)
-        .map(|_| rng.next_u64().to_le_bytes()[0])
-        .collect()
-}
-
-fn throughput(rng: &mut Rng) -> u32 {
-    [20_000, 40_000, 200_000][usize::try_from(rng.below(3)).unwrap()]
-}
-
 fn our_node(address: u16, seed: &Seed) -> Node {
-    let mut config = Config {
+    let config = Config {
         vmem_messages: 4,
         ..Config::default()
     };
-    config.csp.address = address;
-    Node::new(config, &seed.child("ours")).unwrap()
+    model_chaos::our_node(address, seed, config)
 }
 
 #[test]
@@ -203,7 +177,7 @@ fn ours_gets_all_memory_whole_from_libdtp_by_vmem() {
             let mut rng = seed.child("ours gets").rng();
             let mut world = World::new(rng.next_u64());
             let ours = world.host(CLIENT, our_node(CLIENT, &seed));
-            let data = octets(&mut rng);
+            let data = payload(&mut rng, 10_000);
             let server = VmemServer::new(CLIENT, (ADDRESS, data.clone()));
             let model = Libcsp::new(Build::new(SERVER), server, &seed);
             let theirs = world.host(SERVER, libcsp::Machine(model));
@@ -227,26 +201,7 @@ fn ours_gets_all_memory_whole_from_libdtp_by_vmem() {
                 },
             };
             world.command(ours, get).unwrap();
-            let mut got = vec![None; data.len()];
-            let mut end = None;
-            while end.is_none() && world.now() - Instant::ZERO < LIMIT {
-                world.run_for(ms(10));
-                for (_, event) in world.take_events(ours) {
-                    match event {
-                        Event::Data { offset, data, .. } => {
-                            let start = usize::try_from(offset).unwrap();
-                            for (octet, place) in data.iter().zip(&mut got[start..]) {
-                                *place = Some(*octet);
-                            }
-                        }
-                        Event::Complete { .. } | Event::Failed { .. } => end = Some(event),
-                        _ => {}
-                    }
-                }
-            }
-            assert!(matches!(end, Some(Event::Complete { .. })), "{end:?}");
-            let octets: Vec<u8> = got.into_iter().map(Option::unwrap).collect();
-            assert!(octets == data, "other octets");
+            assert_ours_gets(&mut world, ours, &data);
         });
     }
 }
@@ -262,7 +217,7 @@ fn libdtp_gets_all_memory_whole_from_ours_by_vmem_unless_it_refuses_to_resume() 
             let model = Libcsp::new(Build::new(CLIENT), Client::new(), &seed);
             let theirs = world.host(CLIENT, libcsp::Machine(model));
             world.wire((ours, 0), (theirs, 0), line(&mut rng));
-            let data = octets(&mut rng);
+            let data = payload(&mut rng, 10_000);
             let serve = Command::Serve {
                 payload: PAYLOAD,
                 data: data.clone(),
@@ -273,17 +228,6 @@ fn libdtp_gets_all_memory_whole_from_ours_by_vmem_unless_it_refuses_to_resume() 
                 address: ADDRESS,
             };
             world.command(ours, memory).unwrap();
-            let fresh = Session {
-                server: SERVER,
-                payload: 0,
-                id: 0x900D_FACE,
-                mtu: 208,
-                throughput: throughput(&mut rng),
-                idle_timeout: 3,
-                octets: 0,
-                size: 0,
-                ranges: Vec::new(),
-            };
             let memory = Memory {
                 address: ADDRESS,
                 size: u32::try_from(data.len()).unwrap(),
@@ -291,36 +235,9 @@ fn libdtp_gets_all_memory_whole_from_ours_by_vmem_unless_it_refuses_to_resume() 
                 keep_alive: (rng.below(2) == 0).then_some(ms(200)),
                 asks_status: rng.below(2) == 0,
             };
-            let get = || libcsp::Command::App(ClientCommand::GetMemory(fresh.clone(), memory));
-            world.command(theirs, get()).unwrap();
-            loop {
-                let ended = loop {
-                    assert!(world.now() - Instant::ZERO < LIMIT, "no end");
-                    world.run_for(ms(10));
-                    if let Some((_, ended)) = world.take_events(theirs).pop() {
-                        break ended;
-                    }
-                };
-                let client = &world.machine(theirs).0.app;
-                let session = client.session.clone().unwrap();
-                let mut octets = client.file.iter().zip(&data);
-                assert!(
-                    octets.all(|(got, octet)| got.is_none_or(|got| got == *octet)),
-                    "other octets"
-                );
-                let is_whole =
-                    client.file.len() == data.len() && client.file.iter().all(Option::is_some);
-                // It refuses to ask for the rest.
-                if is_whole || ended.error == 7 && !session.ranges.is_empty() {
-                    break;
-                }
-                let next = if session.ranges.is_empty() {
-                    get()
-                } else {
-                    libcsp::Command::App(ClientCommand::Resume)
-                };
-                world.command(theirs, next).unwrap();
-            }
+            let fresh = fresh(0, throughput(&mut rng));
+            let get = ClientCommand::GetMemory(fresh, memory);
+            assert_libdtp_gets(&mut world, theirs, &data, &get);
         });
     }
 }

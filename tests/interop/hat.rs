@@ -7,7 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use farlink::adapters::cotp::{Error, Info};
 use farlink::adapters::tokio::cotp::{self, Arrival, Connection, Listener};
-use farlink::cotp::{Config, Disconnect, DisconnectReason, EndReason, Policy, Selector, TpduSize};
+use farlink::cotp::{
+    Config, ConnectionTimers, Disconnect, DisconnectReason, EndReason, Policy, Selector, TpduSize,
+};
 use serde_json::Value;
 
 use crate::script::Script;
@@ -222,7 +224,10 @@ fn a_server_that_never_answers_is_given_up() {
         let (_hat, address) = Hat::serve(&["--do", "silent"]);
         let span = Duration::from_millis(300);
         let config = Config {
-            answer_timeout: Some(span),
+            timers: ConnectionTimers {
+                answer_timeout: Some(span),
+                ..ConnectionTimers::default()
+            },
             ..Config::default()
         };
 
@@ -282,8 +287,7 @@ fn what_a_hat_server_sent_before_it_closed_arrives() {
 }
 
 /// Makes a hat client send messages of each size, checks their echo, and returns the events of hat.
-async fn serve_a_hat_client(arguments: &[&str]) -> (Value, Info) {
-    let listener = listen(Policy::AcceptAny).await;
+async fn serve_a_hat_client(listener: Listener, arguments: &[&str]) -> (Value, Info) {
     let sizes: Vec<String> = SIZES.iter().map(ToString::to_string).collect();
     let sizes = sizes.iter().flat_map(|size| ["--size", size.as_str()]);
     let all: Vec<&str> = arguments
@@ -308,7 +312,7 @@ async fn serve_a_hat_client(arguments: &[&str]) -> (Value, Info) {
 #[ignore = "needs hat-drivers; tests/interop/setup.sh installs it"]
 fn a_hat_client_without_selectors_gets_every_size_back() {
     run(async {
-        let (result, info) = serve_a_hat_client(&[]).await;
+        let (result, info) = serve_a_hat_client(listen(Policy::AcceptAny).await, &[]).await;
 
         assert_eq!(result["ok"], true, "{result}");
         assert_eq!((info.local_selector, info.remote_selector), (None, None));
@@ -320,7 +324,7 @@ fn a_hat_client_without_selectors_gets_every_size_back() {
 fn a_hat_client_with_selectors_gets_every_size_back() {
     run(async {
         let arguments = ["--local-tsel", "0x100", "--remote-tsel", "0x102"];
-        let (result, info) = serve_a_hat_client(&arguments).await;
+        let (result, info) = serve_a_hat_client(listen(Policy::AcceptAny).await, &arguments).await;
 
         assert_eq!(result["ok"], true, "{result}");
         assert_eq!(
@@ -412,4 +416,91 @@ fn a_close_of_ours_ends_a_hat_client_in_good_order() {
             .unwrap();
         assert_eq!(result["ok"], true, "{result}");
     });
+}
+
+#[cfg(feature = "tls")]
+mod over_tls {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use farlink::adapters::cotp::ConnectionOptions;
+    use farlink::adapters::tls::{self, rustls};
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+
+    use super::*;
+
+    /// A certificate and its key, which Python reads from a file.
+    struct Certified {
+        certificate: CertificateDer<'static>,
+        key: Vec<u8>,
+        file: PathBuf,
+    }
+
+    impl Certified {
+        fn new(name: &str) -> Self {
+            let made = rcgen::generate_simple_self_signed(["plant.example".to_owned()]).unwrap();
+            let file = format!("farlink-{}-{name}.pem", std::process::id());
+            let file = std::env::temp_dir().join(file);
+            let text = made.cert.pem() + &made.signing_key.serialize_pem();
+            std::fs::write(&file, text).unwrap();
+            Self {
+                certificate: made.cert.der().clone(),
+                key: made.signing_key.serialize_der(),
+                file,
+            }
+        }
+
+        fn file(&self) -> &str {
+            self.file.to_str().unwrap()
+        }
+    }
+
+    impl Drop for Certified {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.file);
+        }
+    }
+
+    #[test]
+    #[ignore = "needs hat-drivers; tests/interop/setup.sh installs it"]
+    fn a_hat_server_echoes_every_size() {
+        run(async {
+            let certified = Certified::new("server");
+            let (_hat, address) = Hat::serve(&["--do", "echo", "--tls", certified.file()]);
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add(certified.certificate.clone()).unwrap();
+            let config = rustls::ClientConfig::builder()
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+            let mut options = ConnectionOptions::from(Config::hat(Some(1), Some(2)));
+            let name = "plant.example".try_into().unwrap();
+            options.upgrade = Some(tls::client(Arc::new(config), name));
+
+            let connection = cotp::connect(address, options).await.unwrap();
+
+            let messages: Vec<Bytes> = SIZES.iter().map(|&size| pattern(size, 0)).collect();
+            exchange(connection, &messages).await;
+        });
+    }
+
+    #[test]
+    #[ignore = "needs hat-drivers; tests/interop/setup.sh installs it"]
+    fn a_hat_client_gets_every_size_back() {
+        run(async {
+            let certified = Certified::new("client");
+            let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(certified.key.clone()));
+            let config = rustls::ServerConfig::builder()
+                .with_no_client_auth()
+                .with_single_cert(vec![certified.certificate.clone()], key)
+                .unwrap();
+            let mut options = ConnectionOptions::from(Config::responder(Policy::AcceptAny));
+            options.upgrade = Some(tls::server(Arc::new(config)));
+            let listener = cotp::listen("127.0.0.1:0", options).await.unwrap();
+
+            let arguments = ["--tls", certified.file()];
+            let (result, _) = serve_a_hat_client(listener, &arguments).await;
+
+            assert_eq!(result["ok"], true, "{result}");
+        });
+    }
 }

@@ -19,7 +19,7 @@ import sys
 import time
 
 from hat import aio
-from hat.drivers import cotp, net, tpkt
+from hat.drivers import cotp, net, ssl, tpkt
 from hat.drivers.cotp import common, encoder
 
 
@@ -44,6 +44,15 @@ def describe_connection(conn):
             'tpdu_size': conn._max_tpdu}
 
 
+def transport(args, protocol):
+    """Arguments for TLS, if it was asked for: a server shows the certificate, a client wants to see it."""
+    if not args.tls:
+        return {}
+    if protocol is ssl.SslProtocol.TLS_SERVER:
+        return {'ssl': ssl.create_ssl_ctx(protocol, cert_path=args.tls)}
+    return {'ssl': ssl.create_ssl_ctx(protocol, verify_cert=True, load_default_certs=False, ca_path=args.tls)}
+
+
 def reset(conn):
     """Ends TCP with RST, which hat-drivers has no call for."""
     transport = conn._conn._conn._protocol._transport
@@ -63,7 +72,8 @@ class Server:
         address = net.TcpAddress(self.args.host, self.args.port)
         if self.args.do in ('refuse', 'hang-up', 'silent'):
             return await tpkt.listen(self.turn_away, address)
-        return await cotp.listen(self.session, address)
+        tls = transport(self.args, ssl.SslProtocol.TLS_SERVER)
+        return await cotp.listen(self.session, address, **tls)
 
     async def turn_away(self, conn):
         """Answers a CR with a DR, with the end of TCP, or not at all."""
@@ -181,7 +191,8 @@ async def connect(args):
     try:
         async with asyncio.timeout(args.timeout):
             conn = await cotp.connect(net.TcpAddress(args.host, args.port),
-                                      local_tsel=args.local_tsel, remote_tsel=args.remote_tsel)
+                                      local_tsel=args.local_tsel, remote_tsel=args.remote_tsel,
+                                      **transport(args, ssl.SslProtocol.TLS_CLIENT))
             result.update(connected=True, **describe_connection(conn))
             result['ok'] = await exchange(conn, args, messages, result)
             if args.reset:
@@ -263,6 +274,7 @@ def arguments():
         mode.add_argument('--host', default='127.0.0.1')
         mode.add_argument('--port', type=int, default=0)
         mode.add_argument('--timeout', type=float, default=60)
+        mode.add_argument('--tls', metavar='PEM', help='a certificate, and for a server its key')
     return parser.parse_args()
 
 

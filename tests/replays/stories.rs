@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use farlink::Tag;
 use farlink::cotp::{
-    Acceptance, Command, Config, DisconnectReason, Event, Policy, Refusal, Selector,
-    SendDisconnect, TpduSize,
+    Acceptance, Command, Compat, Config, ConnectionLimits, ConnectionTimers, DisconnectReason,
+    Event, Policy, Refusal, Selector, SendDisconnect, TpduSize,
 };
 
 use crate::world::Side::{Initiator, Responder};
@@ -90,10 +90,13 @@ fn minutes_away() -> World {
         delay: Duration::from_secs(12 * 60),
         chunk: 1460,
     };
-    let patient = |config| Config {
-        answer_timeout: Some(Duration::from_secs(3600)),
-        request_timeout: Some(Duration::from_secs(3600)),
-        close_timeout: Duration::from_secs(3600),
+    let patient = |config: Config| Config {
+        timers: ConnectionTimers {
+            answer_timeout: Some(Duration::from_secs(3600)),
+            request_timeout: Some(Duration::from_secs(3600)),
+            close_timeout: Duration::from_secs(3600),
+            ..config.timers
+        },
         ..config
     };
     let mut world = World::settled(patient(caller()), patient(anybody()), line);
@@ -105,9 +108,12 @@ fn minutes_away() -> World {
 
 /// Expedited data, and a DR at the end.
 fn expedited() -> World {
-    let eager = |config| Config {
-        expedited: true,
-        send_disconnect: SendDisconnect::all(),
+    let eager = |config: Config| Config {
+        compat: Compat {
+            expedited: true,
+            send_disconnect: SendDisconnect::all(),
+            ..config.compat
+        },
         ..config
     };
     let mut world = World::settled(eager(caller()), eager(anybody()), NEAR);
@@ -123,8 +129,11 @@ fn expedited() -> World {
 /// A full queue refuses a command, and an event tells that there is room again.
 fn crowded() -> World {
     let config = Config {
-        send_queue: 2000,
-        receive_queue: 100,
+        limits: ConnectionLimits {
+            send_queue: 2000,
+            receive_queue: 100,
+            ..caller().limits
+        },
         ..caller()
     };
     let mut world = World::settled(config, anybody(), NEAR);

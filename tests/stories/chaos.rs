@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use farlink::cotp::{Command, Config, EndReason, Policy};
+use farlink::cotp::{Command, Config, ConnectionTimers, EndReason, Policy};
 use farlink::sim::{Chunks, StreamLine, for_each_seed};
 use farlink::{Rng, Seed};
 
@@ -34,9 +34,12 @@ fn whatever_the_line_messages_arrive_whole_and_in_order() {
     for_each_seed(0..100, |seed| {
         let mut rng = Seed::from(seed).child("chaos").rng();
         let config = |config: Config| Config {
-            answer_timeout: None,
-            request_timeout: None,
-            packet_timeout: None,
+            timers: ConnectionTimers {
+                answer_timeout: None,
+                request_timeout: None,
+                packet_timeout: None,
+                ..config.timers
+            },
             ..config
         };
         let server = config(responder(Policy::AcceptAny));

@@ -1,7 +1,10 @@
 //! COTP over streams with chunks, rates and long delays.
 
 use bytes::Bytes;
-use farlink::cotp::{Command, Config, EndReason, Error, Event, Policy, Selector, TpduSize};
+use farlink::cotp::{
+    Command, Config, ConnectionLimits, ConnectionTimers, EndReason, Error, Event, Policy, Selector,
+    TpduSize,
+};
 use farlink::sim::{Chunks, StreamLine};
 use farlink::{Instant, Tag};
 
@@ -115,13 +118,19 @@ fn events(scene: &Scene) -> [Vec<Event>; 2] {
 #[test]
 fn over_minutes_a_patient_initiator_connects() {
     let patient = Config {
-        answer_timeout: Some(3600 * SECOND),
-        close_timeout: 3600 * SECOND,
+        timers: ConnectionTimers {
+            answer_timeout: Some(3600 * SECOND),
+            close_timeout: 3600 * SECOND,
+            ..client().timers
+        },
         ..client()
     };
     let server = Config {
-        request_timeout: Some(3600 * SECOND),
-        close_timeout: 3600 * SECOND,
+        timers: ConnectionTimers {
+            request_timeout: Some(3600 * SECOND),
+            close_timeout: 3600 * SECOND,
+            ..responder(Policy::AcceptAny).timers
+        },
         ..responder(Policy::AcceptAny)
     };
     let mut scene = Scene::new(2, patient, server, StreamLine::delayed(12 * 60 * SECOND));
@@ -145,7 +154,10 @@ fn over_minutes_a_patient_initiator_connects() {
 #[test]
 fn over_minutes_an_impatient_initiator_times_out_and_the_responder_is_told() {
     let server = Config {
-        request_timeout: None,
+        timers: ConnectionTimers {
+            request_timeout: None,
+            ..responder(Policy::AcceptAny).timers
+        },
         ..responder(Policy::AcceptAny)
     };
     let mut scene = Scene::new(3, client(), server, StreamLine::delayed(12 * 60 * SECOND));
@@ -209,7 +221,10 @@ fn an_application_that_reads_nothing_blocks_the_sender_and_loses_nothing() {
         ..StreamLine::default()
     };
     let client = Config {
-        send_queue: 1 << 14,
+        limits: ConnectionLimits {
+            send_queue: 1 << 14,
+            ..client().limits
+        },
         ..client()
     };
     let mut scene = Scene::new(7, client, responder(Policy::AcceptAny), line);

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use farlink::cotp::{Config, Parameter, ParameterOrder, Policy, Selector, TpduSize};
+use farlink::cotp::{Compat, Config, Parameter, ParameterOrder, Policy, Selector, TpduSize};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -236,9 +236,12 @@ impl Conversation {
             ),
         };
         Config {
-            reference: Some(opening.src_ref),
-            order: order(parameters().map(|field| field.code)),
             tpdu_size,
+            compat: Compat {
+                reference: Some(opening.src_ref),
+                order: order(parameters().map(|field| field.code)),
+                ..base.compat
+            },
             ..base
         }
     }

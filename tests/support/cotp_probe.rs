@@ -40,7 +40,10 @@ impl Probe {
 
     pub(crate) fn with_limits(config: Config, limits: Limits) -> Self {
         let config = Config {
-            reference: config.reference.or(Some(1)),
+            compat: Compat {
+                reference: config.compat.reference.or(Some(1)),
+                ..config.compat
+            },
             ..config
         };
         Self {
@@ -339,5 +342,11 @@ pub(crate) fn proposing(proposal: Proposal) -> Config {
 }
 
 pub(crate) fn strictly(strict: Strict, config: Config) -> Config {
-    Config { strict, ..config }
+    Config {
+        compat: Compat {
+            strict,
+            ..config.compat
+        },
+        ..config
+    }
 }

@@ -6,7 +6,7 @@ use core::time::Duration;
 use std::fs;
 use std::path::Path;
 
-use farlink::csp::Version;
+use farlink::csp::{Flags, Packet, Version};
 use serde::Deserialize;
 
 pub(crate) use crate::vector_octets::Octets;
@@ -75,6 +75,18 @@ impl Capture {
 
     pub(crate) fn frames(&self) -> impl Iterator<Item = &Frame> {
         self.phases.iter().flat_map(|phase| &phase.frames)
+    }
+
+    /// What a packet carries before the trailers of RDP and CRC32, if it is well-formed.
+    pub(crate) fn data_of(&self, octets: &[u8]) -> Option<Vec<u8>> {
+        let mut packet = Packet::decode(self.version(), octets).ok()?;
+        if packet.header.flags.contains(Flags::CRC32) {
+            packet = packet.split_crc32(self.version()).ok()?;
+        }
+        if packet.header.flags.contains(Flags::RDP) {
+            packet = packet.split_rdp().ok()?.1;
+        }
+        Some(packet.data.to_vec())
     }
 
     /// The octets of each packet, from its header on.

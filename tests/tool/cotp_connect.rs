@@ -102,12 +102,30 @@ fn a_dr_with_a_normal_reason_is_a_clean_end_for_both_commands() {
         let ran = connect(&address, &["--until-close"]).well();
 
         assert_eq!(ran.lines()[1], "#1 received 3 octets: 616263");
-        assert!(ran.lines()[2].starts_with("#1 closed"), "{ran:?}");
+        let said = "#1 closed, disconnected by the peer: ";
+        assert!(ran.lines()[2].starts_with(said), "{ran:?}");
         listener.next_event("connected");
-        listener.next_event("closed");
+        let closed = listener.next_event("closed");
+        let reason = closed["reason"].as_str().unwrap();
+        assert!(reason.starts_with("disconnected by the peer: "), "{closed}");
         assert!(listener.process.wait().unwrap().success());
         served.join().unwrap();
     }
+}
+
+#[test]
+fn a_client_that_says_nothing_is_closed_after_the_time_that_was_set() {
+    let mut listener = serve(&["--once", "--idle-timeout", "0.1"]);
+    let mut client = TcpStream::connect(&listener.address).unwrap();
+    client
+        .write_all(&[3, 0, 0, 11, 6, 0xE0, 0, 0, 0, 1, 0])
+        .unwrap();
+
+    listener.next_event("connected");
+    let failed = listener.next_event("failed");
+
+    assert_eq!(failed["reason"], "nothing arrived from the peer for 100ms");
+    assert_eq!(listener.process.wait().unwrap().code(), Some(1));
 }
 
 #[test]

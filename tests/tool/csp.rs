@@ -1,8 +1,10 @@
 //! `farlink csp`, over loopback and pseudo-terminals.
 
+use core::time::Duration;
+
 use serde_json::{Value, json};
 
-use super::dtp::addresses;
+use super::dtp::{absent, addresses};
 use super::ltp::event;
 use super::*;
 
@@ -61,7 +63,7 @@ fn a_scan_names_the_nodes_that_answer() {
     let at = addresses();
     let _node = node(&at, &[]);
 
-    for (destinations, asked) in [("1", 1), ("0-20", 21), ("16383", 1)] {
+    for (destinations, asked) in [("1", 1), ("0-20", 20), ("16383", 1)] {
         let scan = [destinations, "--timeout", "0.2", "--json"];
         let ran = ask(&at, "scan", &scan).well();
         let objects = ran.objects();
@@ -78,6 +80,41 @@ fn a_scan_names_the_nodes_that_answer() {
     );
     ask(&at, "scan", &["9-7"]).badly(2, "an address, or the first and the last one, A-B");
     ask(&at, "scan", &["16384"]).badly(2, "address 16384 exceeds the limit of 16383");
+}
+
+#[test]
+fn a_node_does_not_ask_itself() {
+    let at = addresses();
+    for question in ["ping", "ident", "uptime", "scan"] {
+        ask(&at, question, &["2"]).badly(2, "2 is the address of this node, as --node says");
+    }
+    let alone = ask(&at, "scan", &["1-2", "--timeout", "0.1", "--json"]);
+    assert_eq!(alone.status, 1);
+    assert_eq!(event(&alone.objects(), "scanned")["answers"], 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_question_that_is_interrupted_unanswered_has_failed() {
+    for question in ["ping", "ident", "uptime"] {
+        let [remote, local] = addresses();
+        let udp = format!("{local},{remote}");
+        let recording = absent(&format!("interrupted_{question}.pcapng"));
+        let all = ["csp", question, "1", "--node", "2", "--udp", &udp];
+        let rest = ["--timeout", "600", "--json", "--record", &recording];
+        let process = tool(&[&all[..], &rest].concat()).spawn().unwrap();
+        while !fs::exists(&recording).unwrap() {
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        interrupt(&process);
+        let output = process.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{question}");
+        let told = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            told.contains("interrupted before an answer came"),
+            "{question}: {told}"
+        );
+    }
 }
 
 #[cfg(unix)]

@@ -50,7 +50,7 @@ fn get([remote, local]: &[String; 2], out: &str, arguments: &[&str]) -> Ran {
 }
 
 /// A file that is not there.
-fn absent(name: &str) -> String {
+pub(crate) fn absent(name: &str) -> String {
     let path = scratch(name);
     let _ = fs::remove_file(&path);
     for suffix in [".part", ".session", ".meta"] {

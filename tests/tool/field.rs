@@ -214,3 +214,52 @@ fn recordings_use_no_enterprise_number_that_is_reserved_for_documentation() {
         at += word(at + 4) as usize;
     }
 }
+
+/// A number below a limit is refused as one, not as an option that nobody knows.
+#[test]
+fn a_negative_number_is_refused_as_a_value() {
+    for arguments in [
+        &["stun", "query", "127.0.0.1", "--timeout", "-1"][..],
+        &["sim", "link", "--loss", "-0.1"],
+        &["cotp", "connect", "127.0.0.1:1", "--receive", "-2"],
+        &["ltp", "ping", "--engine", "-1", "--to", "2=127.0.0.1:1"],
+        &[
+            "csp",
+            "ping",
+            "-1",
+            "--node",
+            "2",
+            "--udp",
+            "127.0.0.1,127.0.0.2",
+        ],
+    ] {
+        farlink(arguments).badly(2, "invalid value '-");
+    }
+}
+
+#[test]
+fn a_failure_is_an_object_with_json_whatever_the_command() {
+    let text = written("no_capture.txt", b"neither hex nor a capture");
+    let empty = written("empty.bin", b"");
+    for arguments in [
+        &["decode", "no such file", "--json"][..],
+        &["decode", &text, "--json"],
+        &["decode", &empty, "--json"],
+        &["replay", "no such file", "--json"],
+        &["sim", "--json"],
+        &[
+            "sim",
+            "cotp-hello",
+            "--json",
+            "--svg",
+            "no such folder/file",
+        ],
+    ] {
+        let ran = farlink(arguments);
+
+        let object: Value = serde_json::from_str(ran.lines().last().unwrap()).unwrap();
+        assert_eq!((ran.status, ran.err.as_str()), (2, ""), "{arguments:?}");
+        assert_eq!(object["event"], "error", "{arguments:?}");
+        assert_ne!(object["reason"], "", "{arguments:?}");
+    }
+}

@@ -104,7 +104,6 @@ fn empty_input_is_wrong_usage() {
         &["decode"][..],
         &["decode", "--raw"],
         &["decode", "--calls"],
-        &["decode", "--json"],
     ] {
         farlink_on(b"", arguments).badly(2, "standard input: no octets to decode");
     }

@@ -82,31 +82,112 @@ fn a_recording_that_cannot_be_written_is_a_failure_and_the_transfer_completes() 
     let ran = farlink(&["cotp", "connect", &server.address, "--record", FULL]);
 
     assert!(ran.out.contains("#1 closed"), "{ran:?}");
-    ran.badly(1, "/dev/full: No space left on device");
+    // It is told when it happens, and again at the end.
+    assert_eq!(
+        ran.err
+            .matches("/dev/full: No space left on device")
+            .count(),
+        2
+    );
+    assert_eq!(ran.status, 1);
 }
 
 #[test]
-fn an_output_file_never_replaces_the_input() {
+fn an_output_file_never_replaces_an_input_or_another_output() {
     let file = fs::read(kept("messages.initiator")).unwrap();
     let path = written("read.pcapng", &file);
+    let absent = scratch("absent.pcapng");
+    let again = format!("{}/./absent.pcapng", env!("CARGO_TARGET_TMPDIR"));
+    let _ = fs::remove_file(&absent);
+    let payload = format!("3={path}");
+    let udp = ["--node", "1", "--udp", "127.0.0.1:0,127.0.0.1:1"];
+    let serve = ["dtp", "serve", "--payload", &payload, "--record", &path];
+    let get = ["dtp", "get", "2", "--payload", "3", "--out", &absent];
+    let part = format!("{absent}.part");
+    let connect = ["cotp", "connect", "127.0.0.1:1"];
+    let listen = ["cotp", "listen", "--bind", "127.0.0.1:0"];
+    let send = ["ltp", "send", "--engine", "1", "--client", "4"];
+    let to = ["--to", "2=127.0.0.1:1", &path, "--record", &path];
 
-    for arguments in [
-        &["decode", &path, "--ladder", &path][..],
-        &["replay", &path, "--redact", &path],
-        &[
-            "cotp",
-            "connect",
-            "127.0.0.1:1",
-            "--send",
-            &path,
-            "--record",
-            &path,
-        ],
+    let input = "is also the input";
+    let output = "is also another output";
+    let get = [&get[..], &udp].concat();
+    for (arguments, words) in [
+        (["decode", &path, "--ladder", &path].to_vec(), input),
+        (["replay", &path, "--redact", &path].to_vec(), input),
+        (
+            [&connect[..], &["--send", &path, "--record", &path]].concat(),
+            input,
+        ),
+        (
+            [
+                &connect[..],
+                &["--send", &path, "--receive", "1", "--out", &path],
+            ]
+            .concat(),
+            input,
+        ),
+        (
+            [
+                &connect[..],
+                &["--receive", "1", "--out", &absent, "--record", &again],
+            ]
+            .concat(),
+            output,
+        ),
+        (
+            [&listen[..], &["--out", &absent, "--record", &again]].concat(),
+            output,
+        ),
+        ([&send[..], &to].concat(), input),
+        ([&serve[..], &udp].concat(), input),
+        ([&get[..], &["--record", &again]].concat(), output),
+        ([&get[..], &["--record", &part]].concat(), output),
+        (
+            ["sim", "mars", "--svg", &absent, "--pcap", &again].to_vec(),
+            output,
+        ),
     ] {
-        farlink(arguments).badly(2, "is also the input");
+        farlink(&arguments).badly(2, words);
     }
 
     assert_eq!(fs::read(&path).unwrap(), file);
+    assert!(!fs::exists(&absent).unwrap());
+}
+
+/// The system ends a process by a signal that writes beyond its limit of file sizes, unless the process says otherwise.
+#[test]
+fn a_limit_of_file_sizes_is_a_full_disk() {
+    let text = "ulimit -f 1; exec \"$@\"";
+    let sent = written("unlimited.bin", &[0x5A; 100_000]);
+    let mut server = cotp::serve(&["--once", "--echo"]);
+    let recording = scratch("limited.pcapng");
+    let connect = [
+        "cotp",
+        "connect",
+        &server.address,
+        "--send",
+        &sent,
+        "--json",
+    ];
+    let shell = ["-c", text, "sh", env!("CARGO_BIN_EXE_farlink")];
+    let output = Command::new("sh")
+        .args(shell)
+        .args(connect)
+        .args(["--record", &recording])
+        .output()
+        .unwrap();
+
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told = String::from_utf8(output.stdout).unwrap();
+    let last: Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
+    assert_eq!(last["event"], "error");
+    let reason = last["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("limited.pcapng: File too large"),
+        "{reason}"
+    );
+    server.process.wait().unwrap();
 }
 
 /// Blocks of a recording are written when they are complete, so a kill loses none of them.

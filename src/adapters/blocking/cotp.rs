@@ -26,13 +26,18 @@
 //! # Ok::<_, cotp::Error>(())
 //! ```
 
-use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::io::{Read, Write};
+use std::net::ToSocketAddrs;
 
-use super::Blocking;
+use socket2::Socket;
+
 use super::threads::{block_on, runtime};
+use super::{Blocking, ThreadedIo};
 use crate::adapters::cotp;
 
-pub use crate::adapters::cotp::{ConnectionFactory, ConnectionOptions, Error, Incoming, Info};
+pub use crate::adapters::cotp::{
+    ConnectionFactory, ConnectionOptions, Error, Incoming, Info, IntoOctets, ReassemblyLimit,
+};
 
 /// An open connection; see [`cotp::Connection`].
 pub type Connection = Blocking<cotp::Connection>;
@@ -66,23 +71,39 @@ pub fn connect(
     block_on(cotp::connect(&runtime(), addresses, options)).map(Into::into)
 }
 
-/// Connects to a peer on a TCP connection that is established already.
+/// Connects to a peer on a connection that is established already: a `TcpStream`, or the `UnixStream` of a Unix
+/// socket.
 ///
 /// # Errors
 ///
 /// The configuration is refused, or the peer refused, closed or did not answer in time.
 pub fn connect_on(
-    stream: TcpStream,
+    stream: impl Into<Socket>,
     options: impl Into<ConnectionOptions>,
 ) -> Result<Connection, Error> {
     block_on(cotp::connect_on(&runtime(), stream, options)).map(Into::into)
 }
 
-/// Listens on a TCP port; 102 is that of the standard.
+/// Connects to a peer on any byte stream, in the role that the configuration says. [`ThreadedIo`] says what becomes of
+/// the reader and the writer.
 ///
 /// # Errors
 ///
-/// The address cannot be had, or the configuration is refused or not that of a responder.
+/// The configuration is refused, or the peer refused, closed or did not answer in time.
+pub fn connect_over(
+    reader: impl Read + Send + 'static,
+    writer: impl Write + Send + 'static,
+    options: impl Into<ConnectionOptions>,
+) -> Result<Connection, Error> {
+    let stream = ThreadedIo::new(reader, writer);
+    block_on(cotp::connect_over(&runtime(), stream, options)).map(Into::into)
+}
+
+/// Listens on TCP, on all addresses of a name; port 102 is that of the standard.
+///
+/// # Errors
+///
+/// No address can be had, or the configuration is refused or not that of a responder.
 pub fn listen(
     address: impl ToSocketAddrs,
     options: impl Into<ConnectionOptions>,
@@ -90,13 +111,13 @@ pub fn listen(
     cotp::listen(&runtime(), address.to_socket_addrs()?, options).map(Into::into)
 }
 
-/// Listens on a socket that listens already.
+/// Listens on a `TcpListener`, or on the `UnixListener` of a Unix socket.
 ///
 /// # Errors
 ///
 /// The configuration is refused or not that of a responder.
 pub fn listen_on(
-    listener: TcpListener,
+    listener: impl Into<Socket>,
     options: impl Into<ConnectionOptions>,
 ) -> Result<Listener, Error> {
     cotp::listen_on(&runtime(), listener, options).map(Into::into)

@@ -3,19 +3,22 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::net::SocketAddr;
+use core::sync::atomic::AtomicUsize;
 use std::net::TcpStream;
 
 use bytes::Bytes;
-use socket2::TcpKeepalive;
 
-use super::port::{ConnectionPort, Line};
+use super::octets::IntoOctets;
+use super::port::{ConnectionPort, Line, Share};
 use super::{Arrival, ConnectionOptions, Ends, Error, Incoming, Info};
 use crate::adapters::Detached;
 #[cfg(feature = "blocking")]
 use crate::adapters::blocking::Blocking;
 use crate::adapters::driver::{Core, OneStream, Shared};
-use crate::adapters::runtime::{Runtime, TcpIo};
-use crate::cotp::{Acceptance, Command, DisconnectReason, Event, Indication, Refusal, Role};
+use crate::adapters::runtime::{ByteStream, NO_ADDRESS, Runtime};
+use crate::cotp::{
+    Acceptance, Command, ConnectionEnd, DisconnectReason, Event, Indication, Refusal, Role,
+};
 use crate::{Limits, Seed, Tag};
 
 /// A hold on a connection, which is closed when it is dropped.
@@ -74,6 +77,26 @@ faces! {
         pub fn info(&self) -> &Info {
             &self.link.info
         }
+
+        /// Tells whether the connection is open, as far as is known: an end behind messages that nobody receives is not
+        /// seen.
+        #[must_use]
+        pub fn is_open(&self) -> bool {
+            self.link.hold.0.with(|core| core.check().is_ok()).unwrap_or(false)
+        }
+
+        /// Waits until the connection has ended, and returns how. Messages that came before can still be received.
+        ///
+        /// A receiving half that is neither read nor dropped may hide the end: its peer is not read when the queue is
+        /// full.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Closed`]: the runtime stopped the connection.
+        pub async fn closed[closed_timeout](&self) -> Result<Arc<ConnectionEnd>, Error> {
+            let Hold(shared) = &self.link.hold;
+            shared.until(Line::End, |core, _| core.poll_closed()).await?
+        }
     }
 }
 
@@ -92,8 +115,8 @@ faces! {
         /// # Errors
         ///
         /// The message is empty or too long for the queue, or the connection ended.
-        pub async fn send[send_timeout](&self, message: impl Into<Bytes>) -> Result<(), Error> {
-            self.link.send(Command::Send(message.into())).await
+        pub async fn send[send_timeout](&self, message: impl IntoOctets) -> Result<(), Error> {
+            self.link.send(Command::Send(message.into_octets())).await
         }
 
         /// Sends 1 to 16 octets ahead of the messages that wait.
@@ -101,8 +124,8 @@ faces! {
         /// # Errors
         ///
         /// Expedited data were not agreed on, have another length, or the connection ended.
-        pub async fn send_expedited(&self, message: impl Into<Bytes>) -> Result<(), Error> {
-            self.link.send(Command::SendExpedited(message.into())).await
+        pub async fn send_expedited(&self, message: impl IntoOctets) -> Result<(), Error> {
+            self.link.send(Command::SendExpedited(message.into_octets())).await
         }
 
         /// Waits until everything sent so far is with the system.
@@ -181,12 +204,21 @@ faces! {
         ///
         /// Part of a message has come, which would be lost; the connection goes on then. Or it has ended.
         pub async fn detach(&mut self) -> Result<Detached<TcpStream>, Error> {
+            let detached = self.detach_stream().await?.into_tcp()?;
             let Hold(shared) = &self.link.hold;
-            self.link.hold.command(Command::Detach(Tag(0)))?;
-            let detached = shared.until(Line::End, |core, _| core.poll_detached()).await??;
-            let detached = detached.into_tcp()?;
             detached.stream.set_nonblocking(!shared.runtime().callers_drive())?;
             Ok(detached)
+        }
+
+        /// Takes the stream as [`detach`](Self::detach) does, whatever it is: TLS, a Unix socket, one of one's own.
+        ///
+        /// # Errors
+        ///
+        /// As there.
+        pub async fn detach_stream(&mut self) -> Result<Detached<Box<dyn ByteStream>>, Error> {
+            let Hold(shared) = &self.link.hold;
+            self.link.hold.command(Command::Detach(Tag(0)))?;
+            shared.until(Line::End, |core, _| core.poll_detached()).await?
         }
     }
 }
@@ -310,31 +342,31 @@ impl PendingConnection {
     /// Starts a connection on a stream.
     pub(super) fn start(
         runtime: &Arc<dyn Runtime>,
-        stream: TcpIo,
+        stream: Box<dyn ByteStream>,
         options: &ConnectionOptions,
         seed: Seed,
+        untaken: Option<Arc<AtomicUsize>>,
     ) -> Result<Self, Error> {
-        let socket = stream.socket();
-        // RFC 2126 advises this in sections 6.1 and 6.2. A socket that refuses works all the same.
-        let _ = socket.set_tcp_nodelay(true);
-        if let Some(time) = options.keepalive {
-            let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(time));
-        }
-        let address = |address: socket2::SockAddr| address.as_socket();
-        let ends = address(socket.local_addr()?).zip(address(socket.peer_addr()?));
-        let ends = ends.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::Unsupported))?;
+        let ends = stream.ends().unwrap_or((NO_ADDRESS, NO_ADDRESS));
         let config = options.config.clone();
         let is_initiator = matches!(config.role, Role::Initiator(_));
-        let carrier = Box::new(OneStream::new(stream, config.close_timeout));
-        let port = ConnectionPort::new(&config);
+        let carrier = Box::new(OneStream::new(stream, config.timers.close_timeout));
+        let share = Share::new(&options.reassembly, ends.1, runtime);
+        let port = ConnectionPort::new(&config, share, untaken);
         let machine = options.factory.make((config, seed, ends))?;
         let (clock, limits) = (options.clock, Limits::default());
         let shared = Shared::start(runtime, clock, limits, port, machine, carrier);
+        let member = Arc::downgrade(&shared);
+        shared.with(|core| core.port.share.member = member)?;
         Ok(Self {
             hold: Hold(shared),
             is_initiator,
             ends,
         })
+    }
+
+    pub(super) fn shared(&self) -> Arc<Shared<ConnectionPort>> {
+        Arc::clone(&self.hold.0)
     }
 
     /// Waits for the end of the handshake, or for the peer's request.

@@ -2,36 +2,56 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::future::{Future, poll_fn};
+use alloc::vec::Vec;
+use core::future::{Future, pending, poll_fn};
 use core::net::SocketAddr;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use core::task::{Context, Poll};
 use std::io;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_channel::{Receiver, Sender, bounded, unbounded};
 use futures_lite::future::or;
-use socket2::Socket;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::connection::{Connection, ConnectionRequest, PendingConnection};
+use super::shares::{self, Shares};
 use super::{ConnectionOptions, Error};
 #[cfg(feature = "blocking")]
 use crate::adapters::blocking::cotp as blocking;
 use crate::adapters::driver::{ACCEPT_PAUSE, is_of_one_connection};
-use crate::adapters::runtime::{Kind, Runtime, Source, TcpIo};
+use crate::adapters::runtime::{Kind, NO_ADDRESS, Runtime, Source, TcpIo};
+use crate::cotp::Role;
 use crate::{Rng, Seed};
+
+/// Connections that may wait in the system's queue to be accepted.
+const BACKLOG: i32 = 1024;
 
 /// Accepts connections, all at once: a peer that is slow in its handshake keeps nobody waiting.
 ///
 /// Dropping it closes the socket and all connections that were not taken. Those that were stay.
 #[derive(derive_more::Debug)]
-#[debug("Listener({local})")]
+#[debug("Listener({local:?})")]
 pub struct Listener {
-    local: SocketAddr,
-    /// None once it is closed.
-    source: Arc<Mutex<Option<Box<dyn Source>>>>,
+    local: Vec<SocketAddr>,
+    queue: Arc<AcceptQueue>,
     arrivals: Receiver<Arrival>,
-    /// One for each connection that was accepted and not taken.
-    accepted: Receiver<()>,
+}
+
+/// What a listener and its acceptor share.
+struct AcceptQueue {
+    /// None once it is closed.
+    sources: Mutex<Vec<Box<dyn Source>>>,
+    /// Connections that are open or failed, and were not taken yet.
+    untaken: Arc<AtomicUsize>,
+    /// Told when one was taken.
+    room: (Sender<()>, Receiver<()>),
+}
+
+impl AcceptQueue {
+    fn lock(&self) -> MutexGuard<'_, Vec<Box<dyn Source>>> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What a listener has to tell.
@@ -52,17 +72,31 @@ pub enum Arrival<C = Connection, R = ConnectionRequest> {
 
 faces! {
     impl Listener {
-        /// Returns the address it listens on, with the real port.
+        /// Returns the first address it listens on, with the real port; 0.0.0.0:0 if that is none of IP.
         #[must_use]
         pub fn local_addr(&self) -> SocketAddr {
-            self.local
+            self.local.first().copied().unwrap_or(NO_ADDRESS)
+        }
+
+        /// Returns all addresses it listens on.
+        #[must_use]
+        pub fn local_addrs(&self) -> &[SocketAddr] {
+            &self.local
+        }
+
+        /// Closes the socket and all connections that were not taken. Those that were stay. Whoever waits in `accept` or
+        /// `next` hears of [`Error::Closed`].
+        pub fn close(&self) -> () {
+            self.queue.lock().clear();
+            self.arrivals.close();
+            while self.arrivals.try_recv().is_ok() {}
         }
 
         /// Waits for the next open connection. Requests are accepted, failed handshakes passed over.
         ///
         /// # Errors
         ///
-        /// [`Error::Closed`]: the runtime stopped the listener.
+        /// [`Error::Closed`]: the listener was closed, or its runtime stopped it.
         pub async fn accept[accept_timeout](&self) -> Result<Connection, Error> as Result<blocking::Connection, Error> {
             loop {
                 if let Ok(connection) = self.next().await?.accepted().await {
@@ -76,11 +110,11 @@ faces! {
         ///
         /// # Errors
         ///
-        /// [`Error::Closed`]: the runtime stopped the listener.
+        /// [`Error::Closed`]: the listener was closed, or its runtime stopped it.
         pub async fn next[next_timeout](&self) -> Result<Arrival, Error> as Result<blocking::Arrival, Error> {
             let arrival = self.arrivals.recv().await.map_err(|_| Error::Closed)?;
-            // There is room for another one.
-            let _ = self.accepted.try_recv();
+            self.queue.untaken.fetch_sub(1, Ordering::Relaxed);
+            let _ = self.queue.room.0.try_send(());
             Ok(arrival)
         }
     }
@@ -89,38 +123,82 @@ faces! {
 impl Listener {
     pub(super) fn start(
         runtime: &Arc<dyn Runtime>,
-        socket: Socket,
+        sockets: Vec<Socket>,
         options: ConnectionOptions,
-        seed: &Seed,
     ) -> Result<Self, Error> {
-        let local = socket.local_addr()?.as_socket();
-        let source = runtime.watch(socket, Kind::Listener)?;
+        if let Role::Initiator(_) = options.config.role {
+            let message = "a listener needs the configuration of a responder";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message).into());
+        }
+        let seed = options.checked_seed()?;
+        let (mut local, mut sources) = (Vec::new(), Vec::new());
+        for socket in sockets {
+            socket.set_nonblocking(true)?;
+            local.push(socket.local_addr()?.as_socket().unwrap_or(NO_ADDRESS));
+            sources.push(runtime.watch(socket, Kind::Listener)?);
+        }
         let (arrived, arrivals) = unbounded();
-        let (accepting, accepted) = bounded(options.arrivals.max(1));
-        let listener = Self {
-            local: local.ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?,
-            source: Arc::new(Mutex::new(Some(source))),
-            arrivals,
-            accepted,
-        };
+        let queue = Arc::new(AcceptQueue {
+            sources: Mutex::new(sources),
+            untaken: Arc::default(),
+            room: bounded(1),
+        });
         let acceptor = Arc::new(Acceptor {
             runtime: Arc::clone(runtime),
+            handshakes: Shares::new(options.handshakes.max(1)),
             options,
-            source: Arc::clone(&listener.source),
+            queue: Arc::clone(&queue),
             arrived,
-            accepting,
         });
         runtime.spawn(Box::pin(accept_all(acceptor, seed.rng())));
-        Ok(listener)
+        Ok(Self {
+            local,
+            queue,
+            arrivals,
+        })
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        drop(self.source.lock().map(|mut source| source.take()));
-        self.arrivals.close();
-        while self.arrivals.try_recv().is_ok() {}
+        self.close();
     }
+}
+
+/// Binds sockets that listen on all of `addresses` that this host has.
+pub(super) fn bind_all(addresses: impl IntoIterator<Item = SocketAddr>) -> io::Result<Vec<Socket>> {
+    use io::ErrorKind::{AddrInUse, InvalidInput, PermissionDenied};
+    let addresses: Vec<_> = addresses.into_iter().collect();
+    let mut failure = io::Error::new(InvalidInput, "no address to listen on");
+    let mut sockets = Vec::new();
+    for address in &addresses {
+        match bind(*address, addresses.len() == 1) {
+            Ok(socket) => sockets.push(socket),
+            Err(error) if matches!(error.kind(), AddrInUse | PermissionDenied) => {
+                return Err(error);
+            }
+            Err(error) => failure = error,
+        }
+    }
+    if sockets.is_empty() {
+        return Err(failure);
+    }
+    Ok(sockets)
+}
+
+fn bind(address: SocketAddr, is_alone: bool) -> io::Result<Socket> {
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() && !is_alone {
+        socket.set_only_v6(true)?;
+    }
+    // Elsewhere another process could take the port over by it.
+    if cfg!(unix) {
+        socket.set_reuse_address(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
 }
 
 impl Arrival {
@@ -138,9 +216,10 @@ impl Arrival {
 struct Acceptor {
     runtime: Arc<dyn Runtime>,
     options: ConnectionOptions,
-    source: Arc<Mutex<Option<Box<dyn Source>>>>,
+    queue: Arc<AcceptQueue>,
     arrived: Sender<Arrival>,
-    accepting: Sender<()>,
+    /// The connections in their handshakes. Who receives from one of the senders hears when it is dropped.
+    handshakes: Shares<Sender<()>>,
 }
 
 type Accepted = (Socket, SocketAddr);
@@ -155,22 +234,39 @@ impl Acceptor {
         or(closed, async { Some(future.await) }).await
     }
 
+    /// Waits for a connection, and with more of them than may be untaken for room.
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
-        // Nothing panics under this lock.
-        let source = self.source.lock();
-        let source = source.as_deref().ok().and_then(Option::as_ref);
-        source.map_or(Poll::Pending, |source| source.poll_accept(cx))
+        if self.queue.untaken.load(Ordering::Relaxed) >= self.options.arrivals.max(1) {
+            return Poll::Pending;
+        }
+        let mut sources = self.queue.lock();
+        for number in 0..sources.len() {
+            let accepted = sources.get(number).map(|source| source.poll_accept(cx));
+            if let Some(Poll::Ready(accepted)) = accepted {
+                // The others are asked first next time.
+                sources.rotate_left(number + 1);
+                return Poll::Ready(accepted);
+            }
+        }
+        Poll::Pending
     }
 
     /// Waits for a connection; `None` once the listener is closed.
     async fn accept(&self) -> Option<Accepted> {
         loop {
-            let accepting = poll_fn(|cx| self.poll_accept(cx));
-            match self.unless_closed(accepting).await? {
-                Ok(accepted) => return Some(accepted),
-                Err(error) => {
+            let accepting = async { Some(poll_fn(|cx| self.poll_accept(cx)).await) };
+            let roomy = async {
+                let _ = self.queue.room.1.recv().await;
+                None
+            };
+            match self.unless_closed(or(accepting, roomy)).await? {
+                None => {}
+                Some(Ok(accepted)) => return Some(accepted),
+                Some(Err(error)) => {
                     report!(warn, %error, "connection not accepted");
                     if !is_of_one_connection(&error) {
+                        // If it is for want of files, the next one has that of a handshake.
+                        drop(self.handshakes.displace());
                         let until = self.runtime.now() + ACCEPT_PAUSE;
                         let mut pause = self.runtime.timer(until);
                         poll_fn(|cx| pause.poll(cx)).await;
@@ -180,27 +276,52 @@ impl Acceptor {
         }
     }
 
-    /// Waits for the end of a handshake.
-    async fn shake_hands(&self, socket: Socket, seed: Seed) -> Result<Arrival, Error> {
-        let stream = TcpIo::new(self.runtime.as_ref(), socket)?;
-        let opening = PendingConnection::start(&self.runtime, stream, &self.options, seed)?;
-        opening.opened().await
+    /// Waits for the end of a handshake. It gives way to others when `displaced` hears of it.
+    async fn shake_hands(
+        &self,
+        socket: Socket,
+        seed: Seed,
+        displaced: Receiver<()>,
+    ) -> Result<Arrival, Error> {
+        let (runtime, options) = (&self.runtime, &self.options);
+        options.tcp.apply(&SockRef::from(&socket));
+        let stream = TcpIo::new(runtime.as_ref(), socket)?;
+        let gives_way = async {
+            let _ = displaced.recv().await;
+            Err(io::Error::other("the limit of handshakes is reached"))
+        };
+        let stream = or(options.upgraded(runtime, stream.into()), gives_way).await?;
+        let untaken = Some(Arc::clone(&self.queue.untaken));
+        let opening = PendingConnection::start(runtime, stream, options, seed, untaken)?;
+        let shared = opening.shared();
+        let gives_way = async {
+            let _ = displaced.recv().await;
+            shared.displace("handshakes", self.handshakes.limit);
+            // The handshake hears of it.
+            pending().await
+        };
+        or(opening.opened(), gives_way).await
     }
 }
 
 async fn accept_all(acceptor: Arc<Acceptor>, mut rng: Rng) {
-    while acceptor.accepting.send(()).await.is_ok() {
-        let Some((socket, remote)) = acceptor.accept().await else {
-            return;
-        };
+    while let Some((socket, remote)) = acceptor.accept().await {
         let mut octets = [0; 32];
         rng.fill(&mut octets);
         let (acceptor, seed) = (Arc::clone(&acceptor), Seed::from_octets(octets));
+        let (displace, displaced) = bounded(1);
+        let mut key = shares::key(remote);
+        drop(acceptor.handshakes.hold(&mut key, 1, displace));
         let runtime = Arc::clone(&acceptor.runtime);
         runtime.spawn(Box::pin(async move {
-            let handshake = acceptor.shake_hands(socket, seed);
-            if let Some(opened) = acceptor.unless_closed(handshake).await {
-                let arrival = opened.unwrap_or_else(|error| Arrival::Failed { remote, error });
+            let handshake = acceptor.shake_hands(socket, seed, displaced);
+            let opened = acceptor.unless_closed(handshake).await;
+            acceptor.handshakes.release(key);
+            if let Some(opened) = opened {
+                let arrival = opened.unwrap_or_else(|error| {
+                    acceptor.queue.untaken.fetch_add(1, Ordering::Relaxed);
+                    Arrival::Failed { remote, error }
+                });
                 // Refused by a listener that was closed meanwhile.
                 let _ = acceptor.arrived.try_send(arrival);
             }

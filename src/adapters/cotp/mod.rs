@@ -2,32 +2,35 @@
 //!
 //! `adapters::tokio::cotp` and `adapters::blocking::cotp` bind these to a runtime, with examples.
 
+use alloc::boxed::Box;
+use alloc::format;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
+use alloc::vec;
+use core::future::{pending, poll_fn};
 use core::net::SocketAddr;
-use core::time::Duration;
 use std::io;
-use std::net::TcpListener;
 
 use bytes::Bytes;
 use derive_more::{Display, From};
+use futures_lite::future::or;
 use socket2::{SockRef, Socket};
 
 use self::connection::PendingConnection;
-use super::runtime::{Runtime, TcpIo};
-use super::{Clock, Closed, MachineFactory};
+use super::runtime::{ByteStream, Runtime, TcpIo};
+use super::{Clock, Closed, MachineFactory, StreamUpgrade, TcpOptions};
 use crate::cotp::{self, Config, ConfigError, Connected, ConnectionEnd, Selector};
 use crate::{BoxedMachine, Seed};
 
 mod connection;
 mod listener;
+mod octets;
 mod port;
+mod shares;
 
 pub use self::connection::{Connection, ConnectionRequest, ReceiveHalf, SendHalf};
 pub use self::listener::{Arrival, Listener};
-
-/// Connections that may wait in the system's queue to be accepted.
-const BACKLOG: i32 = 1024;
+pub use self::octets::IntoOctets;
+pub use self::port::ReassemblyLimit;
 
 /// Connects to the first of `addresses` that answers: TCP first, then the handshake.
 ///
@@ -42,13 +45,13 @@ pub async fn connect(
 ) -> Result<Connection, Error> {
     let options = options.into();
     // Before the connection: a configuration that cannot work is none of the peer's business.
-    let seed = options.checked_seed()?;
+    options.checked_seed()?;
     let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no address to connect to");
     for address in addresses {
         match TcpIo::connect(runtime.as_ref(), address).await {
             Ok(stream) => {
-                let opening = PendingConnection::start(runtime, stream, &options, seed)?;
-                return opening.opened().await?.accepted().await;
+                options.tcp.apply(&stream.socket());
+                return connect_over(runtime, stream, options).await;
             }
             Err(error) => failure = error,
         }
@@ -56,7 +59,7 @@ pub async fn connect(
     Err(failure.into())
 }
 
-/// Connects to a peer on a TCP connection that is established already.
+/// Connects to a peer on a TCP connection that is established already, or on one of a Unix socket.
 ///
 /// # Errors
 ///
@@ -67,32 +70,47 @@ pub async fn connect_on(
     options: impl Into<ConnectionOptions>,
 ) -> Result<Connection, Error> {
     let (socket, options) = (socket.into(), options.into());
-    let seed = options.checked_seed()?;
     socket.set_nonblocking(true)?;
+    options.tcp.apply(&SockRef::from(&socket));
     let stream = TcpIo::new(runtime.as_ref(), socket)?;
-    let opening = PendingConnection::start(runtime, stream, &options, seed)?;
-    // A responder's configuration, on a connection that this side made: who called is the peer.
-    opening.opened().await?.accepted().await
+    connect_over(runtime, stream, options).await
 }
 
-/// Listens on the first of `addresses` that is free; 102 is the port of the standard.
+/// Connects to a peer on any byte stream, in the role that the configuration says.
 ///
 /// # Errors
 ///
-/// No address is free, or the configuration is refused or not that of a responder.
+/// The configuration is refused, or the peer refused, closed or did not answer in time.
+pub async fn connect_over(
+    runtime: &Arc<dyn Runtime>,
+    stream: impl Into<Box<dyn ByteStream>>,
+    options: impl Into<ConnectionOptions>,
+) -> Result<Connection, Error> {
+    let options = options.into();
+    let seed = options.checked_seed()?;
+    let stream = options.upgraded(runtime, stream.into()).await?;
+    let opening = PendingConnection::start(runtime, stream, &options, seed, None)?;
+    // A responder's configuration, on a stream that this side made: who called is the peer.
+    opening.opened().await?.accepted().await
+}
+
+/// Listens on all of `addresses` that this host has; 102 is the port of the standard.
+///
+/// An IPv6 address that is the only one also takes IPv4 connections, if it is unspecified and the system does so.
+///
+/// # Errors
+///
+/// An address is in use or not permitted, the host has none of them, or the configuration is refused or not that of a
+/// responder.
 pub fn listen(
     runtime: &Arc<dyn Runtime>,
     addresses: impl IntoIterator<Item = SocketAddr>,
     options: impl Into<ConnectionOptions>,
 ) -> Result<Listener, Error> {
-    let addresses: Vec<_> = addresses.into_iter().collect();
-    // Elsewhere than on Unix it leaves out an option by which another process could take the port over.
-    let listener = TcpListener::bind(&addresses[..])?;
-    SockRef::from(&listener).listen(BACKLOG)?;
-    listen_on(runtime, listener, options)
+    Listener::start(runtime, listener::bind_all(addresses)?, options.into())
 }
 
-/// Listens on a socket that listens already.
+/// Listens on a socket that listens already: one of TCP, or a Unix socket.
 ///
 /// # Errors
 ///
@@ -102,20 +120,13 @@ pub fn listen_on(
     socket: impl Into<Socket>,
     options: impl Into<ConnectionOptions>,
 ) -> Result<Listener, Error> {
-    let (socket, options) = (socket.into(), options.into());
-    if let cotp::Role::Initiator(_) = options.config.role {
-        let message = "a listener needs the configuration of a responder";
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, message).into());
-    }
-    let seed = options.checked_seed()?;
-    socket.set_nonblocking(true)?;
-    Listener::start(runtime, socket, options, &seed)
+    Listener::start(runtime, vec![socket.into()], options.into())
 }
 
 /// The machine of a connection: a [`cotp::Connection`], or one around it.
 pub type ConnectionMachine = BoxedMachine<cotp::Connection>;
 
-/// The local and the remote address of a TCP connection.
+/// The local and the remote address of a connection; 0.0.0.0:0 for streams that have none.
 pub type Ends = (SocketAddr, SocketAddr);
 
 /// Makes the machine of each connection.
@@ -136,12 +147,20 @@ pub struct ConnectionOptions {
     pub seed: Option<Seed>,
     /// The origin of the machine's time. Default: one of its own.
     pub clock: Clock,
-    /// After how long a silent peer is asked for a sign of life by TCP (RFC 2126 section 6.1 suggests to).
-    /// Default 60 s.
-    pub keepalive: Option<Duration>,
-    /// Connections of a listener that may be in their handshake, or open and not taken by the application;
-    /// at least 1. Further ones wait in the system's queue. Default 256.
+    /// How TCP notices that a peer has vanished.
+    pub tcp: TcpOptions,
+    /// Connections of a listener that may be open, or failed, and not taken by the application; at least 1. Further
+    /// ones wait in the system's queue. Default 256.
     pub arrivals: usize,
+    /// Connections of a listener that may be in their handshake; at least 1. One more takes the place of the oldest of
+    /// the host that has most of them; of IPv6, 56 bits of the address count as a host. Default 512.
+    pub handshakes: usize,
+    /// Octets of unfinished messages that all connections with these options, and with clones of them, may hold
+    /// together. Default 64 MiB.
+    pub reassembly: ReassemblyLimit,
+    /// What is made of each stream before the handshake, such as TLS. It has the time of the handshake once more.
+    /// Default: nothing.
+    pub upgrade: Option<StreamUpgrade>,
     /// What makes the machine of each connection. Default: a [`cotp::Connection`] each.
     pub factory: ConnectionFactory,
 }
@@ -152,14 +171,42 @@ impl From<Config> for ConnectionOptions {
             config,
             seed: None,
             clock: Clock::new(),
-            keepalive: Some(Duration::from_secs(60)),
+            tcp: TcpOptions::default(),
             arrivals: 256,
+            handshakes: 512,
+            reassembly: ReassemblyLimit::default(),
+            upgrade: None,
             factory: ConnectionFactory::default(),
         }
     }
 }
 
 impl ConnectionOptions {
+    /// Upgrades a stream, in the time that a handshake has.
+    async fn upgraded(
+        &self,
+        runtime: &Arc<dyn Runtime>,
+        stream: Box<dyn ByteStream>,
+    ) -> io::Result<Box<dyn ByteStream>> {
+        let Some(upgrade) = &self.upgrade else {
+            return Ok(stream);
+        };
+        let limit = match self.config.role {
+            cotp::Role::Initiator(_) => self.config.timers.answer_timeout,
+            cotp::Role::Responder(_) => self.config.timers.request_timeout,
+        };
+        let limited = async {
+            let Some(limit) = limit else {
+                return pending().await;
+            };
+            let mut timer = runtime.timer(runtime.now() + limit);
+            poll_fn(|cx| timer.poll(cx)).await;
+            let message = format!("the stream was not upgraded within {limit:?}");
+            Err(io::Error::new(io::ErrorKind::TimedOut, message))
+        };
+        or(upgrade.upgrade(stream), limited).await
+    }
+
     /// Tries the configuration on a machine, and returns the seed of what is started with it.
     fn checked_seed(&self) -> Result<Seed, Error> {
         let seed = self.seed.clone().map_or_else(super::seed, Ok)?;
@@ -172,9 +219,9 @@ impl ConnectionOptions {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Info {
-    /// The socket address of this end.
+    /// The socket address of this end; 0.0.0.0:0 if the stream has none.
     pub local: SocketAddr,
-    /// The socket address of the peer.
+    /// The socket address of the peer; 0.0.0.0:0 if the stream has none.
     pub remote: SocketAddr,
     /// The selector of this end, if one was given.
     pub local_selector: Option<Selector>,

@@ -1,14 +1,19 @@
 //! Who gets which event of a connection, and who waits for what.
 
-use alloc::sync::Arc;
+use alloc::boxed::Box;
+use alloc::sync::{Arc, Weak};
 use core::mem;
+use core::net::SocketAddr;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use core::task::Poll;
 use core::time::Duration;
 use std::io;
 
+use super::shares::{Key, Shares, key};
 use super::{ConnectionMachine, Error, Incoming};
-use crate::adapters::driver::{Core, DetachedStream, Port, ReceiveQueue, Rest, WaitStatus};
-use crate::cotp::{self, Command, Config, ConnectionEnd, Event};
+use crate::adapters::driver::{Core, DetachedStream, Port, ReceiveQueue, Rest, Shared, WaitStatus};
+use crate::adapters::runtime::Runtime;
+use crate::cotp::{self, Command, Config, ConnectionEnd, EndReason, Event};
 use crate::{Instant, Tag};
 
 /// What an item in the queue counts beside its octets.
@@ -29,8 +34,112 @@ pub(super) enum Line {
     End,
 }
 
+/// Octets of unfinished messages that all connections under the same limit may hold together. Clones are one limit.
+///
+/// Where they would hold more, a connection is closed: of the host that holds most, the one whose message has not grown
+/// for longest.
+/// Less than 4 KiB of a connection do not count; of IPv6, 56 bits of the address count as a host.
+#[derive(Clone, derive_more::Debug)]
+#[debug("ReassemblyLimit({})", _0.limit)]
+pub struct ReassemblyLimit(pub(super) Arc<Shares<Weak<Shared<ConnectionPort>>>>);
+
+impl ReassemblyLimit {
+    /// Returns a limit of so many octets.
+    #[must_use]
+    pub fn new(octets: usize) -> Self {
+        Self(Arc::new(Shares::new(octets)))
+    }
+
+    /// Returns the octets that are held.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.0.total()
+    }
+}
+
+impl Default for ReassemblyLimit {
+    fn default() -> Self {
+        Self::new(64 << 20)
+    }
+}
+
+/// In what steps the memory of a connection is counted. Most messages are whole before the first.
+const STEP: usize = 4096;
+
+/// What a connection holds under a [`ReassemblyLimit`].
+pub(super) struct Share {
+    limit: ReassemblyLimit,
+    key: Key,
+    held: usize,
+    /// The connection.
+    pub(super) member: Weak<Shared<ConnectionPort>>,
+    runtime: Arc<dyn Runtime>,
+}
+
+impl Share {
+    pub(super) fn new(
+        limit: &ReassemblyLimit,
+        remote: SocketAddr,
+        runtime: &Arc<dyn Runtime>,
+    ) -> Self {
+        Self {
+            limit: limit.clone(),
+            key: key(remote),
+            held: 0,
+            member: Weak::new(),
+            runtime: Arc::clone(runtime),
+        }
+    }
+
+    fn hold(&mut self, octets: usize) {
+        let held = octets - octets % STEP;
+        if mem::replace(&mut self.held, held) == held {
+            return;
+        }
+        let shares = &self.limit.0;
+        if held == 0 {
+            return shares.release(self.key);
+        }
+        if let Some(displaced) = shares.hold(&mut self.key, held, Weak::clone(&self.member)) {
+            let limit = shares.limit;
+            // Outside of this connection's lock, which the other one may wait for.
+            self.runtime.spawn(Box::pin(async move {
+                if let Some(displaced) = displaced.upgrade() {
+                    displaced.displace("octets of unfinished messages", limit);
+                }
+            }));
+        }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.hold(0);
+    }
+}
+
+impl Shared<ConnectionPort> {
+    /// Closes the connection at once, in favour of others.
+    pub(super) fn displace(&self, shared: &'static str, limit: usize) {
+        let reason = EndReason::Displaced { shared, limit };
+        // One that panicked has no reason.
+        let _ = self.with(|core| {
+            let end = ConnectionEnd {
+                reason,
+                incomplete: core.peek().unfinished(),
+                unsent: 0,
+            };
+            core.port.end.get_or_insert_with(|| Arc::new(end));
+        });
+        self.abort();
+    }
+}
+
 /// The queues and the end of one connection.
 pub(super) struct ConnectionPort {
+    pub(super) share: Share,
+    /// Connections of the same listener that were not taken yet.
+    untaken: Option<Arc<AtomicUsize>>,
     /// What became of the handshake: [`Event::Indication`] or [`Event::Connected`].
     handshake: Option<Event>,
     /// What came from the peer.
@@ -45,15 +154,17 @@ pub(super) struct ConnectionPort {
 }
 
 impl ConnectionPort {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config, share: Share, untaken: Option<Arc<AtomicUsize>>) -> Self {
         Self {
+            share,
+            untaken,
             handshake: None,
-            received: ReceiveQueue::new(config.receive_queue),
+            received: ReceiveQueue::new(config.limits.receive_queue),
             flushes: [0; 3],
             detached: None,
             end: None,
             give_up: None,
-            drain_timeout: config.drain_timeout,
+            drain_timeout: config.timers.drain_timeout,
         }
     }
 }
@@ -64,7 +175,7 @@ type Polled<T> = Poll<Result<T, Error>>;
 /// What handles do under the lock.
 impl Core<ConnectionPort> {
     /// Refuses whatever is asked of a connection that has ended.
-    fn check(&self) -> Result<(), Error> {
+    pub(super) fn check(&self) -> Result<(), Error> {
         match &self.port.end {
             Some(end) => Err(Error::Ended(Arc::clone(end))),
             None if self.is_ended() => Err(Error::Closed),
@@ -114,6 +225,12 @@ impl Core<ConnectionPort> {
             None if !self.is_ended() => Poll::Pending,
             stream => self.or_ended(stream),
         }
+    }
+
+    /// Waits until the connection has ended.
+    pub(super) fn poll_closed(&self) -> Polled<Arc<ConnectionEnd>> {
+        let end = self.port.end.clone();
+        self.or_ended(end)
     }
 
     /// Waits until nothing is driven any more.
@@ -199,6 +316,9 @@ impl Port for ConnectionPort {
     fn deliver(core: &mut Core<Self>, event: Event) {
         match event {
             Event::Indication(_) | Event::Connected(_) => {
+                if let Some(untaken) = core.port.untaken.take() {
+                    untaken.fetch_add(1, Ordering::Relaxed);
+                }
                 core.port.handshake = Some(event);
                 core.wakes.first(Line::Handshake);
             }
@@ -231,6 +351,8 @@ impl Port for ConnectionPort {
     }
 
     fn tend(core: &mut Core<Self>, _: bool) -> Rest {
+        let unread = core.peek().unread_memory();
+        core.port.share.hold(unread);
         let is_awaited = !core.wakes.is_empty(Line::Room);
         let give_up = core.port.give_up.filter(|_| is_awaited);
         core.port.give_up = give_up.filter(|give_up| core.now < *give_up);
@@ -244,6 +366,7 @@ impl Port for ConnectionPort {
     }
 
     fn end(&mut self, machine: &mut ConnectionMachine, _: io::Result<()>) {
+        self.share.hold(0);
         // What broke the stream is known to the machine, which says it in words of its own.
         machine.finish();
     }

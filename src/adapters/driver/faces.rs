@@ -33,25 +33,25 @@ macro_rules! faces {
         faces!(impl $($others),+ { $($methods)* });
     };
     (@each $generics:tt $handle:tt) => {};
-    (@each $generics:tt $handle:tt $(#[$meta:meta])* pub $(async $(@$mark:tt)*)? fn $name:ident $([$limited:ident])?
-        ($($args:tt)*) -> $ret:ty $(as $blocking:ty)? $body:block $($rest:tt)*
+    (@each $generics:tt $handle:tt $(#[$meta:meta])* pub $(async $(@$mark:tt)*)? fn $name:ident
+        $(<$generic:ident>)? $([$limited:ident])? ($($args:tt)*) -> $ret:ty $(as $blocking:ty)? $body:block $($rest:tt)*
     ) => {
-        faces!(@both $generics $handle [$(#[$meta])*] [$(async $($mark)*)?] $name [$($limited)?]
-            ($($args)*) [$ret] [$(as $blocking)?] $body);
+        faces!(@both $generics $handle [$(#[$meta])*] [$(async $($mark)*)?] $name
+            [$(<$generic>)?] [$($limited)?] ($($args)*) [$ret] [$(as $blocking)?] $body);
         faces!(@each $generics $handle $($rest)*);
     };
-    (@both [$($generics:tt)*] [$handle:ty] [$($meta:tt)*] [$($async:ident)?] $name:ident [$($limited:ident)?]
-        $args:tt [$ret:ty] $as:tt $body:block
+    (@both [$($generics:tt)*] [$handle:ty] [$($meta:tt)*] [$($async:ident)?] $name:ident
+        [$($generic:tt)*] [$($limited:ident)?] $args:tt [$ret:ty] $as:tt $body:block
     ) => {
         impl $($generics)* $handle {
             $($meta)*
-            pub $($async)? fn $name $args -> $ret $body
+            pub $($async)? fn $name $($generic)* $args -> $ret $body
         }
         #[cfg(feature = "blocking")]
         #[allow(clippy::should_implement_trait, reason = "`next` is named as the method that is awaited")]
         impl $($generics)* $crate::adapters::blocking::Blocking<$handle> {
             $($meta)*
-            pub fn $name $args -> faces!(@ret $ret, $as) {
+            pub fn $name $($generic)* $args -> faces!(@ret $ret, $as) {
                 faces!(@wait [$($async)?] $as faces!(@call $name $args))
             }
             $(faces!(@limited $limited $name $args [$ret] $as);)?

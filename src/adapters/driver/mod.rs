@@ -42,6 +42,8 @@ mod socket;
 pub mod sockets;
 mod stream;
 mod table;
+mod tcp;
+mod upgrade;
 mod waiters;
 
 pub use factory::MachineFactory;
@@ -49,6 +51,8 @@ pub use handle::{CommandError, Detached};
 #[cfg(feature = "csp")]
 pub use interface_node::InterfaceNodeOptions;
 pub use shared::Closed;
+pub use tcp::TcpOptions;
+pub use upgrade::StreamUpgrade;
 
 pub(super) use event_loop::{Core, Port, Rest};
 pub(super) use handle::DetachedStream;

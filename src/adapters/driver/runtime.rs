@@ -7,7 +7,7 @@
 use alloc::boxed::Box;
 use core::any::Any;
 use core::future::{Future, poll_fn};
-use core::net::SocketAddr;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use std::io::{self, Read as _, Write as _};
@@ -113,7 +113,8 @@ pub trait Source: Send + Sync {
         op: &mut dyn FnMut(&Socket) -> io::Result<Moved>,
     ) -> Poll<io::Result<usize>>;
 
-    /// Accepts a connection of a listener. The returned socket is non-blocking.
+    /// Accepts a connection of a listener. The returned socket is non-blocking; its address is 0.0.0.0:0 if it has none
+    /// of IP.
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, SocketAddr)>> {
         let mut accepted = None;
         let accept = &mut |listener: &Socket| {
@@ -123,8 +124,7 @@ pub trait Source: Send + Sync {
         ready!(self.poll_io(cx, Way::In, accept))?;
         let (socket, remote) = accepted.ok_or(io::ErrorKind::WouldBlock)?;
         socket.set_nonblocking(true)?;
-        let remote = remote.as_socket().ok_or(io::ErrorKind::Unsupported)?;
-        Poll::Ready(Ok((socket, remote)))
+        Poll::Ready(Ok((socket, remote.as_socket().unwrap_or(NO_ADDRESS))))
     }
 
     /// Takes the socket out of the runtime.
@@ -163,6 +163,11 @@ pub trait ByteStream: Send + 'static {
         Poll::Ready(Ok(()))
     }
 
+    /// Returns the local and the remote address, if it has any.
+    fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
+        None
+    }
+
     /// Makes the stream end by RST when it is dropped, if it can.
     fn reset(&mut self) {}
 
@@ -176,7 +181,10 @@ impl<S: ByteStream> From<S> for Box<dyn ByteStream> {
     }
 }
 
-/// A TCP connection as a [`ByteStream`].
+/// The address of what has none of IP.
+pub(crate) const NO_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+/// A TCP connection, or one of a Unix socket, as a [`ByteStream`].
 #[derive(derive_more::Debug)]
 #[debug("TcpIo(..)")]
 pub struct TcpIo {
@@ -288,6 +296,12 @@ impl ByteStream for TcpIo {
             }
         };
         self.source.poll_io(cx, Way::Out, check).map_ok(drop)
+    }
+
+    fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
+        let socket = self.socket();
+        let local = socket.local_addr().ok()?.as_socket()?;
+        Some((local, socket.peer_addr().ok()?.as_socket()?))
     }
 
     fn reset(&mut self) {

@@ -136,6 +136,22 @@ impl<P: Port> Shared<P> {
         poll_fn(move |cx| waiter.poll(cx, &mut look))
     }
 
+    /// Ends it where it stands, and closes its carrier at once.
+    pub(crate) fn abort(&self) {
+        let mut state = self.lock();
+        let mut carrier = state.carrier.take();
+        if let Some(carrier) = &mut carrier {
+            state.core.stop(&mut **carrier);
+        }
+        // A driver that sleeps ends with its next turn.
+        state.call_driver();
+        let woken = state.core.wakes.take();
+        // Outside the lock: it may hold handles.
+        drop(state);
+        woken.into_iter().for_each(Waker::wake);
+        drop(carrier);
+    }
+
     fn enter<T>(&self, act: impl FnOnce(&mut State<P>) -> T) -> Result<T, Closed> {
         let mut state = self.lock();
         if state.is_broken {
@@ -350,16 +366,10 @@ impl<P: Port> Driver<P> {
 
 impl<P: Port> Drop for Driver<P> {
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        let mut carrier = state.carrier.take();
-        if let Some(carrier) = &mut carrier {
-            state.core.stop(&mut **carrier);
-        }
-        let (waker, woken) = (state.waker.take(), state.core.wakes.take());
-        // Outside the lock: both may hold handles.
-        drop(state);
-        woken.into_iter().for_each(Waker::wake);
-        drop((carrier, waker));
+        // Dropped outside the lock: it may hold handles.
+        let waker = self.shared.lock().waker.take();
+        self.shared.abort();
+        drop(waker);
     }
 }
 

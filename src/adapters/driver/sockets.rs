@@ -37,6 +37,7 @@ use super::runtime::{ByteStream, Kind as SourceKind, Moved, Runtime, Source, Tcp
 use super::scratch::with_recv_buffers;
 use super::socket::{DatagramIo, Kind, Socket};
 use super::table::{Opener, Table};
+use super::tcp::TcpOptions;
 use crate::adapters::udp::{Offload, UdpOptions};
 pub use crate::adapters::udp::{SocketCounters, SocketStats};
 use crate::{Addr, Cause, Path, Proto, Tag, Transmit};
@@ -53,6 +54,7 @@ const BACKLOG: i32 = 1024;
 pub struct SocketSet<A: Addr> {
     added: Vec<(A, Make<A>)>,
     udp: UdpOptions,
+    tcp: TcpOptions,
     counters: Arc<SocketCounters>,
 }
 
@@ -65,6 +67,7 @@ pub(crate) struct Means {
     pub(super) runtime: Arc<dyn Runtime>,
     pub(super) counters: Arc<SocketCounters>,
     udp: UdpOptions,
+    tcp: TcpOptions,
     linger: Duration,
 }
 
@@ -75,6 +78,7 @@ impl<A: Addr> SocketSet<A> {
         Self {
             added: Vec::new(),
             udp: UdpOptions::default(),
+            tcp: TcpOptions::default(),
             counters: Arc::default(),
         }
     }
@@ -82,6 +86,11 @@ impl<A: Addr> SocketSet<A> {
     /// Sets how UDP sockets are set up, both those added and those asked for.
     pub const fn set_udp_options(&mut self, options: UdpOptions) {
         self.udp = options;
+    }
+
+    /// Sets how TCP connections are set up, both those added and those asked for.
+    pub const fn set_tcp_options(&mut self, options: TcpOptions) {
+        self.tcp = options;
     }
 
     /// Returns the counters of all sockets, which can be read while the machine is driven.
@@ -117,6 +126,7 @@ impl<A: Addr> SocketSet<A> {
             runtime: Arc::clone(runtime),
             counters: Arc::clone(&self.counters),
             udp: self.udp,
+            tcp: self.tcp,
             linger,
         };
         let mut table = Table::new(Box::new(means.clone()), self.counters);
@@ -244,7 +254,7 @@ impl Sockets {
         self.add_socket(path, socket.into())
     }
 
-    /// Adds a listener and returns its path. Connections that it accepts get `TCP_NODELAY`.
+    /// Adds a listener and returns its path. Connections that it accepts get [`TcpOptions`].
     ///
     /// # Errors
     ///
@@ -283,6 +293,7 @@ impl Means {
             let kind = Kind::Listener(source, Arc::clone(&self.counters));
             return Ok(self.socket(path, kind));
         }
+        self.tcp.apply(&SockRef::from(&socket));
         Ok(self.stream(path, TcpIo::new(&*self.runtime, socket)?.into()))
     }
 
@@ -303,7 +314,7 @@ impl Opener<Path> for Means {
             return self.bind(asked).map_err(failed);
         }
         let socket = new_socket(asked, true).map_err(failed)?;
-        without_delay(&socket);
+        self.tcp.apply(&SockRef::from(&socket));
         let path = with_port(asked, &socket).map_err(failed)?;
         let tcp = TcpIo::begin(&*self.runtime, socket, path.remote);
         let tcp = tcp.map_err(|error| cause_of_connect(&error))?;
@@ -316,7 +327,6 @@ impl Opener<Path> for Means {
         socket: socket2::Socket,
         remote: SocketAddr,
     ) -> io::Result<Socket<Path>> {
-        without_delay(&socket);
         self.watch(Path::tcp(listener.local, remote), socket)
     }
 }
@@ -361,12 +371,6 @@ pub(crate) fn new_socket(path: Path, only_v6: bool) -> io::Result<socket2::Socke
     }
     socket.bind(&path.local.into())?;
     Ok(socket)
-}
-
-/// Machines write whole messages, and Nagle's algorithm would hold back the last segment of each.
-fn without_delay(socket: &socket2::Socket) {
-    // A socket without the option works all the same.
-    let _ = socket.set_tcp_nodelay(true);
 }
 
 #[cfg(test)]

@@ -358,10 +358,8 @@ impl<A: Addr, M: Machine<Addr = A>> Carrier<M> for Table<A> {
 
     fn inputs(&mut self, turn: &mut Turn<'_, M>) -> bool {
         self.ready.register(turn.waker);
-        while let Some(due) = self.deadlines.first().copied() {
-            if due.0 > turn.now {
-                break;
-            }
+        let is_due = |due: &&(Instant, u64)| due.0 <= turn.now;
+        while let Some(due) = self.deadlines.first().filter(is_due).copied() {
             self.deadlines.remove(&due);
             self.ready.insert(due.1);
         }

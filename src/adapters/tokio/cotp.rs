@@ -25,14 +25,15 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs, lookup_host};
 
-use super::runtime;
+use super::{TokioIo, runtime};
 use crate::adapters::cotp;
 
 pub use crate::adapters::cotp::{
     Arrival, Connection, ConnectionFactory, ConnectionOptions, ConnectionRequest, Error, Incoming,
-    Info, Listener, ReceiveHalf, SendHalf,
+    Info, IntoOctets, Listener, ReassemblyLimit, ReceiveHalf, SendHalf,
 };
 
 /// Connects to a peer: TCP first, then the handshake.
@@ -68,11 +69,27 @@ pub async fn connect_on(
     cotp::connect_on(&runtime(), stream.into_std()?, options).await
 }
 
-/// Listens on a TCP port; 102 is that of the standard.
+/// Connects to a peer on any byte stream, such as a Unix socket, in the role that the configuration says.
 ///
 /// # Errors
 ///
-/// The address cannot be had, or the configuration is refused or not that of a responder.
+/// The configuration is refused, or the peer refused, closed or did not answer in time.
+///
+/// # Panics
+///
+/// Outside of a tokio runtime with I/O and time enabled.
+pub async fn connect_over(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    options: impl Into<ConnectionOptions>,
+) -> Result<Connection, Error> {
+    cotp::connect_over(&runtime(), TokioIo(stream), options).await
+}
+
+/// Listens on TCP, on all addresses of a name; port 102 is that of the standard.
+///
+/// # Errors
+///
+/// No address can be had, or the configuration is refused or not that of a responder.
 ///
 /// # Panics
 ///
@@ -95,6 +112,23 @@ pub async fn listen(
 /// Outside of a tokio runtime with I/O and time enabled.
 pub fn listen_on(
     listener: TcpListener,
+    options: impl Into<ConnectionOptions>,
+) -> Result<Listener, Error> {
+    cotp::listen_on(&runtime(), listener.into_std()?, options)
+}
+
+/// Listens on a Unix socket that listens already.
+///
+/// # Errors
+///
+/// The configuration is refused or not that of a responder.
+///
+/// # Panics
+///
+/// Outside of a tokio runtime with I/O and time enabled.
+#[cfg(unix)]
+pub fn listen_on_unix(
+    listener: tokio::net::UnixListener,
     options: impl Into<ConnectionOptions>,
 ) -> Result<Listener, Error> {
     cotp::listen_on(&runtime(), listener.into_std()?, options)

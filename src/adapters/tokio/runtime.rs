@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::any::Any;
 use core::future::Future as _;
+use core::net::SocketAddr;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use std::io;
@@ -132,6 +133,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ByteStream for TokioIo<
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+
+    fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
+        let stream = (&self.0 as &dyn Any).downcast_ref::<TcpStream>()?;
+        stream.local_addr().ok().zip(stream.peer_addr().ok())
     }
 
     fn reset(&mut self) {

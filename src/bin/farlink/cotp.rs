@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use clap::Subcommand;
 use farlink::adapters::cotp::{Error, Info};
-use farlink::cotp::{Connection, Selector, TpduSize};
+use farlink::cotp::{Connection, ConnectionEnd, EndReason, Selector, TpduSize};
 use farlink::record::Recorded;
 use serde_json::{Value, json};
 
@@ -38,6 +38,7 @@ Events, with --json one object per line:
   calling      the selector of the initiator, in hex
   called       the selector of the responder, in hex
   variable     the variable part of the peer's CR or CC, in hex
+  reason       why it ended; of a clean end, closed, or what the peer said by a DR
   incomplete   octets of an unfinished message that were received and dropped
   unsent       octets that were queued and not sent
   messages     messages received, and octets in them
@@ -227,14 +228,30 @@ fn failed(number: u64, remote: Option<SocketAddr>, reason: &str) -> Value {
     ended("failed", (number, remote), reason, (0, 0), nothing)
 }
 
-/// Reports the end of an open connection, with its error if it has one.
-fn closed(format: OutputFormat, number: u64, counters: Counters, error: Option<&Error>) {
+/// Returns what the peer said before it closed, if it said so by a DR.
+fn goodbye(end: &ConnectionEnd) -> Option<String> {
+    matches!(end.reason, EndReason::Disconnected(_)).then(|| end.to_string())
+}
+
+/// Reports the end of an open connection: what its peer said, or its error.
+fn closed(
+    format: OutputFormat,
+    number: u64,
+    counters: Counters,
+    outcome: &Result<Option<String>, Error>,
+) {
     let Counters { messages, octets } = counters;
     let sum = format!("{messages} messages with {octets} octets received");
     let this = (number, None);
-    let Some(error) = error else {
-        let object = || ended("closed", this, "closed", (0, 0), counters);
-        return format.report(|| format!("#{number} closed, {sum}"), object);
+    let error = match outcome {
+        Ok(goodbye) => {
+            let said = goodbye.as_deref().unwrap_or("closed");
+            let object = || ended("closed", this, said, (0, 0), counters);
+            let shown = goodbye.as_deref().map(|said| format!(", {said}"));
+            let shown = shown.unwrap_or_default();
+            return format.report(|| format!("#{number} closed{shown}, {sum}"), object);
+        }
+        Err(error) => error,
     };
     let lost = match error {
         Error::Ended(end) => (end.incomplete, end.unsent),

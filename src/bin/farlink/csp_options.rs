@@ -47,11 +47,11 @@ pub(crate) struct NodeArguments {
     hmac_key_file: Option<PathBuf>,
     /// The form of ZMQ messages of version 1: the next hop and a header with the lowest octet first, or with the
     /// highest one first, or the packet alone
-    #[arg(long, value_name = "FORM", value_enum, default_value_t = ZmqForm::Little)]
+    #[arg(long, value_name = "FORM", value_enum, default_value_t = ZmqForm::Little, requires = "zmq")]
     zmq_form: ZmqForm,
     /// Record the node into this file, as pcapng
     #[arg(long, value_name = "FILE")]
-    record: Option<PathBuf>,
+    pub(crate) record: Option<PathBuf>,
 }
 
 /// The interfaces of a node, one at least.
@@ -142,6 +142,15 @@ pub(crate) enum Role {
 }
 
 impl NodeArguments {
+    /// Refuses the address of this node as that of a peer.
+    pub(crate) fn check_peer(&self, address: u16) -> Result<(), Failure> {
+        if address == self.node {
+            let message = format!("{address} is the address of this node, as --node says");
+            return Err(Failure::Usage(message));
+        }
+        Ok(())
+    }
+
     /// Returns what makes the machine of the node, with a recorder around it if that is asked for.
     pub(crate) fn factory<M, E>(&self) -> Result<NodeFactory<M, E>, Failure>
     where
@@ -306,7 +315,7 @@ impl UdpInterface {
     async fn remote(&self) -> Result<SocketAddr, Failure> {
         let Self { local, remote } = self;
         let found = remote.clone().lookup().await;
-        let found = found.map_err(Failure::protocol)?;
+        let found = found.map_err(|error| Failure::Usage(error.to_string()))?;
         let is_reached = |it: &&SocketAddr| it.is_ipv4() == local.is_ipv4();
         found.iter().find(is_reached).copied().ok_or_else(|| {
             let family = if local.is_ipv4() { "IPv4" } else { "IPv6" };

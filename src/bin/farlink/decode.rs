@@ -15,6 +15,7 @@ use farlink::Proto;
 use farlink::record::{Capture, ReadError};
 use farlink::sim::Drawing;
 
+use crate::output::OutputFormat;
 use crate::{Failure, hexdump, input, ladder, output};
 use calls::Shown;
 use capture::Scope;
@@ -143,6 +144,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         output::line_of_many(DISSECTOR.trim_end());
         return Ok(());
     }
+    let _ = OutputFormat::of(arguments.json).with_failures();
     let mut file = input::open(&arguments.file)?;
     let unreadable = |error| Failure::file(&arguments.file, error);
     let mut input = Vec::new();
@@ -151,7 +153,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let is_stream = Capture::open(&input).is_ok()
         && !arguments.raw
         && !arguments.calls
-        && arguments.ladder.is_none();
+        && arguments.ladder.is_none()
+        && !calls::is_of_buses(&input);
     if !is_stream {
         file.read_to_end(&mut input).map_err(unreadable)?;
     }
@@ -170,9 +173,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             "{name}: compressed with gzip; decompress it first"
         )));
     }
-    if let Some(ladder) = &arguments.ladder {
-        input::check_not_overwritten(&arguments.file, ladder)?;
-    }
+    input::check_files_differ([&arguments.file], &arguments.ladder)?;
     let named = |failure| {
         let name = input::display_name(&arguments.file);
         match failure {

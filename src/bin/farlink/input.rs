@@ -1,7 +1,7 @@
 //! The files that commands read.
 
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::Failure;
 
@@ -54,14 +54,49 @@ pub(crate) fn each_line(
     Ok(())
 }
 
-/// Refuses an output file that is also the input file.
-pub(crate) fn check_not_overwritten(read: &Path, out: &Path) -> Result<(), Failure> {
-    let canonical = |path: &Path| std::fs::canonicalize(path).ok();
-    if !is_stdin(read) && canonical(read).is_some_and(|read| canonical(out) == Some(read)) {
-        let out = out.display();
-        return Err(Failure::Usage(format!("{out}: is also the input")));
+/// Refuses an output file that is also an input file or another output file.
+pub(crate) fn check_files_differ<'a>(
+    inputs: impl IntoIterator<Item = &'a PathBuf>,
+    outputs: impl IntoIterator<Item = &'a PathBuf>,
+) -> Result<(), Failure> {
+    let mut taken: Vec<_> = inputs
+        .into_iter()
+        .filter_map(|it| identity_of(it))
+        .collect();
+    let input_count = taken.len();
+    for out in outputs {
+        let Some(identity) = identity_of(out) else {
+            continue;
+        };
+        let found = taken.iter().position(|it| *it == identity);
+        let message = match found {
+            Some(index) if index < input_count => "is also the input",
+            Some(_) => "is also another output",
+            None => {
+                taken.push(identity);
+                continue;
+            }
+        };
+        return Err(Failure::file(out, message));
     }
     Ok(())
+}
+
+/// Returns the path by which a file is the same as another. Streams and devices have none: nothing in them is overwritten.
+fn identity_of(path: &Path) -> Option<PathBuf> {
+    if is_stdin(path) {
+        return None;
+    }
+    if let Ok(whole) = path.canonicalize() {
+        return whole.is_file().then_some(whole);
+    }
+    let folder = path.parent()?;
+    let folder = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    Some(folder.canonicalize().ok()?.join(path.file_name()?))
 }
 
 /// Returns the name of an input file, for messages.

@@ -5,6 +5,8 @@ use core::task::Poll;
 
 use tokio::sync::watch;
 
+use crate::Failure;
+
 /// The exit status of a process that Ctrl-C has ended.
 const STATUS: i32 = 130;
 
@@ -46,6 +48,16 @@ impl Interrupt {
     pub(crate) fn is_set(&self) -> bool {
         *self.0.borrow()
     }
+}
+
+/// Returns how a command ends that asked and was interrupted: well, if an answer had come.
+pub(crate) fn interrupted(has_answered: bool) -> Result<(), Failure> {
+    if has_answered {
+        return Ok(());
+    }
+    Err(Failure::Protocol(
+        "interrupted before an answer came".into(),
+    ))
 }
 
 /// Waits for the next signal.

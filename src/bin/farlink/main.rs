@@ -23,11 +23,13 @@ mod scenarios;
 mod sim;
 mod stun;
 
+#[cfg(unix)]
+use alloc::sync::Arc;
 use core::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tokio::runtime::Builder;
 
 /// Transports for hard links, from the command line.
@@ -129,8 +131,39 @@ fn completions(shell: clap_complete::Shell) -> String {
     String::from_utf8_lossy(&script).into_owned()
 }
 
+/// Lets every option take a negative number, so that it is refused with its limits, not as an unknown option.
+fn with_negative_numbers(command: clap::Command) -> clap::Command {
+    let names: Vec<_> = command
+        .get_subcommands()
+        .map(|it| it.get_name().to_owned())
+        .collect();
+    let command = command.mut_args(|it| {
+        let takes_value = it.get_action().takes_values();
+        if takes_value {
+            it.allow_negative_numbers(true)
+        } else {
+            it
+        }
+    });
+    names.into_iter().fold(command, |command, name| {
+        command.mut_subcommand(name, with_negative_numbers)
+    })
+}
+
+/// Has a write beyond the limit of file sizes fail: by default the signal ends the process without a word.
+#[cfg(unix)]
+fn outlive_file_size_limit() {
+    // Without it the process ends as any other does there.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
+}
+
+#[cfg(not(unix))]
+const fn outlive_file_size_limit() {}
+
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    outlive_file_size_limit();
+    let matches = with_negative_numbers(Arguments::command()).get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let outcome = match arguments.command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Cotp(command) => cotp::run(command),
@@ -148,8 +181,8 @@ fn main() -> ExitCode {
         Command::Man { folder } => clap_mangen::generate_to(Arguments::command(), &folder)
             .map_err(|error| Failure::file(&folder, error)),
     };
-    let (status, message) = match outcome {
-        Ok(()) => (u8::from(output::had_write_error()), None),
+    let (status, message) = match outcome.and_then(|()| output::write_outcome()) {
+        Ok(()) => (0, None),
         Err(Failure::Reported) => (1, None),
         Err(Failure::Protocol(message)) => (1, Some(message)),
         Err(Failure::Usage(message)) => (2, Some(message)),

@@ -17,6 +17,8 @@ static STDOUT_FAILED: AtomicBool = AtomicBool::new(false);
 static STDOUT_CLOSED: AtomicBool = AtomicBool::new(false);
 /// Whether some output could not be written.
 static HAD_WRITE_ERROR: AtomicBool = AtomicBool::new(false);
+/// The first output that could not be written while the command continued.
+static FIRST_WRITE_ERROR: OnceLock<String> = OnceLock::new();
 /// How failures of the command are reported; by default as text on standard error.
 static FAILURES: OnceLock<OutputFormat> = OnceLock::new();
 /// The line of standard error that is rewritten, if that is a terminal.
@@ -91,6 +93,8 @@ pub(crate) fn failure(text: &str) {
 /// Reports output that could not be written. The command continues.
 pub(crate) fn write_error(text: &str) {
     set_write_error();
+    // The first one is told again at the end.
+    let _ = FIRST_WRITE_ERROR.set(text.into());
     failure(text);
 }
 
@@ -107,6 +111,15 @@ pub(crate) fn set_write_error() {
 /// Tells whether some output could not be written.
 pub(crate) fn had_write_error() -> bool {
     HAD_WRITE_ERROR.load(Relaxed)
+}
+
+/// Returns why a command fails that has done all else, if its output could not be written.
+pub(crate) fn write_outcome() -> Result<(), Failure> {
+    match FIRST_WRITE_ERROR.get() {
+        Some(text) if !STDOUT_FAILED.load(Relaxed) => Err(Failure::Protocol(text.clone())),
+        _ if had_write_error() => Err(Failure::Reported),
+        _ => Ok(()),
+    }
 }
 
 /// How events are reported.

@@ -1,6 +1,6 @@
 //! `farlink replay`: replays a recording and compares each call.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use farlink::record::{
     Damage, Difference, EntryKind, Outcome, Recorded, Recording, RecordingEnd, ReplayError,
@@ -9,6 +9,7 @@ use farlink::record::{
 use farlink::{Hop, Path as NetPath, cotp, csp, dtp, ltp, stun};
 use serde_json::{Value, json};
 
+use crate::output::OutputFormat;
 use crate::{Failure, input, output};
 
 /// The fields of the JSON object.
@@ -95,6 +96,7 @@ fn address(act: &EntryKind<'_>) -> Option<Value> {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let _ = OutputFormat::of(arguments.json).with_failures();
     let mut recording = Vec::new();
     for file in &arguments.file {
         recording.extend(input::read(file)?);
@@ -125,10 +127,8 @@ fn name(files: &[PathBuf]) -> String {
     format!("{}{joined}", names.join(", "))
 }
 
-fn write_redacted(recording: &[u8], out: &Path, files: &[PathBuf]) -> Result<(), Failure> {
-    for file in files {
-        input::check_not_overwritten(file, out)?;
-    }
+fn write_redacted(recording: &[u8], out: &PathBuf, files: &[PathBuf]) -> Result<(), Failure> {
+    input::check_files_differ(files, [out])?;
     let redacted = redact(recording)
         .map_err(|error| Failure::Protocol(format!("{}: {error}", name(files))))?;
     output::write_file(out, redacted)

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use farlink::sim::{Drawing, Trace, World};
 
+use crate::output::OutputFormat;
 use crate::scenarios::{self, Scenario};
-use crate::{Failure, output};
+use crate::{Failure, input, output};
 
 /// Plays a scenario in the simulator.
 ///
@@ -57,6 +58,7 @@ struct TraceFiles {
 
 impl TraceFiles {
     fn write(&self, trace: &Trace, title: String, port: u16) -> Result<(), Failure> {
+        input::check_files_differ([], self.svg.iter().chain(&self.pcap))?;
         if let Some(path) = &self.svg {
             let drawing = Drawing {
                 title,
@@ -84,6 +86,7 @@ fn names() -> PossibleValuesParser {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let _ = OutputFormat::of(arguments.json).with_failures();
     if let Some(Command::Link(arguments)) = &arguments.command {
         return link::run(arguments);
     }

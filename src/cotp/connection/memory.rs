@@ -20,6 +20,12 @@ impl Connection {
             + self.events_memory()
     }
 
+    /// Returns the octets of an unfinished message or packet.
+    #[must_use]
+    pub fn unfinished(&self) -> usize {
+        self.reassembly.len() + self.framing.unfinished().len()
+    }
+
     /// Returns the bytes held for octets that came from the peer.
     pub(in crate::cotp) fn memory_for_input(&self) -> usize {
         if self.decoded == 0 {
@@ -32,7 +38,9 @@ impl Connection {
         request + self.unread_memory() + self.events_memory()
     }
 
-    fn unread_memory(&self) -> usize {
+    /// Returns the bytes held for an unfinished message and for octets that wait to be decoded.
+    #[must_use]
+    pub fn unread_memory(&self) -> usize {
         self.framing.memory_used() + self.reassembly.memory_used() + self.unread.capacity()
     }
 

@@ -25,20 +25,21 @@ pub(super) struct OpenConfig {
 
 impl From<&Config> for OpenConfig {
     fn from(config: &Config) -> Self {
+        let (limits, timers, compat) = (&config.limits, &config.timers, &config.compat);
         Self {
             after_handshake: config.after_handshake,
-            non_tpkt: config.non_tpkt,
-            empty: config.empty,
-            strict: config.strict,
-            send_disconnect: config.send_disconnect,
-            empty_segment_limit: config.empty_segment_limit,
-            message_limit: config.message_limit,
-            receive_queue: config.receive_queue,
-            send_queue: config.send_queue,
-            packet_timeout: config.packet_timeout,
-            idle_timeout: config.idle_timeout,
-            drain_timeout: config.drain_timeout,
-            close_timeout: config.close_timeout,
+            non_tpkt: compat.non_tpkt,
+            empty: compat.empty,
+            strict: compat.strict,
+            send_disconnect: compat.send_disconnect,
+            empty_segment_limit: limits.empty_segment_limit,
+            message_limit: limits.message_limit,
+            receive_queue: limits.receive_queue,
+            send_queue: limits.send_queue,
+            packet_timeout: timers.packet_timeout,
+            idle_timeout: timers.idle_timeout,
+            drain_timeout: timers.drain_timeout,
+            close_timeout: timers.close_timeout,
         }
     }
 }

@@ -73,10 +73,10 @@ impl Connection {
         let config = &self.config;
         let (span, reason): (_, fn(Duration) -> EndReason) = match (timer, &mut self.state) {
             (Timer::Handshake, State::AwaitingCr(config)) => {
-                (config.request_timeout, EndReason::NoRequest)
+                (config.timers.request_timeout, EndReason::NoRequest)
             }
             (Timer::Handshake, State::AwaitingCc(config)) => {
-                (config.answer_timeout, EndReason::NoConfirm)
+                (config.timers.answer_timeout, EndReason::NoConfirm)
             }
             (Timer::Packet, _) => (config.packet_timeout, EndReason::PacketStalled),
             (Timer::Idle, _) => (config.idle_timeout, EndReason::Idle),

@@ -10,7 +10,7 @@ use core::cmp::Reverse;
 use core::ops::Bound;
 
 use crate::Instant;
-use crate::ltp::peers::Peers;
+use crate::ltp::peers::{Peers, index};
 
 /// A host that holds more than this part of what all may hold takes nothing from others.
 const PART: usize = 8;
@@ -177,7 +177,7 @@ impl AcceptedPeers {
             group.set_of(&entry).insert(entry.turn(slot));
             group.held += entry.held;
         });
-        let place = place(slot);
+        let place = index(slot);
         if self.entries.len() <= place {
             self.entries.resize(place + 1, None);
         }
@@ -187,12 +187,12 @@ impl AcceptedPeers {
     }
 
     fn entry(&self, slot: u32) -> Option<Entry> {
-        *self.entries.get(place(slot))?
+        *self.entries.get(index(slot))?
     }
 
     /// Forgets a peer.
     pub(in crate::ltp) fn remove(&mut self, slot: u32) {
-        let entry = self.entries.get_mut(place(slot));
+        let entry = self.entries.get_mut(index(slot));
         if let Some(entry) = entry.and_then(Option::take) {
             self.len -= 1;
             self.change((entry.standing, entry.host), |group| {
@@ -413,11 +413,6 @@ impl AcceptedPeers {
             + self.len * 2 * (size_of::<Turn>() + trees)
             + self.groups.len() * 2 * (size_of::<((Standing, u32), Group, Rank)>() + trees)
     }
-}
-
-const fn place(slot: u32) -> usize {
-    // Bound: usize has at least 32 bits where there is room for a peer.
-    slot as usize
 }
 
 #[cfg(test)]

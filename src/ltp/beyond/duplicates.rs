@@ -10,10 +10,11 @@ use crate::kit::TimerId;
 use crate::ltp::context::{Context, ExportTimer, ImportTimer};
 use crate::ltp::export::{Outstanding, Piece, Repair, Sending};
 use crate::ltp::import::Reception;
-use crate::ltp::output::{Batch, Out, WriteResult};
+use crate::ltp::output::{Unwritten, Written};
 use crate::ltp::peer::{Control, PeerState};
 use crate::ltp::report::Issued;
 use crate::ltp::wire::{Color, Mark};
+use crate::transmit::TransmitBuffer;
 
 /// The repairs of a session that are sent once more while nothing else waits.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -131,7 +132,7 @@ impl Reception {
     /// Returns how many copies a report gets. Before the end of the red part was received further checkpoints follow, and
     /// their reports start at the first gap and say the same.
     pub(in crate::ltp) fn report_copies(&self, peer: &PeerState) -> u8 {
-        if peer.is_auto() && self.is_open_ended() {
+        if peer.is_auto() && self.red.is_none() {
             0
         } else {
             peer.copies()
@@ -251,31 +252,28 @@ impl Sending {
 
     pub(in crate::ltp) fn send_duplicate(
         &mut self,
-        tx: &mut Out<'_>,
+        tx: &mut TransmitBuffer,
         cx: &mut Context<'_>,
-    ) -> Batch {
+    ) -> Written {
         let frame = self.frame(None, cx);
         let Some(range) = self.next_duplicate() else {
             self.repair_mut().duplicates.is_queued = false;
             cx.peer.spare.pop_front();
-            return Batch::HasRoom;
+            return Ok(());
         };
         let color = Color::Red(None);
         let fit = frame.fit(range.start, color).unwrap_or(range.end);
         let end = range.end.min(range.start.saturating_add(fit));
-        let piece = Piece {
-            range: range.start..end,
-            color,
-        };
+        let piece = Piece::new(range.start..end, color);
         match self.put_piece(&piece, None, tx, cx) {
-            WriteResult::NoRoom => return Batch::Full,
-            WriteResult::Written => cx.node.stats.octets_resent += end - range.start,
-            WriteResult::Impossible => {}
+            full @ Err(Unwritten::NoRoom) => return full,
+            Ok(()) => cx.node.stats.octets_resent += end - range.start,
+            Err(Unwritten::Impossible) => {}
         }
         if let Some(duplicate) = self.repair_mut().duplicates.queue.front_mut() {
             duplicate.from = end;
         }
-        Batch::HasRoom
+        Ok(())
     }
 
     /// Returns the next octets to send of those that nobody has claimed.
@@ -283,8 +281,7 @@ impl Sending {
         loop {
             let repair = self.repair();
             let front = repair.duplicates.queue.front()?;
-            let place = self.place_of(front.serial);
-            let checkpoint = place.and_then(|place| self.checkpoints.get(place));
+            let checkpoint = self.checkpoint(front.serial);
             let checkpoint = checkpoint.filter(|_| front.rounds > 0);
             let gap = checkpoint.map(|one| one.duplicate(front.at, repair.reported_up_to));
             let left = gap.iter().flatten();

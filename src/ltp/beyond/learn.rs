@@ -31,8 +31,7 @@ impl Sending {
         is_last: bool,
         cx: &mut Context<'_>,
     ) {
-        let asked = self.place_of(checkpoint);
-        let asked = asked.and_then(|place| self.checkpoints.get(place));
+        let asked = self.checkpoint(checkpoint);
         let first_pass = asked.filter(|one| one.is_of_first_pass());
         let Some(end) = first_pass.map(|one| one.range.start) else {
             return;

@@ -7,11 +7,10 @@ use crate::kit::TimerId;
 use crate::ltp::api::{Error, Event};
 use crate::ltp::closed::End;
 use crate::ltp::config::Direction;
-use crate::ltp::context::{Core, Node, SessionTimer, TimerKind};
+use crate::ltp::context::{Core, Node, TimerKind};
 use crate::ltp::engine::Engine;
 use crate::ltp::export::Exports;
 use crate::ltp::peer::{Control, PeerState, Role};
-use crate::ltp::wire::SessionId;
 use crate::{Addr, Instant};
 
 /// How often a ping leaves that no command asked for. Sessions wait for its answer, and what follows one that is sent ahead
@@ -77,8 +76,8 @@ impl<A: Addr> Engine<A> {
 
 impl PeerState {
     /// Asks by a ping whether a signal has passed the line, which waits until then.
-    pub(in crate::ltp) fn ask(&mut self, node: &mut Node, session: SessionId, timer: SessionTimer) {
-        self.asking.push_back(TimerKind::Session(session, timer));
+    pub(in crate::ltp) fn ask(&mut self, node: &mut Node, signal: TimerKind) {
+        self.asking.push_back(signal);
         node.asked.push(self.slot);
     }
 

@@ -4,10 +4,12 @@
 //! until it proves to hear: by the acknowledgment of a report under way, whose serial number it cannot guess.
 
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::vec::Vec;
 use core::time::Duration;
 
+use slab::Slab;
+
 use super::accepted::AcceptedPeers;
+use crate::ltp::peers::index;
 use crate::{Addr, Instant};
 
 /// Octets that may leave for each octet that came (RFC 9000 section 8.1).
@@ -28,8 +30,7 @@ pub(in crate::ltp) const MAX_WAITING: usize = 16;
 /// The accounts of the hosts of strangers.
 #[derive(Debug, Default)]
 pub(in crate::ltp) struct Accounts {
-    list: Vec<Account>,
-    free: Vec<u32>,
+    list: Slab<Account>,
     /// The peers on them.
     pub(in crate::ltp) peers: AcceptedPeers,
 }
@@ -55,12 +56,12 @@ pub(in crate::ltp) struct Hosts<A> {
 }
 
 impl Accounts {
-    fn get_mut(&mut self, account: u32) -> Option<&mut Account> {
-        self.list.get_mut(usize::try_from(account).ok()?)
+    fn get_mut(&mut self, account: impl Into<Option<u32>>) -> Option<&mut Account> {
+        self.list.get_mut(index(account.into()?))
     }
 
     fn get(&self, account: u32) -> Option<&Account> {
-        self.list.get(usize::try_from(account).ok()?)
+        self.list.get(index(account))
     }
 
     /// Whether the host has proved that it hears.
@@ -87,7 +88,7 @@ impl Accounts {
     }
 
     /// Counts octets that left.
-    pub(in crate::ltp) fn left(&mut self, account: u32, octets: usize) {
+    pub(in crate::ltp) fn left(&mut self, account: impl Into<Option<u32>>, octets: usize) {
         if let Some(account) = self.get_mut(account) {
             // Bound: usize has at most 64 bits.
             account.left = account.left.saturating_add(octets as u64);
@@ -95,7 +96,10 @@ impl Accounts {
     }
 
     /// Notes an acknowledgment of a report under way.
-    pub(in crate::ltp) fn prove(&mut self, number: u32) {
+    pub(in crate::ltp) fn prove(&mut self, number: impl Into<Option<u32>>) {
+        let Some(number) = number.into() else {
+            return;
+        };
         if let Some(account) = self.get_mut(number) {
             account.is_proved |= account.wrong < MAX_WRONG;
             if account.is_proved {
@@ -105,15 +109,14 @@ impl Accounts {
     }
 
     /// Notes an acknowledgment of a report that was never made.
-    pub(in crate::ltp) fn cite_wrong(&mut self, account: u32) {
+    pub(in crate::ltp) fn cite_wrong(&mut self, account: impl Into<Option<u32>>) {
         if let Some(account) = self.get_mut(account) {
             account.wrong = account.wrong.saturating_add(1);
         }
     }
 
     pub(in crate::ltp) fn memory_used(&self) -> usize {
-        self.list.capacity() * size_of::<Account>()
-            + self.free.capacity() * size_of::<u32>()
+        self.list.capacity() * (size_of::<Account>() + size_of::<usize>())
             + self.peers.memory_used()
     }
 }
@@ -146,14 +149,7 @@ impl<A: Addr> Hosts<A> {
             peers: 1,
             ..Account::default()
         };
-        let number = match accounts.free.pop() {
-            Some(number) => number,
-            None => u32::try_from(accounts.list.len()).ok()?,
-        };
-        match accounts.get_mut(number) {
-            Some(account) => *account = fresh,
-            None => accounts.list.push(fresh),
-        }
+        let number = u32::try_from(accounts.list.insert(fresh)).ok()?;
         self.by_prefix.insert(host, number);
         Some(number)
     }
@@ -174,7 +170,8 @@ impl<A: Addr> Hosts<A> {
         if self.left.len() > MAX_LEFT
             && let Some((_, oldest)) = self.left.pop_first()
         {
-            accounts.free.extend(self.by_prefix.remove(&oldest));
+            let freed = self.by_prefix.remove(&oldest);
+            freed.map(|account| accounts.list.try_remove(index(account)));
         }
     }
 

@@ -109,28 +109,23 @@ impl ExportSession {
     /// Ends the session without a word to the application, and returns the session that sends its block once more.
     pub(super) fn begin_again(&mut self, cx: &mut Context<'_>) -> Option<Self> {
         let over = Stage::Cancelling(Cancel::new(Reason::USER));
-        match mem::replace(&mut self.stage, over) {
-            Stage::Open(sending) => {
-                sending.end(cx);
-                sending.leave_queues(cx);
-                Some(Self {
-                    key_hash: None,
-                    stage: Stage::Open(sending.again(cx.node)),
-                    ..*self
-                })
-            }
-            cancelling @ Stage::Cancelling(_) => {
-                self.stage = cancelling;
-                None
-            }
-        }
+        let Stage::Open(sending) = mem::replace(&mut self.stage, over) else {
+            return None;
+        };
+        sending.end(cx);
+        sending.leave_queues(cx);
+        Some(Self {
+            key_hash: None,
+            stage: Stage::Open(sending.again(cx.node)),
+            ..*self
+        })
     }
 }
 
 impl Sending {
     /// Stops all timers, and takes the session out of the queues that it is in beside those of its passes.
     fn end(&self, cx: &mut Context<'_>) {
-        cx.stop_all(self.checkpoints.iter().flat_map(Outstanding::timers));
+        cx.stop(self.checkpoints.iter().flat_map(Outstanding::timers));
         if let Some(repair) = &self.repair {
             cx.stop(repair.guard);
             cx.stop(repair.delay);

@@ -7,9 +7,9 @@ use core::mem;
 use core::ops::Range;
 use core::time::Duration;
 
-use super::{Outcome, Outstanding, Repair, RepairState, Retransmission, Sending};
+use super::{Continued, Outcome, Outstanding, Repair, RepairState, Retransmission, Sending};
 use crate::kit::RangeSet;
-use crate::ltp::beyond::{BlockFlow, Hello, Repairs, ReportRound, SentPart};
+use crate::ltp::beyond::{BlockFlow, Hello, Repairs, ReportRound, Round};
 use crate::ltp::context::{Context, ExportTimer, Node};
 use crate::ltp::end_cause::{EndCause, Limit};
 use crate::ltp::peer::MANY_REPORTS;
@@ -89,17 +89,16 @@ impl Sending {
     /// Asks once more, under another serial number, what a checkpoint behind a retransmission has asked. HDTN ignores a
     /// copy of it, so its lost report would cost a timeout there. False if a copy is sent.
     pub(in crate::ltp) fn ask_again(&mut self, serial: u64, cx: &mut Context<'_>) -> bool {
-        let place = self.place_of(serial);
-        let asked = place.and_then(|place| self.checkpoints.get(place));
         let is_automatic = cx.peer.flow.is_estimated() && cx.peer.is_plain();
+        let asked = self.checkpoint(serial);
         let Some(asked) = asked.filter(|one| one.cycle > 0 && is_automatic) else {
             return false;
         };
-        let gaps = once(asked.range.clone()).collect();
+        let (cited, gaps) = ((asked.lower, asked.report), [asked.range.clone()]);
         let run = Retransmission {
             is_repeated: true,
             asks_again: true,
-            ..Retransmission::new((asked.lower, asked.report), asked.cycle, gaps)
+            ..Retransmission::new(cited, asked.cycle, gaps)
         };
         self.push_repair(Repair::Retransmission(run), cx);
         true
@@ -115,7 +114,7 @@ impl Sending {
         answered: Option<Outstanding>,
         (reported_up_to, is_useless): (u64, bool),
         cx: &mut Context<'_>,
-    ) -> Outcome {
+    ) -> Continued {
         let delay = if is_useless && self.repair().tries > 1 {
             cx.peer.timeout()
         } else {
@@ -123,14 +122,8 @@ impl Sending {
         };
         let has_gaps = !self.repair().claimed.covers(&told.1);
         let begun = match answered {
-            Some(answered) => Some(Self::round_of(answered, reported_up_to, told.clone(), cx)),
-            None if has_gaps => Some(ReportRound::new(
-                (checkpoint, 1),
-                told.1.clone(),
-                None,
-                told.clone(),
-            )),
-            None => None,
+            Some(answered) => Some(Self::round_of(answered, reported_up_to, cx)),
+            None => has_gaps.then(|| ReportRound::new((checkpoint, 1), told.1.clone(), None)),
         };
         let is_adaptive = cx.peer.is_auto();
         let is_parallel = cx.peer.repairs() == Repairs::Parallel;
@@ -143,15 +136,12 @@ impl Sending {
             if has_gaps && !delay.is_zero() {
                 flow.rounds.push(round);
             } else {
-                let outcome = self.close_round(round, cx);
-                if outcome != Outcome::Continues {
-                    return outcome;
-                }
+                self.close_round(round, cx)?;
             }
         }
-        let outcome = self.answer_held(cx);
+        let continued = self.answer_held(cx);
         self.await_rest(delay, cx);
-        outcome
+        continued
     }
 
     /// Starts the timer of reports whose rest is awaited. A delay given by hand is not prolonged.
@@ -171,27 +161,19 @@ impl Sending {
     }
 
     /// Answers what has come of reports whose rest is late.
-    pub(super) fn repair_due(&mut self, cx: &mut Context<'_>) -> Outcome {
+    pub(super) fn repair_due(&mut self, cx: &mut Context<'_>) -> Continued {
         let repair = self.repair_mut();
         repair.delay = None;
         let mut rounds = mem::take(&mut repair.flow.rounds);
         rounds.sort_by_key(|round| round.checkpoint);
         for round in rounds {
-            let outcome = self.close_round(round, cx);
-            if outcome != Outcome::Continues {
-                return outcome;
-            }
+            self.close_round(round, cx)?;
         }
         self.check_progress(cx)
     }
 
     /// Returns the round that the first report on a checkpoint begins.
-    fn round_of(
-        checkpoint: Outstanding,
-        reported_up_to: u64,
-        told: (u64, Range<u64>),
-        cx: &Context<'_>,
-    ) -> ReportRound {
+    fn round_of(checkpoint: Outstanding, reported_up_to: u64, cx: &Context<'_>) -> ReportRound {
         let (lower, ranges) = if checkpoint.is_of_first_pass() {
             let part = reported_up_to..checkpoint.range.start;
             (reported_up_to, once(part).collect())
@@ -202,34 +184,34 @@ impl Sending {
         let is_busy = cx.node.now - checkpoint.latest > light + LATE;
         let (first, latest) = (checkpoint.first, checkpoint.latest);
         let is_timed = cx.peer.flow.is_timed(cx.node.now, first, latest);
-        let part = checkpoint.since.map(|since| SentPart {
+        let part = checkpoint.since.map(|since| Round {
             since,
-            ranges,
+            sent: 0,
+            delivered: 0,
             busy: is_busy.then(|| (cx.node.now - since).saturating_sub(light)),
             is_delayed: cx.peer.flow.is_delayed(cx.node.now, latest),
             is_timed: is_timed && !(checkpoint.is_behind_lost && cx.peer.window.is_some()),
         });
         let asked = lower..checkpoint.range.end;
         let name = (checkpoint.serial, checkpoint.cycle + 1);
-        ReportRound::new(name, asked, part, told)
+        ReportRound::new(name, asked, part.map(|part| (part, ranges)))
     }
 
     /// Learns from a round of reports, and answers it.
-    fn close_round(&mut self, round: ReportRound, cx: &mut Context<'_>) -> Outcome {
+    fn close_round(&mut self, round: ReportRound, cx: &mut Context<'_>) -> Continued {
         learn_round(&round, &self.repair().claimed, cx);
         self.drop_answered_checkpoints(round.checkpoint, |range| round.tells(range), cx);
         self.answer_gaps(round, cx)
     }
 
     /// Answers what was held back for a retransmission that is over.
-    fn answer_held(&mut self, cx: &mut Context<'_>) -> Outcome {
+    fn answer_held(&mut self, cx: &mut Context<'_>) -> Continued {
         let flow = &self.repair().flow;
-        if flow.held.is_none() || !flow.rounds.is_empty() || self.is_retransmitting() {
-            return Outcome::Continues;
-        }
-        match self.repair_mut().flow.held.take() {
+        let is_waiting = flow.held.is_none() || !flow.rounds.is_empty() || self.is_retransmitting();
+        let repair = self.repair.as_mut().filter(|_| !is_waiting);
+        match repair.and_then(|repair| repair.flow.held.take()) {
             Some(held) => self.answer_gaps(*held, cx),
-            None => Outcome::Continues,
+            None => Ok(()),
         }
     }
 
@@ -242,7 +224,7 @@ impl Sending {
 
     /// Queues exactly the missing octets: ION drops a segment that overlaps what it has. While a retransmission is under
     /// way, and only one may be, they join it if its checkpoint has not left, and wait for its report otherwise.
-    fn answer_gaps(&mut self, round: ReportRound, cx: &mut Context<'_>) -> Outcome {
+    fn answer_gaps(&mut self, round: ReportRound, cx: &mut Context<'_>) -> Continued {
         let is_serial = cx.peer.repairs() == Repairs::OneByOne && self.next >= self.red;
         let must_wait = is_serial && self.is_retransmitting();
         let told = Some(round.checkpoint).filter(|told| *told < self.serial);
@@ -250,7 +232,7 @@ impl Sending {
         let is_adaptive = cx.peer.is_auto();
         let repair = self.repair_mut();
         let (cited, missing) = if is_adaptive {
-            round.alone(&repair.claimed)
+            (round.lowest, round.unclaimed(&repair.claimed))
         } else {
             let cited = round.cited(repair.lowest, &repair.claimed);
             (cited, round.missing(&repair.claimed))
@@ -258,7 +240,7 @@ impl Sending {
         let missing = missing.into_iter();
         let gaps: Vec<Range<u64>> = missing.flat_map(|gap| under_repair.gaps(gap)).collect();
         if gaps.is_empty() {
-            return Outcome::Continues;
+            return Ok(());
         }
         if must_wait {
             let queued = repair.queue.iter_mut().find(|one| one.is_retransmission());
@@ -268,21 +250,21 @@ impl Sending {
                 }
                 _ => repair.flow.hold(round),
             }
-            return Outcome::Continues;
+            return Ok(());
         }
         repair.problems += 1;
         self.queue_retransmission(cited, round.cycle, gaps, cx);
         let problems = self.repair().problems;
         let limit = cx.peer.config.limits.problems;
         if problems > limit {
-            return Outcome::Failed(EndCause::over(Limit::Problems, limit));
+            return Err(Outcome::Failed(EndCause::over(Limit::Problems, limit)));
         }
         let limit = cx.peer.config.limits.cycles;
         if round.cycle > limit {
-            return Outcome::Failed(EndCause::over(Limit::Cycles, limit));
+            return Err(Outcome::Failed(EndCause::over(Limit::Cycles, limit)));
         }
         self.queue_repairs(cx);
-        Outcome::Continues
+        Ok(())
     }
 
     /// Queues a retransmission of gaps, or several after each other where early reports on it tell whether the rate is
@@ -341,8 +323,8 @@ impl Sending {
                 let passed = self.red.saturating_sub(reported_up_to).min(MANY_IN_QUEUE);
                 cx.peer.flow.on_passed(passed, cx.node.now - answered.first);
             }
-            let told = (report.serial, report.scope.into());
-            let round = Self::round_of(answered, reported_up_to, told, cx);
+            let mut round = Self::round_of(answered, reported_up_to, cx);
+            round.add(report.serial, report.scope.into());
             let mut all = RangeSet::new();
             all.insert(0..self.red);
             learn_round(&round, &all, cx);

@@ -28,16 +28,20 @@ pub(in crate::ltp) struct Frame {
     pub(in crate::ltp) is_small: bool,
 }
 
+impl Piece {
+    pub(in crate::ltp) const fn new(range: Range<u64>, color: Color) -> Self {
+        Self { range, color }
+    }
+}
+
 impl Outstanding {
     pub(in crate::ltp) fn piece(&self) -> Piece {
-        Piece {
-            range: self.range.clone(),
-            color: Color::Red(Some(Checkpoint {
-                serial: self.serial,
-                report: self.report,
-                mark: self.mark,
-            })),
-        }
+        let checkpoint = Checkpoint {
+            serial: self.serial,
+            report: self.report,
+            mark: self.mark,
+        };
+        Piece::new(self.range.clone(), Color::Red(Some(checkpoint)))
     }
 }
 
@@ -57,10 +61,8 @@ impl Sending {
             let left = self.len() - self.next;
             let fit = frame.fit(self.next, Color::Green { ends_block: true })?;
             let ends_block = left <= fit;
-            return Some(Piece {
-                range: self.next..self.next + left.min(fit),
-                color: Color::Green { ends_block },
-            });
+            let range = self.next..self.next + left.min(fit);
+            return Some(Piece::new(range, Color::Green { ends_block }));
         }
         let last = Checkpoint {
             serial: self.serial,
@@ -73,21 +75,15 @@ impl Sending {
                 mark: Mark::None,
                 ..last
             };
-            let fit = frame.fit(self.next, Color::Red(Some(checkpoint)))?;
-            return Some(Piece {
-                range: self.next..self.next + fit.min(self.red - self.next - 1),
-                color: Color::Red(Some(checkpoint)),
-            });
+            let color = Color::Red(Some(checkpoint));
+            let fit = frame.fit(self.next, color)?.min(self.red - self.next - 1);
+            return Some(Piece::new(self.next..self.next + fit, color));
         }
         Some(checked)
     }
 }
 
 impl Retransmission {
-    pub(in crate::ltp) fn is_untouched(&self) -> bool {
-        self.at == 0 && self.gaps.first().is_some_and(|gap| gap.start == self.from)
-    }
-
     /// Returns the next segment. Only the last one is a checkpoint (RFC 5326 section 6.13).
     pub(in crate::ltp) fn next_piece(
         &self,
@@ -95,33 +91,38 @@ impl Retransmission {
         serial: u64,
         (red, len): (u64, u64),
     ) -> Option<Piece> {
-        let gap = self.gaps.get(self.at)?;
-        let left = self.from..gap.end;
-        if self.at + 1 < self.gaps.len() {
-            let fit = frame.fit(left.start, Color::Red(None))?;
-            return Some(Piece {
-                range: left.start..left.end.min(left.start + fit),
-                color: Color::Red(None),
-            });
+        let gap = self.gaps.front()?.clone();
+        if self.gaps.len() > 1 {
+            let fit = frame.fit(gap.start, Color::Red(None))?;
+            let end = gap.end.min(gap.start + fit);
+            return Some(Piece::new(gap.start..end, Color::Red(None)));
         }
         let checkpoint = Checkpoint {
             serial,
             report: self.report,
             mark: mark_at(gap.end, red, len),
         };
+        let has_begun = self.sent.last().is_some_and(|sent| sent.end == gap.start);
+        let gaps = self.sent.len() + usize::from(!has_begun);
         // The copies of the checkpoint of a short retransmission are copies of its octets too.
         let frame = Frame {
-            is_small: frame.is_small && self.gaps.len() >= MANY,
+            is_small: frame.is_small && gaps >= MANY,
             ..frame
         };
-        frame.cut(left, checkpoint)
+        frame.cut(gap, checkpoint)
     }
 
-    pub(in crate::ltp) fn advance(&mut self, end: u64) {
-        self.from = end;
-        if self.gaps.get(self.at).is_some_and(|gap| gap.end <= end) {
-            self.at += 1;
-            self.from = self.gaps.get(self.at).map_or(end, |gap| gap.start);
+    /// Notes that the next octets were sent.
+    pub(in crate::ltp) fn advance(&mut self, octets: Range<u64>) {
+        if let Some(gap) = self.gaps.front_mut() {
+            gap.start = octets.end;
+            if gap.is_empty() {
+                self.gaps.pop_front();
+            }
+        }
+        match self.sent.last_mut() {
+            Some(last) if last.end == octets.start => last.end = octets.end,
+            _ => self.sent.push(octets),
         }
     }
 }
@@ -159,25 +160,18 @@ impl Frame {
     /// ION leaves a checkpoint of one octet where the serial numbers just do not fit. Here the rest is halved.
     fn cut(self, left: Range<u64>, last: Checkpoint) -> Option<Piece> {
         let len = left.end - left.start;
-        let with_serials = self.fit(left.start, Color::Red(Some(last)))?;
-        if self.is_small && len > SMALL {
-            let plain = self.fit(left.start, Color::Red(None))?;
-            return Some(Piece {
-                range: left.start..left.start + plain.min(len - SMALL),
-                color: Color::Red(None),
-            });
+        let (start, checked) = (left.start, Color::Red(Some(last)));
+        let with_serials = self.fit(start, checked)?;
+        let keeps_small = self.is_small && len > SMALL;
+        if len <= with_serials && !keeps_small {
+            return Some(Piece::new(left, checked));
         }
-        if len <= with_serials {
-            return Some(Piece {
-                range: left,
-                color: Color::Red(Some(last)),
-            });
-        }
-        let plain = self.fit(left.start, Color::Red(None))?;
-        let fit = if len <= plain { len.div_ceil(2) } else { plain };
-        Some(Piece {
-            range: left.start..left.start + fit,
-            color: Color::Red(None),
-        })
+        let fit = self.fit(start, Color::Red(None))?;
+        let len = match len {
+            _ if keeps_small => fit.min(len - SMALL),
+            _ if len <= fit => len.div_ceil(2),
+            _ => fit,
+        };
+        Some(Piece::new(start..start + len, Color::Red(None)))
     }
 }

@@ -1,10 +1,11 @@
 //! What reports do to a block that is being sent (RFC 5326 section 6.13).
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::mem;
 use core::ops::Range;
 
-use super::{NOTHING_LOST, Outcome, Outstanding, RepairState, Sending};
+use super::{Continued, NOTHING_LOST, Outcome, Outstanding, RepairState, Sending};
 use crate::ltp::context::Context;
 use crate::ltp::end_cause::Limit;
 use crate::ltp::report_history::{Reported, Verdict};
@@ -34,12 +35,12 @@ impl Sending {
         self.first_serial <= serial && serial < self.serial
     }
 
-    pub(super) fn on_report(&mut self, report: &Report<'_>, cx: &mut Context<'_>) -> Outcome {
+    pub(super) fn on_report(&mut self, report: &Report<'_>, cx: &mut Context<'_>) -> Continued {
         let (serial, checkpoint) = (report.serial, report.checkpoint);
         if checkpoint != 0 && !self.has_sent(checkpoint) {
             // Whoever made it does not know the session.
             cx.node.stats.unknown_checkpoint += 1;
-            return Outcome::Continues;
+            return Ok(());
         }
         let is_whole = report.claims_all(self.red);
         let mut scope = Range::from(report.scope);
@@ -49,25 +50,23 @@ impl Sending {
             self.learn_losses(checkpoint, &scope, true, cx);
             self.learn_last_round(checkpoint, report, cx);
             cx.node.stats.positive_reports_received += 1;
-            return Outcome::Complete;
+            return Err(Outcome::Complete);
         }
         let clears_doubt = |repair: &mut Box<RepairState>| repair.history.clears_doubt(serial);
         if self.repair.as_mut().is_some_and(clears_doubt) && self.next == self.len() {
             cx.node.stats.positive_reports_received += 1;
-            return Outcome::Complete;
+            return Err(Outcome::Complete);
         }
-        let Some(revoked) = self.weigh(report) else {
-            return Outcome::Continues;
+        let claims: Vec<Range<u64>> = report.claims.iter().collect();
+        let Some(revoked) = self.weigh(report, &claims) else {
+            return Ok(());
         };
-        let counts = self.counts_in_flight();
+        let counted = u64::from(self.counts_in_flight());
         let least = self.least_progress(cx);
         let repair = self.repair_mut();
         repair.history.note(serial, is_whole);
-        let claims = report.claims.iter();
-        let RepairState {
-            history, claimed, ..
-        } = &mut *repair;
-        history.note_claims(serial, report.claims.iter(), claimed);
+        repair.history.note_claims(serial, &claims, &repair.claimed);
+        let claims = claims.into_iter();
         let claimed: u64 = claims.map(|claim| repair.claimed.insert(claim)).sum();
         cx.peer.flow.on_claimed(claimed);
         if repair.lowest.is_none_or(|(lower, _)| scope.start < lower) {
@@ -88,7 +87,6 @@ impl Sending {
         let answered = self.answer_checkpoint(checkpoint, cx);
         let tells = |range: &Range<u64>| scope.start <= range.start && range.end <= scope.end;
         self.drop_answered_checkpoints(checkpoint, tells, cx);
-        let counted = u64::from(counts);
         if revoked.end.is_some() {
             cx.peer.flow.forget();
             cx.peer.apply_flow();
@@ -105,18 +103,15 @@ impl Sending {
             .is_some_and(|one| self.is_useless(one, least));
         let limit = cx.peer.config.limits.checkpoint_retries;
         if is_useless && self.repair().tries > limit.into() {
-            return Outcome::Failed(cx.unanswered(Limit::CheckpointRetries));
+            return Err(Outcome::Failed(cx.unanswered(Limit::CheckpointRetries)));
         }
         let told = (serial, scope);
-        let outcome = self.gather(
+        self.gather(
             (checkpoint, told),
             answered,
             (reported_up_to, is_useless),
             cx,
-        );
-        if outcome != Outcome::Continues {
-            return outcome;
-        }
+        )?;
         self.check_progress(cx)
     }
 
@@ -142,13 +137,12 @@ impl Sending {
 
     /// Weighs a report against those before it, and takes back what they claimed and it denies. `None` for one that came
     /// before.
-    fn weigh(&mut self, report: &Report<'_>) -> Option<Revoked> {
-        let asked = self.place_of(report.checkpoint);
-        let asked = asked.and_then(|place| self.checkpoints.get(place));
+    fn weigh(&mut self, report: &Report<'_>, claims: &[Range<u64>]) -> Option<Revoked> {
+        let asked = self.checkpoint(report.checkpoint);
         let reported = Reported {
             serial: report.serial,
             scope: report.scope.into(),
-            claims: report.claims.iter(),
+            claims,
             after: asked.map(|asked| asked.after),
             // Bound: usize has at most 64 bits.
             unanswered: self.checkpoints.len() as u64,
@@ -180,14 +174,14 @@ impl Sending {
     fn forget_old_reports(&mut self, cx: &mut Context<'_>) {
         self.checkpoints.retain(|one| {
             if one.report != 0 {
-                cx.stop_all(one.timers());
+                cx.stop(one.timers());
             }
             one.report == 0
         });
         let repair = self.repair_mut();
         cx.stop(repair.delay.take());
         repair.flow.clear();
-        repair.queue.retain(|repair| repair.gaps().is_none());
+        repair.queue.retain(|repair| repair.run().is_none());
     }
 
     /// Stops the timer of the checkpoint that a report answers, and returns it.
@@ -201,7 +195,7 @@ impl Sending {
     ) -> Option<Outstanding> {
         let place = self.place_of(serial)?;
         let mut checkpoint = self.checkpoints.remove(place);
-        cx.stop_all(checkpoint.timers());
+        cx.stop(checkpoint.timers());
         checkpoint.learn_answer(cx);
         if checkpoint.is_of_first_pass() {
             // The report also tells about what left ahead of those before it.
@@ -238,7 +232,7 @@ impl Sending {
                 && is_told(&one.range)
                 && one.retransmitted.iter().all(is_told);
             if is_past {
-                cx.stop_all(one.timers());
+                cx.stop(one.timers());
             }
             !is_past
         });

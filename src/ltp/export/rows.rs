@@ -5,10 +5,11 @@ use super::pieces::Frame;
 use crate::Instant;
 use crate::ltp::beyond::HELLO_INTERVAL;
 use crate::ltp::context::Context;
-use crate::ltp::output::{Batch, Out};
+use crate::ltp::output::{Unwritten, Written};
 use crate::ltp::peer::PeerState;
 use crate::ltp::sdnv::{Head, HeaderTemplate};
 use crate::ltp::wire::{Color, put_header};
+use crate::transmit::TransmitBuffer;
 
 /// Segments of equal length that follow each other.
 struct Row {
@@ -25,18 +26,18 @@ impl Sending {
     pub(super) fn send_rows(
         &mut self,
         frame: Frame,
-        tx: &mut Out<'_>,
+        tx: &mut TransmitBuffer,
         cx: &mut Context<'_>,
-    ) -> Option<Batch> {
+    ) -> Option<Written> {
         let (now, before) = (cx.node.now, self.next);
         let due = cx.peer.checkpoint_due(self);
         while let Some(row) = cx.peer.next_row(self, frame, due, now) {
             if cx.peer.pacer.blocked_until(now).is_some() {
-                return Some(Batch::HasRoom);
+                return Some(Ok(()));
             }
             let written = self.write_row(frame, &row, tx, cx)?;
             if written == 0 {
-                return (!tx.is_empty()).then_some(Batch::Full);
+                return (!tx.is_empty()).then_some(Err(Unwritten::NoRoom));
             }
             self.begin_first_part(cx);
             self.next += written * row.fit;
@@ -50,7 +51,7 @@ impl Sending {
             }
         }
         // The rate is checked again before the next segment.
-        (self.next > before).then_some(Batch::HasRoom)
+        (self.next > before).then_some(Ok(()))
     }
 
     /// Writes a row of segments as far as the batch has room, and returns how many.
@@ -58,7 +59,7 @@ impl Sending {
         &self,
         frame: Frame,
         row: &Row,
-        tx: &mut Out<'_>,
+        tx: &mut TransmitBuffer,
         cx: &mut Context<'_>,
     ) -> Option<u64> {
         let (first, fit) = (self.next, row.fit);
@@ -77,7 +78,7 @@ impl Sending {
         if len < HeaderTemplate::MIN_DATAGRAM {
             return None;
         }
-        let written = tx.push_row(len, pieces.len(), &mut |datagram| {
+        let written = tx.push_row(len, pieces.len(), |datagram| {
             template.write(datagram, offset);
             offset += fit;
             if let Some(piece) = pieces.next()

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
-use super::{ExportSession, Exports, Outcome, RepairState, Sending};
+use super::{Continued, ExportSession, Exports, RepairState, Sending};
 use crate::Tag;
 use crate::ltp::auth::KeyHash;
 use crate::ltp::context::{Context, Core, SERIALS, Step};
@@ -77,7 +77,7 @@ impl Sending {
 
     /// Resumes a session with its first pass, and asks what is missing by a checkpoint of its own, unless the peer may bear
     /// none yet: those outstanding before may have been answered since.
-    fn resume(&mut self, cx: &mut Context<'_>) -> Outcome {
+    fn resume(&mut self, cx: &mut Context<'_>) -> Continued {
         let in_flight = self.in_flight();
         if self.next >= self.red || self.repair().lowest.is_some() {
             self.probe(cx);
@@ -87,9 +87,9 @@ impl Sending {
         if self.next < self.len() {
             cx.peer.fresh.push_back(cx.session.number);
         }
-        let outcome = self.check_progress(cx);
+        let continued = self.check_progress(cx);
         cx.peer.mark_ready(cx.node);
-        outcome
+        continued
     }
 }
 

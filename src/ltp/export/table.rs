@@ -6,30 +6,27 @@ use crate::ltp::api::{Error, Event};
 use crate::ltp::closed::End;
 use crate::ltp::context::{Context, Core, Node, Step};
 use crate::ltp::peer::{PeerState, Role};
-use crate::ltp::table::{Index, Keyed, Sessions};
+use crate::ltp::peers::index;
+use crate::ltp::table::{Keyed, Sessions, Table};
 
 /// The sessions in which blocks are sent, by number and by the tags of the blocks.
 #[derive(Debug)]
 pub(in crate::ltp) struct Exports {
     pub(in crate::ltp) table: Sessions<u64, ExportSession>,
-    tags: Index,
+    tags: Table<Tag, u32>,
 }
 
 impl Exports {
     pub(in crate::ltp) const fn new(hasher: Keyed) -> Self {
         Self {
             table: Sessions::new(hasher),
-            tags: Index::new(hasher),
+            tags: Table::with_hasher(hasher),
         }
-    }
-
-    fn tag_at(&self, place: u32) -> Option<Tag> {
-        self.table.at(place)?.1.tag()
     }
 
     /// Returns the place of the session of the block with a tag.
     pub(in crate::ltp) fn place_of(&self, tag: Tag) -> Result<u32, Error> {
-        let place = self.tags.find(tag, |place| self.tag_at(place));
+        let place = self.tags.get(&tag).copied();
         place.ok_or(Error::UnknownTag(tag))
     }
 
@@ -44,8 +41,7 @@ impl Exports {
         peer.exports += 1;
         let place = self.table.insert(number, export, slot)?;
         if let Some(tag) = tag {
-            let Self { table, tags } = self;
-            tags.insert(tag, place, |place| table.at(place)?.1.tag());
+            self.tags.insert(tag, place);
         }
         Some(place)
     }
@@ -81,7 +77,7 @@ impl Exports {
         if let Some(tag) = tag
             && export.tag().is_none()
         {
-            self.tags.remove(tag, place);
+            self.tags.remove(&tag);
         }
         match step {
             Step::Continues => {}
@@ -103,7 +99,7 @@ impl Exports {
         };
         let again = export.begin_again(&mut cx);
         if let Some(tag) = tag {
-            self.tags.remove(tag, place);
+            self.tags.remove(&tag);
         }
         self.close(place, End::Plain, core);
         let Core { node, peers } = core;
@@ -143,10 +139,9 @@ impl Exports {
         octets: usize,
         node: &Node,
     ) -> Option<Error> {
-        let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
-        let window = (count(peer.exports), count(peer.config.limits.exports));
-        let sessions = (self.table.len(), count(node.config.limits.exports));
-        let events = (node.events.len(), count(node.config.limits.events));
+        let window = (index(peer.exports), index(peer.config.limits.exports));
+        let sessions = (self.table.len(), index(node.config.limits.exports));
+        let events = (node.events.len(), index(node.config.limits.events));
         let (held, limit) = (node.budget.exports, node.config.limits.export_octets);
         let is_over = octets > limit - held;
         let mut full = [window, sessions, events].into_iter();
@@ -176,6 +171,6 @@ impl Exports {
     }
 
     pub(in crate::ltp) fn memory_used(&self) -> usize {
-        self.table.memory_used() + self.tags.memory_used()
+        self.table.memory_used() + self.tags.allocation_size()
     }
 }

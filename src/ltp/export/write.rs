@@ -8,12 +8,10 @@ use super::{ExportSession, Outstanding, Repair, Retransmission, Sending};
 use crate::ltp::beyond::{HELLO_INTERVAL, Hello};
 use crate::ltp::context::{Context, ExportTimer, Step};
 use crate::ltp::end_cause::EndCause;
-use crate::ltp::output::{Batch, Out, WriteResult};
+use crate::ltp::output::{Unwritten, Written};
 use crate::ltp::peer::Queue;
 use crate::ltp::wire::{Body, Checkpoint, Color, Data};
-
-/// What writing has led to: whether the batch has room, or why the session fails.
-type Written = Result<Batch, EndCause>;
+use crate::transmit::TransmitBuffer;
 
 impl ExportSession {
     /// Writes the next segment that a queue of the peer asks for, or several of a first pass. `None` if there is no
@@ -22,89 +20,85 @@ impl ExportSession {
     pub(in crate::ltp) fn write(
         &mut self,
         queue: Queue,
-        tx: &mut Out<'_>,
+        tx: &mut TransmitBuffer,
         cx: &mut Context<'_>,
-    ) -> (Option<Batch>, Step) {
+    ) -> (Option<Written>, Step) {
         let Some(sending) = self.stage.open_mut() else {
             return (None, Step::Continues);
         };
         let written = match queue {
             Queue::FirstPasses => sending.send_first_pass(tx, cx),
             Queue::Repairs => sending.send_repair(tx, cx),
-            Queue::Duplicates => Ok(sending.send_duplicate(tx, cx)),
+            Queue::Duplicates => sending.send_duplicate(tx, cx),
         };
-        match written {
-            Ok(batch) => (Some(batch), Step::Continues),
-            Err(cause) => (Some(Batch::HasRoom), self.fail(cause, cx)),
-        }
+        let step = match written {
+            Err(Unwritten::Impossible) => self.fail(EndCause::NoRoomInDatagram, cx),
+            Err(Unwritten::NoRoom) | Ok(()) => Step::Continues,
+        };
+        (Some(written), step)
     }
 }
 
 impl Sending {
     // Retransmissions.
 
-    fn send_repair(&mut self, tx: &mut Out<'_>, cx: &mut Context<'_>) -> Written {
+    fn send_repair(&mut self, tx: &mut TransmitBuffer, cx: &mut Context<'_>) -> Written {
         let repair = self.repair_mut();
         match repair.queue.front() {
             None => {
                 repair.is_queued = false;
                 cx.peer.repairs.pop_front();
                 cx.node.first_pass_done.push(cx.session.number);
-                Ok(Batch::HasRoom)
+                Ok(())
             }
-            Some(Repair::Retransmission(run)) if run.gaps.get(run.at).is_none() => {
+            Some(Repair::Retransmission(run)) if run.gaps.is_empty() => {
                 repair.queue.pop_front();
-                Ok(Batch::HasRoom)
+                Ok(())
             }
             Some(Repair::Retransmission(_)) => self.send_retransmission(tx, cx),
             Some(&Repair::Checkpoint { serial, copies }) => {
-                Ok(self.resend_checkpoint(serial, copies, tx, cx))
+                self.resend_checkpoint(serial, copies, tx, cx)
             }
         }
     }
 
-    fn send_retransmission(&mut self, tx: &mut Out<'_>, cx: &mut Context<'_>) -> Written {
+    fn send_retransmission(&mut self, tx: &mut TransmitBuffer, cx: &mut Context<'_>) -> Written {
         let frame = self.frame(None, cx);
         let (serial, red, len) = (self.serial, self.red, self.len());
         let repair = self.repair_mut();
         let claimed = &repair.claimed;
         let Some(Repair::Retransmission(run)) = repair.queue.front_mut() else {
-            return Ok(Batch::HasRoom);
+            return Ok(());
         };
-        if run.is_untouched() {
+        if run.sent.is_empty() {
             // Reports that came in the meantime may have claimed some of it.
             let gaps = run.gaps.iter();
             run.gaps = gaps.flat_map(|gap| claimed.gaps(gap.clone())).collect();
-            let Some(first) = run.gaps.first() else {
-                return Ok(Batch::HasRoom);
-            };
-            run.from = first.start;
+            if run.gaps.is_empty() {
+                return Ok(());
+            }
         }
         let piece = run.next_piece(frame, serial, (red, len));
-        let piece = piece.ok_or(EndCause::NoRoomInDatagram)?;
+        let piece = piece.ok_or(Unwritten::Impossible)?;
         if !run.is_repeated {
             run.since.get_or_insert(cx.node.now);
         }
         if cx.must_space(&piece) {
-            return Ok(Batch::HasRoom);
+            return Ok(());
         }
-        match self.put_piece(&piece, None, tx, cx) {
-            WriteResult::NoRoom => return Ok(Batch::Full),
-            WriteResult::Impossible => return Err(EndCause::NoRoomInDatagram),
-            WriteResult::Written => {}
-        }
+        self.put_piece(&piece, None, tx, cx)?;
         cx.node.stats.octets_resent += piece.range.end - piece.range.start;
         let repair = self.repair_mut();
         repair.history.note_resent(piece.range.clone());
         if let Some(Repair::Retransmission(run)) = repair.queue.front_mut() {
-            run.advance(piece.range.end);
+            run.advance(piece.range.clone());
             if let Color::Red(Some(checkpoint)) = piece.color {
                 let run = mem::take(run);
                 repair.queue.pop_front();
                 self.on_checkpoint_sent((checkpoint, piece.range), run, cx);
             }
         }
-        Ok(Batch::HasRoom)
+        Ok(())
     }
 
     /// Writes a checkpoint again, equal octet for octet (RFC 5326 section 3.2.1).
@@ -112,23 +106,21 @@ impl Sending {
         &mut self,
         serial: u64,
         copies: Option<u8>,
-        tx: &mut Out<'_>,
+        tx: &mut TransmitBuffer,
         cx: &mut Context<'_>,
-    ) -> Batch {
-        let place = self.place_of(serial);
-        let checkpoint = place.and_then(|place| self.checkpoints.get(place));
-        let Some(piece) = checkpoint.map(Outstanding::piece) else {
+    ) -> Written {
+        let Some(piece) = self.checkpoint(serial).map(Outstanding::piece) else {
             self.repair_mut().queue.pop_front();
-            return Batch::HasRoom;
+            return Ok(());
         };
         let fit = self.frame(None, cx).fit(piece.range.start, piece.color);
         if fit.is_none_or(|fit| fit < piece.range.end - piece.range.start) {
             self.cut_anew(serial, cx);
-            return Batch::HasRoom;
+            return Ok(());
         }
         let put = self.put_piece(&piece, None, tx, cx);
-        if put == WriteResult::NoRoom {
-            return Batch::Full;
+        if put == Err(Unwritten::NoRoom) {
+            return put;
         }
         self.repair_mut().queue.pop_front();
         if let Some(checkpoint) = self.checkpoint_mut(serial) {
@@ -141,7 +133,7 @@ impl Sending {
         if let Some(left) = copies {
             self.restart_checkpoint_timer(serial, cx);
             self.on_copy_sent(serial, left, cx);
-            return Batch::HasRoom;
+            return Ok(());
         }
         cx.node.stats.checkpoints_resent += 1;
         if let Some(checkpoint) = self.checkpoint_mut(serial) {
@@ -150,13 +142,12 @@ impl Sending {
             checkpoint.timer = cx.start(due, ExportTimer::Checkpoint(serial));
         }
         self.begin_copies(serial, cx);
-        Batch::HasRoom
+        Ok(())
     }
 
     /// Sees to the copies of a checkpoint that was sent for the first time or because its timer expired.
     fn begin_copies(&mut self, serial: u64, cx: &mut Context<'_>) {
-        let place = self.place_of(serial);
-        let checkpoint = place.and_then(|place| self.checkpoints.get(place));
+        let checkpoint = self.checkpoint(serial);
         match checkpoint.and_then(|checkpoint| self.flow_copy(checkpoint, cx)) {
             Some(pause) => self.copy_checkpoint_after(pause, serial, 1, cx),
             None => self.copy_checkpoint(serial, cx),
@@ -170,49 +161,40 @@ impl Sending {
             return;
         };
         let checkpoint = self.checkpoints.remove(place);
-        cx.stop_all(checkpoint.timers());
+        cx.stop(checkpoint.timers());
         let queue = &mut self.repair_mut().queue;
         queue.pop_front();
-        let gaps = core::iter::once(checkpoint.range).collect();
-        let run = Retransmission::new(
-            (checkpoint.lower, checkpoint.report),
-            checkpoint.cycle,
-            gaps,
-        );
+        let cited = (checkpoint.lower, checkpoint.report);
+        let run = Retransmission::new(cited, checkpoint.cycle, [checkpoint.range]);
         queue.push_front(Repair::Retransmission(run));
     }
 
     // First passes.
 
-    fn send_first_pass(&mut self, tx: &mut Out<'_>, cx: &mut Context<'_>) -> Written {
+    fn send_first_pass(&mut self, tx: &mut TransmitBuffer, cx: &mut Context<'_>) -> Written {
         if self.must_wait(cx) {
-            return Ok(Batch::HasRoom);
+            return Ok(());
         }
         let hello = self.hello(cx);
         let frame = self.frame(hello, cx);
         // Segments with extensions are written one by one, and so is what one holds. Bound: usize has at most 64 bits.
         let is_long = self.red.saturating_sub(self.next) > frame.room as u64;
         let is_row = is_long && hello.is_none() && cx.peer.keys.overhead() == 0;
-        if is_row && let Some(batch) = self.send_rows(frame, tx, cx) {
-            return Ok(batch);
+        if is_row && let Some(written) = self.send_rows(frame, tx, cx) {
+            return written;
         }
         let is_due = self.is_checkpoint_due(frame, cx);
         let piece = self.next_piece(frame, is_due);
-        let piece = piece.ok_or(EndCause::NoRoomInDatagram)?;
+        let piece = piece.ok_or(Unwritten::Impossible)?;
         if self.next > 0 && cx.must_space(&piece) {
-            return Ok(Batch::HasRoom);
+            return Ok(());
         }
-        match self.put_piece(&piece, hello, tx, cx) {
-            WriteResult::NoRoom => return Ok(Batch::Full),
-            WriteResult::Impossible => return Err(EndCause::NoRoomInDatagram),
-            WriteResult::Written => {
-                if hello.is_some() {
-                    cx.peer.flow.on_hello_sent(cx.node.now);
-                }
-                self.on_first_pass_sent(piece, cx);
-            }
+        self.put_piece(&piece, hello, tx, cx)?;
+        if hello.is_some() {
+            cx.peer.flow.on_hello_sent(cx.node.now);
         }
-        Ok(Batch::HasRoom)
+        self.on_first_pass_sent(piece, cx);
+        Ok(())
     }
 
     /// Whether the next segment of the first pass must be a checkpoint, wherever it ends.
@@ -270,7 +252,7 @@ impl Sending {
             self.repair_mut().flow.has_early_checkpoint = true;
         }
         let (repair, left) = (self.repair(), cx.departure());
-        let before = if run.gaps.is_empty() { 0 } else { repair.tries };
+        let before = if run.sent.is_empty() { 0 } else { repair.tries };
         let outstanding = Outstanding {
             serial,
             report: checkpoint.report,
@@ -284,7 +266,7 @@ impl Sending {
             latest: left,
             after: repair.history.highest(),
             claimed: repair.claimed.len(),
-            retransmitted: run.gaps,
+            retransmitted: run.sent,
             lower: run.lower,
             since: run.since,
             asks_again: run.asks_again,
@@ -314,12 +296,10 @@ impl Sending {
         &self,
         piece: &Piece,
         hello: Option<Hello>,
-        tx: &mut Out<'_>,
+        tx: &mut TransmitBuffer,
         cx: &mut Context<'_>,
-    ) -> WriteResult {
-        let Some(octets) = self.octets(&piece.range) else {
-            return WriteResult::Impossible;
-        };
+    ) -> Written {
+        let octets = self.octets(&piece.range).ok_or(Unwritten::Impossible)?;
         let body = Body::Data(Data {
             client: self.client,
             offset: piece.range.start,

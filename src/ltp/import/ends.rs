@@ -157,7 +157,7 @@ impl Reception {
 
     fn release(&self, cx: &mut Context<'_>) {
         for issued in &self.pending {
-            cx.stop_all(issued.timers());
+            cx.stop(issued.timers());
         }
         let mut charge = SESSION;
         if let Some(parts) = &self.parts {

@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::toy::{Shared, at};
 use crate::cotp::{
-    Acceptance, Command, Config, Connection, Event, Policy, Proposal, Refusal, Role, Selector,
+    Acceptance, Command, Config, Connection, ConnectionLimits, Event, Policy, Proposal, Refusal,
+    Role, Selector,
 };
 use crate::record::{RecordOptions, Recorder, RecordingEnd, replay};
 use crate::{Ask, Instant, Limits, Link, Machine as _, Output, Seed, Transmit};
@@ -113,10 +114,10 @@ fn unusual() -> Config {
         Some(Selector::from(0x0102)),
     );
     config.tpdu_size = crate::cotp::TpduSize::SMALLEST;
-    config.expedited = true;
-    config.send_disconnect = crate::cotp::SendDisconnect::all();
-    config.strict = crate::cotp::Strict::all();
-    config.idle_timeout = Some(core::time::Duration::from_millis(1_500));
+    config.compat.expedited = true;
+    config.compat.send_disconnect = crate::cotp::SendDisconnect::all();
+    config.compat.strict = crate::cotp::Strict::all();
+    config.timers.idle_timeout = Some(core::time::Duration::from_millis(1_500));
     config
 }
 
@@ -209,7 +210,10 @@ fn settings_that_an_older_recording_lacks_take_their_defaults() {
     let config: Config = serde_json::from_str(r#"{"message_limit":7}"#).unwrap();
 
     let expected = Config {
-        message_limit: 7,
+        limits: ConnectionLimits {
+            message_limit: 7,
+            ..ConnectionLimits::default()
+        },
         ..Config::default()
     };
     assert_eq!(config, expected);

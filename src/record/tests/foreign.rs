@@ -284,22 +284,23 @@ fn simple_and_obsolete_packets_are_read_and_other_blocks_skipped() {
     assert_eq!(packets[1].time, Instant::from_nanos(8000));
 }
 
-#[test]
-fn a_file_truncated_within_a_packet_gives_the_packets_before() {
+/// A pcapng file of two sections and a classic one, of two packets each.
+fn files_of_two_packets() -> [Vec<u8>; 2] {
     let ng = [
+        section(Order::Big),
+        interface(Order::Big, 1, 0, &[]),
+        enhanced(Order::Big, 0, 0, b"whole"),
         section(Order::Little),
         interface(Order::Little, 1, 0, &[]),
-        enhanced(Order::Little, 0, 0, b"whole"),
         enhanced(Order::Little, 0, 0, b"parts"),
-    ]
-    .concat();
-    let classic = pcap(
-        Order::Big,
-        0xa1b2_c3d4,
-        1,
-        &[(0, 0, b"whole"), (0, 0, b"part")],
-    );
-    for file in [ng, classic] {
+    ];
+    let packets: [(u32, u32, &[u8]); 2] = [(0, 0, b"whole"), (0, 0, b"part")];
+    [ng.concat(), pcap(Order::Big, 0xa1b2_c3d4, 1, &packets)]
+}
+
+#[test]
+fn a_file_truncated_within_a_packet_gives_the_packets_before() {
+    for file in files_of_two_packets() {
         let mut capture = Capture::open(&file[..file.len() - 1]).unwrap();
 
         assert_eq!(capture.next_packet().unwrap().unwrap().octets, b"whole");
@@ -434,22 +435,7 @@ fn packets_without_udp_and_tcp_are_skipped_with_a_reason() {
 
 #[test]
 fn a_capture_cut_anywhere_reads_as_a_stream_as_it_does_whole() {
-    let ng = [
-        section(Order::Big),
-        interface(Order::Big, 1, 0, &[]),
-        enhanced(Order::Big, 0, 0, b"whole"),
-        section(Order::Little),
-        interface(Order::Little, 1, 0, &[]),
-        enhanced(Order::Little, 0, 0, b"parts"),
-    ]
-    .concat();
-    let classic = pcap(
-        Order::Big,
-        0xa1b2_c3d4,
-        1,
-        &[(0, 0, b"whole"), (0, 0, b"part")],
-    );
-    for file in [ng, classic] {
+    for file in files_of_two_packets() {
         let lengths = (0..=file.len()).map(|end| read(&file[..end]).map_or(0, |read| read.len()));
 
         assert_eq!(lengths.max(), Some(2));

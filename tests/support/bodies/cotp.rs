@@ -4,8 +4,8 @@
 use arbitrary::{Arbitrary, Result, Unstructured};
 use bytes::Bytes;
 use farlink::cotp::{
-    Acceptance, AfterHandshake, Command, Config, Connect, Connection, MAX_PACKET, Policy, Proposal,
-    Refusal, Role, Selector, Tpdu, TpduCodec, Tpkt, TpktFault,
+    Acceptance, AfterHandshake, Command, Compat, Config, Connect, Connection, MAX_PACKET, Policy,
+    Proposal, Refusal, Role, Selector, Tpdu, TpduCodec, Tpkt, TpktFault,
 };
 use farlink::laws::codec;
 use farlink::laws::{self, Case, LawSubject as _, Step};
@@ -94,7 +94,10 @@ fn capture(mut u: Unstructured<'_>, end: End) -> Result<Case<Connection>> {
     };
     let config = Config {
         role,
-        reference: Some(reference).filter(|reference| *reference != 0),
+        compat: Compat {
+            reference: Some(reference).filter(|reference| *reference != 0),
+            ..Compat::default()
+        },
         ..Config::default()
     };
     let link = |state| Step::Link { at: (), state };
@@ -176,7 +179,7 @@ fn handshake(
     let mut variable = Vec::new();
     let tpdu = match &config.role {
         Role::Initiator(_) => Tpdu::ConnectionConfirm(Connect {
-            destination: config.reference.map_or(1, u16::from),
+            destination: config.compat.reference.map_or(1, u16::from),
             ..tpdu
         }),
         Role::Responder(policy) => {

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex};
 use arbitrary::{Result, Unstructured};
 use bytes::Bytes;
 use farlink::cotp::{
-    AfterHandshake, Command, Config, Connection, Event, NonTpkt, Policy, Proposal, Role,
+    AfterHandshake, Command, Config, Connection, ConnectionTimers, Event, NonTpkt, Policy,
+    Proposal, Role,
 };
 use farlink::record::{Flush, RecordOptions, Recorder, read_in_all_ways, replay};
 use farlink::sim::{Chunks, Drawing, Host, StreamLine, VariableDelay, World};
@@ -159,7 +160,7 @@ impl Script<'_> {
         };
         let may_wait = matches!(config.role, Role::Responder(Policy::Ask))
             || config.after_handshake == AfterHandshake::Pause
-            || config.non_tpkt == NonTpkt::Offer;
+            || config.compat.non_tpkt == NonTpkt::Offer;
         let Ok(machine) = recorder(config).or_else(|_| recorder(usual)) else {
             return Err(arbitrary::Error::IncorrectFormat);
         };
@@ -306,8 +307,11 @@ impl Script<'_> {
 fn with_long_timeouts(config: Config) -> Config {
     let slow = |span: Option<Duration>| span.map(|span| span.max(MIN_TIMEOUT));
     Config {
-        packet_timeout: slow(config.packet_timeout),
-        idle_timeout: slow(config.idle_timeout),
+        timers: ConnectionTimers {
+            packet_timeout: slow(config.timers.packet_timeout),
+            idle_timeout: slow(config.timers.idle_timeout),
+            ..config.timers
+        },
         ..config
     }
 }

@@ -111,7 +111,7 @@ impl Session {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum ClientCommand {
     Get(Session),
     /// The same of these intervals.

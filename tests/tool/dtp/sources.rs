@@ -167,3 +167,38 @@ fn a_server_that_starts_again_in_mid_transfer_brings_the_rest() {
     assert!(told.contains("\"checked\":true"), "{told}");
     assert!(fs::read(&out).unwrap() == data);
 }
+
+#[test]
+fn a_file_that_has_changed_is_served_anew_before_anybody_asks() {
+    let sent = written("dtp_changed_before.bin", &pattern(1000));
+    let at = addresses();
+    let out = absent("dtp_changed_before_got.bin");
+    let mut node = serve(&at, &["--payload", &format!("3={sent}")]);
+    node.next_event("payload");
+
+    written("dtp_changed_before.bin", &pattern(2000));
+
+    assert_eq!(node.next_event("changed")["octets"], 2000);
+    get(&at, &out, &[]).well();
+    assert!(fs::read(&out).unwrap() == pattern(2000));
+}
+
+#[test]
+fn a_recording_of_more_than_a_mebibyte_is_decoded_to_its_end() {
+    let data = pattern(1_200_000);
+    let sent = written("dtp_long.bin", &data);
+    let recording = scratch("dtp_long.pcapng");
+    let at = addresses();
+    let out = absent("dtp_long_got.bin");
+    let _node = serve(&at, &["--payload", &format!("3={sent}")]);
+    let fast = ["--rate", "20000000", "--mtu", "1032"];
+    get(&at, &out, &[&fast[..], &["--record", &recording]].concat()).well();
+
+    let ran = farlink(&["decode", &recording]).well();
+
+    assert!(
+        ran.lines().len() > 1_200_000 / 1024,
+        "{}",
+        ran.lines().len()
+    );
+}

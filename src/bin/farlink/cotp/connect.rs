@@ -7,7 +7,10 @@ use bytes::Bytes;
 use farlink::Seed;
 use farlink::adapters::cotp::ConnectionFactory;
 use farlink::adapters::tokio::cotp::{self, Connection, ConnectionOptions, Error};
-use farlink::cotp::{Config, Connection as Machine, Proposal, Role, Selector, TpduSize};
+use farlink::cotp::{
+    Config, Connection as Machine, ConnectionLimits, ConnectionTimers, Proposal, Role, Selector,
+    TpduSize,
+};
 use indicatif::ProgressBar;
 
 use super::transfer::{Receiver, Source, StallTimer, broken, send};
@@ -105,9 +108,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let source = source
         .map(|path| Source::open(path, arguments.message_size()))
         .transpose()?;
-    if let (Some(send), Some(record)) = (&arguments.send, &arguments.record) {
-        input::check_not_overwritten(send, record)?;
-    }
+    let outputs = arguments.out.iter().chain(&arguments.record);
+    input::check_files_differ(&arguments.send, outputs)?;
     let config = config(&arguments)?;
     let out = arguments.out.clone().map(MessageFile::create).transpose()?;
     let factory = arguments
@@ -149,9 +151,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         () = interrupt.wait() => Err(broken("interrupted".into())),
     };
     progress.finish_and_clear();
-    super::closed(format, NUMBER, counters, outcome.as_ref().err());
+    super::closed(format, NUMBER, counters, &outcome);
     // The error was reported as an event.
-    outcome.map_err(|_| Failure::Reported)
+    outcome.map(drop).map_err(|_| Failure::Reported)
 }
 
 /// Returns the configuration, or wrong usage if it is invalid.
@@ -165,10 +167,16 @@ fn config(arguments: &Arguments) -> Result<Config, Failure> {
             ..Proposal::default()
         }),
         tpdu_size: arguments.tpdu_size,
-        answer_timeout: Some(arguments.timeout),
-        drain_timeout: arguments.timeout,
-        // Progress shows as room in the queue, so it holds little.
-        send_queue: arguments.message_size().saturating_mul(4).max(MIN_QUEUE),
+        timers: ConnectionTimers {
+            answer_timeout: Some(arguments.timeout),
+            drain_timeout: arguments.timeout,
+            ..ConnectionTimers::default()
+        },
+        limits: ConnectionLimits {
+            // Progress shows as room in the queue, so it holds little.
+            send_queue: arguments.message_size().saturating_mul(4).max(MIN_QUEUE),
+            ..ConnectionLimits::default()
+        },
         ..Config::default()
     };
     match Machine::new(config.clone(), &Seed::from(0)) {
@@ -227,7 +235,7 @@ async fn transfer(
     out: Option<MessageFile>,
     counters: &mut Counters,
     progress: &ProgressBar,
-) -> Result<(), Error> {
+) -> Result<Option<String>, Error> {
     let until = &arguments.until;
     let timer = StallTimer::new(until.wait.unwrap_or(arguments.timeout));
     let (sender, half) = connection.split();
@@ -262,5 +270,7 @@ async fn transfer(
         }
     };
     tokio::try_join!(sending, receiving)?;
-    sender.close().await
+    let ended = sender.clone();
+    sender.close().await?;
+    Ok(super::goodbye(&*ended.closed().await?))
 }

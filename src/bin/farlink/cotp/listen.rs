@@ -2,20 +2,21 @@
 
 use alloc::sync::Arc;
 use core::net::SocketAddr;
+use core::time::Duration;
 use std::path::PathBuf;
 
 use farlink::adapters::tokio::cotp::{
     self, Arrival, Connection, ConnectionOptions, Error, Listener,
 };
-use farlink::cotp::{Config, Policy, Selector, TpduSize};
+use farlink::cotp::{Config, ConnectionTimers, Policy, Selector, TpduSize};
 use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::transfer::broken;
-use super::{Counters, MessageFile, local, selector, tpdu_size};
+use super::{Counters, MessageFile, local, seconds, selector, tpdu_size};
 use crate::interrupt::Interrupt;
 use crate::output::{self, OutputFormat};
-use crate::{Failure, recording};
+use crate::{Failure, input, recording};
 
 /// Accepts COTP connections and receives their messages.
 ///
@@ -43,6 +44,9 @@ pub(crate) struct Arguments {
     /// The largest TPDU size to accept, in octets
     #[arg(long, value_name = "N", value_parser = tpdu_size, default_value = "65531")]
     tpdu_size: TpduSize,
+    /// Close a connection on which nothing has come for this long, in seconds; never by default
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    idle_timeout: Option<Duration>,
     /// Record connections as pcapng: the first into this file, further ones into numbered files beside it
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
@@ -60,11 +64,16 @@ struct Service {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    input::check_files_differ([], arguments.out.iter().chain(&arguments.record))?;
     let policy = arguments.tsel.map_or(Policy::AcceptAny, |selector| {
         Policy::Selectors(vec![selector])
     });
     let config = Config {
         tpdu_size: arguments.tpdu_size,
+        timers: ConnectionTimers {
+            idle_timeout: arguments.idle_timeout,
+            ..ConnectionTimers::default()
+        },
         ..Config::responder(policy)
     };
     let service = Service {
@@ -175,11 +184,11 @@ impl Service {
         let mut counters = Counters::default();
         let outcome = tokio::select! {
             outcome = self.take(number, &mut connection, &mut counters) => outcome,
-            () = interrupt.wait() => connection.close().await,
+            () = interrupt.wait() => connection.close().await.map(|()| None),
         };
-        super::closed(self.format, number, counters, outcome.as_ref().err());
+        super::closed(self.format, number, counters, &outcome);
         // It was reported as an event.
-        outcome.map_err(|_| Failure::Reported)
+        outcome.map(drop).map_err(|_| Failure::Reported)
     }
 
     async fn take(
@@ -187,7 +196,7 @@ impl Service {
         number: u64,
         connection: &mut Connection,
         counters: &mut Counters,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<String>, Error> {
         while let Some(message) = connection.receive().await? {
             counters.count(&message);
             super::received(self.format, number, &message, false);
@@ -201,6 +210,6 @@ impl Service {
                 connection.send(message).await?;
             }
         }
-        Ok(())
+        Ok(super::goodbye(&*connection.closed().await?))
     }
 }

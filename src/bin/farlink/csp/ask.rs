@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::failure_of;
 use crate::Failure;
 use crate::csp_options::{NodeArguments, Role};
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, interrupted};
 use crate::output::OutputFormat;
 
 /// Asks a node who it is: its name, model and revision.
@@ -54,6 +54,7 @@ pub(super) async fn uptime(arguments: &UptimeArguments) -> Result<(), Failure> {
 impl Question {
     async fn ask(&self, request: ServiceRequest) -> Result<(), Failure> {
         let format = OutputFormat::of(self.json).with_failures();
+        self.node.check_peer(self.destination)?;
         let mut interrupt = Interrupt::new().await;
         let (node, links) = super::start(&self.node, Config::default(), Role::End).await?;
         let remote = links.remote();
@@ -63,7 +64,7 @@ impl Question {
         };
         node.shutdown().await;
         let Some(answers) = answers else {
-            return Ok(());
+            return interrupted(false);
         };
         let answers = answers.map_err(failure_of)?;
         for answer in &answers {

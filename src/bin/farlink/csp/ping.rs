@@ -1,5 +1,6 @@
 //! `farlink csp ping`: asks whether a node answers.
 
+use core::cell::Cell;
 use core::time::Duration;
 
 use farlink::adapters::tokio::csp::Error;
@@ -9,7 +10,7 @@ use serde_json::json;
 use super::failure_of;
 use crate::Failure;
 use crate::csp_options::{NodeArguments, Role};
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, interrupted};
 use crate::output::OutputFormat;
 
 /// Octets of the longest ping.
@@ -28,7 +29,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     node: NodeArguments,
     /// How often to ask, at intervals of a second
-    #[arg(long, value_name = "N", default_value_t = 4)]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), default_value_t = 4)]
     count: u32,
     /// Octets of each ping
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=MAX_OCTETS), default_value_t = 10)]
@@ -43,6 +44,7 @@ pub(crate) struct Arguments {
 
 pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let format = OutputFormat::of(arguments.json).with_failures();
+    arguments.node.check_peer(arguments.destination)?;
     let mut interrupt = Interrupt::new().await;
     let mut config = Config::default();
     // Room for the octets, CRC32 and HMAC.
@@ -50,6 +52,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (node, links) = super::start(&arguments.node, config, Role::End).await?;
     let (destination, octets) = (arguments.destination, arguments.size);
     let remote = links.remote();
+    let has_answered = Cell::new(false);
     let asked = async {
         let mut is_silent = false;
         for number in 0..arguments.count {
@@ -59,6 +62,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
             let answer = node.ping(destination, octets, arguments.timeout);
             match answer.await {
                 Ok(time) => {
+                    has_answered.set(true);
                     let seconds = time.as_secs_f64();
                     format.report(
                         || format!("node {destination} at {remote} answers after {seconds:.6} s"),
@@ -97,7 +101,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let outcome = tokio::select! {
         outcome = asked => outcome,
-        () = interrupt.wait() => Ok(()),
+        () = interrupt.wait() => interrupted(has_answered.get()),
     };
     node.shutdown().await;
     outcome

@@ -25,7 +25,7 @@ const AT_A_TIME: usize = 8;
 /// Exit status 1: none does.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The CSP addresses to ask: one, as 5, or those from one to another, as 1-30, eight at a time. Of the broadcast
+    /// The CSP addresses to ask: one, as 5, or those from one to another, as 1-30, eight at a time, without that of this node. Of the broadcast
     /// address, 31 in version 1 and 16383 in version 2, all nodes that hear it answer
     #[arg(value_parser = addresses, value_name = "DST")]
     destinations: RangeInclusive<u16>,
@@ -49,6 +49,9 @@ fn addresses(text: &str) -> Result<RangeInclusive<u16>, String> {
 
 pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let format = OutputFormat::of(arguments.json).with_failures();
+    if arguments.destinations.len() == 1 {
+        arguments.node.check_peer(*arguments.destinations.start())?;
+    }
     let mut interrupt = Interrupt::new().await;
     let (node, links) = super::start(&arguments.node, Config::default(), Role::End).await?;
     let remote = links.remote();
@@ -77,7 +80,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     node.shutdown().await;
     outcome?;
-    let (asked, answers) = (arguments.destinations.len(), found.len());
+    let (asked, answers) = (arguments.others().count(), found.len());
     format.report(
         || format!("nodes that have answered: {answers}"),
         || json!({ "event": "scanned", "asked": asked, "answers": answers }),
@@ -89,9 +92,14 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 impl Arguments {
+    /// The addresses to ask: a node would answer itself.
+    fn others(&self) -> impl Iterator<Item = u16> {
+        self.destinations.clone().filter(|it| *it != self.node.node)
+    }
+
     /// Asks all, some at a time, and tells of each answer once it has come.
     async fn scan(&self, node: &Node, tell: &mut impl FnMut(&NodeAnswer)) -> Result<(), Failure> {
-        let mut destinations = self.destinations.clone();
+        let mut destinations = self.others();
         let mut asked = JoinSet::new();
         loop {
             while asked.len() < AT_A_TIME

@@ -10,7 +10,7 @@ use indicatif::DecimalBytes;
 use serde_json::{Value, json};
 use tokio::time::{Instant, interval};
 
-use super::output_file::{OutputFile, PartialOutput, Unfinished};
+use super::output_file::{OutputFile, PartialOutput, Unfinished, check_record};
 use super::vmem::{self, MemoryRange};
 use super::{MAX_MTU, Started, failure_of};
 use crate::Failure;
@@ -133,6 +133,8 @@ fn range(text: &str) -> Result<RangeInclusive<u32>, String> {
 pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let format = OutputFormat::of(arguments.json).with_failures();
     arguments.check()?;
+    arguments.node.check_peer(arguments.server)?;
+    check_record(&arguments.out, arguments.node.record.as_ref())?;
     let mut interrupt = Interrupt::new().await;
     let unfinished = arguments.unfinished()?;
     let session = unfinished.as_ref().map(|it| &it.session);
@@ -314,6 +316,8 @@ fn config(mtu: u16) -> Config {
     let mut config = Config {
         clients: 1,
         servers: 0,
+        // What a long payload of short packets lacks where one packet of ten is lost.
+        max_holes: u16::MAX,
         ..Config::default()
     };
     config.csp.max_data = config.csp.max_data.max(mtu);
@@ -641,7 +645,9 @@ impl<'a> Monitor<'a> {
 
     /// Reports once that the server has the payload.
     fn report_size(&mut self, size: Option<u32>) {
-        let Some(octets) = size.filter(|_| !self.is_size_reported) else {
+        // The size of memory is known before anything is heard.
+        let is_heard = self.started.node.stats().csp.received > 0;
+        let Some(octets) = size.filter(|_| is_heard && !self.is_size_reported) else {
             return;
         };
         self.is_size_reported = true;

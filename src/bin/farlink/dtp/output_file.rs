@@ -12,8 +12,8 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::Instant;
 
 use super::session::read_session;
-use crate::Failure;
 use crate::ltp::part_file::{sync_directory, write_at};
+use crate::{Failure, input};
 
 /// How often the session is saved.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -56,6 +56,18 @@ impl Names {
             meta: beside(".meta"),
         })
     }
+}
+
+/// Refuses a recording into a file of the payload.
+pub(super) fn check_record(out: &Path, record: Option<&PathBuf>) -> Result<(), Failure> {
+    let Names {
+        whole,
+        part,
+        session,
+        meta,
+    } = Names::new(out)?;
+    let files = [&whole, &part, &session, &meta];
+    input::check_files_differ([], files.into_iter().chain(record))
 }
 
 /// A transfer that an earlier run has left.

@@ -1,9 +1,11 @@
 //! `farlink dtp serve`: payloads for clients.
 
+use core::time::Duration;
 use std::path::PathBuf;
 
 use farlink::dtp::Config;
 use serde_json::json;
+use tokio::time::interval;
 
 use super::source::{Answer, Source};
 use super::{MAX_MTU, Started, failure_of, vmem};
@@ -12,10 +14,14 @@ use crate::interrupt::Interrupt;
 use crate::output::OutputFormat;
 use crate::{Failure, input};
 
+/// How often the files are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Serves files as payloads, until Ctrl-C.
 ///
 /// Files are read once for their CRC-32C, and then as clients need their octets; standard input (`-`) and pipes are kept
-/// in memory. Several clients are served at a time. A file that changes is served anew, which clients are told.
+/// in memory. Several clients are served at a time. A file that has changed is served anew, within two
+/// seconds or when a client needs octets of it, who is told.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -65,8 +71,19 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     arguments.report_start(format, &started, &sources);
     let node = &started.node;
     let feeding = async {
+        let mut looks = interval(LOOK);
         loop {
-            let need = node.next_need().await.map_err(failure_of)?;
+            let need = tokio::select! {
+                need = node.next_need() => need.map_err(failure_of)?,
+                _ = looks.tick() => {
+                    for source in &mut sources {
+                        if source.look(node)? {
+                            report_payload(format, "changed", source);
+                        }
+                    }
+                    continue;
+                }
+            };
             let mut sources = sources.iter_mut();
             if let Some(source) = sources.find(|it| it.number == need.payload) {
                 let answer = source.answer(node, need)?;
@@ -119,6 +136,8 @@ impl Arguments {
     }
 
     fn open(&self) -> Result<Vec<Source>, Failure> {
+        let files = self.payloads.iter().map(|(_, file)| file);
+        input::check_files_differ(files, &self.node.record)?;
         let mut sources: Vec<Source> = Vec::new();
         for (number, file) in &self.payloads {
             if sources.iter().any(|it| it.number == *number) {

@@ -8,8 +8,8 @@ use farlink::dtp::{PayloadIdentity, Session};
 use serde_json::{Value, json};
 
 use super::get::ranges_text;
-use crate::Failure;
 use crate::output::OutputFormat;
+use crate::{Failure, input};
 
 /// Octets of the longest session file: of 8 Mi ranges.
 const MAX_FILE: u64 = 64 << 20;
@@ -20,7 +20,8 @@ pub(crate) struct Arguments {
     /// The session file
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Write the session as a file of libdtp, which goes on with it
+    /// Write the session as a file of libdtp, which goes on with it. Such a file has neither the CRC-32C of the payload nor
+    /// its generation
     #[arg(long, value_name = "FILE")]
     meta: Option<PathBuf>,
     /// Print one JSON object
@@ -43,6 +44,7 @@ pub(super) fn read_session(path: &Path) -> Result<Session, Failure> {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let format = OutputFormat::of(arguments.json).with_failures();
+    input::check_files_differ([&arguments.file], &arguments.meta)?;
     let session = read_session(&arguments.file)?;
     if let Some(meta) = &arguments.meta {
         let written = fs::write(meta, session.to_meta());

@@ -22,7 +22,12 @@ pub(super) struct Source {
     pub(super) path: PathBuf,
     pub(super) octets: u64,
     content: Content,
+    /// The file under the name, at the last look.
+    seen: Option<FileState>,
 }
+
+/// By what a file is known to be another: its length, and its time of change.
+type FileState = (u64, Option<SystemTime>);
 
 #[derive(Debug)]
 enum Content {
@@ -65,6 +70,7 @@ impl Source {
             path: path.into(),
             octets,
             content,
+            seen: None,
         })
     }
 
@@ -81,21 +87,48 @@ impl Source {
         }
     }
 
+    /// Serves the file anew if it has changed since it was opened, but not since the last look: then it may be being
+    /// written. Tells whether it did.
+    pub(super) fn look(&mut self, node: &Node) -> Result<bool, Failure> {
+        let seen = self.current();
+        let is_settled = self.seen == seen;
+        self.seen = seen;
+        Ok(is_settled && self.renew(node)?)
+    }
+
+    /// Serves the file anew if it has changed. Tells whether it did.
+    fn renew(&mut self, node: &Node) -> Result<bool, Failure> {
+        let Content::File(_, changed_at) = self.content else {
+            return Ok(false);
+        };
+        if self
+            .current()
+            .is_none_or(|it| it == (self.octets, changed_at))
+        {
+            return Ok(false);
+        }
+        let Ok(source) = Self::open(self.number, &self.path) else {
+            return Ok(false);
+        };
+        *self = source;
+        self.serve(node)?;
+        Ok(true)
+    }
+
+    /// The file under the name: it may have been renamed, and another put in its place.
+    fn current(&self) -> Option<FileState> {
+        let about = self.path.metadata().ok().filter(Metadata::is_file)?;
+        Some((about.len(), changed_at(&about)))
+    }
+
     /// Answers a need. Where the file has changed, it is served anew.
     pub(super) fn answer(&mut self, node: &Node, need: PayloadNeed) -> Result<Answer, Failure> {
-        let Content::File(file, changed_at) = &self.content else {
-            return Ok(Answer::Fed);
-        };
-        // It may have been renamed, and another put in its place.
-        let is_same =
-            |about: &Metadata| about.len() == self.octets && self::changed_at(about) == *changed_at;
-        if !self.path.metadata().is_ok_and(|about| is_same(&about))
-            && let Ok(source) = Self::open(self.number, &self.path)
-        {
-            *self = source;
-            self.serve(node)?;
+        if self.renew(node)? {
             return Ok(Answer::Changed);
         }
+        let Content::File(file, _) = &self.content else {
+            return Ok(Answer::Fed);
+        };
         let (octets, answer) = match read_at(file, need) {
             Ok(octets) => (octets, Answer::Fed),
             Err(error) => (Bytes::new(), Answer::Unread(error.to_string())),

@@ -114,6 +114,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let format = OutputFormat::of(arguments.json).with_failures();
+    arguments.node.check_peer(arguments.server)?;
     let mut interrupt = Interrupt::new().await;
     let config = Config {
         clients: 1,

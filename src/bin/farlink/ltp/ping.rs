@@ -1,13 +1,14 @@
 //! `farlink ltp ping`: asks whether an engine answers.
 
+use core::cell::Cell;
 use core::time::Duration;
 
 use farlink::adapters::tokio::ltp::Error;
 use serde_json::json;
 
-use super::interrupt::Interrupt;
 use super::target::{Target, is_port_closed};
 use crate::Failure;
+use crate::interrupt::{Interrupt, interrupted};
 use crate::output::OutputFormat;
 
 /// Asks whether an engine answers, and how long its answers take.
@@ -21,7 +22,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     target: Target,
     /// How often to ask, at intervals of a second
-    #[arg(long, value_name = "N", default_value_t = 4)]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), default_value_t = 4)]
     count: u32,
     /// Print one JSON object per event
     #[arg(long)]
@@ -37,12 +38,14 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut connected = target.connect(format, |peer| peer).await?;
     let (node, address) = (connected.node.clone(), connected.address);
     let mut interrupt = Interrupt::new().await;
+    let has_answered = Cell::new(false);
     let asked = async {
         for number in 0..arguments.count {
             if number > 0 {
                 tokio::time::sleep(INTERVAL).await;
             }
             let seconds = node.ping(target.to.engine).await?.as_secs_f64();
+            has_answered.set(true);
             format.report(
                 || {
                     let engine = target.to.engine;
@@ -62,7 +65,10 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let outcome = tokio::select! {
         outcome = asked => outcome,
-        () = interrupt.wait() => Ok(()),
+        () = interrupt.wait() => {
+            node.shutdown(Duration::ZERO).await;
+            return interrupted(has_answered.get());
+        }
         () = connected.plan_over() => return Err(Failure::Protocol("the contact plan is over".into())),
     };
     node.shutdown(Duration::ZERO).await;

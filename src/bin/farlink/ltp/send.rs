@@ -99,6 +99,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// Looks at the files, before anything is sent.
 fn sources(arguments: &Arguments) -> Result<VecDeque<Source>, Failure> {
     let files = &arguments.files;
+    input::check_files_differ(files, &arguments.target.record)?;
     if files.iter().filter(|file| input::is_stdin(file)).count() > 1 {
         let message = "standard input can be sent only once";
         return Err(Failure::Usage(message.into()));

@@ -71,6 +71,10 @@ impl Target {
         format: OutputFormat,
         tune: impl FnOnce(Peer<SocketAddr>) -> Peer<SocketAddr>,
     ) -> Result<Connected, Failure> {
+        if self.to.engine == self.engine {
+            let message = format!("--to {0}: this engine has ID {0}", self.engine);
+            return Err(Failure::Usage(message));
+        }
         let parameters = self.peer_options.load()?;
         let address = self.to.resolve(self.bind).await?;
         let mut peer = parameters.peer(address);

@@ -5,8 +5,8 @@ use core::time::Duration;
 use bytes::Bytes;
 use farlink::Cause;
 use farlink::cotp::{
-    Command, Config, Connection, ConnectionEnd, EndReason, Error, Event, Policy, Selector,
-    TpduLabels, TpduSize, event_label,
+    Command, Config, Connection, ConnectionEnd, ConnectionLimits, ConnectionTimers, EndReason,
+    Error, Event, Policy, Selector, TpduLabels, TpduSize, event_label,
 };
 use farlink::sim::{Chunks, Host, StreamLine, World};
 
@@ -102,10 +102,13 @@ fn silent(world: &mut World) -> Result<String, String> {
 
 fn far(world: &mut World) -> Result<String, String> {
     let patient = |config: Config| Config {
-        answer_timeout: Some(60 * MINUTE),
-        request_timeout: Some(60 * MINUTE),
-        drain_timeout: 60 * MINUTE,
-        close_timeout: 60 * MINUTE,
+        timers: ConnectionTimers {
+            answer_timeout: Some(60 * MINUTE),
+            request_timeout: Some(60 * MINUTE),
+            drain_timeout: 60 * MINUTE,
+            close_timeout: 60 * MINUTE,
+            ..config.timers
+        },
         ..config
     };
     let earth = Config::initiator(Some(selector(0x0001)), Some(selector(0x0004)));
@@ -151,8 +154,11 @@ fn reset(world: &mut World) -> Result<String, String> {
 fn slow_reader(world: &mut World) -> Result<String, String> {
     const MESSAGES: usize = 24;
     let config = Config {
-        send_queue: 16 << 10,
-        message_limit: 8 << 10,
+        limits: ConnectionLimits {
+            send_queue: 16 << 10,
+            message_limit: 8 << 10,
+            ..initiator(0x0102).limits
+        },
         ..initiator(0x0102)
     };
     let line = StreamLine {
