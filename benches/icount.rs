@@ -17,7 +17,6 @@ mod cotp_pair;
 
 use core::hint::black_box;
 use core::num::NonZeroUsize;
-use core::time::Duration;
 
 use bytes::Bytes;
 use cotp_pair::Pair;
@@ -232,14 +231,14 @@ fn ltp_unanswered() -> (Box<Engines>, Instant) {
             .unwrap();
     }
     let Engines { near, tx, .. } = &mut *engines;
-    loop {
+    let due = loop {
         match near.poll(Instant::ZERO, tx) {
-            Output::Idle(Some(_)) => break,
+            Output::Idle(Some(due)) => break due,
             Output::Idle(None) | Output::Done => panic!("no timer runs"),
             _ => {}
         }
-    }
-    (engines, Instant::ZERO + Duration::from_secs(60))
+    };
+    (engines, due)
 }
 
 fn ltp_segment(payload: &[u8]) -> Segment<'_> {
