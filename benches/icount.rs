@@ -37,7 +37,7 @@ mod measured {
     pub(crate) const COTP_SEND_16384: u64 = 4_336;
     pub(crate) const COTP_RECEIVE_64: u64 = 1_105;
     pub(crate) const COTP_RECEIVE_16384: u64 = 3_425;
-    pub(crate) const LTP_SESSION_OF_ONE_SEGMENT: u64 = 11_233;
+    pub(crate) const LTP_SESSION_OF_ONE_SEGMENT: u64 = 11_229;
     pub(crate) const LTP_ENCODE_DATA: u64 = 390;
     pub(crate) const LTP_DECODE_DATA: u64 = 309;
     pub(crate) const LTP_THOUSAND_TIMERS: u64 = 357_333;
