@@ -103,11 +103,11 @@ impl Lateness {
     }
 
     /// Returns the tries used up, of which the last may not count.
-    pub(super) const fn tries(self, tries: u8) -> u8 {
+    pub(super) const fn tries(self, tries: u16) -> u16 {
         match self {
             Self::Probes if tries > 1 => tries - 1,
             Self::Counts | Self::Probes => tries,
-            Self::IsFinal => u8::MAX,
+            Self::IsFinal => u16::MAX,
         }
     }
 }
@@ -184,7 +184,7 @@ pub(super) enum ImportTimer {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Cancel {
     pub(super) reason: Reason,
-    pub(super) tries: u8,
+    pub(super) tries: u16,
     #[cfg_attr(feature = "serde", serde(skip))]
     pub(super) timer: Option<TimerId>,
 }
@@ -207,10 +207,10 @@ impl Cancel {
     }
 
     /// Returns the cancellation that an input causes. A peer that is given up is told once.
-    pub(super) const fn after(reason: Reason, cx: &Context<'_>) -> Self {
+    pub(super) fn after(reason: Reason, cx: &Context<'_>) -> Self {
         let mut cancel = Self::new(reason);
         if matches!(cx.late, Lateness::IsFinal) {
-            cancel.tries = cx.peer.config.limits.cancel_retries;
+            cancel.tries = cx.peer.config.limits.cancel_retries.into();
         }
         cancel
     }
@@ -227,7 +227,7 @@ impl Cancel {
             // Receive-only engines close at once (RFC 5326 section 4.2).
             (Role::Receiver, Direction::ReceiveOnly) => None,
         };
-        if limit.is_none_or(|limit| self.tries > limit) {
+        if limit.is_none_or(|limit| self.tries > limit.into()) {
             return Step::Ends(End::Plain);
         }
         let (session, left) = (cx.session, None);

@@ -626,7 +626,7 @@ impl PeerState {
     /// Returns when the answer to a signal is due that is sent for the time `tries`. Where the line is not known, the time
     /// doubles with each repetition, up to that between two probes of a silent peer: HDTN takes no notice of a checkpoint that
     /// came before, and repeats its report when an answer to that is late by a clock of its own.
-    pub(super) fn answer_of(&self, tries: u8, now: Instant) -> Due {
+    pub(super) fn answer_of(&self, tries: u16, now: Instant) -> Due {
         let mut due = self.answer(now);
         if tries > 1 && self.flow.is_estimated() {
             let times = (1 << (tries - 1).min(6)) - 1;

@@ -68,7 +68,7 @@ pub(super) struct Issued {
     scope: Range<u64>,
     /// Empty until it is written first, and for a report on everything.
     body: Octets,
-    tries: u8,
+    tries: u16,
     /// Octets that were held when it was sent last.
     held: u64,
     pub(super) timer: Option<TimerId>,
@@ -650,7 +650,7 @@ impl Reception {
         serial: u64,
         cx: &mut Context<'_>,
     ) -> Result<Step, EndCause> {
-        let limit = cx.peer.config.limits.report_retries;
+        let limit = cx.peer.config.limits.report_retries.into();
         let held = self.octets_held();
         let Some(issued) = self.issued(serial) else {
             return Ok(Step::Continues);
@@ -688,7 +688,7 @@ impl Reception {
         let is_due = |one: &Issued| {
             one.checkpoint == checkpoint
                 && !cx.peer.is_waiting(one.queued)
-                && one.tries <= limit
+                && one.tries <= limit.into()
                 && now > one.left
                 && now - one.left >= round
         };

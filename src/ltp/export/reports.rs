@@ -101,7 +101,8 @@ impl Sending {
         let is_useless = answered
             .as_ref()
             .is_some_and(|one| self.is_useless(one, least));
-        if is_useless && self.repair().tries > cx.peer.config.limits.checkpoint_retries {
+        let limit = cx.peer.config.limits.checkpoint_retries;
+        if is_useless && self.repair().tries > limit.into() {
             return Err(Outcome::Failed(cx.unanswered(Limit::CheckpointRetries)));
         }
         let told = (serial, scope);
