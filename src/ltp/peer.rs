@@ -514,8 +514,7 @@ impl PeerState {
         left: impl FnOnce() -> Option<Instant>,
     ) -> Option<Lateness> {
         let patience = self.patience();
-        let answer = (node.now - Instant::ZERO).saturating_sub(patience.answer);
-        let before = Instant::ZERO + answer;
+        let before = Instant::ZERO + (node.now - Instant::ZERO).saturating_sub(patience.answer);
         // In a silence all signals wait, whenever they left.
         let is_silent = self.silence.is_silent();
         let left = if is_silent { None } else { left() };
