@@ -373,7 +373,7 @@ impl Core {
                 .silence_due(node, |what| left(what).is_some()),
             TimerKind::Resume => peers.get_mut(slot)?.next_waiting(node),
             what if what.awaits_answer() => {
-                let late = peers.get_mut(slot)?.on_late(node, what, left(what));
+                let late = peers.get_mut(slot)?.on_late(node, what, || left(what));
                 late.map(|late| (what, late))
             }
             what => Some((what, Lateness::Counts)),

@@ -511,11 +511,13 @@ impl PeerState {
         &mut self,
         node: &mut Node,
         what: TimerKind,
-        left: Option<Instant>,
+        left: impl FnOnce() -> Option<Instant>,
     ) -> Option<Lateness> {
         let patience = self.patience();
-        let answer = (node.now - Instant::ZERO).saturating_sub(patience.answer);
-        let before = Instant::ZERO + answer;
+        let before = Instant::ZERO + (node.now - Instant::ZERO).saturating_sub(patience.answer);
+        // In a silence all signals wait, whenever they left.
+        let is_silent = self.silence.is_silent();
+        let left = if is_silent { None } else { left() };
         let left = left.map_or(before, |left| left.min(before));
         let late = self.silence.on_late(node.now, left, &patience);
         if late.is_none() {

@@ -122,8 +122,7 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
             after: NONE,
         });
         self.last = position;
-        let old = self.positions.insert(key, position);
-        if let Some(old) = old {
+        if let Some(old) = self.positions.insert(key, position) {
             self.unlink(old);
         }
         Some(position)
