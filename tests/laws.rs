@@ -262,7 +262,7 @@ fn plain_run(case: &Case<Connection>) -> Progress {
 }
 
 fn open(tpdu_size: TpduSize) -> Pair {
-    let config = |config| Config {
+    let config = |config: Config| Config {
         tpdu_size,
         limits: ConnectionLimits {
             receive_queue: 1 << 26,

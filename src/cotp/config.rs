@@ -75,10 +75,6 @@ impl Default for ConnectionLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]
-#[expect(
-    clippy::struct_field_names,
-    reason = "files have the fields of all parts in one table"
-)]
 pub struct ConnectionTimers {
     /// TS1: how long an initiator waits for the answer to its CR (ISO 8073 6.5.4). Default 10 s.
     #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration::option"))]

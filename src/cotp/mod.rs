@@ -62,10 +62,12 @@
 //!
 //! | upper protocol | settings |
 //! |---|---|
-//! | IEC 61850 MMS, ICCP | [`Config::initiator`] with both selectors, e.g. `0001` |
-//! | hat-drivers | [`Selector::from`] an integer; [`Selector::to_number`] for any width |
-//! | S7comm | selectors `0100` and `01` with rack and slot, [`Config::tpdu_size`] 1024, [`Proposal::extra`] for routing; LOGO! requires the default [`Config::order`] |
-//! | RDP | [`AfterHandshake::Pause`], [`Proposal::variable`] with [`Proposal::long_request`], [`Acceptance::variable`]; then [`Command::Detach`] for TLS, or [`NonTpkt::Offer`] for fast-path packets |
+//! | IEC 61850 MMS, ICCP | [`Config::mms`]; [`Config::initiator`] with other selectors |
+//! | hat-drivers | [`Config::hat`]; [`Selector::to_number`] for any width; its [page](crate::guide) |
+//! | S7comm | [`Config::s7`] with rack and slot, [`Config::logo`] with TSAPs; [`Proposal::extra`] for routing; LOGO! requires the default [`Compat::order`] |
+//! | RDP | [`Config::rdp`], [`Acceptance::variable`]; then [`Command::Detach`] for TLS, or [`NonTpkt::Offer`] for fast-path packets |
+//!
+//! What most set is in [`Config`] itself; [`ConnectionLimits`], [`ConnectionTimers`] and [`Compat`] have the rest.
 //!
 //! # Conformance
 //!
@@ -84,7 +86,7 @@
 //! | ISO 8073 6.3 | segmentation and reassembly | yes | `segment.rs` |
 //! | ISO 8073 6.7.4, 6.8, RFC 1006 5 | release with the stream | yes | `connection/ending.rs` |
 //! | ISO 8073 6.9.4, 6.22 | TPDUs out of place, protocol errors | yes | `connection/inbound.rs` |
-//! | RFC 1006 5 and 6, RFC 2126 4.1.2 | expedited data | yes, when [`Config::expedited`] is set | `connection/inbound.rs`, `segment.rs` |
+//! | RFC 1006 5 and 6, RFC 2126 4.1.2 | expedited data | yes, when [`Compat::expedited`] is set | `connection/inbound.rs`, `segment.rs` |
 //! | RFC 2126 4.2 | class 2 | no | |
 //! | RFC 2126 6.1, 6.2 | keep-alive, no delay | by the driver | |
 //!

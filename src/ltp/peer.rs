@@ -11,7 +11,7 @@ use super::beyond::{
 };
 use super::config::{Direction, Peer};
 use super::context::{ImportTimer, Key, Lateness, Node, TimerKind};
-use super::silence::{Late, MAX_INTERVAL, Patience, Silence, Step};
+use super::silence::{MAX_INTERVAL, Patience, Silence, Step};
 use super::wire::SessionId;
 use crate::Instant;
 use crate::kit::{Due, Pacer, TimerId};
@@ -517,21 +517,14 @@ impl PeerState {
         let answer = (node.now - Instant::ZERO).saturating_sub(patience.answer);
         let before = Instant::ZERO + answer;
         let left = left.map_or(before, |left| left.min(before));
-        match self.silence.on_late(node.now, left, &patience) {
-            Late::Repeat => Some(Lateness::Counts),
-            Late::Probe { counts } => {
-                self.set_silence_timer(node);
-                Some(Lateness::of_probe(counts))
-            }
-            Late::Wait => {
-                self.waiting.push_back(what);
-                if self.silence_timer.is_none() {
-                    self.set_silence_timer(node);
-                }
-                None
-            }
-            Late::GiveUp => Some(Lateness::IsFinal),
+        let late = self.silence.on_late(node.now, left, &patience);
+        if late.is_none() {
+            self.waiting.push_back(what);
         }
+        if self.silence.is_silent() && self.silence_timer.is_none() {
+            self.set_silence_timer(node);
+        }
+        late
     }
 
     fn set_silence_timer(&mut self, node: &mut Node) {

@@ -111,7 +111,7 @@ impl ReportHistory {
     }
 
     /// Judges a report by those before it, which claimed `claimed` in all.
-    pub(super) fn judge(&self, report: Reported<'_>, claimed: &RangeSet) -> Verdict {
+    pub(super) fn judge(&self, report: &Reported<'_>, claimed: &RangeSet) -> Verdict {
         let at = report.serial.saturating_sub(1);
         if self.serials.intersects(at..report.serial) {
             return Verdict::Repeated;
@@ -131,7 +131,7 @@ impl ReportHistory {
         if is_before || report.serial > most {
             return Verdict::Restarted;
         }
-        let revoked = revoked(&report, claimed);
+        let revoked = revoked(report, claimed);
         let own = self.apart.as_ref().map_or(claimed, |apart| &apart.claimed);
         match (revoked.is_empty(), report.serial > highest) {
             (true, _) => Verdict::Agrees,
@@ -347,21 +347,18 @@ mod tests {
     fn the_first_report_agrees_whatever_it_says_and_comes_again_as_a_repeat() {
         let mut history = ReportHistory::default();
         let first = report(16_000, &[]);
-        assert_eq!(
-            history.judge(first.clone(), &RangeSet::new()),
-            Verdict::Agrees
-        );
+        assert_eq!(history.judge(&first, &RangeSet::new()), Verdict::Agrees);
 
         history.note(16_000, false);
 
-        assert_eq!(history.judge(first, &RangeSet::new()), Verdict::Repeated);
+        assert_eq!(history.judge(&first, &RangeSet::new()), Verdict::Repeated);
     }
 
     #[test]
     fn a_later_report_that_lacks_a_claim_of_its_scope_is_of_a_receiver_that_started_anew() {
         let history = noted(&[100]);
         let claimed = set(&[0..400]);
-        let judge = |claims: &[Range<u64>]| history.judge(report(101, claims), &claimed);
+        let judge = |claims: &[Range<u64>]| history.judge(&report(101, claims), &claimed);
 
         assert_eq!(judge(&[400..1000]), Verdict::Restarted);
         assert_eq!(judge(&[0..399, 400..1000]), Verdict::Restarted, "one octet");
@@ -379,7 +376,7 @@ mod tests {
             ..report(101, &[500..600])
         };
 
-        assert_eq!(history.judge(partial, &claimed), Verdict::Agrees);
+        assert_eq!(history.judge(&partial, &claimed), Verdict::Agrees);
     }
 
     #[test]
@@ -388,15 +385,15 @@ mod tests {
         history.note_resent(0..1000);
         let claimed = set(&[0..800]);
 
-        let older = history.judge(report(101, &[0..300, 500..800]), &claimed);
+        let older = history.judge(&report(101, &[0..300, 500..800]), &claimed);
 
         assert_eq!(older, Verdict::Older(set(&[300..500])));
         let mut one = noted(&[100, 102]);
         one.note_claims(102, &[0..800], &set(&[0..200]));
-        let overtaken = one.judge(report(101, &[0..300, 500..800]), &claimed);
+        let overtaken = one.judge(&report(101, &[0..300, 500..800]), &claimed);
         assert_eq!(overtaken, Verdict::Agrees, "of one receiver");
         assert_eq!(
-            history.judge(report(99, &[0..800]), &claimed),
+            history.judge(&report(99, &[0..800]), &claimed),
             Verdict::Agrees
         );
     }
@@ -410,9 +407,9 @@ mod tests {
             ..report(serial, &[0..1000])
         };
 
-        assert_eq!(history.judge(cited(99, 101), &claimed), Verdict::Restarted);
-        assert_eq!(history.judge(cited(99, 0), &claimed), Verdict::Agrees);
-        assert_eq!(history.judge(cited(102, 101), &claimed), Verdict::Agrees);
+        assert_eq!(history.judge(&cited(99, 101), &claimed), Verdict::Restarted);
+        assert_eq!(history.judge(&cited(99, 0), &claimed), Verdict::Agrees);
+        assert_eq!(history.judge(&cited(102, 101), &claimed), Verdict::Agrees);
     }
 
     #[test]
@@ -437,7 +434,7 @@ mod tests {
                 unanswered,
                 ..report(serial, &[0..1000])
             };
-            history.judge(all, &claimed)
+            history.judge(&all, &claimed)
         };
 
         for serial in [1, 11_641, 14_744, 14_810 + 65, 16_383, u64::MAX] {
@@ -537,12 +534,12 @@ mod tests {
         let mut history = noted(&[u64::MAX - 1]);
         let claimed = set(&[0..400]);
         let last = || report(u64::MAX, &[0..400]);
-        assert_eq!(history.judge(last(), &claimed), Verdict::Agrees);
+        assert_eq!(history.judge(&last(), &claimed), Verdict::Agrees);
 
         history.note(u64::MAX, false);
 
         assert!(history.is_of_one_receiver(1000));
-        assert_eq!(history.judge(last(), &claimed), Verdict::Repeated);
+        assert_eq!(history.judge(&last(), &claimed), Verdict::Repeated);
     }
 
     #[test]
@@ -557,7 +554,7 @@ mod tests {
         assert!(restored.is_whole);
         for serial in [1, 2, 7, 900] {
             let again = report(serial, &[]);
-            assert_eq!(restored.judge(again, &RangeSet::new()), Verdict::Repeated);
+            assert_eq!(restored.judge(&again, &RangeSet::new()), Verdict::Repeated);
         }
     }
 
@@ -566,11 +563,11 @@ mod tests {
         let numbers: Vec<u64> = (1..=1024).map(|number| 2 * number).collect();
         let history = noted(&numbers);
 
-        let verdict = history.judge(report(3, &[]), &RangeSet::new());
+        let verdict = history.judge(&report(3, &[]), &RangeSet::new());
 
         assert_eq!(verdict, Verdict::Incoherent);
         assert_eq!(
-            history.judge(report(4, &[]), &RangeSet::new()),
+            history.judge(&report(4, &[]), &RangeSet::new()),
             Verdict::Repeated
         );
     }
@@ -616,7 +613,7 @@ mod tests {
                     after: None,
                     unanswered: 0,
                 };
-                match history.judge(report, &claimed) {
+                match history.judge(&report, &claimed) {
                     Verdict::Repeated | Verdict::Incoherent => continue,
                     Verdict::Agrees => {}
                     Verdict::Older(lost) => {

@@ -49,6 +49,23 @@ async fn the_options_of_tcp_are_those_that_were_set(on: On) {
     assert_eq!(SockRef::from(&near).tcp_user_timeout().unwrap(), None);
 }
 
+async fn whatever_is_octets_can_be_sent(on: On) {
+    let (near, mut far) = on.pair(client()).await;
+    let owned = vec![1, 2];
+
+    near.send(&owned[..]).await.unwrap();
+    near.send(&owned).await.unwrap();
+    near.send(&[1, 2]).await.unwrap();
+    near.send([1, 2]).await.unwrap();
+    near.send(String::from("\u{1}\u{2}").as_str()).await.unwrap();
+    near.send(bytes::BytesMut::from(&owned[..])).await.unwrap();
+    near.send(&bytes::Bytes::from(owned)).await.unwrap();
+
+    for _ in 0..7 {
+        assert_eq!(far.receive().await.unwrap().unwrap(), vec![1, 2]);
+    }
+}
+
 async fn who_only_sends_hears_of_the_end_and_why(on: On) {
     let (near, mut raw) = on.raw_peer(client()).await;
     let (sender, receiver) = near.split();

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use farlink::adapters::cotp::{Arrival, ConnectionOptions};
+use farlink::adapters::cotp::{self, Arrival, ConnectionOptions};
 use farlink::adapters::tls::{
     self, TlsIo,
     rustls::{
@@ -16,7 +16,8 @@ use farlink::adapters::tls::{
 use farlink::cotp::{Config, Policy};
 
 use crate::cotp::client;
-use crate::on::{On, on_all};
+use crate::loopback::here;
+use crate::on::{On, on_all, on_both};
 
 on_all! {
 async fn messages_pass_over_tls_both_ways(on: On) {
@@ -89,21 +90,25 @@ async fn a_stream_of_tls_that_is_cut_off_is_no_clean_end(on: On) {
     far.receive().await.unwrap_err();
 }
 
-async fn a_detached_stream_of_tls_is_given_back(on: On) {
-    if on.name() == "blocking" {
-        return;
-    }
-    let tls = Certified::new();
-    let listener = farlink::adapters::cotp::listen(&on.runtime(), [crate::loopback::here()], tls.server()).unwrap();
-    let runtime = on.runtime();
-    let connecting = farlink::adapters::cotp::connect(&runtime, [listener.local_addr()], tls.client("plant.example"));
-    let (near, _far) = tokio::join!(connecting, listener.accept());
-
-    let stream = near.unwrap().detach_stream().await.unwrap();
-
-    let session = stream.downcast::<TlsIo>().unwrap().stream;
-    assert!(session.session().peer_certificates().is_some());
 }
+
+mod detached {
+    use super::*;
+
+    on_both! {
+    async fn a_detached_stream_of_tls_is_given_back(on: On) {
+        let tls = Certified::new();
+        let listener = cotp::listen(&on.runtime(), [here()], tls.server()).unwrap();
+        let runtime = on.runtime();
+        let connecting = cotp::connect(&runtime, [listener.local_addr()], tls.client("plant.example"));
+        let (near, _far) = tokio::join!(connecting, listener.accept());
+
+        let stream = near.unwrap().detach_stream().await.unwrap();
+
+        let session = stream.downcast::<TlsIo>().unwrap().stream;
+        assert!(session.session().peer_certificates().is_some());
+    }
+    }
 }
 
 /// A certificate for one host, and its key.
@@ -148,7 +153,7 @@ impl Certified {
 fn cut_off_relay(
     server: std::net::SocketAddr,
 ) -> (std::sync::mpsc::Sender<()>, std::net::SocketAddr) {
-    let listener = std::net::TcpListener::bind(crate::loopback::here()).unwrap();
+    let listener = std::net::TcpListener::bind(here()).unwrap();
     let address = listener.local_addr().unwrap();
     let (cut, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || {

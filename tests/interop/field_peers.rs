@@ -7,6 +7,8 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use farlink::adapters::blocking::cotp;
+use farlink::cotp::Config;
 use serde_json::Value;
 
 const WHY: &str = "run tests/interop/setup.sh first";
@@ -199,17 +201,66 @@ fn the_answer_of_a_snap7_server_is_printed() {
         .spawn()
         .unwrap();
 
-    // A setup of communication, for PDUs of 480 octets.
-    let setup = [
-        0x32, 1, 0, 0, 0, 0, 0, 8, 0, 0, 0xF0, 0, 0, 1, 0, 1, 1, 0xE0,
-    ];
-    client.stdin.take().unwrap().write_all(&setup).unwrap();
+    client.stdin.take().unwrap().write_all(&SETUP).unwrap();
     let output = client.wait_with_output().unwrap();
 
     assert!(output.status.success(), "{output:?}");
     let text = text(&output);
     assert!(text.contains("#1 received 20 octets: 3203"), "{text}");
     drop(server.stdin.take());
+    server.wait().unwrap();
+}
+
+/// A setup of communication of S7, for PDUs of 480 octets.
+const SETUP: [u8; 18] = [
+    0x32, 1, 0, 0, 0, 0, 0, 8, 0, 0, 0xF0, 0, 0, 1, 0, 1, 1, 0xE0,
+];
+
+#[test]
+#[ignore = "needs python-snap7; tests/interop/setup.sh installs it"]
+fn the_presets_of_s7_and_logo_are_answered_by_a_snap7_server() {
+    let program = "import sys; from snap7.server import Server\n\
+                   s = Server(log=False); s.start(tcp_port=int(sys.argv[1])); sys.stdin.read()";
+    let address = free_address();
+    let mut server = python(program, &[&address.port().to_string()]);
+    let mut server = server.stdin(Stdio::piped()).spawn().expect(WHY);
+    assert!(listens(address));
+
+    for preset in [
+        Config::s7(0, 2),
+        Config::s7(0, 1),
+        Config::logo(0x0300, 0x0200),
+    ] {
+        let mut connection = cotp::connect(address, preset).unwrap();
+        connection.send(SETUP).unwrap();
+        let answer = connection.receive_timeout(Duration::from_secs(10)).unwrap();
+        // An answer with data, to the same function.
+        let answer = answer.unwrap();
+        assert_eq!((answer[0], answer[1], answer[12]), (0x32, 3, 0xF0));
+        connection.close().unwrap();
+    }
+    drop(server.stdin.take());
+    server.wait().unwrap();
+}
+
+#[test]
+#[ignore = "needs freerdp-shadow-cli and xvfb-run; tests/interop/setup.sh installs them"]
+fn the_preset_of_rdp_is_answered_by_a_freerdp_server() {
+    let started = (0..3).find_map(|_| {
+        let address = free_address();
+        let port = format!("/port:{}", address.port());
+        let server = graphical("freerdp-shadow-cli", "15", &[&port]);
+        listens(address).then_some((server, address))
+    });
+    let (mut server, address) = started.expect("a server that listens");
+    let request = [&b"Cookie: mstshash=ada\r\n"[..], &[1, 0, 8, 0, 1, 0, 0, 0]].concat();
+
+    let mut connection = cotp::connect(address, Config::rdp(request.into())).unwrap();
+
+    // TLS is selected (MS-RDPBCGR 2.2.1.2.1), and what follows is its handshake.
+    let variable = connection.info().agreed.variable.clone();
+    assert_eq!((variable[0], &variable[2..]), (2, &[8, 0, 1, 0, 0, 0][..]));
+    drop(connection.detach().unwrap());
     server.wait().unwrap();
 }
 

@@ -172,6 +172,29 @@ fn a_hat_server_sees_both_selectors_and_the_messages() {
     });
 }
 
+/// The servers of MMS of hat stand on its COTP.
+#[test]
+#[ignore = "needs hat-drivers; tests/interop/setup.sh installs it"]
+fn a_hat_server_sees_the_selectors_of_the_presets() {
+    for (preset, selectors) in [
+        (Config::mms(), [0, 1]),
+        (Config::hat(Some(7), Some(9)), [7, 9]),
+    ] {
+        run(async {
+            let (mut hat, address) = Hat::serve(&["--do", "echo"]);
+            let connection = cotp::connect(address, preset).await.unwrap();
+
+            let accepted = hat.told("accepted");
+            let seen = [&accepted["remote_tsel"], &accepted["local_tsel"]];
+            assert_eq!(
+                seen,
+                [&selectors[0].into(), &selectors[1].into()] as [&Value; 2]
+            );
+            exchange(connection, &[pattern(100, 1)]).await;
+        });
+    }
+}
+
 #[test]
 #[ignore = "needs hat-drivers; tests/interop/setup.sh installs it"]
 fn two_hundred_messages_back_to_back_come_back_in_order_from_a_hat_server() {

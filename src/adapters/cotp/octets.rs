@@ -22,9 +22,11 @@ macro_rules! into_octets {
     };
 }
 
-into_octets!(this => this.into(); [] Bytes, [] BytesMut, [] Vec<u8>, [] String);
+into_octets!(this => this; [] Bytes);
+into_octets!(this => Bytes::from(this); [] BytesMut, [] Vec<u8>, [] String);
 into_octets!(this => Bytes::clone(this); [] &Bytes);
+into_octets!(this => Bytes::copy_from_slice(this); [] &[u8]);
 into_octets!(
     this => Bytes::copy_from_slice(this.as_ref());
-    [] &[u8], [] &str, [] &Vec<u8>, [] &String, [const N: usize] [u8; N], [const N: usize] &[u8; N],
+    [] &str, [] &Vec<u8>, [] &String, [const N: usize] [u8; N], [const N: usize] &[u8; N],
 );

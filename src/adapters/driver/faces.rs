@@ -23,22 +23,21 @@
 /// ```
 macro_rules! faces {
     (impl [$($generics:tt)*] $handle:ty { $($methods:tt)* }) => {
-        faces!(@each [$($generics)*] [$handle] $($methods)*);
+        faces!(@each [$($generics)*] [$handle] { $($methods)* });
     };
-    (impl $handle:ident { $($methods:tt)* }) => {
-        faces!(@each [] [$handle] $($methods)*);
+    (impl $($handle:ident),+ { $($methods:tt)* }) => {
+        faces!(@all [$($handle)+] { $($methods)* });
     };
-    (impl $handle:ident, $($others:ident),+ { $($methods:tt)* }) => {
-        faces!(@each [] [$handle] $($methods)*);
-        faces!(impl $($others),+ { $($methods)* });
+    (@all [$($handle:ident)+] $methods:tt) => {
+        $(faces!(@each [] [$handle] $methods);)+
     };
-    (@each $generics:tt $handle:tt) => {};
-    (@each $generics:tt $handle:tt $(#[$meta:meta])* pub $(async $(@$mark:tt)*)? fn $name:ident
+    (@each $generics:tt $handle:tt {}) => {};
+    (@each $generics:tt $handle:tt { $(#[$meta:meta])* pub $(async $(@$mark:tt)*)? fn $name:ident
         $(<$generic:ident>)? $([$limited:ident])? ($($args:tt)*) -> $ret:ty $(as $blocking:ty)? $body:block $($rest:tt)*
-    ) => {
+    }) => {
         faces!(@both $generics $handle [$(#[$meta])*] [$(async $($mark)*)?] $name
             [$(<$generic>)?] [$($limited)?] ($($args)*) [$ret] [$(as $blocking)?] $body);
-        faces!(@each $generics $handle $($rest)*);
+        faces!(@each $generics $handle { $($rest)* });
     };
     (@both [$($generics:tt)*] [$handle:ty] [$($meta:tt)*] [$($async:ident)?] $name:ident
         [$($generic:tt)*] [$($limited:ident)?] $args:tt [$ret:ty] $as:tt $body:block

@@ -259,7 +259,7 @@ impl<A: Addr> Table<A> {
         } else {
             self.unflushed.insert(id);
         }
-        let deadline = entry.socket.deadline();
+        let deadline = entry.socket.deadline;
         let known = mem::replace(&mut entry.deadline, deadline);
         if known != deadline {
             self.deadlines.extend(deadline.map(|at| (at, id)));

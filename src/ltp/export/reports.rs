@@ -148,7 +148,7 @@ impl Sending {
             unanswered: self.checkpoints.len() as u64,
         };
         let repair = self.repair();
-        match repair.history.judge(reported, &repair.claimed) {
+        match repair.history.judge(&reported, &repair.claimed) {
             Verdict::Repeated | Verdict::Incoherent => None,
             Verdict::Agrees => Some(Revoked::default()),
             Verdict::Older(lost) => {
