@@ -515,8 +515,7 @@ impl PeerState {
     ) -> Option<Lateness> {
         let patience = self.patience();
         let answer = (node.now - Instant::ZERO).saturating_sub(patience.answer);
-        let before = Instant::ZERO + answer;
-        let left = left.map_or(before, |left| left.min(before));
+        let left = left.unwrap_or(node.now).min(Instant::ZERO + answer);
         let late = self.silence.on_late(node.now, left, &patience);
         if late.is_none() {
             self.waiting.push_back(what);
@@ -538,7 +537,7 @@ impl PeerState {
     pub(super) fn silence_due(
         &mut self,
         node: &mut Node,
-        is_awaited: impl Fn(TimerKind) -> bool,
+        left: impl Fn(TimerKind) -> Option<Instant>,
     ) -> Option<(TimerKind, Lateness)> {
         self.silence_timer = None;
         let lasts = self.silence.lasts(node.now);
@@ -549,7 +548,7 @@ impl PeerState {
                 let late = Lateness::of_probe(self.silence.was_given_up());
                 let mut waiting = core::iter::from_fn(|| self.waiting.pop_front());
                 waiting
-                    .find(|what| is_awaited(*what))
+                    .find(|what| left(*what).is_some())
                     .map(|what| (what, late))
             }
             Step::GiveUp => {
@@ -625,8 +624,8 @@ impl PeerState {
     /// came before, and repeats its report when an answer to that is late by a clock of its own.
     pub(super) fn answer_of(&self, tries: u16, now: Instant) -> Due {
         let mut due = self.answer(now);
-        if tries > 1 && self.flow.is_estimated() {
-            let times = (1 << (tries - 1).min(6)) - 1;
+        let times = (1 << tries.saturating_sub(1).min(6)) - 1;
+        if self.flow.is_estimated() {
             due.deadline += (self.timeout() * times).min(MAX_INTERVAL);
         }
         due
