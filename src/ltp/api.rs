@@ -120,6 +120,10 @@ pub enum Service {
     /// Earlier reports claim octets as soon as they were received, as RFC 5326 section 6.11 has it. No sender completes a
     /// block by them: what came last is in none of them. After [`Command::Refuse`] their claims count for nothing, and
     /// an engine that has lost them contradicts them, which a sender of this crate takes for a restart.
+    ///
+    /// Octets that come again are compared with those that were not polled yet. Of others the first count, and
+    /// [`Stats::redundant_octets`] counts the repeated ones: two blocks that a restarted sender numbers alike, and of
+    /// which the second comes while the first is incomplete, are told apart by other services only.
     Scattered,
 }
 

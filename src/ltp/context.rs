@@ -368,9 +368,7 @@ impl Core {
     ) -> Option<(TimerKind, Lateness)> {
         let Self { node, peers } = self;
         match what {
-            TimerKind::Silence => peers
-                .get_mut(slot)?
-                .silence_due(node, |what| left(what).is_some()),
+            TimerKind::Silence => peers.get_mut(slot)?.silence_due(node, left),
             TimerKind::Resume => peers.get_mut(slot)?.next_waiting(node),
             what if what.awaits_answer() => {
                 let late = peers.get_mut(slot)?.on_late(node, what, || left(what));

@@ -330,10 +330,9 @@ impl ExportSession {
             (Stage::Open(sending), ExportTimer::Checkpoint(serial)) => {
                 Some(sending.checkpoints.get(sending.place_of(serial)?)?.latest)
             }
-            (Stage::Open(sending), ExportTimer::Guard) => sending
-                .repair()
-                .guard
-                .map(|_| Instant::from_nanos(u64::MAX)),
+            (Stage::Open(sending), ExportTimer::Guard) if sending.repair().guard.is_some() => {
+                Some(Instant::MAX)
+            }
             _ => None,
         }
     }

@@ -540,7 +540,7 @@ impl PeerState {
     pub(super) fn silence_due(
         &mut self,
         node: &mut Node,
-        is_awaited: impl Fn(TimerKind) -> bool,
+        left: impl Fn(TimerKind) -> Option<Instant>,
     ) -> Option<(TimerKind, Lateness)> {
         self.silence_timer = None;
         let lasts = self.silence.lasts(node.now);
@@ -551,7 +551,7 @@ impl PeerState {
                 let late = Lateness::of_probe(self.silence.was_given_up());
                 let mut waiting = core::iter::from_fn(|| self.waiting.pop_front());
                 waiting
-                    .find(|what| is_awaited(*what))
+                    .find(|what| left(*what).is_some())
                     .map(|what| (what, late))
             }
             Step::GiveUp => {
@@ -627,8 +627,8 @@ impl PeerState {
     /// came before, and repeats its report when an answer to that is late by a clock of its own.
     pub(super) fn answer_of(&self, tries: u16, now: Instant) -> Due {
         let mut due = self.answer(now);
-        if tries > 1 && self.flow.is_estimated() {
-            let times = (1 << (tries - 1).min(6)) - 1;
+        let times = (1 << tries.saturating_sub(1).min(6)) - 1;
+        if self.flow.is_estimated() {
             due.deadline += (self.timeout() * times).min(MAX_INTERVAL);
         }
         due

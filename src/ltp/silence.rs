@@ -92,8 +92,10 @@ impl Silence {
             return Some(Lateness::IsFinal);
         }
         let interval = patience.longer(patience.answer);
+        // The time for which a driver slept is no silence of the peer: an answer is waited for after this probe.
+        let slept = (now - left + interval).saturating_sub(self.limit(patience));
         self.late = Some(Ongoing {
-            since: left,
+            since: left + slept,
             probe: now + interval,
             interval,
         });
@@ -149,14 +151,26 @@ impl Silence {
     /// Takes a step that is due.
     pub(super) fn step(&mut self, now: Instant, patience: &Patience) -> Option<Step> {
         self.next(patience).filter(|next| *next <= now)?;
-        if self.lasts(now)? >= self.limit(patience) {
+        let late = self.late?;
+        let end = late.since + self.limit(patience);
+        // A probe that was due before the end was not sent if the driver slept.
+        if now >= end && late.probe >= end {
             self.late = None;
             self.given_up = Some(now);
             return Some(Step::GiveUp);
         }
-        let late = self.late.as_mut()?;
-        late.interval = patience.longer(late.interval);
-        late.probe = now + late.interval;
+        let interval = patience.longer(late.interval);
+        let probe = now + interval;
+        let slept = if now >= end {
+            probe - end
+        } else {
+            Duration::ZERO
+        };
+        self.late = Some(Ongoing {
+            since: late.since + slept,
+            probe,
+            interval,
+        });
         Some(Step::Probe)
     }
 }
@@ -336,6 +350,20 @@ mod tests {
             .collect();
         assert_eq!(times, [2, 3, 4, 5].map(|count| count * 7202));
         assert_eq!(steps.last(), Some(&(at(6 * 7202), Step::GiveUp)));
+    }
+
+    #[test]
+    fn a_peer_is_asked_before_it_is_given_up_by_a_driver_that_slept() {
+        let mut silence = Silence::default();
+        late(&mut silence, 2, 0);
+        assert_eq!(silence.step(at(4000), &NEAR), Some(Step::Probe));
+        let end = (at(4008), Step::GiveUp);
+        assert_eq!(steps(&mut silence, &NEAR), [end]);
+
+        let mut silence = Silence::default();
+        assert_eq!(late(&mut silence, 4000, 0), FIRST);
+        let end = (at(4004), Step::GiveUp);
+        assert_eq!(steps(&mut silence, &NEAR), [end]);
     }
 
     #[test]

@@ -64,6 +64,8 @@ struct Plan {
     /// The window, in octets.
     window: Option<NonZeroU64>,
     service: Service,
+    /// Whether the engines find the rate, and ask by pings what has passed the line.
+    finds_rate: bool,
 }
 
 impl Plan {
@@ -75,10 +77,12 @@ impl Plan {
         every: None,
         window: None,
         service: Service::Whole,
+        finds_rate: false,
     };
 
     fn flow(self) -> Flow {
         match (self.window, self.every) {
+            _ if self.finds_rate => Flow::Auto,
             (Some(octets), _) => Flow::window(octets.get()),
             (None, Some(_)) => Flow::rate(150).with_burst(0),
             (None, None) => Flow::Unlimited,
@@ -423,6 +427,36 @@ fn an_engine_killed_at_any_step_goes_on_from_its_snapshot_and_each_block_arrives
         }
     }
     assert!(killed > 300, "{killed} engines were killed");
+}
+
+/// Snapshots have no pings: whoever waited for an answer to one goes on without.
+#[test]
+fn an_engine_killed_while_a_ping_is_under_way_goes_on_from_its_snapshot() {
+    for (seed, loss) in [(1, 0), (2, 150)] {
+        let plan = Plan {
+            finds_rate: true,
+            ..Plan::NONE
+        };
+        for victim in [0, 1] {
+            for step in 1..=steps_of(seed, loss, plan) {
+                let plan = Plan {
+                    victim,
+                    step,
+                    ..plan
+                };
+                let world = World::new(seed, loss, plan).transfer();
+
+                world.assert_nothing_leaks();
+                for (tag, red) in BLOCKS {
+                    assert_eq!(
+                        world.outcome(tag, red),
+                        (1, 0, 1),
+                        "{seed}, {tag}: {plan:?}"
+                    );
+                }
+            }
+        }
+    }
 }
 
 #[test]

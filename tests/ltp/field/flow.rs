@@ -410,10 +410,9 @@ fn a_slow_radio_is_served_without_a_rate() {
                     ..Line::delayed(Duration::from_millis(millis))
                 };
                 let light = millis.div_ceil(1000);
-                for (kind, len) in KINDS
-                    .iter()
-                    .flat_map(|kind| [1, 10_000, 50_000, 100_000].map(|len| (*kind, len)))
-                {
+                for (kind, len) in KINDS.iter().flat_map(|kind| {
+                    [1, 10_000, 15_000, 20_000, 50_000, 100_000].map(|len| (*kind, len))
+                }) {
                     let done = transfer_with(Peer::at(2), kind, len, [line(), line()], 1, light);
 
                     if !done.is_complete || done.received.is_none() {
