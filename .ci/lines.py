@@ -19,17 +19,20 @@ import rust_source
 # Parts of `src` and their limits. A file counts to the part that names the longest path above it. A limit above the aim
 # is what is there, and is lowered as the part shrinks.
 BUDGETS = {
-    # One loop, sockets, runtimes, UDP offload, both drivers, what nodes share, and the handles of COTP and LTP. Aim: 5000.
-    'core of the adapters': (5522, ['adapters']),
+    # One loop, sockets, runtimes, UDP offload, both drivers, what nodes share. Aim: 3700.
+    'core of the adapters': (3885, ['adapters']),
     # Port, handles and options of a protocol. Aim: 650 each. The handles of CSP act on nodes of DTP too.
-    'adapters of CSP': (802, ['adapters/csp', 'adapters/blocking/csp', 'adapters/tokio/csp']),
+    'adapters of COTP': (1178, ['adapters/cotp', 'adapters/blocking/cotp', 'adapters/tokio/cotp']),
+    'adapters of LTP': (882, ['adapters/ltp', 'adapters/blocking/ltp', 'adapters/tokio/ltp']),
+    'adapters of CSP': (785, ['adapters/csp', 'adapters/blocking/csp', 'adapters/tokio/csp']),
     'adapters of DTP': (650, ['adapters/dtp', 'adapters/blocking/dtp', 'adapters/tokio/dtp']),
-    # Carriers of CSP.
+    # Carriers.
+    'TLS': (150, ['adapters/tls']),
     'serial lines': (150, ['adapters/csp_serial', 'adapters/blocking/threaded_io']),
     'CAN': (150, ['adapters/csp_can']),
     'ZMQ': (150, ['adapters/csp_zmq']),
     # Aim: 9500.
-    'LTP': (14164, ['ltp']),
+    'LTP': (13854, ['ltp']),
 }
 SOURCE = pathlib.Path('src')
 

@@ -80,7 +80,8 @@ impl<M: Machine<Addr = Hop>> Pair<M> {
     fn new(nodes: [M; 2]) -> Self {
         Self {
             nodes,
-            tx: Transmit::new(Limits::default()),
+            // With room for packets of 2048 octets and their header.
+            tx: Transmit::new(Limits::new(4096, 44, 1 << 16)),
             now: Instant::ZERO,
         }
     }

@@ -28,7 +28,7 @@ const SHORT: usize = 5_000_000;
 const PAYLOAD: u8 = 3;
 const MB: u32 = 1_000_000;
 /// Octets per second at which the bare pair is tried.
-const BARE_RATES: [u32; 8] = [50, 75, 100, 150, 200, 300, 400, 600];
+const BARE_RATES: [u32; 10] = [10, 25, 50, 75, 100, 150, 200, 300, 400, 600];
 /// Octets before the data of a packet on UDP: those of CSP and of DTP.
 const HEADER: usize = 14;
 /// How long nothing comes behind the last packet.

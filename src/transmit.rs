@@ -343,6 +343,7 @@ impl TransmitBuffer {
         added
     }
 
+    #[inline]
     pub(crate) const fn is_empty(&self) -> bool {
         matches!(self.content, Content::Empty)
     }
@@ -355,10 +356,12 @@ impl TransmitBuffer {
         }
     }
 
+    #[inline]
     const fn octets_left(&self) -> usize {
         self.limits.octets.get() - self.len
     }
 
+    #[inline]
     fn room_for_datagram(&self) -> usize {
         let left = self.octets_left();
         match self.content {
@@ -372,6 +375,7 @@ impl TransmitBuffer {
         }
     }
 
+    #[inline]
     fn write(&mut self, len: usize, write: impl FnOnce(&mut Vec<u8>)) {
         let end = self.len + len;
         self.octets.truncate(self.len);

@@ -48,3 +48,11 @@ pub use driver::{
 };
 #[cfg(feature = "entropy")]
 pub use entropy::seed;
+
+/// Locks what is consistent even if a holder of the lock panicked: no operation on it can panic half-way.
+#[cfg(feature = "offload")]
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -116,7 +116,7 @@ pub use node::Node;
 pub(crate) use node::Put;
 pub use rdp::CloseReason;
 #[cfg(feature = "dtp")]
-pub(crate) use ring::{PacketRing, buffer, buffer_footprint, fill};
+pub(crate) use ring::{buffer, buffer_footprint, fill};
 pub use routing::{Deduplication, InterfaceConfig, Route, RouteError, RouteFault, RoutesText};
 pub use security::SharedKey;
 pub use services::{

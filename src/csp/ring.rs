@@ -58,28 +58,6 @@ impl<T: Copy + Default> PacketRing<T> {
         true
     }
 
-    /// Adds octets to the last packet, if they `follow` on it, by what it is and how long, and there is room.
-    #[cfg(feature = "dtp")]
-    pub(crate) fn extend_last(
-        &mut self,
-        follow: impl Fn(&T, usize) -> bool,
-        octets: &[u8],
-    ) -> bool {
-        let Some(last) = self.len.checked_sub(1) else {
-            return false;
-        };
-        let at = (self.head + last) % self.slots.len();
-        let Some((about, buffer)) = self.slots.get_mut(at) else {
-            return false;
-        };
-        let fits = buffer.len() + octets.len() <= self.max_data;
-        if !fits || !follow(about, buffer.len()) {
-            return false;
-        }
-        buffer.extend_from_slice(octets);
-        true
-    }
-
     /// Returns the most packets that it holds.
     pub(super) const fn capacity(&self) -> usize {
         self.slots.len()

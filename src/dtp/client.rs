@@ -64,6 +64,8 @@ pub(super) struct Download {
     /// When a connection was last opened, and how long it took until a response came.
     connected_at: Instant,
     setup: Duration,
+    /// The shortest of these times: none was lost on the way.
+    least_setup: Option<Duration>,
     /// Where the holes of the next request begin, and the last packet that was asked for.
     next: u32,
     last_asked: u32,
@@ -126,6 +128,7 @@ impl Download {
             begun_at: Instant::ZERO,
             connected_at: Instant::ZERO,
             setup: Duration::ZERO,
+            least_setup: None,
             next: 0,
             last_asked: 0,
             highest: 0,
@@ -169,6 +172,7 @@ impl Download {
         self.asked_packets = 0;
         self.first_missing = 0;
         self.begun_at = now;
+        self.least_setup = None;
         self.next = 0;
         self.is_reordered = false;
         self.requests = 0;
@@ -273,7 +277,8 @@ impl Download {
         self.is_next_round = !has_more;
         // To libdtp packets between two holes are asked for with them where that takes less than another interval: the
         // round that it waits first, and a part of what a request takes.
-        let interval_time = round_time(self.rate.throughput(), self.chunk()) + self.setup / 8;
+        let setup = self.least_setup.unwrap_or_default();
+        let interval_time = round_time(self.rate.throughput(), self.chunk()) + setup / 8;
         let near = interval_time.as_nanos() / self.packet_time().as_nanos().max(1);
         let near = u32::try_from(near).unwrap_or(u32::MAX);
         let is_many = self.holes.from(start).nth(MAX_INTERVALS).is_some();
@@ -318,7 +323,7 @@ impl Download {
         extension: Option<Extension>,
     ) {
         let size = response.payload_size;
-        self.setup = now - self.connected_at;
+        self.on_setup(now);
         let identity = extension.map(|it| it.identity);
         let is_other = self
             .identity
@@ -339,6 +344,13 @@ impl Download {
         }
         self.asks.set_server(extension);
         self.expect(now, Some(connection), self.silence());
+    }
+
+    /// The server has answered a request.
+    fn on_setup(&mut self, now: Instant) {
+        self.setup = now - self.connected_at;
+        let least = self.least_setup.map_or(self.setup, |it| it.min(self.setup));
+        self.least_setup = Some(least);
     }
 
     /// Waits for the packets of a request, the first of them within so long.

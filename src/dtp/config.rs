@@ -32,9 +32,11 @@ pub struct Config {
     /// have come between two of them are asked for again, and the CRC-32C of the payload is not checked. There are about
     /// as many as packets are lost in one round. Default 16,384.
     pub max_holes: u16,
-    /// Events of data that may wait, at least 1. Default 4.
-    pub data_events: u8,
-    /// Octets of the longest event of data, at least as many as a packet of `csp` holds. Default 65,536.
+    /// Events of data that may wait, at least 1. Packets that follow on each other make one event; those that fill holes
+    /// mostly make one each, and all that a driver reads before it polls need room. Default 1024.
+    pub data_events: u16,
+    /// Octets of the longest event of data, at least as many as a packet of `csp` holds. Four times as many may wait.
+    /// Default 65,536.
     pub data_event_octets: u32,
     /// Octets per second that a client is sent at most, whatever it asks for. `None` is no limit. Default none.
     pub max_throughput: Option<u32>,
@@ -55,7 +57,7 @@ impl Default for Config {
             servers: 4,
             payloads: 8,
             max_holes: 16_384,
-            data_events: 4,
+            data_events: 1024,
             data_event_octets: 1 << 16,
             max_throughput: None,
             vmem_messages: 0,

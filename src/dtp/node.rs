@@ -3,6 +3,7 @@
 mod clients;
 mod memory;
 mod messages;
+mod runs;
 mod servers;
 
 use alloc::vec::Vec;
@@ -11,10 +12,11 @@ use super::api::{Command, Error, Event, NeedId, Stats};
 use super::client::Download;
 use super::config::{Config, ConfigError};
 use super::server::{DATA_PORT, Payload, Transfer};
-use crate::csp::{self, ConnectionId, PacketRing, RdpHeader, SocketOptions};
+use crate::csp::{self, ConnectionId, RdpHeader, SocketOptions};
 use crate::{Hop, Instant, Link, Machine, Output, Rng, Seed, Tag, Transmit};
 use memory::MessageSlot;
 use messages::OutgoingMessage;
+use runs::Runs;
 
 /// The port that requests come to.
 const REQUEST_PORT: u8 = 7;
@@ -43,28 +45,12 @@ pub struct Node {
     outgoing: Vec<OutgoingMessage>,
     /// The connection in each slot of CSP that belongs to a transfer, or did until it is closed.
     own: Vec<Option<ConnectionId>>,
-    runs: PacketRing<Run>,
+    runs: Runs,
     needs: NeedId,
     /// Whether an ask was finished in this poll, so that the next one may be taken.
     is_released: bool,
     is_shut_down: bool,
     stats: Stats,
-}
-
-/// Where octets of a payload belong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Run {
-    tag: Tag,
-    offset: u32,
-}
-
-impl Default for Run {
-    fn default() -> Self {
-        Self {
-            tag: Tag(0),
-            offset: 0,
-        }
-    }
 }
 
 impl Node {
@@ -112,7 +98,7 @@ impl Node {
                 .map(|_| OutgoingMessage::free())
                 .collect(),
             own: (0..connections).map(|_| None).collect(),
-            runs: PacketRing::new(usize::from(config.data_events), run),
+            runs: Runs::new(usize::from(config.data_events), run),
             needs: NeedId(0),
             is_released: false,
             is_shut_down: false,
@@ -294,16 +280,12 @@ impl Node {
         if let Some(event) = self.next_started() {
             return Some(event);
         }
-        if let Some((run, data)) = self.runs.pop() {
+        if let Some((tag, offset, data)) = self.runs.pop() {
             let mut downloads = self.downloads.iter_mut();
-            if let Some(download) = downloads.find(|it| !it.is_free() && it.tag == run.tag) {
-                download.on_data(run.offset, &data);
+            if let Some(download) = downloads.find(|it| !it.is_free() && it.tag == tag) {
+                download.on_data(offset, &data);
             }
-            return Some(Event::Data {
-                tag: run.tag,
-                offset: run.offset,
-                data,
-            });
+            return Some(Event::Data { tag, offset, data });
         }
         self.next_ended()
             .or_else(|| self.next_serving())
@@ -462,5 +444,5 @@ pub(super) fn footprint(config: &Config) -> usize {
         + usize::from(received_messages(config)) * MessageSlot::footprint()
         + usize::from(sent_messages(config)) * OutgoingMessage::footprint()
         + usize::from(carrier.connections) * size_of::<Option<ConnectionId>>()
-        + PacketRing::<Run>::footprint(config.data_events.into(), run)
+        + Runs::footprint(config.data_events.into(), run)
 }

@@ -103,11 +103,11 @@ impl Lateness {
     }
 
     /// Returns the tries used up, of which the last may not count.
-    pub(super) const fn tries(self, tries: u8) -> u8 {
+    pub(super) const fn tries(self, tries: u16) -> u16 {
         match self {
             Self::Probes if tries > 1 => tries - 1,
             Self::Counts | Self::Probes => tries,
-            Self::IsFinal => u8::MAX,
+            Self::IsFinal => u16::MAX,
         }
     }
 }
@@ -119,7 +119,7 @@ pub(super) enum Step {
     Continues,
     /// It is closed (RFC 5326 section 6.20), and remembered as it ended.
     Ends(End),
-    /// It is closed, and its block is sent once more in another session.
+    /// It is closed, and another session begins: its block is sent once more, or what came is of another sender.
     Restarts,
 }
 
@@ -184,7 +184,7 @@ pub(super) enum ImportTimer {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Cancel {
     pub(super) reason: Reason,
-    pub(super) tries: u8,
+    pub(super) tries: u16,
     #[cfg_attr(feature = "serde", serde(skip))]
     pub(super) timer: Option<TimerId>,
 }
@@ -207,10 +207,10 @@ impl Cancel {
     }
 
     /// Returns the cancellation that an input causes. A peer that is given up is told once.
-    pub(super) const fn after(reason: Reason, cx: &Context<'_>) -> Self {
+    pub(super) fn after(reason: Reason, cx: &Context<'_>) -> Self {
         let mut cancel = Self::new(reason);
         if matches!(cx.late, Lateness::IsFinal) {
-            cancel.tries = cx.peer.config.limits.cancel_retries;
+            cancel.tries = cx.peer.config.limits.cancel_retries.into();
         }
         cancel
     }
@@ -227,7 +227,7 @@ impl Cancel {
             // Receive-only engines close at once (RFC 5326 section 4.2).
             (Role::Receiver, Direction::ReceiveOnly) => None,
         };
-        if limit.is_none_or(|limit| self.tries > limit) {
+        if limit.is_none_or(|limit| self.tries > limit.into()) {
             return Step::Ends(End::Plain);
         }
         let (session, left) = (cx.session, None);
@@ -359,26 +359,21 @@ impl Core {
         })
     }
 
-    /// Notes a segment of the peer in a slot.
-    #[inline]
-    pub(super) fn heard(&mut self, slot: u32) {
-        if let Some(peer) = self.peers.get_mut(slot) {
-            peer.on_heard(&mut self.node);
-        }
-    }
-
-    /// Returns what a timer that is due lets happen, and whether it counts. `None` if that waits.
+    /// Returns what a timer that is due lets happen, and whether it counts. `None` if that waits. `left` tells when the
+    /// signal left whose answer a timer waits for.
     pub(super) fn due(
         &mut self,
         Key { slot, what }: Key,
-        is_awaited: impl Fn(TimerKind) -> bool,
+        left: impl Fn(TimerKind) -> Option<Instant>,
     ) -> Option<(TimerKind, Lateness)> {
         let Self { node, peers } = self;
         match what {
-            TimerKind::Silence => peers.get_mut(slot)?.silence_due(node, is_awaited),
+            TimerKind::Silence => peers
+                .get_mut(slot)?
+                .silence_due(node, |what| left(what).is_some()),
             TimerKind::Resume => peers.get_mut(slot)?.next_waiting(node),
             what if what.awaits_answer() => {
-                let late = peers.get_mut(slot)?.on_late(node, what);
+                let late = peers.get_mut(slot)?.on_late(node, what, left(what));
                 late.map(|late| (what, late))
             }
             what => Some((what, Lateness::Counts)),

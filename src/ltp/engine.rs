@@ -8,12 +8,10 @@ use core::num::NonZeroUsize;
 use super::api::{Command, Error, Event, Stats, Usage};
 use super::auth::{self, Verification};
 use super::beyond::{Hello, Newcomer};
-use super::closed::End;
 use super::config::{Config, ConfigError};
-use super::context::{Core, Node, Step, TimerKind};
+use super::context::{Core, Node, TimerKind};
 use super::export::Exports;
-use super::import::Imports;
-use super::import::SESSION;
+use super::import::{Imports, Reception, SESSION};
 use super::output::KEEPALIVE;
 use super::peer::{Control, LinkState, Origin, PeerState, Role};
 use super::peers::{Addresses, Peers};
@@ -189,7 +187,9 @@ impl<A: Addr> Engine<A> {
             _ => self.dispatch((slot, place), segment),
         }
         if hello.is_some() && matches!(segment.body, Body::Data(_)) {
-            self.imports.answer_hello(session, &mut self.core);
+            self.imports.with(session, &mut self.core, |import, cx| {
+                import.receive(cx, Reception::answer_hello)
+            });
         }
         let (exports, imports) = (&mut self.exports, &mut self.imports);
         let node = &mut self.core.node;
@@ -259,16 +259,7 @@ impl<A: Addr> Engine<A> {
         let session = segment.session;
         match (&segment.body, place) {
             (Body::Data(data), Some(place)) => {
-                let mut gives_way = false;
-                imports.run(place, core, |import, cx| {
-                    gives_way = import.gives_way_to(data);
-                    if gives_way {
-                        Step::Ends(End::Plain)
-                    } else {
-                        import.on_data(data, cx)
-                    }
-                });
-                if gives_way {
+                if imports.run(place, core, |import, cx| import.on_data(data, cx)) {
                     core.node.closed.remove((Role::Receiver, session));
                     imports.start(data, (slot, session), core);
                 }
@@ -326,18 +317,14 @@ impl<A: Addr> Engine<A> {
             let Some(key) = core.node.timers.pop(core.node.now) else {
                 return true;
             };
-            let is_awaited = |what| match what {
+            let left = |what| match what {
                 TimerKind::Export(session, timer) => {
-                    let export = exports.table.get(&session.number);
-                    export.is_some_and(|export| export.awaits(timer))
+                    exports.table.get(&session.number)?.awaits(timer)
                 }
-                TimerKind::Import(session, timer) => {
-                    let import = imports.table.get(&session);
-                    import.is_some_and(|import| import.awaits(timer))
-                }
-                _ => false,
+                TimerKind::Import(session, timer) => imports.table.get(&session)?.awaits(timer),
+                _ => None,
             };
-            let Some((what, late)) = core.due(key, is_awaited) else {
+            let Some((what, late)) = core.due(key, left) else {
                 continue;
             };
             match what {

@@ -99,7 +99,7 @@ pub(super) struct RepairState {
     /// How often a checkpoint was sent since a report last claimed anything. Whoever answers without that answers as if
     /// not at all.
     #[cfg_attr(feature = "serde", serde(skip))]
-    tries: u8,
+    tries: u16,
     /// Repairs to send once more while nothing else waits.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub(super) duplicates: DuplicateRepairs,
@@ -145,7 +145,7 @@ pub(super) struct Outstanding {
     pub(super) mark: Mark,
     /// The number of retransmission cycles that led to it.
     cycle: u32,
-    pub(super) tries: u8,
+    pub(super) tries: u16,
     pub(super) timer: Option<TimerId>,
     /// The timer of its next copy.
     pub(super) copy: Option<TimerId>,
@@ -323,14 +323,18 @@ impl ExportSession {
         self.fail_with((Side::Remote, reason, EndCause::Peer), cx)
     }
 
-    /// Whether the answer that a timer waits for is still awaited.
-    pub(super) fn awaits(&self, timer: ExportTimer) -> bool {
+    /// Returns when the signal left whose answer a timer waits for, or the end of time if that is not known. `None` if it is
+    /// not awaited any more.
+    pub(super) fn awaits(&self, timer: ExportTimer) -> Option<Instant> {
         match (&self.stage, timer) {
             (Stage::Open(sending), ExportTimer::Checkpoint(serial)) => {
-                sending.place_of(serial).is_some()
+                Some(sending.checkpoints.get(sending.place_of(serial)?)?.latest)
             }
-            (Stage::Open(sending), ExportTimer::Guard) => sending.repair().guard.is_some(),
-            _ => false,
+            (Stage::Open(sending), ExportTimer::Guard) => sending
+                .repair()
+                .guard
+                .map(|_| Instant::from_nanos(u64::MAX)),
+            _ => None,
         }
     }
 
@@ -497,8 +501,8 @@ impl Sending {
         let repair = self.repair_mut();
         repair.guard = None;
         // Whether its checkpoint counts in a silence is decided when that is late.
-        if cx.late == Lateness::IsFinal || repair.tries >= cx.peer.config.limits.checkpoint_retries
-        {
+        let limit = cx.peer.config.limits.checkpoint_retries;
+        if cx.late == Lateness::IsFinal || repair.tries >= limit.into() {
             return Err(Outcome::Failed(cx.unanswered(Limit::CheckpointRetries)));
         }
         if is_claimed {
@@ -562,7 +566,7 @@ impl Sending {
         }
         checkpoint.tries = cx.late.tries(checkpoint.tries);
         let tries = checkpoint.tries;
-        if tries > cx.peer.config.limits.checkpoint_retries {
+        if tries > cx.peer.config.limits.checkpoint_retries.into() {
             return Err(Outcome::Failed(cx.unanswered(Limit::CheckpointRetries)));
         }
         cx.peer.line.exchanged(false);

@@ -162,6 +162,7 @@ impl ImportSession {
         if Fingerprint::is_telling(data) {
             match self.judge(data) {
                 // Its sender started anew, and sends another block under the same number.
+                Judgment::NewSession if self.gives_way() => return Step::Restarts,
                 Judgment::NewSession => return self.cancel(EndCause::StateLost, cx),
                 Judgment::Undecided if self.is_claimed_and_not_cited(data) => {
                     cx.node.stats.closed_session += 1;
@@ -216,17 +217,19 @@ impl ImportSession {
         matches!(&self.stage, Stage::Open(one) if one.is_delivered && !one.has_issued(checkpoint.report))
     }
 
-    /// Whether the red part was delivered, and a segment is of another session under the same number.
-    pub(super) fn gives_way_to(&self, data: &Data<'_>) -> bool {
-        Fingerprint::is_telling(data)
-            && matches!(&self.stage, Stage::Open(one) if one.is_delivered && !one.is_to_be_stored())
-            && self.judge(data) == Judgment::NewSession
+    /// Whether nothing is lost if another session under the same number begins.
+    fn gives_way(&self) -> bool {
+        matches!(&self.stage, Stage::Open(one) if one.is_delivered && !one.is_to_be_stored())
     }
 
-    /// Whether the answer that a timer waits for is still awaited.
-    pub(super) fn awaits(&self, timer: ImportTimer) -> bool {
-        matches!((&self.stage, timer), (Stage::Open(one), ImportTimer::Report(serial))
-            if one.place_of(serial).is_some())
+    /// Returns when the report left whose acknowledgment a timer waits for. `None` if it is not awaited any more.
+    pub(super) fn awaits(&self, timer: ImportTimer) -> Option<Instant> {
+        match (&self.stage, timer) {
+            (Stage::Open(one), ImportTimer::Report(serial)) => {
+                Some(one.pending.get(one.place_of(serial)?)?.latest)
+            }
+            _ => None,
+        }
     }
 
     pub(super) fn on_timer(&mut self, timer: ImportTimer, cx: &mut Context<'_>) -> Step {

@@ -12,6 +12,7 @@ use super::engine::Engine;
 use super::export::{ExportSession, RepairState};
 use super::import::{ImportSession, Reception};
 use super::peer::{Control, LinkState, PeerState};
+use super::peers::index;
 use super::services::{ClientService, KEPT_ENTRIES};
 use super::snapshot::item_of;
 use super::table::{Sessions, memory_per_position};
@@ -77,12 +78,11 @@ impl LawSubject for Engine<Hop> {
     }
 
     fn memory_limit(config: &Config) -> usize {
-        let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
         let limits = &config.limits;
         let (peers, exports, imports) = (
-            count(limits.peers),
-            count(limits.exports),
-            count(limits.imports),
+            index(limits.peers),
+            index(limits.exports),
+            index(limits.imports),
         );
         let per_event = 2 * size_of::<(Event, usize)>() + EVENT_OVERHEAD;
         // A table keeps an eighth free and doubles, and a vector doubles. Some entries are always allocated.
@@ -108,17 +108,17 @@ impl LawSubject for Engine<Hop> {
             + TREE
             + 4 * size_of::<u64>()
             + KEPT_ENTRIES * size_of::<(Event, usize, SessionId)>();
-        let control = count(limits.control_segments).saturating_mul(2 * size_of::<Control>());
+        let control = index(limits.control_segments).saturating_mul(2 * size_of::<Control>());
         [
             (1, size_of::<Self>() + 16_384 + Closed::memory_per_entry()),
             (peers, per_peer + per_event),
             (peers, control),
             (exports, per_export + 4 * per_event),
             (imports, per_import + 4 * per_event),
-            (count(limits.events), per_event),
-            (count(limits.services), per_service),
-            (count(limits.closed_sessions), Closed::memory_per_entry()),
-            (count(limits.cookies), Cookies::memory_per_entry()),
+            (index(limits.events), per_event),
+            (index(limits.services), per_service),
+            (index(limits.closed_sessions), Closed::memory_per_entry()),
+            (index(limits.cookies), Cookies::memory_per_entry()),
             (limits.export_octets, PER_OCTET),
             // Reports have timers, and are larger than these. The queue of a service is up to four times as long
             // as what is in it, and an entry is smaller than what it counts for.

@@ -19,21 +19,16 @@ use crate::{Addr, Transmit};
 /// A keep-alive (RFC 7122 section 3.4). By its length alone it could be a CAS.
 pub(super) const KEEPALIVE: [u8; 4] = [0; 4];
 
-/// The result of writing a segment.
+/// Whether a segment was written, and further ones may be.
+pub(super) type Written = Result<(), Unwritten>;
+
+/// Why a segment was not written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum WriteResult {
-    Written,
+pub(super) enum Unwritten {
     /// The batch has no room.
     NoRoom,
     /// The segment fits no datagram, or there is nothing to write any more.
     Impossible,
-}
-
-/// Whether the batch has room for a further segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Batch {
-    HasRoom,
-    Full,
 }
 
 /// What is sent next.
@@ -80,11 +75,11 @@ impl Exports {
         (queue, number): (Queue, u64),
         core: &mut Core,
         tx: &mut TransmitBuffer,
-    ) -> Batch {
+    ) -> Written {
         let mut written = None;
         self.with(number, core, |export, cx| {
-            let (batch, step) = export.write(queue, tx, cx);
-            written = batch;
+            let step;
+            (written, step) = export.write(queue, tx, cx);
             step
         });
         if written.is_none()
@@ -92,7 +87,7 @@ impl Exports {
         {
             peer.sessions(queue).pop_front();
         }
-        written.unwrap_or(Batch::HasRoom)
+        written.unwrap_or(Ok(()))
     }
 }
 
@@ -108,9 +103,9 @@ impl Core {
         if let Some(peer) = self.peers.get_mut(slot) {
             peer.is_ready = false;
         }
-        let mut batch = Batch::HasRoom;
+        let mut written = Ok(());
         while let Some(peer) = self.peers.get_mut(slot) {
-            if *steps == 0 || batch == Batch::Full {
+            if *steps == 0 || written == Err(Unwritten::NoRoom) {
                 peer.mark_ready(&mut self.node);
                 break;
             }
@@ -118,7 +113,7 @@ impl Core {
                 break;
             };
             *steps -= 1;
-            batch = match work {
+            written = match work {
                 Work::Control(control) => self.send_control(slot, control, (exports, imports), tx),
                 Work::Data(queue, number) => exports.send(slot, (queue, number), self, tx),
             };
@@ -140,10 +135,10 @@ impl Core {
         control: Control,
         (exports, imports): (&mut Exports, &mut Imports),
         tx: &mut TransmitBuffer,
-    ) -> Batch {
+    ) -> Written {
         let session = control.session();
         let Some(mut cx) = self.context(slot, session) else {
-            return Batch::Full;
+            return Err(Unwritten::NoRoom);
         };
         let (mut reception, mut cancel) = (None, None);
         match control {
@@ -155,8 +150,8 @@ impl Core {
             _ => {}
         }
         let put = cx.put_control(control, reception.as_deref_mut(), cancel.as_deref(), tx);
-        if put == WriteResult::NoRoom {
-            return Batch::Full;
+        if put == Err(Unwritten::NoRoom) {
+            return put;
         }
         cx.peer.pop_control();
         match (control, reception, cancel) {
@@ -177,7 +172,7 @@ impl Core {
             (Control::Ping, ..) => cx.peer.on_ping_sent(cx.node),
             _ => {}
         }
-        Batch::HasRoom
+        Ok(())
     }
 }
 
@@ -230,11 +225,11 @@ impl Context<'_> {
         reception: Option<&mut Reception>,
         cancel: Option<&Cancel>,
         tx: &mut TransmitBuffer,
-    ) -> WriteResult {
+    ) -> Written {
         let body = match control {
             Control::Report { serial, .. } => {
-                let put = reception.map(|reception| reception.put_report(serial, tx, self));
-                return put.unwrap_or(WriteResult::Impossible);
+                let reception = reception.ok_or(Unwritten::Impossible)?;
+                return reception.put_report(serial, tx, self);
             }
             Control::Final {
                 serial,
@@ -259,9 +254,8 @@ impl Context<'_> {
                 Body::CancelBySender(Reason::USER)
             }),
         };
-        body.map_or(WriteResult::Impossible, |body| {
-            self.put_body(&body, None, tx)
-        })
+        let body = body.ok_or(Unwritten::Impossible)?;
+        self.put_body(&body, None, tx)
     }
 
     /// Writes a report that claims all of a red part.
@@ -271,7 +265,7 @@ impl Context<'_> {
         red: u64,
         hello: Option<Hello>,
         tx: &mut TransmitBuffer,
-    ) -> WriteResult {
+    ) -> Written {
         let all = 0..red;
         let body = Body::Report(Report {
             serial,
@@ -290,7 +284,7 @@ impl Context<'_> {
         body: &Body<'_>,
         hello: Option<Hello>,
         tx: &mut TransmitBuffer,
-    ) -> WriteResult {
+    ) -> Written {
         let is_plain = self.peer.keys.overhead() == 0 && hello.is_none();
         let Some(behind) = body.octets().filter(|_| is_plain) else {
             let len = body.wire_len();
@@ -316,7 +310,7 @@ impl Context<'_> {
         hello: Option<Hello>,
         tx: &mut TransmitBuffer,
         write: impl FnOnce(&mut Vec<u8>),
-    ) -> WriteResult {
+    ) -> Written {
         let (session, keys) = (self.session, Arc::clone(&self.peer.keys));
         let whole = header_len(session) + keys.overhead() + Hello::len(hello) + len;
         let counts = keys.counts() + (u8::from(hello.is_some()) << 4);
@@ -339,17 +333,17 @@ impl Context<'_> {
         len: usize,
         tx: &mut TransmitBuffer,
         write: impl FnOnce(&mut Vec<u8>),
-    ) -> WriteResult {
-        let put = self.push(len, tx, write);
-        match put {
-            WriteResult::Written => {
+    ) -> Written {
+        let written = self.push(len, tx, write);
+        match written {
+            Ok(()) => {
                 self.node.stats.segments_sent += 1;
                 self.peer.pacer.on_sent(self.node.now, len);
             }
-            WriteResult::Impossible => self.node.stats.oversize += 1,
-            WriteResult::NoRoom => {}
+            Err(Unwritten::Impossible) => self.node.stats.oversize += 1,
+            Err(Unwritten::NoRoom) => {}
         }
-        put
+        written
     }
 
     /// Writes a datagram of `len` octets, if it may leave yet.
@@ -359,19 +353,19 @@ impl Context<'_> {
         len: usize,
         tx: &mut TransmitBuffer,
         write: impl FnOnce(&mut Vec<u8>),
-    ) -> WriteResult {
+    ) -> Written {
         if !self.peer.may_spend(self.node, len) {
-            return WriteResult::NoRoom;
+            return Err(Unwritten::NoRoom);
         }
         if !tx.push(len, write) {
-            return if tx.is_empty() {
-                WriteResult::Impossible
+            return Err(if tx.is_empty() {
+                Unwritten::Impossible
             } else {
-                WriteResult::NoRoom
-            };
+                Unwritten::NoRoom
+            });
         }
         self.node.strangers.left(self.peer.account, len);
-        WriteResult::Written
+        Ok(())
     }
 
     /// Whether a segment that asks for the report on a whole part has to wait, so that a full receive buffer does not take

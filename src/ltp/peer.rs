@@ -11,7 +11,7 @@ use super::beyond::{
 };
 use super::config::{Direction, Peer};
 use super::context::{ImportTimer, Key, Lateness, Node, TimerKind};
-use super::silence::{Late, Patience, Silence, Step};
+use super::silence::{MAX_INTERVAL, Patience, Silence, Step};
 use super::wire::SessionId;
 use crate::Instant;
 use crate::kit::{Due, Pacer, TimerId};
@@ -506,26 +506,25 @@ impl PeerState {
         }
     }
 
-    /// Decides about a signal whose answer is late. `None` if it waits.
-    pub(super) fn on_late(&mut self, node: &mut Node, what: TimerKind) -> Option<Lateness> {
+    /// Decides about a signal whose answer is late, and which left at `left` if that is known. `None` if it waits.
+    pub(super) fn on_late(
+        &mut self,
+        node: &mut Node,
+        what: TimerKind,
+        left: Option<Instant>,
+    ) -> Option<Lateness> {
         let patience = self.patience();
-        let left = (node.now - Instant::ZERO).saturating_sub(patience.answer);
-        let left = Instant::ZERO + left;
-        match self.silence.on_late(node.now, left, &patience) {
-            Late::Repeat => Some(Lateness::Counts),
-            Late::Probe { counts } => {
-                self.set_silence_timer(node);
-                Some(Lateness::of_probe(counts))
-            }
-            Late::Wait => {
-                self.waiting.push_back(what);
-                if self.silence_timer.is_none() {
-                    self.set_silence_timer(node);
-                }
-                None
-            }
-            Late::GiveUp => Some(Lateness::IsFinal),
+        let answer = (node.now - Instant::ZERO).saturating_sub(patience.answer);
+        let before = Instant::ZERO + answer;
+        let left = left.map_or(before, |left| left.min(before));
+        let late = self.silence.on_late(node.now, left, &patience);
+        if late.is_none() {
+            self.waiting.push_back(what);
         }
+        if self.silence.is_silent() && self.silence_timer.is_none() {
+            self.set_silence_timer(node);
+        }
+        late
     }
 
     fn set_silence_timer(&mut self, node: &mut Node) {
@@ -619,6 +618,18 @@ impl PeerState {
             deadline: expected + self.times.after_answer,
             expected,
         }
+    }
+
+    /// Returns when the answer to a signal is due that is sent for the time `tries`. Where the line is not known, the time
+    /// doubles with each repetition, up to that between two probes of a silent peer: HDTN takes no notice of a checkpoint that
+    /// came before, and repeats its report when an answer to that is late by a clock of its own.
+    pub(super) fn answer_of(&self, tries: u16, now: Instant) -> Due {
+        let mut due = self.answer(now);
+        if tries > 1 && self.flow.is_estimated() {
+            let times = (1 << (tries - 1).min(6)) - 1;
+            due.deadline += (self.timeout() * times).min(MAX_INTERVAL);
+        }
+        due
     }
 
     /// Returns the retransmission timeout: the light times and the margin.

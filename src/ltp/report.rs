@@ -13,7 +13,7 @@ use super::beyond::{Hello, segments};
 use super::context::{Context, ImportTimer, Lateness, Step};
 use super::end_cause::{EndCause, Limit};
 use super::import::{Awaited, Reception};
-use super::output::WriteResult;
+use super::output::{Unwritten, Written};
 use super::peer::{Control, PeerState};
 use super::wire::{Checkpoint, Mark, header_len};
 use crate::Instant;
@@ -68,7 +68,7 @@ pub(super) struct Issued {
     scope: Range<u64>,
     /// Empty until it is written first, and for a report on everything.
     body: Octets,
-    tries: u8,
+    tries: u16,
     /// Octets that were held when it was sent last.
     held: u64,
     pub(super) timer: Option<TimerId>,
@@ -271,12 +271,10 @@ impl Reception {
         serial: u64,
         tx: &mut TransmitBuffer,
         cx: &mut Context<'_>,
-    ) -> WriteResult {
+    ) -> Written {
         let hello = self.hello(cx);
         let red = self.red.unwrap_or(0);
-        let Some(issued) = self.issued(serial) else {
-            return WriteResult::Impossible;
-        };
+        let issued = self.issued(serial).ok_or(Unwritten::Impossible)?;
         let checkpoint = issued.checkpoint;
         if issued.tells_all {
             return cx.put_report_on_all((serial, checkpoint), red, hello, tx);
@@ -290,16 +288,14 @@ impl Reception {
                 self.parts().reports.forget_checkpoint(checkpoint);
             }
             self.recharge(cx);
-            return WriteResult::Impossible;
+            return Err(Unwritten::Impossible);
         }
         if is_written_first && !self.make_body(serial, cx) {
             // Nothing is held in its scope, which may not be said (RFC 5326 section 3.2.2).
             self.drop_report(serial, cx);
-            return WriteResult::Impossible;
+            return Err(Unwritten::Impossible);
         }
-        let Some(issued) = self.issued(serial) else {
-            return WriteResult::Impossible;
-        };
+        let issued = self.issued(serial).ok_or(Unwritten::Impossible)?;
         let body = &issued.body;
         // A report that was made before the sender told may be as long as a segment.
         let hello = hello.filter(|_| body.len() <= cx.segment_room(hello));
@@ -342,9 +338,9 @@ impl Reception {
 
     /// Keeps the body of a report for its repetitions. Without memory for it, a report that was written is not repeated,
     /// and one that was not is made again.
-    fn settle_body(&mut self, serial: u64, put: WriteResult, cx: &mut Context<'_>) {
+    fn settle_body(&mut self, serial: u64, put: Written, cx: &mut Context<'_>) {
         let is_kept = self.weight() <= self.parts().memory_limit() && cx.free_octets() > 0;
-        if !is_kept && put != WriteResult::NoRoom {
+        if !is_kept && put != Err(Unwritten::NoRoom) {
             self.drop_report(serial, cx);
         }
         self.recharge(cx);
@@ -631,7 +627,8 @@ impl Reception {
         issued.on_left(cx);
         issued.left = issued.latest;
         issued.tries = issued.tries.saturating_add(1);
-        issued.timer = cx.await_answer(ImportTimer::Report(serial));
+        let due = cx.peer.answer_of(issued.tries, cx.node.now);
+        issued.timer = cx.start(due, ImportTimer::Report(serial));
         if issued.tries == 1 {
             issued.first = issued.latest;
         } else {
@@ -653,7 +650,7 @@ impl Reception {
         serial: u64,
         cx: &mut Context<'_>,
     ) -> Result<Step, EndCause> {
-        let limit = cx.peer.config.limits.report_retries;
+        let limit = cx.peer.config.limits.report_retries.into();
         let held = self.octets_held();
         let Some(issued) = self.issued(serial) else {
             return Ok(Step::Continues);
@@ -691,7 +688,7 @@ impl Reception {
         let is_due = |one: &Issued| {
             one.checkpoint == checkpoint
                 && !cx.peer.is_waiting(one.queued)
-                && one.tries <= limit
+                && one.tries <= limit.into()
                 && now > one.left
                 && now - one.left >= round
         };

@@ -54,11 +54,11 @@ struct Apart {
 
 /// A report that came.
 #[derive(Debug, Clone)]
-pub(super) struct Reported<C> {
+pub(super) struct Reported<'a> {
     pub(super) serial: u64,
     pub(super) scope: Range<u64>,
     /// The claims in ascending order, as ranges of the block.
-    pub(super) claims: C,
+    pub(super) claims: &'a [Range<u64>],
     /// The highest report serial number that had come when the cited checkpoint was sent first, if that is known.
     pub(super) after: Option<u64>,
     /// The number of checkpoints that may have drawn reports which did not come.
@@ -111,10 +111,7 @@ impl ReportHistory {
     }
 
     /// Judges a report by those before it, which claimed `claimed` in all.
-    pub(super) fn judge<C>(&self, report: Reported<C>, claimed: &RangeSet) -> Verdict
-    where
-        C: IntoIterator<Item = Range<u64>>,
-    {
+    pub(super) fn judge(&self, report: &Reported<'_>, claimed: &RangeSet) -> Verdict {
         let at = report.serial.saturating_sub(1);
         if self.serials.intersects(at..report.serial) {
             return Verdict::Repeated;
@@ -134,14 +131,13 @@ impl ReportHistory {
         if is_before || report.serial > most {
             return Verdict::Restarted;
         }
-        let claims: Vec<Range<u64>> = report.claims.into_iter().collect();
-        let revoked = revoked(report.scope, claims.iter().cloned(), claimed);
+        let revoked = revoked(report, claimed);
         let own = self.apart.as_ref().map_or(claimed, |apart| &apart.claimed);
         match (revoked.is_empty(), report.serial > highest) {
             (true, _) => Verdict::Agrees,
             (false, true) => Verdict::Restarted,
             // It was overtaken by reports of the same receiver.
-            (false, false) if self.one.contains(&at) || self.claims_again(&claims, own) => {
+            (false, false) if self.one.contains(&at) || self.claims_again(report.claims, own) => {
                 Verdict::Agrees
             }
             (false, false) => Verdict::Older(revoked),
@@ -180,12 +176,7 @@ impl ReportHistory {
     ///
     /// Reports may be missing for good: a receiver does not repeat them once others have told everything. But one that
     /// started anew has nothing of what it claimed before and was sent once. Whoever claims that again is the same.
-    pub(super) fn note_claims(
-        &mut self,
-        serial: u64,
-        claims: impl IntoIterator<Item = Range<u64>>,
-        claimed: &RangeSet,
-    ) {
+    pub(super) fn note_claims(&mut self, serial: u64, claims: &[Range<u64>], claimed: &RangeSet) {
         if self.is_one() {
             self.apart = None;
             return;
@@ -195,12 +186,11 @@ impl ReportHistory {
             others: Vec::new(),
         });
         let at = serial.saturating_sub(1);
-        let claims: Vec<Range<u64>> = claims.into_iter().collect();
-        if self.claims_again(&claims, &apart.claimed) {
+        if self.claims_again(claims, &apart.claimed) {
             self.join(serial);
         }
         if apart.others.len() < MAX_APART || self.one.contains(&at) {
-            apart.others.push((at, claims));
+            apart.others.push((at, claims.to_vec()));
         }
         while let Some(place) = apart.others.iter().position(|(at, claims)| {
             self.one.contains(at) || self.claims_again(claims, &apart.claimed)
@@ -304,16 +294,12 @@ impl Apart {
     }
 }
 
-/// Returns what was claimed in a scope and is not any more.
-fn revoked(
-    scope: Range<u64>,
-    claims: impl IntoIterator<Item = Range<u64>>,
-    claimed: &RangeSet,
-) -> RangeSet {
+/// Returns what was claimed in the scope of a report and is not any more.
+fn revoked(report: &Reported<'_>, claimed: &RangeSet) -> RangeSet {
     let mut revoked = RangeSet::new();
-    let mut from = scope.start;
-    let end = scope.end..scope.end;
-    for claim in claims.into_iter().chain([end]) {
+    let mut from = report.scope.start;
+    let end = report.scope.end..report.scope.end;
+    for claim in report.claims.iter().chain([&end]) {
         for lost in claimed.within(from..claim.start) {
             revoked.insert(lost);
         }
@@ -331,11 +317,11 @@ mod tests {
     use super::*;
 
     /// A report on 0 to 1000, and the claims of those before.
-    fn report(serial: u64, claims: &[Range<u64>]) -> Reported<Vec<Range<u64>>> {
+    fn report(serial: u64, claims: &[Range<u64>]) -> Reported<'_> {
         Reported {
             serial,
             scope: 0..1000,
-            claims: claims.to_vec(),
+            claims,
             after: None,
             unanswered: 0,
         }
@@ -361,21 +347,18 @@ mod tests {
     fn the_first_report_agrees_whatever_it_says_and_comes_again_as_a_repeat() {
         let mut history = ReportHistory::default();
         let first = report(16_000, &[]);
-        assert_eq!(
-            history.judge(first.clone(), &RangeSet::new()),
-            Verdict::Agrees
-        );
+        assert_eq!(history.judge(&first, &RangeSet::new()), Verdict::Agrees);
 
         history.note(16_000, false);
 
-        assert_eq!(history.judge(first, &RangeSet::new()), Verdict::Repeated);
+        assert_eq!(history.judge(&first, &RangeSet::new()), Verdict::Repeated);
     }
 
     #[test]
     fn a_later_report_that_lacks_a_claim_of_its_scope_is_of_a_receiver_that_started_anew() {
         let history = noted(&[100]);
         let claimed = set(&[0..400]);
-        let judge = |claims: &[Range<u64>]| history.judge(report(101, claims), &claimed);
+        let judge = |claims: &[Range<u64>]| history.judge(&report(101, claims), &claimed);
 
         assert_eq!(judge(&[400..1000]), Verdict::Restarted);
         assert_eq!(judge(&[0..399, 400..1000]), Verdict::Restarted, "one octet");
@@ -393,7 +376,7 @@ mod tests {
             ..report(101, &[500..600])
         };
 
-        assert_eq!(history.judge(partial, &claimed), Verdict::Agrees);
+        assert_eq!(history.judge(&partial, &claimed), Verdict::Agrees);
     }
 
     #[test]
@@ -402,15 +385,15 @@ mod tests {
         history.note_resent(0..1000);
         let claimed = set(&[0..800]);
 
-        let older = history.judge(report(101, &[0..300, 500..800]), &claimed);
+        let older = history.judge(&report(101, &[0..300, 500..800]), &claimed);
 
         assert_eq!(older, Verdict::Older(set(&[300..500])));
         let mut one = noted(&[100, 102]);
-        one.note_claims(102, [0..800], &set(&[0..200]));
-        let overtaken = one.judge(report(101, &[0..300, 500..800]), &claimed);
+        one.note_claims(102, &[0..800], &set(&[0..200]));
+        let overtaken = one.judge(&report(101, &[0..300, 500..800]), &claimed);
         assert_eq!(overtaken, Verdict::Agrees, "of one receiver");
         assert_eq!(
-            history.judge(report(99, &[0..800]), &claimed),
+            history.judge(&report(99, &[0..800]), &claimed),
             Verdict::Agrees
         );
     }
@@ -424,9 +407,9 @@ mod tests {
             ..report(serial, &[0..1000])
         };
 
-        assert_eq!(history.judge(cited(99, 101), &claimed), Verdict::Restarted);
-        assert_eq!(history.judge(cited(99, 0), &claimed), Verdict::Agrees);
-        assert_eq!(history.judge(cited(102, 101), &claimed), Verdict::Agrees);
+        assert_eq!(history.judge(&cited(99, 101), &claimed), Verdict::Restarted);
+        assert_eq!(history.judge(&cited(99, 0), &claimed), Verdict::Agrees);
+        assert_eq!(history.judge(&cited(102, 101), &claimed), Verdict::Agrees);
     }
 
     #[test]
@@ -451,7 +434,7 @@ mod tests {
                 unanswered,
                 ..report(serial, &[0..1000])
             };
-            history.judge(all, &claimed)
+            history.judge(&all, &claimed)
         };
 
         for serial in [1, 11_641, 14_744, 14_810 + 65, 16_383, u64::MAX] {
@@ -491,7 +474,7 @@ mod tests {
             let mut history = noted(&[5, 6]);
             history.note(number, false);
             history.note_resent(0..100);
-            history.note_claims(number, claims.iter().cloned(), &claimed);
+            history.note_claims(number, claims, &claimed);
             history
         };
 
@@ -505,10 +488,10 @@ mod tests {
         let mut history = after(9, &[400..700]);
         let more = set(&[0..900]);
         history.note(11, false);
-        history.note_claims(11, [400..700], &more);
+        history.note_claims(11, &[400..700], &more);
         assert!(!history.is_of_one_receiver(1000));
         history.note(12, false);
-        history.note_claims(12, [300..700], &more);
+        history.note_claims(12, &[300..700], &more);
         assert!(history.is_of_one_receiver(1000));
         history.note(14, false);
         assert!(!history.is_of_one_receiver(1000));
@@ -520,13 +503,13 @@ mod tests {
         history.note_resent(0..1000);
         let claimed = set(&[0..400]);
         history.note(3, false);
-        history.note_claims(3, [500..600], &claimed);
+        history.note_claims(3, &[500..600], &claimed);
         history.note(7, false);
-        history.note_claims(7, [0..999], &set(&[0..400, 500..600]));
+        history.note_claims(7, &[0..999], &set(&[0..400, 500..600]));
         assert!(!history.is_of_one_receiver(1000), "one octet");
 
         history.note(8, false);
-        history.note_claims(8, [900..1000], &set(&[0..999]));
+        history.note_claims(8, &[900..1000], &set(&[0..999]));
 
         assert!(history.is_of_one_receiver(1000));
     }
@@ -535,13 +518,13 @@ mod tests {
     fn a_report_that_fills_a_gap_brings_the_claims_of_those_behind_it() {
         let mut history = noted(&[5]);
         history.note(7, false);
-        history.note_claims(7, [400..1000], &set(&[0..300]));
+        history.note_claims(7, &[400..1000], &set(&[0..300]));
         history.note(2, false);
-        history.note_claims(2, [1200..1300], &set(&[0..300, 400..1000]));
+        history.note_claims(2, &[1200..1300], &set(&[0..300, 400..1000]));
         assert!(!history.is_of_one_receiver(1000));
 
         history.note(6, false);
-        history.note_claims(6, [300..400], &set(&[0..300, 400..1000, 1200..1300]));
+        history.note_claims(6, &[300..400], &set(&[0..300, 400..1000, 1200..1300]));
 
         assert!(history.is_of_one_receiver(1000));
     }
@@ -551,12 +534,12 @@ mod tests {
         let mut history = noted(&[u64::MAX - 1]);
         let claimed = set(&[0..400]);
         let last = || report(u64::MAX, &[0..400]);
-        assert_eq!(history.judge(last(), &claimed), Verdict::Agrees);
+        assert_eq!(history.judge(&last(), &claimed), Verdict::Agrees);
 
         history.note(u64::MAX, false);
 
         assert!(history.is_of_one_receiver(1000));
-        assert_eq!(history.judge(last(), &claimed), Verdict::Repeated);
+        assert_eq!(history.judge(&last(), &claimed), Verdict::Repeated);
     }
 
     #[test]
@@ -571,7 +554,7 @@ mod tests {
         assert!(restored.is_whole);
         for serial in [1, 2, 7, 900] {
             let again = report(serial, &[]);
-            assert_eq!(restored.judge(again, &RangeSet::new()), Verdict::Repeated);
+            assert_eq!(restored.judge(&again, &RangeSet::new()), Verdict::Repeated);
         }
     }
 
@@ -580,11 +563,11 @@ mod tests {
         let numbers: Vec<u64> = (1..=1024).map(|number| 2 * number).collect();
         let history = noted(&numbers);
 
-        let verdict = history.judge(report(3, &[]), &RangeSet::new());
+        let verdict = history.judge(&report(3, &[]), &RangeSet::new());
 
         assert_eq!(verdict, Verdict::Incoherent);
         assert_eq!(
-            history.judge(report(4, &[]), &RangeSet::new()),
+            history.judge(&report(4, &[]), &RangeSet::new()),
             Verdict::Repeated
         );
     }
@@ -626,11 +609,11 @@ mod tests {
                 let report = Reported {
                     serial,
                     scope,
-                    claims: claims.clone(),
+                    claims: &claims,
                     after: None,
                     unanswered: 0,
                 };
-                match history.judge(report, &claimed) {
+                match history.judge(&report, &claimed) {
                     Verdict::Repeated | Verdict::Incoherent => continue,
                     Verdict::Agrees => {}
                     Verdict::Older(lost) => {

@@ -6,10 +6,11 @@
 
 use core::time::Duration;
 
+use super::context::Lateness;
 use crate::Instant;
 
 /// The longest interval between two probes, unless an answer takes longer than that.
-const MAX_INTERVAL: Duration = Duration::from_secs(60);
+pub(super) const MAX_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long a peer may be silent before it is given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,20 +23,6 @@ pub(super) struct Patience {
     pub(super) answer: Duration,
     /// How often a signal is sent, repetitions included. A peer so distant that this takes longer is given that time.
     pub(super) tries: u32,
-}
-
-/// What may be done with a signal whose answer is late.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Late {
-    /// The peer was heard in the meantime: the signal or its answer was lost. It is repeated, and that counts.
-    Repeat,
-    /// Nothing was heard since it was sent. It is repeated as the first probe. That counts only if the peer was given up
-    /// before and not heard since, or a block that waits for its rate would be probed for ever.
-    Probe { counts: bool },
-    /// Another probe is under way. The timer waits until the peer is heard.
-    Wait,
-    /// It left before the peer was given up.
-    GiveUp,
 }
 
 /// What is due in a silence.
@@ -68,7 +55,6 @@ struct Ongoing {
 }
 
 impl Silence {
-    /// Returns the state of a peer of which nothing is known.
     /// Notes a segment of the peer. True if that ends a silence: timers that wait go on.
     #[inline]
     pub(super) fn on_heard(&mut self, now: Instant) -> bool {
@@ -86,16 +72,24 @@ impl Silence {
         self.heard.is_some()
     }
 
-    /// Decides about a signal that left at `left` and whose answer is late.
-    pub(super) fn on_late(&mut self, now: Instant, left: Instant, patience: &Patience) -> Late {
+    /// Decides about a signal that left at `left` and whose answer is late. If the peer was heard since, the signal or its
+    /// answer was lost. Otherwise it is the first probe of a silence, which counts only if the peer was given up before and
+    /// not heard since, or a block that waits for its rate would be probed for ever. `None` while another probe is under way:
+    /// it waits until the peer is heard.
+    pub(super) fn on_late(
+        &mut self,
+        now: Instant,
+        left: Instant,
+        patience: &Patience,
+    ) -> Option<Lateness> {
         if self.late.is_some() {
-            return Late::Wait;
+            return None;
         }
         if self.heard.is_some_and(|heard| heard >= left) {
-            return Late::Repeat;
+            return Some(Lateness::Counts);
         }
         if self.given_up.is_some_and(|given_up| given_up >= left) {
-            return Late::GiveUp;
+            return Some(Lateness::IsFinal);
         }
         let interval = patience.longer(patience.answer);
         self.late = Some(Ongoing {
@@ -103,9 +97,7 @@ impl Silence {
             probe: now + interval,
             interval,
         });
-        Late::Probe {
-            counts: self.was_given_up(),
-        }
+        Some(Lateness::of_probe(self.was_given_up()))
     }
 
     /// Whether the peer was given up and not heard since.
@@ -192,8 +184,19 @@ mod tests {
         tries: 6,
     };
 
-    const FIRST: Late = Late::Probe { counts: false };
-    const AGAIN: Late = Late::Probe { counts: true };
+    /// What is done, and whether the peer is silent then.
+    type Late = (Option<Lateness>, bool);
+
+    const REPEAT: Late = (Some(Lateness::Counts), false);
+    const FIRST: Late = (Some(Lateness::Probes), true);
+    const AGAIN: Late = (Some(Lateness::Counts), true);
+    const WAIT: Late = (None, true);
+    const GIVE_UP: Late = (Some(Lateness::IsFinal), false);
+
+    fn late(silence: &mut Silence, now: u64, left: u64) -> Late {
+        let late = silence.on_late(at(now), at(left), &NEAR);
+        (late, silence.is_silent())
+    }
 
     const fn at(seconds: u64) -> Instant {
         Instant::from_nanos(seconds * 1_000_000_000)
@@ -226,8 +229,8 @@ mod tests {
         let mut silence = Silence::default();
         silence.on_heard(at(10));
 
-        assert_eq!(silence.on_late(at(12), at(10), &NEAR), Late::Repeat);
-        assert_eq!(silence.on_late(at(12), at(9), &NEAR), Late::Repeat);
+        assert_eq!(late(&mut silence, 12, 10), REPEAT);
+        assert_eq!(late(&mut silence, 12, 9), REPEAT);
         assert!(!silence.is_silent());
         assert_eq!(silence.next(&NEAR), None);
     }
@@ -237,22 +240,22 @@ mod tests {
         let mut silence = Silence::default();
         silence.on_heard(at(9));
 
-        assert_eq!(silence.on_late(at(12), at(10), &NEAR), FIRST);
-        assert_eq!(silence.on_late(at(12), at(10), &NEAR), Late::Wait);
-        assert_eq!(silence.on_late(at(13), at(5), &NEAR), Late::Wait);
+        assert_eq!(late(&mut silence, 12, 10), FIRST);
+        assert_eq!(late(&mut silence, 12, 10), WAIT);
+        assert_eq!(late(&mut silence, 13, 5), WAIT);
         assert!(silence.is_silent());
         assert_eq!(silence.lasts(at(15)), Some(secs(5)));
 
         assert!(silence.on_heard(at(16)));
         assert!(!silence.on_heard(at(16)));
         assert_eq!(silence.lasts(at(17)), None);
-        assert_eq!(silence.on_late(at(17), at(15), &NEAR), Late::Repeat);
+        assert_eq!(late(&mut silence, 17, 15), REPEAT);
     }
 
     #[test]
     fn a_peer_that_was_never_heard_is_given_up_after_12_s() {
         let mut silence = Silence::default();
-        assert_eq!(silence.on_late(at(2), at(0), &NEAR), FIRST);
+        assert_eq!(late(&mut silence, 2, 0), FIRST);
 
         let steps = steps(&mut silence, &NEAR);
 
@@ -260,15 +263,15 @@ mod tests {
         assert_eq!(steps, [(at(6), Step::Probe), end]);
         assert!(!silence.is_silent());
         // What was under way ends with it; what leaves later is another matter.
-        assert_eq!(silence.on_late(at(13), at(11), &NEAR), Late::GiveUp);
-        assert_eq!(silence.on_late(at(15), at(13), &NEAR), AGAIN);
+        assert_eq!(late(&mut silence, 13, 11), GIVE_UP);
+        assert_eq!(late(&mut silence, 15, 13), AGAIN);
     }
 
     #[test]
     fn a_peer_that_was_heard_is_probed_at_doubled_intervals_of_a_minute_at_most_for_10_min() {
         let mut silence = Silence::default();
         silence.on_heard(at(99));
-        silence.on_late(at(102), at(100), &NEAR);
+        late(&mut silence, 102, 100);
 
         let steps = steps(&mut silence, &NEAR);
 
@@ -287,7 +290,7 @@ mod tests {
     fn time_in_closed_contacts_does_not_count() {
         let mut silence = Silence::default();
         silence.on_heard(at(0));
-        silence.on_late(at(3), at(1), &NEAR);
+        late(&mut silence, 3, 1);
         silence.on_closed(at(5));
         silence.on_closed(at(6));
 
@@ -307,7 +310,7 @@ mod tests {
     fn a_silence_that_begins_in_a_closed_contact_counts_from_its_opening() {
         let mut silence = Silence::default();
         silence.on_closed(at(1));
-        silence.on_late(at(50), at(40), &NEAR);
+        late(&mut silence, 50, 40);
 
         silence.on_opened(at(100));
 
@@ -339,7 +342,7 @@ mod tests {
     fn every_step_moves_on_however_late_it_is_taken() {
         let mut silence = Silence::default();
         silence.on_heard(at(0));
-        silence.on_late(at(3), at(1), &NEAR);
+        late(&mut silence, 3, 1);
 
         let mut taken = Vec::new();
         while let Some(step) = silence.step(at(400), &NEAR) {

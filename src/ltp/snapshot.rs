@@ -15,7 +15,7 @@ use super::export::{Exports, SavedExport};
 use super::fingerprint::Fingerprint;
 use super::import::{Imports, SavedImport};
 use super::peer::{Origin, PeerState, Role};
-use super::peers::{Addresses, Peers};
+use super::peers::{Addresses, Peers, index};
 use super::services::Delivery;
 use super::wire::SessionId;
 use crate::{Addr, Instant, Seed, Tag};
@@ -186,10 +186,6 @@ fn within(field: &'static str, value: usize, limit: usize) -> Restored {
     }
 }
 
-fn count(count: u32) -> usize {
-    usize::try_from(count).unwrap_or(usize::MAX)
-}
-
 impl<A> Snapshot<A> {
     /// Returns the ID of the engine that the snapshot was taken from.
     #[must_use]
@@ -339,7 +335,7 @@ impl<A: Addr> Engine<A> {
         node.restore_closed(&snapshot.closed, peers)?;
         node.restore_events(snapshot.events)?;
         node.restore_waiting(snapshot.services, peers)?;
-        let limits = [node.config.limits.exports, node.config.limits.imports].map(count);
+        let limits = [node.config.limits.exports, node.config.limits.imports].map(index);
         within("exports", snapshot.exports.len(), limits[0])?;
         within("imports", snapshot.imports.len(), limits[1])?;
         for export in snapshot.exports.into_iter().enumerate() {
@@ -471,10 +467,10 @@ impl Node {
 
     fn restore_events(&mut self, events: Vec<Event>) -> Restored {
         let config = &self.config;
-        let sessions = count(config.limits.exports).saturating_add(count(config.limits.imports));
-        let limit = count(config.limits.events)
+        let sessions = index(config.limits.exports).saturating_add(index(config.limits.imports));
+        let limit = index(config.limits.events)
             .saturating_add(sessions.saturating_mul(4))
-            .saturating_add(count(config.limits.peers).saturating_mul(4));
+            .saturating_add(index(config.limits.peers).saturating_mul(4));
         within("events", events.len(), limit)?;
         for event in events {
             if let Event::Failed { data, .. } = &event {
@@ -494,7 +490,7 @@ impl Node {
 
     fn restore_waiting(&mut self, services: Vec<SavedService>, peers: &Peers) -> Restored {
         let config = &self.config;
-        let sessions = count(config.limits.exports).saturating_add(count(config.limits.imports));
+        let sessions = index(config.limits.exports).saturating_add(index(config.limits.imports));
         let limit = config.limits.import_octets.saturating_mul(2);
         let limit = limit.saturating_add(sessions.saturating_mul(4 * EVENT_OVERHEAD));
         for (at, saved) in services.into_iter().enumerate() {

@@ -35,6 +35,8 @@ struct Pair {
     rng: Rng,
     loss: u32,
     delay: Duration,
+    /// A computer that is busy reads what has come once in so long.
+    reads_every: Duration,
     received: u64,
     end: Option<Event>,
 }
@@ -66,6 +68,7 @@ impl Pair {
             rng: Seed::from(seed).child("line").rng(),
             loss,
             delay,
+            reads_every: Duration::from_nanos(1),
             received: 0,
             end: None,
         }
@@ -143,7 +146,10 @@ impl Pair {
                             start + Duration::from_nanos(len * 1_000_000_000 / u64::from(RATE));
                         self.free[from] = end;
                         if self.rng.below(100) >= u64::from(self.loss) {
-                            self.under_way[1 - from].push_back((end + self.delay, octets.to_vec()));
+                            let at = u64::try_from((end + self.delay - Instant::ZERO).as_nanos());
+                            let every = u64::try_from(self.reads_every.as_nanos()).unwrap();
+                            let at = Instant::from_nanos(at.unwrap().next_multiple_of(every));
+                            self.under_way[1 - from].push_back((at, octets.to_vec()));
                         }
                     }
                 }
@@ -288,11 +294,16 @@ fn a_large_payload_keeps_within_the_bound() {
     }
 }
 
-/// There are as many ranges of missing packets at a time as packets are lost in the first round.
+/// There are as many ranges of missing packets at a time as packets are lost in the first round, and between them each
+/// packet is a run of octets of its own.
 #[test]
 fn what_is_lost_of_many_short_packets_is_asked_for_and_nothing_else() {
     for seed in 0..3 {
-        let outcome = Pair::new(seed, Duration::from_millis(5), 10).transfer(3_000_000, 208);
+        let pair = Pair {
+            reads_every: Duration::from_millis(10),
+            ..Pair::new(seed, Duration::from_micros(2500), 10)
+        };
+        let outcome = pair.transfer(3_000_000, 208);
 
         // Of 15,000 packets, 1,667 are lost until all have come; five standard deviations are 215.
         assert!(outcome.asked_again < 1_667 + 215, "{outcome:?}");

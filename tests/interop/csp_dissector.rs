@@ -151,7 +151,7 @@ fn dtp(packet: &Packet<'_>) -> Option<[String; 5]> {
     let (header, data) = (packet.header, packet.data);
     let mut fields = [const { String::new() }; 5];
     if header.flags.contains(Flags::RDP) {
-        if header.destination_port == 8 && data.len() >= 80 {
+        if header.destination_port == 7 && data.len() >= 80 {
             let request = Request::decode(data).unwrap();
             let lasts = request.intervals.as_slice().iter();
             fields[0] = format!("0x{:08x}", request.session);
@@ -163,9 +163,9 @@ fn dtp(packet: &Packet<'_>) -> Option<[String; 5]> {
                 .join(",");
             return Some(fields);
         }
-        return (header.source_port == 8 && data.len() >= 8).then_some(fields);
+        return (header.source_port == 7 && data.len() >= 8).then_some(fields);
     }
-    if [header.source_port, header.destination_port].contains(&8) && data.len() >= 8 {
+    if header.destination_port == 8 && data.len() >= 8 {
         let packet = DataPacket::decode(data).unwrap();
         fields[0] = format!("0x{:08x}", packet.session);
         fields[4] = packet.offset.to_string();
@@ -204,6 +204,9 @@ fn the_dissector_reads_a_recording_as_we_do() {
 
         let theirs: Vec<_> = theirs.iter().filter(|it| !it[0].is_empty()).collect();
         assert_eq!(theirs.len(), packets.len());
+        let throughput = 1 + HEADER.len() + TRAILERS.len() + 1;
+        let requests = theirs.iter().filter(|it| !it[throughput].is_empty());
+        assert!(requests.count() > 0);
         for (packet, theirs) in packets.iter().zip(theirs) {
             assert_eq!(theirs[1..], ours(version, packet), "{}", hex(packet));
         }

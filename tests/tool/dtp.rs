@@ -102,6 +102,38 @@ fn a_file_arrives_whole_by_both_versions_of_csp() {
 }
 
 #[test]
+fn a_recorded_transfer_is_decoded_as_its_messages() {
+    let sent = written("dtp_recorded.bin", &pattern(1000));
+    let (out, record) = (absent("dtp_recorded_got.bin"), scratch("dtp_get.pcapng"));
+    let at = addresses();
+    let _node = serve(&at, &["--payload", &format!("3={sent}")]);
+
+    get(&at, &out, &["--rate", "1000000", "--record", &record]).well();
+
+    let packets = farlink(&["decode", "--json", &record]).well().objects();
+    let messages: Vec<&Value> = packets.iter().map(|it| &it["dtp"]).collect();
+    let find = |kind: &str| messages.iter().find(|it| it["message"] == kind).unwrap();
+    let (request, response) = (find("request"), find("response"));
+    assert_eq!(
+        (&request["payload"], &request["rate"], &request["intervals"]),
+        (&json!(3), &json!(1_000_000), &json!([[0, u32::MAX]]))
+    );
+    assert_eq!(
+        (&response["octets"], &response["payload_octets"]),
+        (&json!(1000), &json!(1000))
+    );
+    let data = messages.iter().filter(|it| it["message"] == "data");
+    assert!(data.clone().all(|it| it["session"] == request["session"]));
+    let offsets: Vec<&Value> = data.map(|it| &it["offset"]).collect();
+    assert_eq!(offsets, [0, 200, 400, 600, 800]);
+    let text = farlink(&["decode", &record]).well().out;
+    assert!(
+        text.contains(", DTP request of payload 3 at 1000000 octets per second"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_node_answers_pings_and_another_address_does_not() {
     let sent = written("dtp_pinged.bin", b"pinged");
     let at = addresses();

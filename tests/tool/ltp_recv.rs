@@ -87,6 +87,11 @@ fn green_octets_beyond_the_limit_are_refused_with_the_limit() {
         failed["reason"],
         "octets up to 1001 exceed the limit of 1000 (--limit)"
     );
+    assert_eq!(failed["exceeded"], "session_octets");
+    assert_eq!(
+        (&failed["limit"], &failed["value"]),
+        (&json!(1000), &json!(1001))
+    );
     assert_eq!(node.process.wait().unwrap().code(), Some(1));
 }
 
@@ -144,6 +149,10 @@ fn a_block_that_cannot_be_written_is_reported_by_name_and_the_receiver_serves_on
                 (&failed["event"], &failed["cause"], &failed["peer"]),
                 (&json!("failed"), &json!("not_stored"), &json!(1))
             );
+            // The file system tells no limit. The shell's is of 8192 or 16,384 octets.
+            let value = failed["value"].as_u64().unwrap();
+            assert!((8192..100_001).contains(&value), "{failed}");
+            assert_eq!(failed["limit"], Value::Null);
         } else {
             assert!(failed.contains("block 1:"), "{failed}");
             assert!(failed.contains("from engine 1 is refused: "), "{failed}");

@@ -159,7 +159,7 @@ fn an_output_file_never_replaces_an_input_or_another_output() {
 #[test]
 fn a_limit_of_file_sizes_is_a_full_disk() {
     let text = "ulimit -f 1; exec \"$@\"";
-    let sent = written("unlimited.bin", &[0x5A; 100_000]);
+    let sent = written("unlimited.bin", &vec![0x5A; 100_000]);
     let mut server = cotp::serve(&["--once", "--echo"]);
     let recording = scratch("limited.pcapng");
     let connect = [

@@ -94,13 +94,6 @@ fn blocking<C, E>((commands, events): (C, E)) -> (Blocking<C>, Blocking<E>) {
     (commands.into(), events.into())
 }
 
-impl<M: SendMachine> Commands<M> {
-    /// Shows the machine to `look`; `None` when it panicked.
-    pub fn with_machine<T>(&self, look: impl FnOnce(&M) -> T) -> Option<T> {
-        self.0.with_machine(look)
-    }
-}
-
 impl<M: SendMachine> Events<M> {
     /// Waits for what the machine has to tell, at most for `limit`.
     ///

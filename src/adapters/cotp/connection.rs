@@ -351,7 +351,7 @@ impl PendingConnection {
         let config = options.config.clone();
         let is_initiator = matches!(config.role, Role::Initiator(_));
         let carrier = Box::new(OneStream::new(stream, config.timers.close_timeout));
-        let share = Share::new(&options.reassembly, ends.1, runtime);
+        let share = Share::new(&options.reassembly, ends.1);
         let port = ConnectionPort::new(&config, share, untaken);
         let machine = options.factory.make((config, seed, ends))?;
         let (clock, limits) = (options.clock, Limits::default());

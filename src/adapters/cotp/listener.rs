@@ -8,24 +8,22 @@ use core::net::SocketAddr;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::task::{Context, Poll};
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use async_channel::{Receiver, Sender, bounded, unbounded};
 use futures_lite::future::or;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{SockRef, Socket};
 
 use super::connection::{Connection, ConnectionRequest, PendingConnection};
 use super::shares::{self, Shares};
 use super::{ConnectionOptions, Error};
 #[cfg(feature = "blocking")]
 use crate::adapters::blocking::cotp as blocking;
-use crate::adapters::driver::{ACCEPT_PAUSE, is_of_one_connection};
+use crate::adapters::driver::{ACCEPT_PAUSE, BACKLOG, is_of_one_connection, new_socket};
+use crate::adapters::lock;
 use crate::adapters::runtime::{Kind, NO_ADDRESS, Runtime, Source, TcpIo};
 use crate::cotp::Role;
-use crate::{Rng, Seed};
-
-/// Connections that may wait in the system's queue to be accepted.
-const BACKLOG: i32 = 1024;
+use crate::{Path, Proto, Rng, Seed};
 
 /// Accepts connections, all at once: a peer that is slow in its handshake keeps nobody waiting.
 ///
@@ -46,12 +44,6 @@ struct AcceptQueue {
     untaken: Arc<AtomicUsize>,
     /// Told when one was taken.
     room: (Sender<()>, Receiver<()>),
-}
-
-impl AcceptQueue {
-    fn lock(&self) -> MutexGuard<'_, Vec<Box<dyn Source>>> {
-        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// What a listener has to tell.
@@ -87,7 +79,7 @@ faces! {
         /// Closes the socket and all connections that were not taken. Those that were stay. Whoever waits in `accept` or
         /// `next` hears of [`Error::Closed`].
         pub fn close(&self) -> () {
-            self.queue.lock().clear();
+            lock(&self.queue.sources).clear();
             self.arrivals.close();
             while self.arrivals.try_recv().is_ok() {}
         }
@@ -187,16 +179,7 @@ pub(super) fn bind_all(addresses: impl IntoIterator<Item = SocketAddr>) -> io::R
 }
 
 fn bind(address: SocketAddr, is_alone: bool) -> io::Result<Socket> {
-    let domain = Domain::for_address(address);
-    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() && !is_alone {
-        socket.set_only_v6(true)?;
-    }
-    // Elsewhere another process could take the port over by it.
-    if cfg!(unix) {
-        socket.set_reuse_address(true)?;
-    }
-    socket.bind(&address.into())?;
+    let socket = new_socket(Path::socket(Proto::Tcp, address), !is_alone, false)?;
     socket.listen(BACKLOG)?;
     Ok(socket)
 }
@@ -239,7 +222,7 @@ impl Acceptor {
         if self.queue.untaken.load(Ordering::Relaxed) >= self.options.arrivals.max(1) {
             return Poll::Pending;
         }
-        let mut sources = self.queue.lock();
+        let mut sources = lock(&self.queue.sources);
         for number in 0..sources.len() {
             let accepted = sources.get(number).map(|source| source.poll_accept(cx));
             if let Some(Poll::Ready(accepted)) = accepted {

@@ -12,7 +12,6 @@ use std::io;
 use super::shares::{Key, Shares, key};
 use super::{ConnectionMachine, Error, Incoming};
 use crate::adapters::driver::{Core, DetachedStream, Port, ReceiveQueue, Rest, Shared, WaitStatus};
-use crate::adapters::runtime::Runtime;
 use crate::cotp::{self, Command, Config, ConnectionEnd, EndReason, Event};
 use crate::{Instant, Tag};
 
@@ -73,21 +72,15 @@ pub(super) struct Share {
     held: usize,
     /// The connection.
     pub(super) member: Weak<Shared<ConnectionPort>>,
-    runtime: Arc<dyn Runtime>,
 }
 
 impl Share {
-    pub(super) fn new(
-        limit: &ReassemblyLimit,
-        remote: SocketAddr,
-        runtime: &Arc<dyn Runtime>,
-    ) -> Self {
+    pub(super) fn new(limit: &ReassemblyLimit, remote: SocketAddr) -> Self {
         Self {
             limit: limit.clone(),
             key: key(remote),
             held: 0,
             member: Weak::new(),
-            runtime: Arc::clone(runtime),
         }
     }
 
@@ -100,13 +93,12 @@ impl Share {
         if held == 0 {
             return shares.release(self.key);
         }
-        if let Some(displaced) = shares.hold(&mut self.key, held, Weak::clone(&self.member)) {
-            let limit = shares.limit;
+        let displaced = shares.hold(&mut self.key, held, Weak::clone(&self.member));
+        if let Some(displaced) = displaced.and_then(|member| member.upgrade()) {
+            let (limit, runtime) = (shares.limit, Arc::clone(displaced.runtime()));
             // Outside of this connection's lock, which the other one may wait for.
-            self.runtime.spawn(Box::pin(async move {
-                if let Some(displaced) = displaced.upgrade() {
-                    displaced.displace("octets of unfinished messages", limit);
-                }
+            runtime.spawn(Box::pin(async move {
+                displaced.displace("octets of unfinished messages", limit);
             }));
         }
     }

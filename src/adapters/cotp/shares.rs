@@ -2,8 +2,9 @@
 
 use alloc::collections::BTreeMap;
 use core::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
+use crate::adapters::lock;
 use crate::{Addr as _, Path};
 
 /// What many hold of something that is limited: its sources, and what each of their members holds.
@@ -69,7 +70,7 @@ impl<T> Shares<T> {
     }
 
     fn with<R>(&self, act: impl FnOnce(&mut Held<T>) -> R) -> R {
-        act(&mut self.held.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut lock(&self.held))
     }
 }
 

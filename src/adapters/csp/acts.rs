@@ -10,9 +10,9 @@ use bytes::Bytes;
 use super::port::CspCore;
 use super::state::Question;
 use super::{AskedService, Error, NodeAnswer, ReceivedPacket};
-use crate::Tag;
 use crate::adapters::driver::Rest;
 use crate::csp::{self, CloseReason, Command, ConnectionId, Endpoint, SendOptions, SocketOptions};
+use crate::{Instant, Tag};
 
 /// How long a node that ends waits for its connections to close.
 const CLOSE_LIMIT: Duration = Duration::from_secs(3);
@@ -222,21 +222,19 @@ impl dyn CspCore + '_ {
     }
 
     /// Begins nothing any more, closes all connections, and ends once they are closed.
-    pub(in crate::adapters) fn close(&mut self) {
+    pub(in crate::adapters) fn close(&mut self, now: Instant) {
         if self.state().is_closing() || self.is_over() {
             return;
         }
-        self.state().closing = Some(self.now() + CLOSE_LIMIT);
+        self.state().closing = Some(now + CLOSE_LIMIT);
         let connections: Vec<_> = self.state().connections.keys().copied().collect();
         for connection in connections {
             self.close_connection(connection);
         }
-        self.touch();
     }
 
     /// Looks after the end of the node.
-    pub(in crate::adapters) fn tend(&mut self, is_idle: bool) -> Rest {
-        let now = self.now();
+    pub(in crate::adapters) fn tend(&mut self, now: Instant, is_idle: bool) -> Rest {
         let state = self.state();
         let has_closed = is_idle && state.connections.values().all(|it| it.end.is_some());
         match state.closing {

@@ -28,7 +28,7 @@ use crate::csp::{SendOptions, ServiceAnswer, ServiceRequest, SocketOptions};
 /// connections are closed, for 3 s at most, and its interfaces. Should the runtime end before, everything ends with
 /// [`Error::Closed`].
 #[derive(Debug, Clone)]
-pub struct Node(SharedNode);
+pub struct Node(pub(in crate::adapters) SharedNode);
 
 /// The node that handles act on: one of CSP, or of a protocol above it.
 #[derive(Debug, Clone)]
@@ -74,16 +74,11 @@ starts! {
         let options = options.into();
         let port = NodePort(NodeState::new(options.receive_octets));
         let node = options.start(runtime, interfaces, port)?;
-        Ok(Self::of(SharedNode::Csp(node)))
+        Ok(Self(SharedNode::Csp(node)))
     }
 }
 
 impl Node {
-    /// Makes a handle of a node.
-    pub(in crate::adapters) const fn of(shared: SharedNode) -> Self {
-        Self(shared)
-    }
-
     /// Acts under the lock.
     fn with<T>(&self, act: impl FnOnce(&mut dyn CspCore) -> Result<T, Error>) -> Result<T, Error> {
         with_node!(&self.0, node => node.shared.with(|core| act(core)))?

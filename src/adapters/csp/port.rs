@@ -4,9 +4,9 @@ use std::io;
 
 use super::state::NodeState;
 use super::{CspMachine, Error};
+use crate::Tag;
 use crate::adapters::driver::{ClosePort, Core, Port, Rest};
 use crate::csp::{self, Command, ConnectionId, Event};
-use crate::{Instant, Tag};
 
 /// What the handles of a node wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,7 +26,7 @@ pub(crate) enum Line {
 }
 
 /// The core of a node that the handles of CSP act on: one of CSP, or of a protocol above it.
-pub(crate) trait CspCore: AnyCore {
+pub(crate) trait CspCore {
     /// Returns what the handles share.
     fn state(&mut self) -> &mut NodeState;
 
@@ -38,31 +38,9 @@ pub(crate) trait CspCore: AnyCore {
 
     /// Wakes all that wait in a line.
     fn wake(&mut self, line: Line);
-}
-
-/// What handles need of the core of any node.
-pub(crate) trait AnyCore {
-    /// Asks for a turn although the machine was given nothing.
-    fn touch(&mut self);
-
-    fn now(&self) -> Instant;
 
     /// Tells whether the machine is not driven any more, or about to be so.
     fn is_over(&self) -> bool;
-}
-
-impl<P: Port> AnyCore for Core<P> {
-    fn touch(&mut self) {
-        self.touch();
-    }
-
-    fn now(&self) -> Instant {
-        self.now
-    }
-
-    fn is_over(&self) -> bool {
-        self.is_over()
-    }
 }
 
 impl CspCore for Core<NodePort> {
@@ -81,6 +59,10 @@ impl CspCore for Core<NodePort> {
     fn wake(&mut self, line: Line) {
         self.wakes.all(line);
     }
+
+    fn is_over(&self) -> bool {
+        self.is_over()
+    }
 }
 
 /// The state that the handles of a node share, beside the machine.
@@ -92,13 +74,12 @@ impl Port for NodePort {
     type Line = Line;
 
     fn deliver(core: &mut Core<Self>, event: Event) {
-        let core: &mut dyn CspCore = core;
-        core.deliver(event);
+        <dyn CspCore>::deliver(core, event);
     }
 
     fn tend(core: &mut Core<Self>, is_idle: bool) -> Rest {
-        let core: &mut dyn CspCore = core;
-        core.tend(is_idle)
+        let now = core.now;
+        <dyn CspCore>::tend(core, now, is_idle)
     }
 
     fn end(&mut self, machine: &mut CspMachine, _: io::Result<()>) {
@@ -115,7 +96,8 @@ impl ClosePort for NodePort {
     }
 
     fn close(core: &mut Core<Self>) {
-        let core: &mut dyn CspCore = core;
-        core.close();
+        let now = core.now;
+        <dyn CspCore>::close(core, now);
+        core.touch();
     }
 }

@@ -23,35 +23,34 @@
 /// ```
 macro_rules! faces {
     (impl [$($generics:tt)*] $handle:ty { $($methods:tt)* }) => {
-        faces!(@each [$($generics)*] [$handle] $($methods)*);
+        faces!(@each [$($generics)*] [$handle] { $($methods)* });
     };
-    (impl $handle:ident { $($methods:tt)* }) => {
-        faces!(@each [] [$handle] $($methods)*);
+    (impl $($handle:ident),+ { $($methods:tt)* }) => {
+        faces!(@all [$($handle)+] { $($methods)* });
     };
-    (impl $handle:ident, $($others:ident),+ { $($methods:tt)* }) => {
-        faces!(@each [] [$handle] $($methods)*);
-        faces!(impl $($others),+ { $($methods)* });
+    (@all [$($handle:ident)+] $methods:tt) => {
+        $(faces!(@each [] [$handle] $methods);)+
     };
-    (@each $generics:tt $handle:tt) => {};
-    (@each $generics:tt $handle:tt $(#[$meta:meta])* pub $(async $(@$mark:tt)*)? fn $name:ident $([$limited:ident])?
-        ($($args:tt)*) -> $ret:ty $(as $blocking:ty)? $body:block $($rest:tt)*
-    ) => {
-        faces!(@both $generics $handle [$(#[$meta])*] [$(async $($mark)*)?] $name [$($limited)?]
-            ($($args)*) [$ret] [$(as $blocking)?] $body);
-        faces!(@each $generics $handle $($rest)*);
+    (@each $generics:tt $handle:tt {}) => {};
+    (@each $generics:tt $handle:tt { $(#[$meta:meta])* pub $(async $(@$mark:tt)*)? fn $name:ident
+        $(<$generic:ident>)? $([$limited:ident])? ($($args:tt)*) -> $ret:ty $(as $blocking:ty)? $body:block $($rest:tt)*
+    }) => {
+        faces!(@both $generics $handle [$(#[$meta])*] [$(async $($mark)*)?] $name
+            [$(<$generic>)?] [$($limited)?] ($($args)*) [$ret] [$(as $blocking)?] $body);
+        faces!(@each $generics $handle { $($rest)* });
     };
-    (@both [$($generics:tt)*] [$handle:ty] [$($meta:tt)*] [$($async:ident)?] $name:ident [$($limited:ident)?]
-        $args:tt [$ret:ty] $as:tt $body:block
+    (@both [$($generics:tt)*] [$handle:ty] [$($meta:tt)*] [$($async:ident)?] $name:ident
+        [$($generic:tt)*] [$($limited:ident)?] $args:tt [$ret:ty] $as:tt $body:block
     ) => {
         impl $($generics)* $handle {
             $($meta)*
-            pub $($async)? fn $name $args -> $ret $body
+            pub $($async)? fn $name $($generic)* $args -> $ret $body
         }
         #[cfg(feature = "blocking")]
         #[allow(clippy::should_implement_trait, reason = "`next` is named as the method that is awaited")]
         impl $($generics)* $crate::adapters::blocking::Blocking<$handle> {
             $($meta)*
-            pub fn $name $args -> faces!(@ret $ret, $as) {
+            pub fn $name $($generic)* $args -> faces!(@ret $ret, $as) {
                 faces!(@wait [$($async)?] $as faces!(@call $name $args))
             }
             $(faces!(@limited $limited $name $args [$ret] $as);)?

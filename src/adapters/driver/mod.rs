@@ -61,6 +61,6 @@ pub(super) use node::{ClosePort, NODE_LIMITS, NodeRef, OnDrop};
 pub(super) use receive_queue::ReceiveQueue;
 pub(super) use shared::Shared;
 pub(super) use socket::{ACCEPT_PAUSE, is_of_one_connection};
-pub(super) use sockets::new_socket;
+pub(super) use sockets::{BACKLOG, new_socket};
 pub(super) use stream::OneStream;
 pub(super) use waiters::WaitStatus;

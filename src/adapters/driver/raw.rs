@@ -44,9 +44,6 @@ pub struct DriverOptions<M: Machine> {
     pub events: usize,
     /// How much an event counts. Default: 1.
     pub weigh: fn(&M::Event) -> usize,
-    /// Whether commands are taken while too many events wait. Only for machines whose commands cause no
-    /// events without bound. Default false.
-    pub commands_when_full: bool,
     /// What the machine is told once the last [`Commands`] was dropped. With `None`, the default, it is driven
     /// until it is done, or until nothing can reach it.
     pub on_drop: Option<M::Command>,
@@ -62,7 +59,6 @@ impl<M: Machine> Default for DriverOptions<M> {
             limits: Limits::default(),
             events: 64,
             weigh: |_| 1,
-            commands_when_full: false,
             on_drop: None,
             linger: Duration::from_secs(10),
         }
@@ -168,7 +164,7 @@ faces! {
         pub async fn command(&self, command: M::Command) -> Result<(), CommandError<M::Error>> {
             let mut command = Some(command);
             let given = self.0.until(Line::Command, |core, place| {
-                let is_turn = place.is_first && core.port.takes_commands();
+                let is_turn = place.is_first && core.port.has_room();
                 if !core.is_over() && !is_turn {
                     return Poll::Pending;
                 }
@@ -189,7 +185,7 @@ faces! {
         ) -> Result<Result<(), CommandError<M::Error>>, M::Command> {
             let mut command = Some(command);
             let given = self.0.with(|core| {
-                let is_taken = core.is_over() || core.port.takes_commands();
+                let is_taken = core.is_over() || core.port.has_room();
                 Some(core.command(command.take_if(|_| is_taken)?))
             });
             match (given, command) {
@@ -207,6 +203,11 @@ faces! {
         pub fn command_now(&self, command: M::Command) -> Result<(), CommandError<M::Error>> {
             let given = self.0.with(|core| core.command(command));
             given.unwrap_or(Err(CommandError::Gone))
+        }
+
+        /// Shows the machine to `look`; `None` when it panicked.
+        pub fn with_machine<T>(&self, look: impl FnOnce(&M) -> T) -> Option<T> {
+            self.0.with(|core| look(core.peek())).ok()
         }
 
         /// Waits until all that the machine wants to send so far is with the system.
@@ -253,7 +254,7 @@ faces! {
         /// Another refusal, or [`CommandError::Gone`].
         pub async fn command_when(&self, command: M::Command, is_temporary: fn(&M::Error) -> bool) -> Result<(), CommandError<M::Error>> {
             let given = self.0.until(Line::Retry, |core, _| {
-                if !core.is_over() && !core.port.takes_commands() {
+                if !core.is_over() && !core.port.has_room() {
                     return Poll::Pending;
                 }
                 match core.command(command.clone()) {
@@ -263,13 +264,6 @@ faces! {
             });
             given.await.unwrap_or(Err(CommandError::Gone))
         }
-    }
-}
-
-impl<M: SendMachine> Commands<M> {
-    /// Shows the machine to `look`; `None` when it panicked.
-    pub fn with_machine<T>(&self, look: impl FnOnce(&M) -> T) -> Option<T> {
-        self.0.with(|core| look(core.peek())).ok()
     }
 }
 
@@ -385,12 +379,6 @@ struct RawPort<M: SendMachine> {
     commands: usize,
     /// How the driver ended.
     outcome: Option<io::Result<()>>,
-}
-
-impl<M: SendMachine> RawPort<M> {
-    const fn takes_commands(&self) -> bool {
-        self.events.has_room() || self.options.commands_when_full
-    }
 }
 
 impl<M: SendMachine> Port for RawPort<M> {

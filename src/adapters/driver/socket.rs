@@ -77,7 +77,7 @@ pub(crate) struct Socket<A> {
     /// that refuses and closes would otherwise be known by its RST, and not by its reason.
     broken: Option<Box<Broken>>,
     /// When it is to be looked at again at the latest.
-    deadline: Option<Instant>,
+    pub(super) deadline: Option<Instant>,
     /// How long a socket that is to be closed waits for a peer that takes nothing, and then for its end.
     linger: Duration,
 }
@@ -213,11 +213,6 @@ impl<A: Addr> Socket<A> {
     pub(super) fn is_held_back(&self) -> bool {
         let has_unread = |broken: &Broken| !broken.unread.is_empty();
         self.is_stream() && self.broken.as_deref().is_none_or(has_unread)
-    }
-
-    /// Returns when it is to be looked at again at the latest.
-    pub(super) const fn deadline(&self) -> Option<Instant> {
-        self.deadline
     }
 
     /// Returns the address at which the machine hears that it is full.

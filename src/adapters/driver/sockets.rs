@@ -45,7 +45,7 @@ use crate::{Addr, Cause, Path, Proto, Tag, Transmit};
 use crate::{Ask, Link};
 
 /// Connections that may wait to be accepted.
-const BACKLOG: i32 = 1024;
+pub(crate) const BACKLOG: i32 = 1024;
 
 /// The sockets that a machine has from the start: [`Sockets`] on paths,
 /// [`Interfaces`](super::interfaces::Interfaces) on hops.
@@ -299,7 +299,7 @@ impl Means {
 
     /// Binds a UDP socket, or listens on a TCP port, from which connections can be made too.
     fn bind(&self, asked: Path) -> io::Result<Socket<Path>> {
-        let socket = new_socket(asked, true)?;
+        let socket = new_socket(asked, true, true)?;
         if asked.proto == Proto::Tcp {
             socket.listen(BACKLOG)?;
         }
@@ -313,7 +313,7 @@ impl Opener<Path> for Means {
         if asked.proto == Proto::Udp || asked.is_socket() {
             return self.bind(asked).map_err(failed);
         }
-        let socket = new_socket(asked, true).map_err(failed)?;
+        let socket = new_socket(asked, true, true).map_err(failed)?;
         self.tcp.apply(&SockRef::from(&socket));
         let path = with_port(asked, &socket).map_err(failed)?;
         let tcp = TcpIo::begin(&*self.runtime, socket, path.remote);
@@ -345,8 +345,8 @@ fn on_port(path: Path, port: u16) -> Path {
 }
 
 /// Makes a socket that is bound to the local address of `path`, even to port 0: the machine is told the port
-/// that it has.
-pub(crate) fn new_socket(path: Path, only_v6: bool) -> io::Result<socket2::Socket> {
+/// that it has. Unless TCP `shares` its port, only connections of the past may still have it.
+pub(crate) fn new_socket(path: Path, only_v6: bool, shares: bool) -> io::Result<socket2::Socket> {
     let (kind, protocol) = match path.proto {
         Proto::Udp => (Type::DGRAM, Protocol::UDP),
         Proto::Tcp => (Type::STREAM, Protocol::TCP),
@@ -360,8 +360,11 @@ pub(crate) fn new_socket(path: Path, only_v6: bool) -> io::Result<socket2::Socke
             set?;
         }
     }
-    if path.proto == Proto::Tcp {
+    // On Windows another process could take the port over by it, as by `SO_REUSEPORT` on Unix.
+    if path.proto == Proto::Tcp && (shares || cfg!(unix)) {
         socket.set_reuse_address(true)?;
+    }
+    if path.proto == Proto::Tcp && shares {
         // Beside a listener Linux refuses a bind with the first option alone.
         #[cfg(all(
             unix,

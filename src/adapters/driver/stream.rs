@@ -114,6 +114,6 @@ impl<M: Machine<Addr = ()>> Carrier<M> for OneStream {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.socket.as_ref().and_then(Socket::deadline)
+        self.socket.as_ref()?.deadline
     }
 }

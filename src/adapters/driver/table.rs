@@ -259,7 +259,7 @@ impl<A: Addr> Table<A> {
         } else {
             self.unflushed.insert(id);
         }
-        let deadline = entry.socket.deadline();
+        let deadline = entry.socket.deadline;
         let known = mem::replace(&mut entry.deadline, deadline);
         if known != deadline {
             self.deadlines.extend(deadline.map(|at| (at, id)));
@@ -358,10 +358,8 @@ impl<A: Addr, M: Machine<Addr = A>> Carrier<M> for Table<A> {
 
     fn inputs(&mut self, turn: &mut Turn<'_, M>) -> bool {
         self.ready.register(turn.waker);
-        while let Some(due) = self.deadlines.first().copied() {
-            if due.0 > turn.now {
-                break;
-            }
+        let is_due = |due: &&(Instant, u64)| due.0 <= turn.now;
+        while let Some(due) = self.deadlines.first().filter(is_due).copied() {
             self.deadlines.remove(&due);
             self.ready.insert(due.1);
         }

@@ -54,7 +54,7 @@ impl Node {
     /// Returns the node of CSP inside, with all that its handles do.
     #[must_use]
     pub fn csp(&self) -> csp::Node {
-        csp::Node::of(SharedNode::Dtp(Arc::clone(&self.0)))
+        csp::Node(SharedNode::Dtp(Arc::clone(&self.0)))
     }
 }
 

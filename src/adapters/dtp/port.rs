@@ -149,10 +149,7 @@ impl Port for NodePort {
                     core.wakes.all(Line::Status(tag));
                 }
             }
-            Event::Csp(event) => {
-                let core: &mut dyn CspCore = core;
-                core.deliver(event);
-            }
+            Event::Csp(event) => <dyn CspCore>::deliver(core, event),
         }
     }
 
@@ -161,8 +158,8 @@ impl Port for NodePort {
     }
 
     fn tend(core: &mut Core<Self>, is_idle: bool) -> Rest {
-        let core: &mut dyn CspCore = core;
-        core.tend(is_idle)
+        let now = core.now;
+        <dyn CspCore>::tend(core, now, is_idle)
     }
 
     fn end(&mut self, machine: &mut NodeMachine, _: io::Result<()>) {
@@ -194,8 +191,9 @@ impl ClosePort for NodePort {
             // It refuses nothing.
             let _ = core.give(Command::Shutdown);
         }
-        let core: &mut dyn CspCore = core;
-        core.close();
+        let now = core.now;
+        <dyn CspCore>::close(core, now);
+        core.touch();
     }
 }
 
@@ -219,6 +217,10 @@ impl CspCore for Core<NodePort> {
 
     fn wake(&mut self, line: csp::Line) {
         self.wakes.all(Line::Csp(line));
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over()
     }
 }
 

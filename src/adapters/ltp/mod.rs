@@ -118,7 +118,7 @@ impl From<Config> for NodeOptions {
 fn bind_socket(local: SocketAddr) -> io::Result<UdpSocket> {
     // The unspecified address is that of both families.
     let only_v6 = !local.ip().is_unspecified();
-    let bound = new_socket(Path::socket(Proto::Udp, local), only_v6);
+    let bound = new_socket(Path::socket(Proto::Udp, local), only_v6, false);
     let socket = bound.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => {
             let message = format!("another node or program has the socket at {local}");

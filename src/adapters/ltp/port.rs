@@ -237,27 +237,26 @@ impl Core<NodePort> {
         }
     }
 
-    /// Has the engine give the next item that waits in it for a client service.
-    fn pull(&mut self, client: u64) -> Option<Received> {
-        if !self.peek().has_waiting(client) {
-            return None;
+    /// Has the engine give the next item that waits in it for a client service, and tells whether there was one.
+    fn pull(&mut self, client: u64) -> bool {
+        if !self.peek().has_waiting(client) || self.give(Command::Take(client)).is_err() {
+            return false;
         }
-        self.give(Command::Take(client)).ok()?;
         let (now, mut tx) = (self.now, Transmit::new(Limits::default()));
+        let count = |port: &NodePort| port.services.get(&client).map(|open| open.items.len());
+        let before = count(&self.port);
         // The engine answers at its next polls, and before anything else that is not an event.
-        loop {
+        while count(&self.port) == before {
             match self.machine().poll(now, &mut tx) {
-                Output::Event(event) => match Received::from_event(event) {
-                    Ok(item) if item.client == client => return Some(item),
-                    Ok(item) => self.queue(item),
-                    Err(event) => NodePort::deliver(self, event),
-                },
+                Output::Event(event) => NodePort::deliver(self, event),
                 Output::Yield => {}
-                _ => break,
+                _ => {
+                    let _ = self.give(Command::Untake(client));
+                    return false;
+                }
             }
         }
-        let _ = self.give(Command::Untake(client));
-        None
+        true
     }
 
     /// Takes some items ahead for each access point, so that the sender of a block hears that it arrived when the node has
@@ -266,10 +265,7 @@ impl Core<NodePort> {
         let clients: Vec<u64> = self.port.services.keys().copied().collect();
         let mut any = false;
         for client in clients {
-            while self.port.may_fetch(client)
-                && let Some(item) = self.pull(client)
-            {
-                self.queue(item);
+            while self.port.may_fetch(client) && self.pull(client) {
                 any = true;
             }
         }
@@ -286,18 +282,14 @@ impl Core<NodePort> {
             let _ = self.give(Command::Cancel(tag));
         }
         for client in clients {
-            while let Some(item) = self.pull(client) {
-                self.queue(item);
-            }
+            while self.pull(client) {}
             let _ = self.give(Command::Close(client));
         }
     }
 
     /// Tells whether blocks can be sent and received.
-    pub(super) fn is_open(&self, service: ServiceRef) -> bool {
-        let open = self.port.services.get(&service.client);
-        let is_known = open.is_some_and(|open| open.id == service.id);
-        is_known && self.port.closing.is_none() && !self.is_over()
+    pub(super) fn is_open(&mut self, service: ServiceRef) -> bool {
+        self.port.service(service).is_ok() && self.port.closing.is_none() && !self.is_over()
     }
 
     /// Gives a block to the engine, once those before it were taken and there is room.

@@ -1,6 +1,8 @@
 //! Counters of sockets.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
+
+use crate::adapters::lock;
 
 /// Datagrams, system calls and errors of a UDP socket, or the sums of several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, derive_more::Display)]
@@ -62,15 +64,11 @@ impl SocketCounters {
     /// Reads all counters.
     #[must_use]
     pub fn stats(&self) -> SocketStats {
-        *self.lock()
+        *lock(&self.0)
     }
 
     /// Counts something.
     pub(crate) fn count(&self, count: impl FnOnce(&mut SocketStats)) {
-        count(&mut self.lock());
-    }
-
-    fn lock(&self) -> MutexGuard<'_, SocketStats> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        count(&mut lock(&self.0));
     }
 }

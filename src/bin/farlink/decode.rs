@@ -5,6 +5,7 @@ mod capture;
 mod cotp;
 mod csp;
 mod dissector;
+mod dtp;
 mod ltp;
 mod printer;
 
@@ -79,7 +80,8 @@ Fields with --json, one object per line:
 
   csp, csp1: priority, source, source_port, destination, destination_port,
   flags, crc32_is_right, rdp: flags, sequence, acknowledgement; fragment:
-  offset, total; data
+  offset, total; dtp: message, that is request (payload, rate, mtu, session,
+  intervals), response (octets, payload_octets) or data (offset, session); data
 
   with --calls, and of recordings of csp and dtp: call, the number of the call; time_ns; act and its content, or
   a PDU with way, in or out, and peer

@@ -81,7 +81,8 @@ Events of ping:
   by            local or remote, the side that cancelled the block
   cause         peer_silent, not_heard (by the peer), no_service, cancelled (by a
                 client service), shutdown, contact_plan_over, limit_exceeded,
-                miscolored, not_stored (the file cannot be written), or system
+                miscolored, not_stored (the file cannot be written, which was to
+                have value octets), or system
   code          the reason code of RFC 5326, null if the session was over
   exceeded      the limit of this engine that was exceeded, or null, such as
                 session_octets (--limit) or checkpoint_retries (--retries);

@@ -233,7 +233,6 @@ impl Download {
         }
     }
 
-    /// All was sent. Where packets have overtaken others, some may come still.
     /// Follows what has come of asks within a time.
     fn follow(&mut self, time: Duration, (asked, received): (u32, u32), throughput: u32) {
         let octets = u128::from(received) * u128::from(self.chunk());
@@ -249,6 +248,7 @@ impl Download {
         }
     }
 
+    /// All was sent. Where packets have overtaken others, some may come still.
     fn round_is_over(&mut self, now: Instant) {
         self.asks.is_over = true;
         let late = if self.is_reordered {

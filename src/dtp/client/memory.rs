@@ -98,7 +98,7 @@ impl Download {
     pub(super) fn on_packet_of_memory(&mut self, now: Instant) {
         if let Some(memory) = self.memory.as_mut().filter(|it| it.awaits_first) {
             memory.awaits_first = false;
-            self.setup = now - self.connected_at;
+            self.on_setup(now);
         }
     }
 

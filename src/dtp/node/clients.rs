@@ -1,6 +1,7 @@
 //! Transfers from servers.
 
-use super::{MAX_TAG, Node, REQUEST_PORT, Run};
+use super::runs::Runs;
+use super::{MAX_TAG, Node, REQUEST_PORT};
 use crate::Tag;
 use crate::csp::{CloseReason, ConnectionId, Endpoint, Flags, Packet, SendOptions, SynOptions};
 use crate::dtp::api::{Error, Event, FailReason, GetOptions, Stats};
@@ -10,7 +11,7 @@ use crate::dtp::extension::Extension;
 use crate::dtp::server::DATA_PORT;
 use crate::dtp::session::Session;
 use crate::dtp::wire::{DATA_HEADER_LEN, DataPacket, Response};
-use crate::{Hop, Instant, csp::PacketRing};
+use crate::{Hop, Instant};
 
 impl Node {
     pub(super) fn get(
@@ -384,7 +385,7 @@ fn take_data(
     (now, config): (Instant, &Config),
     packet: &Packet<'_>,
     downloads: &mut [Download],
-    runs: &mut PacketRing<Run>,
+    runs: &mut Runs,
     stats: &mut Stats,
 ) -> bool {
     if packet.header.destination_port != DATA_PORT {
@@ -406,7 +407,7 @@ fn take_data(
     let mut was_missing = false;
     if !download.holes.contains(place) {
         stats.duplicates += 1;
-    } else if take_octets(download.tag, &data, runs) {
+    } else if runs.add(download.tag, data.offset, data.data) {
         was_missing = download.take(place);
         stats.data_received += 1;
     } else {
@@ -414,19 +415,4 @@ fn take_data(
     }
     download.on_packet(now, place, was_missing);
     true
-}
-
-/// Adds octets to the last event that waits, if they follow on it, or makes another.
-fn take_octets(tag: Tag, packet: &DataPacket<'_>, runs: &mut PacketRing<Run>) -> bool {
-    let follows = |run: &Run, len: usize| {
-        let end = u32::try_from(len)
-            .ok()
-            .and_then(|len| run.offset.checked_add(len));
-        run.tag == tag && end == Some(packet.offset)
-    };
-    let run = Run {
-        tag,
-        offset: packet.offset,
-    };
-    runs.extend_last(follows, packet.data) || runs.push(run, &[packet.data])
 }

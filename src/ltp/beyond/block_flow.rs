@@ -51,14 +51,13 @@ impl BlockFlow {
     ) -> Option<ReportRound> {
         let is_it = |round: &ReportRound| round.checkpoint == checkpoint;
         let known = self.rounds.iter().position(is_it);
-        if let Some(round) = known.and_then(|place| self.rounds.get_mut(place)) {
-            round.add(serial, scope);
-        } else {
+        if known.is_none() {
             self.rounds.push(begin?);
         }
         let place = known.unwrap_or(self.rounds.len() - 1);
         let is_over = self.rounds.len() > MAX_ROUNDS;
-        let round = self.rounds.get(place)?;
+        let round = self.rounds.get_mut(place)?;
+        round.add(serial, scope);
         (is_over || is_complete(round)).then(|| self.rounds.remove(place))
     }
 

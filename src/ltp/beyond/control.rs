@@ -140,14 +140,8 @@ impl FlowControl {
     /// Forgets all of the peer: another one may be at its address, or it may have restarted.
     pub(in crate::ltp) fn forget(&mut self) {
         *self = Self {
-            rate: Level::new(START, MIN_RATE, MAX_RATE),
-            window: None,
-            delivery: DeliveryRate::default(),
-            peer: Recognition::NOT_ASKED,
-            round_trip: None,
-            refuses_checkpoints: false,
-            carried: SLOWEST,
-            ..*self
+            segment: self.segment,
+            ..Self::new(self.flow, 0, self.light)
         };
     }
 

@@ -10,7 +10,7 @@ use crate::kit::TimerId;
 use crate::ltp::context::{Context, ExportTimer, ImportTimer};
 use crate::ltp::export::{Outstanding, Piece, Repair, Sending};
 use crate::ltp::import::Reception;
-use crate::ltp::output::{Batch, WriteResult};
+use crate::ltp::output::{Unwritten, Written};
 use crate::ltp::peer::{Control, PeerState};
 use crate::ltp::report::Issued;
 use crate::ltp::wire::{Color, Mark};
@@ -254,26 +254,26 @@ impl Sending {
         &mut self,
         tx: &mut TransmitBuffer,
         cx: &mut Context<'_>,
-    ) -> Batch {
+    ) -> Written {
         let frame = self.frame(None, cx);
         let Some(range) = self.next_duplicate() else {
             self.repair_mut().duplicates.is_queued = false;
             cx.peer.spare.pop_front();
-            return Batch::HasRoom;
+            return Ok(());
         };
         let color = Color::Red(None);
         let fit = frame.fit(range.start, color).unwrap_or(range.end);
         let end = range.end.min(range.start.saturating_add(fit));
         let piece = Piece::new(range.start..end, color);
         match self.put_piece(&piece, None, tx, cx) {
-            WriteResult::NoRoom => return Batch::Full,
-            WriteResult::Written => cx.node.stats.octets_resent += end - range.start,
-            WriteResult::Impossible => {}
+            full @ Err(Unwritten::NoRoom) => return full,
+            Ok(()) => cx.node.stats.octets_resent += end - range.start,
+            Err(Unwritten::Impossible) => {}
         }
         if let Some(duplicate) = self.repair_mut().duplicates.queue.front_mut() {
             duplicate.from = end;
         }
-        Batch::HasRoom
+        Ok(())
     }
 
     /// Returns the next octets to send of those that nobody has claimed.

@@ -123,11 +123,7 @@ impl Line {
         until: Instant,
     ) {
         self.settle(now);
-        let known = self
-            .watched
-            .iter_mut()
-            .find(|one| one.serial == serial && one.session == session);
-        if let Some(known) = known {
+        if let Some(known) = self.watched(session, serial) {
             known.left += 1;
             known.until = until;
         } else if self.watched.len() < MAX_WATCHED {
@@ -141,12 +137,13 @@ impl Line {
         }
     }
 
+    fn watched(&mut self, session: SessionId, serial: u64) -> Option<&mut Watched> {
+        let mut watched = self.watched.iter_mut();
+        watched.find(|one| one.serial == serial && one.session == session)
+    }
+
     pub(in crate::ltp) fn report_acknowledged(&mut self, session: SessionId, serial: u64) {
-        let known = self
-            .watched
-            .iter_mut()
-            .find(|one| one.serial == serial && one.session == session);
-        if let Some(known) = known {
+        if let Some(known) = self.watched(session, serial) {
             known.acknowledged = known.acknowledged.saturating_add(1).min(known.left);
         }
     }

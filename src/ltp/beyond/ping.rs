@@ -24,7 +24,7 @@ pub(in crate::ltp) struct Ping {
     pub(in crate::ltp) number: u64,
     /// Whether a command asks for it. Otherwise its end is no event.
     is_commanded: bool,
-    tries: u8,
+    tries: u16,
     /// When the first cancellation was sent.
     first: Instant,
     /// When the latest cancellation was sent.
@@ -102,7 +102,7 @@ impl PeerState {
             // Further ones that leave at once are no repetitions.
             ping.tries = ping
                 .tries
-                .saturating_add(u8::from(ping.tries == 0 || now > ping.latest));
+                .saturating_add(u16::from(ping.tries == 0 || now > ping.latest));
             ping.latest = departure;
             if !ping.is_commanded {
                 // It may wait in a queue: the interval doubles.
@@ -180,7 +180,7 @@ impl Core {
         let Some(state) = self.peers.get_mut(slot) else {
             return;
         };
-        let limit = state.config.limits.cancel_retries;
+        let limit = state.config.limits.cancel_retries.into();
         let Some(ping) = &mut state.ping else {
             return;
         };

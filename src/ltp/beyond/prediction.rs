@@ -102,7 +102,9 @@ impl Imports {
         let len = next.len;
         node.stats.segments_received += count as u64;
         node.stats.red_octets += (count * len) as u64;
-        core.heard(slot);
+        if let Some(peer) = core.peers.get_mut(slot) {
+            peer.on_heard(node);
+        }
         count * size
     }
 }

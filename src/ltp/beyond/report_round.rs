@@ -6,10 +6,8 @@
 
 use alloc::vec::Vec;
 use core::ops::Range;
-use core::time::Duration;
 
 use super::level::Round;
-use crate::Instant;
 use crate::kit::RangeSet;
 
 /// The number of separate scopes from which on a round does not wait for more.
@@ -25,43 +23,28 @@ pub(in crate::ltp) struct ReportRound {
     /// What the checkpoint asked about.
     asked: Range<u64>,
     /// The lower bound and the serial number of the report with the lowest bound.
-    lowest: (u64, u64),
+    pub(in crate::ltp) lowest: (u64, u64),
     scopes: RangeSet,
     /// What was sent ahead of the checkpoint and was not reported on before.
     part: Option<SentPart>,
 }
 
-/// A part of a block that left in one go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::ltp) struct SentPart {
-    /// When its first segment left.
-    pub(in crate::ltp) since: Instant,
-    pub(in crate::ltp) ranges: Vec<Range<u64>>,
-    /// The time from then to the report, if the line was busy all the time.
-    pub(in crate::ltp) busy: Option<Duration>,
-    /// Whether the report tells when they arrived.
-    pub(in crate::ltp) is_timed: bool,
-    /// Whether the report is later than the round trip, as behind a queue.
-    pub(in crate::ltp) is_delayed: bool,
-}
+/// A part of a block that left in one go: when, and its octets, which are not counted yet.
+pub(in crate::ltp) type SentPart = (Round, Vec<Range<u64>>);
 
 impl ReportRound {
-    /// Begins a round with a report segment on a checkpoint that asked about `asked`.
-    pub(in crate::ltp) fn new(
+    /// Begins a round of reports on a checkpoint that asked about `asked`.
+    pub(in crate::ltp) const fn new(
         (checkpoint, cycle): (u64, u32),
         asked: Range<u64>,
         part: Option<SentPart>,
-        (serial, scope): (u64, Range<u64>),
     ) -> Self {
-        let lowest = (scope.start, serial);
-        let mut scopes = RangeSet::new();
-        scopes.insert(scope);
         Self {
             checkpoint,
             cycle,
             asked,
-            lowest,
-            scopes,
+            lowest: (u64::MAX, 0),
+            scopes: RangeSet::new(),
             part,
         }
     }
@@ -123,8 +106,7 @@ impl ReportRound {
     /// report have not come, the last octet is missing too, so that the next report tells about everything before it.
     pub(in crate::ltp) fn missing(&self, claimed: &RangeSet) -> Vec<Range<u64>> {
         let told = self.scopes.end();
-        let scopes = self.scopes.within(0..told);
-        let mut missing: Vec<Range<u64>> = scopes.flat_map(|scope| claimed.gaps(scope)).collect();
+        let mut missing = self.unclaimed(claimed);
         let last = self.asked.end.saturating_sub(1)..self.asked.end;
         if !missing.is_empty() && told < self.asked.end && !claimed.covers(&last) {
             missing.push(last);
@@ -132,29 +114,17 @@ impl ReportRound {
         missing
     }
 
-    /// Returns lower bound and serial number of the report with the lowest bound, and what the reports leave unclaimed in
-    /// their scopes: where more reports follow soon, each is answered by itself.
-    pub(in crate::ltp) fn alone(&self, claimed: &RangeSet) -> ((u64, u64), Vec<Range<u64>>) {
+    /// Returns what the reports leave unclaimed in their scopes.
+    pub(in crate::ltp) fn unclaimed(&self, claimed: &RangeSet) -> Vec<Range<u64>> {
         let scopes = self.scopes.within(0..u64::MAX);
-        let gaps = scopes.flat_map(|scope| claimed.gaps(scope)).collect();
-        (self.lowest, gaps)
+        scopes.flat_map(|scope| claimed.gaps(scope)).collect()
     }
 
     /// Returns how much was sent ahead of the checkpoint, and how much of that was claimed.
     pub(in crate::ltp) fn outcome(&self, claimed: &RangeSet) -> Option<Round> {
-        let part = self.part.as_ref()?;
-        let mut round = Round {
-            since: part.since,
-            sent: 0,
-            delivered: 0,
-            busy: part.busy,
-            is_timed: part.is_timed,
-            is_delayed: part.is_delayed,
-        };
-        let told = part
-            .ranges
-            .iter()
-            .flat_map(|range| self.scopes.within(range.clone()));
+        let (mut round, ranges) = self.part.as_ref().map(|(part, ranges)| (*part, ranges))?;
+        let told = ranges.iter();
+        let told = told.flat_map(|range| self.scopes.within(range.clone()));
         for range in told {
             round.sent += range.end - range.start;
             let held = claimed.within(range);
@@ -165,7 +135,7 @@ impl ReportRound {
 
     /// Returns the bytes of memory beside the round itself.
     pub(in crate::ltp) fn memory_used(&self) -> usize {
-        let ranges = self.part.as_ref().map_or(0, |part| part.ranges.capacity());
+        let ranges = self.part.as_ref().map_or(0, |(_, part)| part.capacity());
         self.scopes.memory_used() + ranges * size_of::<Range<u64>>()
     }
 }
@@ -177,6 +147,7 @@ impl ReportRound {
 )]
 mod tests {
     use super::*;
+    use crate::Instant;
 
     fn claims(ranges: &[Range<u64>]) -> RangeSet {
         let mut set = RangeSet::new();
@@ -187,7 +158,9 @@ mod tests {
     }
 
     fn round(asked: Range<u64>, serial: u64, scope: Range<u64>) -> ReportRound {
-        ReportRound::new((7, 1), asked, None, (serial, scope))
+        let mut round = ReportRound::new((7, 1), asked, None);
+        round.add(serial, scope);
+        round
     }
 
     #[test]
@@ -285,24 +258,24 @@ mod tests {
     #[test]
     fn the_outcome_counts_what_was_sent_ahead_of_the_checkpoint_as_far_as_it_was_told() {
         let since = Instant::from_nanos(5);
-        let part = SentPart {
+        let sent = Round {
             since,
-            ranges: [0..100, 200..400].into(),
+            sent: 0,
+            delivered: 0,
             busy: None,
             is_timed: true,
             is_delayed: false,
         };
-        let round = ReportRound::new((7, 1), 0..1000, Some(part), (1, 0..300));
+        let part = (sent, [0..100, 200..400].into());
+        let mut round = ReportRound::new((7, 1), 0..1000, Some(part));
+        round.add(1, 0..300);
 
         let outcome = round.outcome(&claims(&[50..250, 900..1000]));
 
         let expected = Round {
-            since,
             sent: 200,
             delivered: 100,
-            busy: None,
-            is_timed: true,
-            is_delayed: false,
+            ..sent
         };
         assert_eq!(outcome, Some(expected));
     }

@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use super::{Continued, Outcome, Outstanding, Repair, RepairState, Retransmission, Sending};
 use crate::kit::RangeSet;
-use crate::ltp::beyond::{BlockFlow, Hello, Repairs, ReportRound, SentPart};
+use crate::ltp::beyond::{BlockFlow, Hello, Repairs, ReportRound, Round};
 use crate::ltp::context::{Context, ExportTimer, Node};
 use crate::ltp::end_cause::{EndCause, Limit};
 use crate::ltp::peer::MANY_REPORTS;
@@ -64,8 +64,8 @@ impl Sending {
         }
     }
 
-    /// Returns after which time a checkpoint is sent once more if no answer has come: that of the end and the first
-    /// retransmission of a long block, and of any retransmission on a line that is known to lose segments. ION counts it
+    /// Returns after which time a checkpoint is sent once more if no answer has come: that of the end and the first two
+    /// retransmissions of a long block, and of any on a line that is known to lose segments. ION counts it
     /// only where gaps are left, and allows more of them the longer a block is. A near engine of this crate gets one of the
     /// end after twice the round trip: its window may overflow the queue of a slow line.
     pub(super) fn flow_copy(&self, checkpoint: &Outstanding, cx: &Context<'_>) -> Option<Duration> {
@@ -75,7 +75,7 @@ impl Sending {
         let cycle = checkpoint.cycle;
         let is_last = self.next >= self.red;
         let is_wanted = (cycle > 0 && cx.peer.flow.is_lossy())
-            || (cycle <= 1 && is_last && self.red >= MANY_REPORTS);
+            || (cycle <= 2 && is_last && self.red >= MANY_REPORTS);
         if let Some(pause) = cx.peer.flow.end_copy()
             && cycle == 0
             && is_last
@@ -122,14 +122,8 @@ impl Sending {
         };
         let has_gaps = !self.repair().claimed.covers(&told.1);
         let begun = match answered {
-            Some(answered) => Some(Self::round_of(answered, reported_up_to, told.clone(), cx)),
-            None if has_gaps => Some(ReportRound::new(
-                (checkpoint, 1),
-                told.1.clone(),
-                None,
-                told.clone(),
-            )),
-            None => None,
+            Some(answered) => Some(Self::round_of(answered, reported_up_to, cx)),
+            None => has_gaps.then(|| ReportRound::new((checkpoint, 1), told.1.clone(), None)),
         };
         let is_adaptive = cx.peer.is_auto();
         let is_parallel = cx.peer.repairs() == Repairs::Parallel;
@@ -179,12 +173,7 @@ impl Sending {
     }
 
     /// Returns the round that the first report on a checkpoint begins.
-    fn round_of(
-        checkpoint: Outstanding,
-        reported_up_to: u64,
-        told: (u64, Range<u64>),
-        cx: &Context<'_>,
-    ) -> ReportRound {
+    fn round_of(checkpoint: Outstanding, reported_up_to: u64, cx: &Context<'_>) -> ReportRound {
         let (lower, ranges) = if checkpoint.is_of_first_pass() {
             let part = reported_up_to..checkpoint.range.start;
             (reported_up_to, once(part).collect())
@@ -195,16 +184,17 @@ impl Sending {
         let is_busy = cx.node.now - checkpoint.latest > light + LATE;
         let (first, latest) = (checkpoint.first, checkpoint.latest);
         let is_timed = cx.peer.flow.is_timed(cx.node.now, first, latest);
-        let part = checkpoint.since.map(|since| SentPart {
+        let part = checkpoint.since.map(|since| Round {
             since,
-            ranges,
+            sent: 0,
+            delivered: 0,
             busy: is_busy.then(|| (cx.node.now - since).saturating_sub(light)),
             is_delayed: cx.peer.flow.is_delayed(cx.node.now, latest),
             is_timed: is_timed && !(checkpoint.is_behind_lost && cx.peer.window.is_some()),
         });
         let asked = lower..checkpoint.range.end;
         let name = (checkpoint.serial, checkpoint.cycle + 1);
-        ReportRound::new(name, asked, part, told)
+        ReportRound::new(name, asked, part.map(|part| (part, ranges)))
     }
 
     /// Learns from a round of reports, and answers it.
@@ -216,7 +206,8 @@ impl Sending {
 
     /// Answers what was held back for a retransmission that is over.
     fn answer_held(&mut self, cx: &mut Context<'_>) -> Continued {
-        let is_waiting = !self.repair().flow.rounds.is_empty() || self.is_retransmitting();
+        let flow = &self.repair().flow;
+        let is_waiting = flow.held.is_none() || !flow.rounds.is_empty() || self.is_retransmitting();
         let repair = self.repair.as_mut().filter(|_| !is_waiting);
         match repair.and_then(|repair| repair.flow.held.take()) {
             Some(held) => self.answer_gaps(*held, cx),
@@ -241,7 +232,7 @@ impl Sending {
         let is_adaptive = cx.peer.is_auto();
         let repair = self.repair_mut();
         let (cited, missing) = if is_adaptive {
-            round.alone(&repair.claimed)
+            (round.lowest, round.unclaimed(&repair.claimed))
         } else {
             let cited = round.cited(repair.lowest, &repair.claimed);
             (cited, round.missing(&repair.claimed))
@@ -332,8 +323,8 @@ impl Sending {
                 let passed = self.red.saturating_sub(reported_up_to).min(MANY_IN_QUEUE);
                 cx.peer.flow.on_passed(passed, cx.node.now - answered.first);
             }
-            let told = (report.serial, report.scope.into());
-            let round = Self::round_of(answered, reported_up_to, told, cx);
+            let mut round = Self::round_of(answered, reported_up_to, cx);
+            round.add(report.serial, report.scope.into());
             let mut all = RangeSet::new();
             all.insert(0..self.red);
             learn_round(&round, &all, cx);

@@ -1,6 +1,7 @@
 //! What reports do to a block that is being sent (RFC 5326 section 6.13).
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::mem;
 use core::ops::Range;
 
@@ -56,18 +57,16 @@ impl Sending {
             cx.node.stats.positive_reports_received += 1;
             return Err(Outcome::Complete);
         }
-        let Some(revoked) = self.weigh(report) else {
+        let claims: Vec<Range<u64>> = report.claims.iter().collect();
+        let Some(revoked) = self.weigh(report, &claims) else {
             return Ok(());
         };
-        let counts = self.counts_in_flight();
+        let counted = u64::from(self.counts_in_flight());
         let least = self.least_progress(cx);
         let repair = self.repair_mut();
         repair.history.note(serial, is_whole);
-        let claims = report.claims.iter();
-        let RepairState {
-            history, claimed, ..
-        } = &mut *repair;
-        history.note_claims(serial, report.claims.iter(), claimed);
+        repair.history.note_claims(serial, &claims, &repair.claimed);
+        let claims = claims.into_iter();
         let claimed: u64 = claims.map(|claim| repair.claimed.insert(claim)).sum();
         cx.peer.flow.on_claimed(claimed);
         if repair.lowest.is_none_or(|(lower, _)| scope.start < lower) {
@@ -88,7 +87,6 @@ impl Sending {
         let answered = self.answer_checkpoint(checkpoint, cx);
         let tells = |range: &Range<u64>| scope.start <= range.start && range.end <= scope.end;
         self.drop_answered_checkpoints(checkpoint, tells, cx);
-        let counted = u64::from(counts);
         if revoked.end.is_some() {
             cx.peer.flow.forget();
             cx.peer.apply_flow();
@@ -103,7 +101,8 @@ impl Sending {
         let is_useless = answered
             .as_ref()
             .is_some_and(|one| self.is_useless(one, least));
-        if is_useless && self.repair().tries > cx.peer.config.limits.checkpoint_retries {
+        let limit = cx.peer.config.limits.checkpoint_retries;
+        if is_useless && self.repair().tries > limit.into() {
             return Err(Outcome::Failed(cx.unanswered(Limit::CheckpointRetries)));
         }
         let told = (serial, scope);
@@ -138,18 +137,18 @@ impl Sending {
 
     /// Weighs a report against those before it, and takes back what they claimed and it denies. `None` for one that came
     /// before.
-    fn weigh(&mut self, report: &Report<'_>) -> Option<Revoked> {
+    fn weigh(&mut self, report: &Report<'_>, claims: &[Range<u64>]) -> Option<Revoked> {
         let asked = self.checkpoint(report.checkpoint);
         let reported = Reported {
             serial: report.serial,
             scope: report.scope.into(),
-            claims: report.claims.iter(),
+            claims,
             after: asked.map(|asked| asked.after),
             // Bound: usize has at most 64 bits.
             unanswered: self.checkpoints.len() as u64,
         };
         let repair = self.repair();
-        match repair.history.judge(reported, &repair.claimed) {
+        match repair.history.judge(&reported, &repair.claimed) {
             Verdict::Repeated | Verdict::Incoherent => None,
             Verdict::Agrees => Some(Revoked::default()),
             Verdict::Older(lost) => {

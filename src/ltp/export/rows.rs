@@ -5,7 +5,7 @@ use super::pieces::Frame;
 use crate::Instant;
 use crate::ltp::beyond::HELLO_INTERVAL;
 use crate::ltp::context::Context;
-use crate::ltp::output::Batch;
+use crate::ltp::output::{Unwritten, Written};
 use crate::ltp::peer::PeerState;
 use crate::ltp::sdnv::{Head, HeaderTemplate};
 use crate::ltp::wire::{Color, put_header};
@@ -28,16 +28,16 @@ impl Sending {
         frame: Frame,
         tx: &mut TransmitBuffer,
         cx: &mut Context<'_>,
-    ) -> Option<Batch> {
+    ) -> Option<Written> {
         let (now, before) = (cx.node.now, self.next);
         let due = cx.peer.checkpoint_due(self);
         while let Some(row) = cx.peer.next_row(self, frame, due, now) {
             if cx.peer.pacer.blocked_until(now).is_some() {
-                return Some(Batch::HasRoom);
+                return Some(Ok(()));
             }
             let written = self.write_row(frame, &row, tx, cx)?;
             if written == 0 {
-                return (!tx.is_empty()).then_some(Batch::Full);
+                return (!tx.is_empty()).then_some(Err(Unwritten::NoRoom));
             }
             self.begin_first_part(cx);
             self.next += written * row.fit;
@@ -51,7 +51,7 @@ impl Sending {
             }
         }
         // The rate is checked again before the next segment.
-        (self.next > before).then_some(Batch::HasRoom)
+        (self.next > before).then_some(Ok(()))
     }
 
     /// Writes a row of segments as far as the batch has room, and returns how many.

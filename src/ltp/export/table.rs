@@ -6,6 +6,7 @@ use crate::ltp::api::{Error, Event};
 use crate::ltp::closed::End;
 use crate::ltp::context::{Context, Core, Node, Step};
 use crate::ltp::peer::{PeerState, Role};
+use crate::ltp::peers::index;
 use crate::ltp::table::{Keyed, Sessions, Table};
 
 /// The sessions in which blocks are sent, by number and by the tags of the blocks.
@@ -138,10 +139,9 @@ impl Exports {
         octets: usize,
         node: &Node,
     ) -> Option<Error> {
-        let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
-        let window = (count(peer.exports), count(peer.config.limits.exports));
-        let sessions = (self.table.len(), count(node.config.limits.exports));
-        let events = (node.events.len(), count(node.config.limits.events));
+        let window = (index(peer.exports), index(peer.config.limits.exports));
+        let sessions = (self.table.len(), index(node.config.limits.exports));
+        let events = (node.events.len(), index(node.config.limits.events));
         let (held, limit) = (node.budget.exports, node.config.limits.export_octets);
         let is_over = octets > limit - held;
         let mut full = [window, sessions, events].into_iter();

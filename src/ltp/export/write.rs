@@ -8,13 +8,10 @@ use super::{ExportSession, Outstanding, Repair, Retransmission, Sending};
 use crate::ltp::beyond::{HELLO_INTERVAL, Hello};
 use crate::ltp::context::{Context, ExportTimer, Step};
 use crate::ltp::end_cause::EndCause;
-use crate::ltp::output::{Batch, WriteResult};
+use crate::ltp::output::{Unwritten, Written};
 use crate::ltp::peer::Queue;
 use crate::ltp::wire::{Body, Checkpoint, Color, Data};
 use crate::transmit::TransmitBuffer;
-
-/// What writing has led to: whether the batch has room, or why the session fails.
-type Written = Result<Batch, EndCause>;
 
 impl ExportSession {
     /// Writes the next segment that a queue of the peer asks for, or several of a first pass. `None` if there is no
@@ -25,19 +22,20 @@ impl ExportSession {
         queue: Queue,
         tx: &mut TransmitBuffer,
         cx: &mut Context<'_>,
-    ) -> (Option<Batch>, Step) {
+    ) -> (Option<Written>, Step) {
         let Some(sending) = self.stage.open_mut() else {
             return (None, Step::Continues);
         };
         let written = match queue {
             Queue::FirstPasses => sending.send_first_pass(tx, cx),
             Queue::Repairs => sending.send_repair(tx, cx),
-            Queue::Duplicates => Ok(sending.send_duplicate(tx, cx)),
+            Queue::Duplicates => sending.send_duplicate(tx, cx),
         };
-        match written {
-            Ok(batch) => (Some(batch), Step::Continues),
-            Err(cause) => (Some(Batch::HasRoom), self.fail(cause, cx)),
-        }
+        let step = match written {
+            Err(Unwritten::Impossible) => self.fail(EndCause::NoRoomInDatagram, cx),
+            Err(Unwritten::NoRoom) | Ok(()) => Step::Continues,
+        };
+        (Some(written), step)
     }
 }
 
@@ -51,15 +49,15 @@ impl Sending {
                 repair.is_queued = false;
                 cx.peer.repairs.pop_front();
                 cx.node.first_pass_done.push(cx.session.number);
-                Ok(Batch::HasRoom)
+                Ok(())
             }
             Some(Repair::Retransmission(run)) if run.gaps.is_empty() => {
                 repair.queue.pop_front();
-                Ok(Batch::HasRoom)
+                Ok(())
             }
             Some(Repair::Retransmission(_)) => self.send_retransmission(tx, cx),
             Some(&Repair::Checkpoint { serial, copies }) => {
-                Ok(self.resend_checkpoint(serial, copies, tx, cx))
+                self.resend_checkpoint(serial, copies, tx, cx)
             }
         }
     }
@@ -70,29 +68,25 @@ impl Sending {
         let repair = self.repair_mut();
         let claimed = &repair.claimed;
         let Some(Repair::Retransmission(run)) = repair.queue.front_mut() else {
-            return Ok(Batch::HasRoom);
+            return Ok(());
         };
         if run.sent.is_empty() {
             // Reports that came in the meantime may have claimed some of it.
             let gaps = run.gaps.iter();
             run.gaps = gaps.flat_map(|gap| claimed.gaps(gap.clone())).collect();
             if run.gaps.is_empty() {
-                return Ok(Batch::HasRoom);
+                return Ok(());
             }
         }
         let piece = run.next_piece(frame, serial, (red, len));
-        let piece = piece.ok_or(EndCause::NoRoomInDatagram)?;
+        let piece = piece.ok_or(Unwritten::Impossible)?;
         if !run.is_repeated {
             run.since.get_or_insert(cx.node.now);
         }
         if cx.must_space(&piece) {
-            return Ok(Batch::HasRoom);
+            return Ok(());
         }
-        match self.put_piece(&piece, None, tx, cx) {
-            WriteResult::NoRoom => return Ok(Batch::Full),
-            WriteResult::Impossible => return Err(EndCause::NoRoomInDatagram),
-            WriteResult::Written => {}
-        }
+        self.put_piece(&piece, None, tx, cx)?;
         cx.node.stats.octets_resent += piece.range.end - piece.range.start;
         let repair = self.repair_mut();
         repair.history.note_resent(piece.range.clone());
@@ -104,7 +98,7 @@ impl Sending {
                 self.on_checkpoint_sent((checkpoint, piece.range), run, cx);
             }
         }
-        Ok(Batch::HasRoom)
+        Ok(())
     }
 
     /// Writes a checkpoint again, equal octet for octet (RFC 5326 section 3.2.1).
@@ -114,19 +108,19 @@ impl Sending {
         copies: Option<u8>,
         tx: &mut TransmitBuffer,
         cx: &mut Context<'_>,
-    ) -> Batch {
+    ) -> Written {
         let Some(piece) = self.checkpoint(serial).map(Outstanding::piece) else {
             self.repair_mut().queue.pop_front();
-            return Batch::HasRoom;
+            return Ok(());
         };
         let fit = self.frame(None, cx).fit(piece.range.start, piece.color);
         if fit.is_none_or(|fit| fit < piece.range.end - piece.range.start) {
             self.cut_anew(serial, cx);
-            return Batch::HasRoom;
+            return Ok(());
         }
         let put = self.put_piece(&piece, None, tx, cx);
-        if put == WriteResult::NoRoom {
-            return Batch::Full;
+        if put == Err(Unwritten::NoRoom) {
+            return put;
         }
         self.repair_mut().queue.pop_front();
         if let Some(checkpoint) = self.checkpoint_mut(serial) {
@@ -139,16 +133,16 @@ impl Sending {
         if let Some(left) = copies {
             self.restart_checkpoint_timer(serial, cx);
             self.on_copy_sent(serial, left, cx);
-            return Batch::HasRoom;
+            return Ok(());
         }
         cx.node.stats.checkpoints_resent += 1;
-        let timer = cx.await_answer(ExportTimer::Checkpoint(serial));
         if let Some(checkpoint) = self.checkpoint_mut(serial) {
             checkpoint.tries = checkpoint.tries.saturating_add(1);
-            checkpoint.timer = timer;
+            let due = cx.peer.answer_of(checkpoint.tries, cx.node.now);
+            checkpoint.timer = cx.start(due, ExportTimer::Checkpoint(serial));
         }
         self.begin_copies(serial, cx);
-        Batch::HasRoom
+        Ok(())
     }
 
     /// Sees to the copies of a checkpoint that was sent for the first time or because its timer expired.
@@ -179,33 +173,28 @@ impl Sending {
 
     fn send_first_pass(&mut self, tx: &mut TransmitBuffer, cx: &mut Context<'_>) -> Written {
         if self.must_wait(cx) {
-            return Ok(Batch::HasRoom);
+            return Ok(());
         }
         let hello = self.hello(cx);
         let frame = self.frame(hello, cx);
         // Segments with extensions are written one by one, and so is what one holds. Bound: usize has at most 64 bits.
         let is_long = self.red.saturating_sub(self.next) > frame.room as u64;
         let is_row = is_long && hello.is_none() && cx.peer.keys.overhead() == 0;
-        if is_row && let Some(batch) = self.send_rows(frame, tx, cx) {
-            return Ok(batch);
+        if is_row && let Some(written) = self.send_rows(frame, tx, cx) {
+            return written;
         }
         let is_due = self.is_checkpoint_due(frame, cx);
         let piece = self.next_piece(frame, is_due);
-        let piece = piece.ok_or(EndCause::NoRoomInDatagram)?;
+        let piece = piece.ok_or(Unwritten::Impossible)?;
         if self.next > 0 && cx.must_space(&piece) {
-            return Ok(Batch::HasRoom);
+            return Ok(());
         }
-        match self.put_piece(&piece, hello, tx, cx) {
-            WriteResult::NoRoom => return Ok(Batch::Full),
-            WriteResult::Impossible => return Err(EndCause::NoRoomInDatagram),
-            WriteResult::Written => {
-                if hello.is_some() {
-                    cx.peer.flow.on_hello_sent(cx.node.now);
-                }
-                self.on_first_pass_sent(piece, cx);
-            }
+        self.put_piece(&piece, hello, tx, cx)?;
+        if hello.is_some() {
+            cx.peer.flow.on_hello_sent(cx.node.now);
         }
-        Ok(Batch::HasRoom)
+        self.on_first_pass_sent(piece, cx);
+        Ok(())
     }
 
     /// Whether the next segment of the first pass must be a checkpoint, wherever it ends.
@@ -309,10 +298,8 @@ impl Sending {
         hello: Option<Hello>,
         tx: &mut TransmitBuffer,
         cx: &mut Context<'_>,
-    ) -> WriteResult {
-        let Some(octets) = self.octets(&piece.range) else {
-            return WriteResult::Impossible;
-        };
+    ) -> Written {
+        let octets = self.octets(&piece.range).ok_or(Unwritten::Impossible)?;
         let body = Body::Data(Data {
             client: self.client,
             offset: piece.range.start,

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{ImportSession, Reception};
+use super::ImportSession;
 use crate::ltp::closed::End;
 use crate::ltp::context::{Context, Core, Node, Step};
 use crate::ltp::end_cause::EndCause;
@@ -60,40 +60,32 @@ impl Imports {
         }
     }
 
-    /// Answers a segment of a session in which its sender told that it is of this crate.
-    pub(in crate::ltp) fn answer_hello(&mut self, session: SessionId, core: &mut Core) {
-        self.with(session, core, |import, cx| {
-            import.receive(cx, Reception::answer_hello)
-        });
-    }
-
-    /// Lets a session handle an input, and closes it if it ends with that.
+    /// Lets a session handle an input. One that ends with that is closed (RFC 5326 section 6.20) and remembered, and memory
+    /// that is not free is given back. True if the input is for one that begins.
     #[inline]
     pub(in crate::ltp) fn run(
         &mut self,
         place: u32,
         core: &mut Core,
         act: impl FnOnce(&mut ImportSession, &mut Context<'_>) -> Step,
-    ) {
+    ) -> bool {
         let Some((session, import)) = self.table.at_mut(place) else {
-            return;
+            return false;
         };
-        if let Some(mut cx) = core.context(import.slot, *session) {
-            let step = act(import, &mut cx);
-            self.finish(place, step, core);
-        }
-    }
-
-    /// Closes a session that has ended (RFC 5326 section 6.20), remembers it, and gives back memory that is not free.
-    #[inline]
-    pub(in crate::ltp) fn finish(&mut self, place: u32, step: Step, core: &mut Core) {
-        if let Step::Ends(end) = step {
-            self.release(place, Some(end), core);
+        let Some(mut cx) = core.context(import.slot, *session) else {
+            return false;
+        };
+        let step = act(import, &mut cx);
+        match step {
+            Step::Continues => {}
+            Step::Ends(end) => self.release(place, Some(end), core),
+            Step::Restarts => self.release(place, None, core),
         }
         let node = &mut core.node;
         if node.budget.is_pool_too_large() {
             self.shrink_pool(node);
         }
+        step == Step::Restarts
     }
 
     /// Ends a session whose peer is removed.

@@ -428,6 +428,46 @@ fn a_slow_radio_is_served_without_a_rate() {
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
+/// HDTN ignores copies of a checkpoint that it has answered, and repeats its report by a timer of its own: there the queue
+/// is emptied four times. Of short blocks ION allows two reports with gaps, and its own sender loses more of them.
+#[test]
+fn a_slow_radio_that_loses_segments_is_served_without_a_rate() {
+    let mut faults = Vec::new();
+    for (rate, queue, millis) in [
+        (1200, 64, 300),
+        (1200, 16, 5000),
+        (9600, 4, 100),
+        (9600, 16, 1000),
+        (64_000, 16, 300),
+        (256_000, 4, 5000),
+        (256_000, 64, 1000),
+    ] {
+        let line = |loss| Line {
+            rate: Some(rate),
+            queue: Queue::Drop(queue << 10),
+            loss,
+            ..Line::delayed(Duration::from_millis(millis))
+        };
+        let kinds = [Kind::Hdtn, Kind::Licklider, Kind::Farlink].into_iter();
+        for (kind, len) in kinds.flat_map(|kind| [10_000, 50_000].map(|len| (kind, len))) {
+            // The timer of HDTN has a quarter of an hour there.
+            if kind == Kind::Hdtn && rate == 1200 && queue == 64 {
+                continue;
+            }
+            for (loss, seed) in [(0.01, 1), (0.01, 2), (0.05, 1), (0.05, 2)] {
+                let done = transfer(kind, len, [line(loss), line(loss)], seed);
+
+                if !done.is_complete || done.received.is_none() {
+                    faults.push(format!(
+                        "{len} to {kind:?}, {rate} bit/s, {queue} KiB, {millis} ms, {loss}, {seed}: {done:?}"
+                    ));
+                }
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
 /// RFC 5325 section 3.3 allows checkpoints at will, and ION allows none before the end of the red part.
 #[test]
 fn a_block_of_50_mb_to_an_unknown_peer_has_no_checkpoint_before_its_end() {

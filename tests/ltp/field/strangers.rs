@@ -68,7 +68,8 @@ fn honest_strangers_are_answered_as_named_peers_are() {
 #[test]
 fn a_report_that_was_dropped_over_the_budget_leaves_behind_the_proof() {
     let mut alone = Alone::new(Config::engine(2), 2);
-    let template = Peer::at(PEER);
+    // Signals are repeated at equal intervals.
+    let template = Peer::at(PEER).with_flow(Flow::rate(1_000_000));
     let now = alone.now;
     alone
         .engine

@@ -20,7 +20,7 @@ fn talk(retries: u8, answer: Answer) -> (Vec<u64>, Option<Event>) {
     let id = alone.engine.send_block(alone.now, block(2, end)).unwrap();
     alone.drain();
     let (mut answered, mut count) = (0, 0);
-    for _ in 0..900 {
+    for _ in 0..1800 {
         let sent: Vec<u64> = alone
             .bodies(id)
             .iter()

@@ -121,6 +121,39 @@ fn a_report_never_acknowledged_cancels_an_incomplete_reception_with_rlexc() {
     assert_eq!(line.left(), (0, 0, 0));
 }
 
+/// The highest limit is one, for a peer that is heard and for one that is not.
+#[test]
+fn a_limit_of_255_repetitions_is_kept() {
+    for is_heard in [true, false] {
+        let limits = |peer: &mut Peer<Hop>| {
+            peer.flow = Flow::rate(1_000_000);
+            peer.limits.checkpoint_retries = 255;
+            peer.limits.report_retries = 255;
+            peer.limits.cancel_retries = 255;
+        };
+        let mut line = Line::with(1, OWLT, |_| {}, near_only(limits));
+        line.judge(|_| SegmentOutcome::Drop);
+        line.send(1, &pattern(1000), Red::All);
+        for _ in 0..20_000 {
+            line.run_for(SECOND);
+            if is_heard {
+                line.give(1, NOTHING, Body::CancelAckToSender);
+            }
+        }
+
+        let sent = line.codes();
+        let checkpoints = sent.iter().filter(|code| **code == 3).count();
+        let cancels = sent.iter().filter(|code| **code == 12).count();
+        if is_heard {
+            assert_eq!((checkpoints, cancels), (256, 256));
+        } else {
+            assert!(checkpoints < 256, "{checkpoints}");
+        }
+        assert!(matches!(line.events(1)[..], [Event::Failed { .. }]));
+        assert_eq!(line.left(), (0, 0, 0), "{is_heard}");
+    }
+}
+
 #[test]
 fn the_pieces_of_a_split_report_have_serial_numbers_in_a_row_and_timers_of_their_own() {
     let mut line = Line::with(1, OWLT, |_| {}, |peer| peer.segment = 96);

@@ -7,7 +7,9 @@ use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::task::Wake;
 use core::task::Waker;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
+
+use crate::adapters::lock;
 
 /// The sockets to poll, by their IDs: each once, and each in its turn.
 #[derive(Clone, Default)]
@@ -30,7 +32,7 @@ impl ReadySet {
 
     /// Stores the waker of the driver.
     pub(super) fn register(&self, waker: &Waker) {
-        match &mut self.lock().driver {
+        match &mut lock(&self.0).driver {
             Some(driver) => driver.clone_from(waker),
             none => *none = Some(waker.clone()),
         }
@@ -38,12 +40,12 @@ impl ReadySet {
 
     /// Puts the socket `id` into the set without waking the driver, which is running.
     pub(super) fn insert(&self, id: u64) {
-        self.lock().ids.insert(id);
+        lock(&self.0).ids.insert(id);
     }
 
     /// Takes the next socket. A wake from here on asks for another poll of it.
     pub(super) fn next(&self) -> Option<u64> {
-        let mut ready = self.lock();
+        let mut ready = lock(&self.0);
         let above = ready.ids.range(ready.last + 1..).next();
         let id = *above.or_else(|| ready.ids.first())?;
         ready.ids.remove(&id);
@@ -53,12 +55,7 @@ impl ReadySet {
 
     /// Tells whether no socket is ready.
     pub(super) fn is_empty(&self) -> bool {
-        self.lock().ids.is_empty()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Ready> {
-        // No operation on the set can panic half-way, so a poisoned set is consistent.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0).ids.is_empty()
     }
 }
 
@@ -74,7 +71,7 @@ impl Wake for SocketWaker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         let driver = {
-            let mut ready = self.set.lock();
+            let mut ready = lock(&self.set.0);
             ready.ids.insert(self.id);
             // Taken: further wakes before the driver runs again need not wake it.
             ready.driver.take()

@@ -137,17 +137,20 @@ local function crc32c(octets)
     return bit.bnot(value) % 2 ^ 32
 end
 
-local function dissect_dtp(data, is_rdp, is_to_server, pinfo, tree)
+-- Nodes of farlink send messages of their own to each other on the connection of a request.
+local OWN = { FDta = "ask", FDtd = "end of a round" }
+
+local function dissect_dtp(data, is_rdp, header, pinfo, tree)
+    if data:len() < 8 then return false end
     local kind
-    if is_rdp and is_to_server and (data:len() == 80 or data:len() == 84) then
-        kind = "request"
-    elseif is_rdp and not is_to_server and data:len() >= 8 then
-        kind = "response"
-    elseif not is_rdp and data:len() >= 8 then
-        kind = "data"
-    else
-        return false
+    if not is_rdp then
+        kind = header.destination_port == 8 and "data"
+    elseif header.destination_port == 7 or header.source_port == 7 then
+        kind = OWN[data(0, 4):string()]
+        if not kind and header.source_port == 7 then kind = "response" end
+        if not kind and (data:len() == 80 or data:len() == 84) then kind = "request" end
     end
+    if not kind then return false end
     local here = tree:add(dtp, data, "Data Transfer Protocol, " .. kind)
     pinfo.cols.protocol = "DTP"
     pinfo.cols.info:append(", DTP " .. kind)
@@ -158,6 +161,8 @@ local function dissect_dtp(data, is_rdp, is_to_server, pinfo, tree)
     elseif kind == "response" then
         here:add_le(d.size, data(0, 4))
         here:add_le(d.payload_size, data(4, 4))
+    elseif kind ~= "request" then
+        here:add_le(d.session, data(4, 4))
     else
         here:add_le(d.throughput, data(0, 4))
         here:add(d.intervals, data(4, 1))
@@ -279,8 +284,7 @@ function csp.dissector(octets, pinfo, root)
         data = data:len() > 8 and data(0, data:len() - 8) or nil
     end
     if not data then return octets:len() end
-    local is_dtp = header.source_port == 8 or header.destination_port == 8
-    if not (is_dtp and dissect_dtp(data, has(0x02), header.destination_port == 8, pinfo, root)) then
+    if not dissect_dtp(data, has(0x02), header, pinfo, root) then
         tree:add(f.data, data)
     end
     return octets:len()
@@ -311,14 +315,23 @@ local function dissect_whole(whole, pinfo, root)
     if whole then csp.dissector(whole:tvb("CSP packet"), pinfo, root) end
 end
 
+-- What the 29 bits of an identifier hold: a field, its lowest bit and how many there are.
+local CFP1 = { { c.source, 24, 5 }, { c.destination, 19, 5 }, { c.is_more, 18, 1 }, { c.remaining, 10, 8 },
+    { c.identifier, 0, 10 } }
+local CFP2 = { { c.priority, 27, 2 }, { c.destination, 13, 14 }, { c.sender, 7, 6 }, { c.packet, 5, 2 },
+    { c.frame, 2, 3 }, { c.is_begin, 1, 1 }, { c.is_end, 0, 1 } }
+
+local function dissect_id(id, layout, tree)
+    for _, it in ipairs(layout) do
+        local value = extract(id, it[2], it[3])
+        if it[3] == 1 then value = value == 1 end
+        tree:add(it[1], value)
+    end
+end
+
 local function dissect_cfp1(id, octets, pinfo, tree, root)
-    local function bits(at, count) return extract(id, at, count) end
-    tree:add(c.source, bits(24, 5))
-    tree:add(c.destination, bits(19, 5))
-    tree:add(c.is_more, bits(18, 1) == 1)
-    tree:add(c.remaining, bits(10, 8))
-    tree:add(c.identifier, bits(0, 10))
-    local is_first, remaining = bits(18, 1) == 0, bits(10, 8)
+    dissect_id(id, CFP1, tree)
+    local is_first, remaining = extract(id, 18, 1) == 0, extract(id, 10, 8)
     local data = octets:bytes()
     if is_first then
         if octets:len() < 6 then return end
@@ -326,31 +339,23 @@ local function dissect_cfp1(id, octets, pinfo, tree, root)
         data = octets(0, 4):bytes()
         if octets:len() > 6 then data:append(octets(6):bytes()) end
     end
-    local key = "1." .. bits(19, 10) .. "." .. bits(0, 10)
+    local key = "1." .. extract(id, 19, 10) .. "." .. extract(id, 0, 10)
     local function is_last() return remaining == 0 end
     dissect_whole(assemble(pinfo, key, is_first, is_last, data), pinfo, root)
 end
 
 local function dissect_cfp2(id, octets, pinfo, tree, root)
-    local function bits(at, count) return extract(id, at, count) end
-    tree:add(c.priority, bits(27, 2))
-    tree:add(c.destination, bits(13, 14))
-    tree:add(c.sender, bits(7, 6))
-    tree:add(c.packet, bits(5, 2))
-    tree:add(c.frame, bits(2, 3))
-    tree:add(c.is_begin, bits(1, 1) == 1)
-    tree:add(c.is_end, bits(0, 1) == 1)
-    local is_first = bits(1, 1) == 1
+    dissect_id(id, CFP2, tree)
+    local is_first, is_end = extract(id, 1, 1) == 1, extract(id, 0, 1) == 1
     local data = octets:bytes()
     if is_first then
         if octets:len() < 4 then return end
         -- The first 16 bits of the header are in the identifier, the others in the frame.
-        local word = bits(13, 16)
-        data = ByteArray.new(string.format("%04X", word))
+        data = ByteArray.new(string.format("%04X", extract(id, 13, 16)))
         data:append(octets:bytes())
     end
-    local function is_last() return bits(0, 1) == 1 end
-    dissect_whole(assemble(pinfo, "2." .. bits(5, 24), is_first, is_last, data), pinfo, root)
+    local function is_last() return is_end end
+    dissect_whole(assemble(pinfo, "2." .. extract(id, 5, 24), is_first, is_last, data), pinfo, root)
 end
 
 local can_id = Field.new("can.id")

@@ -7,6 +7,7 @@ use farlink::wire::DecodeError;
 use serde_json::{Value, json};
 
 use super::dissector::{Dissector, StreamEnd};
+use super::dtp::Message;
 use super::printer::{OctetRange, Printer};
 use crate::output::hex;
 
@@ -88,6 +89,10 @@ impl<'a> Opened<'a> {
         Ok(opened)
     }
 
+    fn message(&self) -> Option<Message<'a>> {
+        Message::find(&self.packet, self.rdp)
+    }
+
     fn object(&self) -> Value {
         let Packet { header, data } = self.packet;
         json!({
@@ -107,6 +112,7 @@ impl<'a> Opened<'a> {
                 "offset": it.offset,
                 "total": it.total,
             })),
+            "dtp": self.message().map(|it| it.object()),
             "data": hex(data),
         })
     }
@@ -141,6 +147,10 @@ impl fmt::Display for Opened<'_> {
             None => {}
         }
         f.write_char(',')?;
-        write!(f, " {} octets", data.len())
+        write!(f, " {} octets", data.len())?;
+        match self.message() {
+            Some(message) => write!(f, ", {message}"),
+            None => Ok(()),
+        }
     }
 }

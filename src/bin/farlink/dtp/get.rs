@@ -645,7 +645,9 @@ impl<'a> Monitor<'a> {
 
     /// Reports once that the server has the payload.
     fn report_size(&mut self, size: Option<u32>) {
-        let Some(octets) = size.filter(|_| !self.is_size_reported) else {
+        // The size of memory is known before anything is heard.
+        let is_heard = self.started.node.stats().csp.received > 0;
+        let Some(octets) = size.filter(|_| is_heard && !self.is_size_reported) else {
             return;
         };
         self.is_size_reported = true;

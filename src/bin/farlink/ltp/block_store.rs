@@ -33,6 +33,8 @@ const MAX_INCOMPLETE: u64 = 1 << 14;
 const HEAD: usize = 64;
 /// Octets of a file that are written, with `--durable`, before they are synchronised.
 const SYNC_INTERVAL: u64 = 16 << 20;
+/// The most red parts that are synchronised together.
+const MAX_BATCH: usize = 256;
 
 /// Where blocks are stored.
 #[derive(Debug)]
@@ -85,8 +87,8 @@ pub(super) struct StoredBlock {
 /// Why a block was not stored. Nothing of it is kept.
 #[derive(Debug)]
 pub(super) enum StoreError {
-    /// Its file could not be written.
-    File(PathBuf, io::Error),
+    /// Its file could not be written, which was to have so many octets.
+    File(PathBuf, u64, io::Error),
     /// Standard output could not be written, so that no other block can be either.
     Stdout(io::Error),
     /// It ends beyond the limit of one block.
@@ -94,7 +96,11 @@ pub(super) enum StoreError {
     /// The red parts under way take more than they may.
     UnderWay { octets: u64, limit: u64 },
     /// It has green octets alone, of which some are missing, as too many that were stored before.
-    Incomplete { limit: u64 },
+    Incomplete {
+        unit: &'static str,
+        value: u64,
+        limit: u64,
+    },
     /// Its missing octets are too many to write zeros for.
     Holes { missing: u64, arrived: u64 },
 }
@@ -119,6 +125,8 @@ pub(super) struct BlockStore {
     incomplete: (u64, u64),
     /// The file that was written last, so that few are open.
     open: Option<(SessionId, File)>,
+    /// Red parts that are written, and do not count as stored until they are synchronised.
+    uncommitted: Vec<SessionId>,
 }
 
 /// Incomplete blocks, beginning with the one that has waited longest, and the octets of all.
@@ -176,6 +184,13 @@ impl Block {
         self.is_ended && !self.is_under_way() && self.have.len() == self.have.end()
     }
 
+    const fn part(&self) -> Option<&PartFile> {
+        match &self.body {
+            Body::File(part) => Some(part),
+            Body::Nowhere | Body::Memory(_) => None,
+        }
+    }
+
     const fn has_red(&self) -> bool {
         self.red.is_some() || self.in_runs > 0
     }
@@ -199,6 +214,7 @@ impl BlockStore {
             closed: VecDeque::new(),
             incomplete: (0, 0),
             open: None,
+            uncommitted: Vec::new(),
         }
     }
 
@@ -220,7 +236,8 @@ impl BlockStore {
         }
     }
 
-    /// Writes a fragment, and stores its block if that is complete.
+    /// Writes a fragment, and stores its block if that is complete. With `--durable`, a red part counts as stored once
+    /// [`commit`](Self::commit) has returned its session.
     ///
     /// # Errors
     ///
@@ -249,14 +266,75 @@ impl BlockStore {
         }
         block.last = now;
         block.is_ended |= is_last;
-        if block.is_whole() {
-            return self.finish(session, block).map(Some);
+        if block.is_whole() && !self.is_uncommitted(session) {
+            let syncs = self.is_durable && block.has_red();
+            return self.finish(session, block, syncs).map(Some);
         }
+        self.put_back(session, block);
+        Ok(None)
+    }
+
+    fn put_back(&mut self, session: SessionId, block: Block) {
         let queue = self.queue(&block);
         queue.octets += block.have.len();
-        queue.order.insert((now, session));
+        queue.order.insert((block.last, session));
         self.blocks.insert(session, block);
-        Ok(None)
+    }
+
+    /// Tells whether a red part awaits [`commit`](Self::commit).
+    pub(super) fn is_uncommitted(&self, session: SessionId) -> bool {
+        self.uncommitted.contains(&session)
+    }
+
+    /// Tells whether red parts await [`commit`](Self::commit), and others can be with them.
+    pub(super) const fn awaits_more(&self) -> bool {
+        let len = self.uncommitted.len();
+        len > 0 && len < MAX_BATCH
+    }
+
+    /// Synchronises the red parts that were written since the last time, their files side by side and the names of all
+    /// at once: what the disk does for one, it does for many. Returns each, and its block if that is complete.
+    pub(super) fn commit(&mut self) -> Vec<(SessionId, Result<Option<StoredBlock>, StoreError>)> {
+        let mut batch = Vec::new();
+        for session in core::mem::take(&mut self.uncommitted) {
+            // Of a session that was cancelled meanwhile no block is left.
+            batch.extend(self.take(session).map(|block| (session, block)));
+        }
+        if batch.is_empty() {
+            return Vec::new();
+        }
+        let synced = part_file::sync_all(batch.iter().filter_map(|(_, block)| block.part()));
+        let mut stored = Vec::new();
+        for ((session, mut block), outcome) in batch.into_iter().zip(synced) {
+            let path = block.part().map(PartFile::path).map(PathBuf::from);
+            let (path, end) = (path.unwrap_or_default(), block.have.end());
+            block.unsynced = 0;
+            let outcome = match outcome {
+                Ok(()) if block.is_whole() => self.finish(session, block, false).map(Some),
+                Ok(()) => {
+                    self.put_back(session, block);
+                    Ok(None)
+                }
+                Err(error) => {
+                    self.close(session, block.head);
+                    Err(StoreError::File(path.clone(), end, error))
+                }
+            };
+            stored.push((session, (path, end), outcome));
+        }
+        let Output::Directory(directory) = &self.out else {
+            return Vec::new();
+        };
+        if let Err(error) = part_file::sync_directory(directory) {
+            for (_, (path, end), outcome) in &mut stored {
+                let error = io::Error::new(error.kind(), error.to_string());
+                *outcome = Err(StoreError::File(core::mem::take(path), *end, error));
+            }
+        }
+        let outcomes = stored.into_iter();
+        outcomes
+            .map(|(session, _, outcome)| (session, outcome))
+            .collect()
     }
 
     /// Tells whether a green segment belongs to a block that is over. An originator that starts again can use the
@@ -332,8 +410,11 @@ impl BlockStore {
     ///
     /// The block is dropped.
     pub(super) fn store(&mut self, session: SessionId) -> Result<Option<StoredBlock>, StoreError> {
-        let block = self.take(session);
-        block.map(|block| self.finish(session, block)).transpose()
+        let Some(block) = self.take(session) else {
+            return Ok(None);
+        };
+        let syncs = self.is_durable && block.has_red();
+        self.finish(session, block, syncs).map(Some)
     }
 
     /// Drops a block, and its file.
@@ -367,7 +448,7 @@ impl BlockStore {
                         Body::File(part)
                     }
                     Err(error) => {
-                        let error = StoreError::File(directory.clone(), error);
+                        let error = StoreError::File(directory.clone(), 0, error);
                         self.close(session, Bytes::new());
                         return Err(error);
                     }
@@ -393,7 +474,6 @@ impl BlockStore {
             color,
             offset,
             data,
-            is_last,
             ..
         } = fragment;
         let limit = self.limit;
@@ -420,25 +500,20 @@ impl BlockStore {
             }
             Body::File(part) => {
                 block.unsynced += fresh;
-                let is_due = block.unsynced >= SYNC_INTERVAL || color == Color::Red;
-                let syncs = is_durable && is_due;
+                let syncs = is_durable && block.unsynced >= SYNC_INTERVAL;
                 let act = |file: &mut File| {
                     if fresh > 0 {
                         part_file::write_at(file, offset, &data)?;
                     }
                     if syncs { file.sync_all() } else { Ok(()) }
                 };
-                let is_named_later = syncs && color == Color::Red && !is_last;
-                let mut written = self.file(session, part).and_then(act);
-                if let (Ok(()), Output::Directory(directory)) = (&written, &self.out)
-                    && is_named_later
-                {
-                    // The red part is acknowledged before the file gets its name.
-                    written = part_file::sync_directory(directory);
-                }
-                written.map_err(|error| StoreError::File(part.path().into(), error))?;
+                let written = self.file(session, part).and_then(act);
+                written.map_err(|error| StoreError::File(part.path().into(), end, error))?;
                 if syncs {
                     block.unsynced = 0;
+                }
+                if is_durable && color == Color::Red {
+                    self.uncommitted.push(session);
                 }
             }
         }
@@ -460,8 +535,10 @@ impl BlockStore {
         let limit = self.limit.saturating_mul(MAX_UNDER_WAY);
         let (count, octets) = self.incomplete;
         let (count, octets) = (count + 1, octets.saturating_add(block.have.len()));
-        if count > MAX_INCOMPLETE || octets > limit {
-            return Err(StoreError::Incomplete { limit });
+        let counts = [("files", count, MAX_INCOMPLETE), ("octets", octets, limit)];
+        if let Some((unit, value, limit)) = counts.into_iter().find(|(_, value, most)| value > most)
+        {
+            return Err(StoreError::Incomplete { unit, value, limit });
         }
         self.incomplete = (count, octets);
         Ok(())
@@ -478,15 +555,21 @@ impl BlockStore {
         self.open.take_if(|(of, _)| *of == session);
     }
 
-    fn finish(&mut self, session: SessionId, block: Block) -> Result<StoredBlock, StoreError> {
-        let syncs = self.is_durable && block.has_red();
+    /// Gives a block its name. With `syncs`, its file and its name are synchronised with the disk.
+    fn finish(
+        &mut self,
+        session: SessionId,
+        block: Block,
+        syncs: bool,
+    ) -> Result<StoredBlock, StoreError> {
         if let (Body::File(part), 1..) = (&block.body, block.unsynced)
             && syncs
         {
             let synced = self.file(session, part).and_then(|file| file.sync_all());
             if let Err(error) = synced {
                 self.close(session, block.head);
-                return Err(StoreError::File(part.path().into(), error));
+                let end = block.have.end();
+                return Err(StoreError::File(part.path().into(), end, error));
             }
         }
         self.close(session, block.head.clone());
@@ -512,14 +595,14 @@ impl BlockStore {
             }
             (Body::File(part), Output::Directory(directory)) => {
                 let name = format!("{}{rest}", name(session, block.client));
-                let path = part.path().to_path_buf();
+                let (path, end) = (part.path().to_path_buf(), block.have.end());
                 let named = part.rename(directory, &name).and_then(|named| {
                     if syncs {
                         part_file::sync_directory(directory)?;
                     }
                     Ok(named)
                 });
-                stored.file = Some(named.map_err(|error| StoreError::File(path, error))?);
+                stored.file = Some(named.map_err(|error| StoreError::File(path, end, error))?);
             }
             _ => {}
         }
@@ -553,10 +636,29 @@ fn write_all(fragments: &BTreeMap<u64, Bytes>) -> io::Result<()> {
     to.flush()
 }
 
+impl StoreError {
+    /// Returns the name of the limit that was exceeded and its value, if there is one, and the value that is too much.
+    pub(super) const fn exceeded(&self) -> (Option<(&'static str, u64)>, Option<u64>) {
+        match *self {
+            Self::File(_, octets, _) => (None, Some(octets)),
+            Self::Stdout(_) => (None, None),
+            Self::Limit { end, limit } => (Some(("session_octets", limit)), Some(end)),
+            Self::UnderWay { octets, limit } => (Some(("octets_under_way", limit)), Some(octets)),
+            Self::Incomplete { unit, value, limit } => (Some((unit, limit)), Some(value)),
+            Self::Holes { missing, arrived } => {
+                let limit = arrived.saturating_add(MAX_HOLES);
+                (Some(("missing_octets", limit)), Some(missing))
+            }
+        }
+    }
+}
+
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::File(path, octets, error) => {
+                write!(f, "{}, {octets} octets: {error}", path.display())
+            }
             Self::Stdout(error) => write!(f, "standard output: {error}"),
             Self::Limit { end, limit } => {
                 write!(
@@ -568,10 +670,9 @@ impl fmt::Display for StoreError {
                 f,
                 "{octets} octets of incomplete blocks exceed the limit of {limit}, {MAX_UNDER_WAY} times --limit"
             ),
-            Self::Incomplete { limit } => write!(
+            Self::Incomplete { unit, value, limit } => write!(
                 f,
-                "green octets alone, some of them missing: the limits of {MAX_INCOMPLETE} such files and {limit} octets \
-                 in them, {MAX_UNDER_WAY} times --limit, are reached"
+                "green octets alone, some of them missing: {value} {unit} of such blocks exceed the limit of {limit} {unit}"
             ),
             Self::Holes { missing, arrived } => write!(
                 f,

@@ -2,10 +2,15 @@
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Seek as _, SeekFrom, Write as _};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread::{self, ScopedJoinHandle};
 
 /// The most file names that are tried for one block.
 const NAMES: u32 = 10_000;
+
+/// The most files that are synchronised at a time.
+const THREADS: usize = 32;
 
 /// What unfinished files begin and end with.
 const PREFIX: &str = ".client";
@@ -69,6 +74,23 @@ impl Drop for PartFile {
 pub(crate) fn write_at(file: &mut File, offset: u64, octets: &[u8]) -> io::Result<()> {
     file.seek(SeekFrom::Start(offset))?;
     file.write_all(octets)
+}
+
+/// Synchronises files with the disk, several at a time, so that it can serve them together.
+pub(super) fn sync_all<'part>(parts: impl Iterator<Item = &'part PartFile>) -> Vec<io::Result<()>> {
+    let parts: Vec<&PartFile> = parts.collect();
+    let share = parts.len().div_ceil(THREADS).max(1);
+    let sync = |part: &&PartFile| part.open()?.sync_all();
+    thread::scope(|scope| {
+        let shares = parts.chunks(share);
+        let threads: Vec<_> = shares
+            .map(|share| scope.spawn(move || share.iter().map(sync).collect::<Vec<_>>()))
+            .collect();
+        let synced = threads.into_iter().map(ScopedJoinHandle::join);
+        synced
+            .flat_map(|share| share.unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect()
+    })
 }
 
 /// Synchronises the names in a directory with the disk.

@@ -88,6 +88,8 @@ const SESSION_OVERHEAD: usize = 1 << 20;
 const TICK: Duration = Duration::from_millis(250);
 /// Incomplete blocks that are stored at once, so that the node is served in between.
 const MAX_STORED: usize = 256;
+/// Items of the access point that are handled before the red parts among them are synchronised.
+const MAX_ITEMS: usize = 1024;
 /// Failures that are reported in each tick. Forgers can cause any number.
 const MAX_REPORTS: u32 = 25;
 /// How long a node waits for its peers at the end, beside the round trip.
@@ -275,7 +277,7 @@ impl BlockReceiver {
             let ended = tokio::select! {
                 received = access_point.receive() => {
                     let received = received.map_err(|error| failure(&error))?;
-                    self.received(received, Some(access_point))?
+                    self.received_batch(received, access_point)?
                 }
                 _ = tick.tick() => self.check(&node.stats(), access_point)?,
                 () = interrupt.wait() => return Ok(!self.once),
@@ -303,7 +305,7 @@ impl BlockReceiver {
             tokio::select! {
                 () = &mut closing => return Ok(()),
                 Ok(received) = access_point.receive() => {
-                    self.received(received, Some(access_point))?;
+                    self.received_batch(received, access_point)?;
                 }
             }
         }
@@ -328,6 +330,39 @@ impl BlockReceiver {
                 .map_err(|error| Failure::Protocol(format!("{name}: {error}")))?;
         }
         Ok(())
+    }
+
+    /// Handles one item of the access point, and with `--durable` those that have come meanwhile, so that their red parts
+    /// are synchronised and acknowledged together.
+    fn received_batch(
+        &mut self,
+        first: Received,
+        access_point: &AccessPoint,
+    ) -> Result<Option<bool>, Failure> {
+        let mut ended = self.received(first, Some(access_point))?;
+        for _ in 0..MAX_ITEMS {
+            if ended.is_some() || !self.store.awaits_more() {
+                break;
+            }
+            let Ok(Some(next)) = access_point.try_receive() else {
+                break;
+            };
+            ended = self.received(next, Some(access_point))?;
+        }
+        for (session, outcome) in self.store.commit() {
+            let block = match outcome {
+                Ok(block) => {
+                    let _ = access_point.stored(session);
+                    self.report(block)
+                }
+                Err(error) => {
+                    let is_refused = self.refuse(session, access_point);
+                    self.not_stored(session, &error, is_refused)?
+                }
+            };
+            ended = block.or(ended);
+        }
+        Ok(ended)
     }
 
     /// Handles one item of the access point. Returns whether its block was received, if the block is over.
@@ -366,8 +401,9 @@ impl BlockReceiver {
         };
         match self.store.insert(fragment, Instant::now()) {
             Ok(block) => {
-                let is_red_part = matches!(received.kind, ReceivedKind::RedPart { .. });
-                if let Some(access_point) = access_point.filter(|_| is_red_part) {
+                let is_stored = matches!(received.kind, ReceivedKind::RedPart { .. })
+                    && !self.store.is_uncommitted(session);
+                if let Some(access_point) = access_point.filter(|_| is_stored) {
                     // Of a session that its sender has cancelled meanwhile the end is told next.
                     let _ = access_point.stored(session);
                 }
@@ -511,6 +547,7 @@ impl BlockReceiver {
         };
         let peer = session.originator;
         let end = if is_refused { "refused" } else { "lost" };
+        let (limit, value) = error.exceeded();
         self.report_failure(
             || format!("block {session} from engine {peer} is {end}: {error}"),
             || {
@@ -522,6 +559,9 @@ impl BlockReceiver {
                     "cause": cause,
                     "code": null,
                     "reason": error.to_string(),
+                    "exceeded": limit.map(|(name, _)| name),
+                    "limit": limit.map(|(_, limit)| limit),
+                    "value": value,
                 })
             },
         );

@@ -11,12 +11,20 @@ const SESSION: SessionId = SessionId {
 };
 
 fn store(name: &str, limit: u64) -> (BlockStore, PathBuf) {
+    store_with(name, limit, false)
+}
+
+fn durable(name: &str) -> (BlockStore, PathBuf) {
+    store_with(name, 100, true)
+}
+
+fn store_with(name: &str, limit: u64, is_durable: bool) -> (BlockStore, PathBuf) {
     let directory = std::env::temp_dir().join(format!("farlink-{name}-{}", std::process::id()));
     let _ = fs::remove_dir_all(&directory);
     assert_eq!(part_file::check_directory(&directory).unwrap(), []);
     let out = Output::Directory(directory.clone());
     (
-        BlockStore::new(out, limit, Duration::from_secs(4), true),
+        BlockStore::new(out, limit, Duration::from_secs(4), is_durable),
         directory,
     )
 }
@@ -259,7 +267,7 @@ fn a_block_whose_file_cannot_be_written_is_refused_and_the_others_go_on() {
 #[cfg(target_os = "linux")]
 #[test]
 fn only_octets_that_are_acknowledged_wait_for_the_disk() {
-    let (mut store, directory) = store("unsynced", 100);
+    let (mut store, directory) = durable("unsynced");
     let now = Instant::now();
     let end = |store: &mut BlockStore, fragment: Fragment| {
         store.insert(green(0, b"ab"), now).unwrap();
@@ -267,7 +275,8 @@ fn only_octets_that_are_acknowledged_wait_for_the_disk() {
         store.open = None;
         fs::remove_file(directory.join(&part)).unwrap();
         std::os::unix::fs::symlink("/dev/null", directory.join(&part)).unwrap();
-        let is_stored = store.insert(fragment, now).is_ok();
+        let is_stored = store.insert(fragment, now).is_ok()
+            && store.commit().iter().all(|(_, stored)| stored.is_ok());
         store.closed.clear();
         for (name, _) in files(&directory) {
             fs::remove_file(directory.join(name)).unwrap();
@@ -337,5 +346,81 @@ fn incomplete_green_blocks_fill_no_more_of_the_disk_than_a_limit_allows() {
 
     assert_eq!((stored, dropped), (8, 12));
     assert_eq!(files(&directory).len(), 8);
+    fs::remove_dir_all(directory).unwrap();
+}
+
+/// Many short blocks at a time are to cost about what one does.
+#[test]
+fn red_parts_that_come_together_are_stored_by_one_commit() {
+    let (mut store, directory) = durable("batch");
+    let now = Instant::now();
+    let block = |number| Fragment {
+        session: SessionId { number, ..SESSION },
+        ..last(red(b"r"))
+    };
+    for number in 0..300 {
+        assert!(store.insert(block(number), now).unwrap().is_none());
+        assert_eq!(store.awaits_more(), number < 255, "{number}");
+    }
+    // Of mixed blocks the red part counts as stored before the block has its name.
+    let mixed = |fragment| Fragment {
+        session: block(1000).session,
+        ..fragment
+    };
+    store.insert(mixed(red(b"mixed")), now).unwrap();
+    // What is cancelled meanwhile is not stored.
+    store.drop_block(block(7).session);
+    assert!(
+        files(&directory)
+            .iter()
+            .all(|(name, _)| name.starts_with('.'))
+    );
+
+    let stored = store.commit();
+
+    let ended =
+        |(_, outcome): &&(_, Result<Option<StoredBlock>, _>)| matches!(outcome, Ok(Some(_)));
+    assert_eq!(
+        (stored.len(), stored.iter().filter(ended).count()),
+        (300, 299)
+    );
+    let names = files(&directory);
+    let is_whole = |(name, octets): &&(String, Vec<u8>)| !name.starts_with('.') && octets == b"r";
+    assert_eq!(
+        (names.len(), names.iter().filter(is_whole).count()),
+        (300, 299)
+    );
+    assert!(store.commit().is_empty() && !store.awaits_more());
+    let end = store.insert(mixed(last(green(5, b"g"))), now);
+    let end = end.unwrap().unwrap();
+    assert_eq!((end.red, end.green), (5, 1));
+    fs::remove_dir_all(directory).unwrap();
+}
+
+/// A file that is not on the disk is not acknowledged, and the others are.
+#[cfg(unix)]
+#[test]
+fn a_red_part_that_cannot_be_synchronised_is_not_stored() {
+    let (mut store, directory) = durable("denied");
+    let now = Instant::now();
+    let other = SessionId {
+        number: 10,
+        ..SESSION
+    };
+    store.insert(last(red(b"one")), now).unwrap();
+    let two = Fragment {
+        session: other,
+        ..last(red(b"two"))
+    };
+    store.insert(two, now).unwrap();
+    let (part, _) = files(&directory).remove(1);
+    fs::remove_file(directory.join(part)).unwrap();
+
+    let stored = store.commit();
+
+    let is_stored: Vec<bool> = stored.iter().map(|(_, outcome)| outcome.is_ok()).collect();
+    assert_eq!(is_stored.iter().filter(|is_stored| **is_stored).count(), 1);
+    assert_eq!((stored.len(), files(&directory).len()), (2, 1));
+    assert!(store.first().is_none());
     fs::remove_dir_all(directory).unwrap();
 }
