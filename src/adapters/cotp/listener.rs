@@ -245,18 +245,21 @@ impl Acceptor {
             match self.unless_closed(or(accepting, roomy)).await? {
                 None => {}
                 Some(Ok(accepted)) => return Some(accepted),
-                Some(Err(error)) => {
-                    report!(warn, %error, "connection not accepted");
-                    if !is_of_one_connection(&error) {
-                        // If it is for want of files, the next one has that of a handshake.
-                        drop(self.handshakes.displace());
-                        let until = self.runtime.now() + ACCEPT_PAUSE;
-                        let mut pause = self.runtime.timer(until);
-                        poll_fn(|cx| pause.poll(cx)).await;
-                    }
-                }
+                Some(Err(error)) => self.recover(&error).await,
             }
         }
+    }
+
+    /// Waits until another connection may be accepted.
+    async fn recover(&self, error: &io::Error) {
+        report!(warn, %error, "connection not accepted");
+        if is_of_one_connection(error) {
+            return;
+        }
+        // If it is for want of files, the next one has that of a handshake.
+        drop(self.handshakes.displace());
+        let mut pause = self.runtime.timer(self.runtime.now() + ACCEPT_PAUSE);
+        poll_fn(|cx| pause.poll(cx)).await;
     }
 
     /// Waits for the end of a handshake. It gives way to others when `displaced` hears of it.
