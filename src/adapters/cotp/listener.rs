@@ -238,10 +238,7 @@ impl Acceptor {
     async fn accept(&self) -> Option<Accepted> {
         loop {
             let accepting = async { Some(poll_fn(|cx| self.poll_accept(cx)).await) };
-            let roomy = async {
-                let _ = self.queue.room.1.recv().await;
-                None
-            };
+            let roomy = async { self.queue.room.1.recv().await.err().and(None) };
             match self.unless_closed(or(accepting, roomy)).await? {
                 None => {}
                 Some(Ok(accepted)) => return Some(accepted),
