@@ -79,6 +79,7 @@ fn interface(u: &mut Unstructured<'_>) -> Result<InterfaceConfig> {
         is_default: u.arbitrary()?,
         deduplication: u.arbitrary()?,
         encapsulation,
+        max_throughput: u.ratio(1, 4)?.then_some(20_000),
     })
 }
 

@@ -144,7 +144,7 @@ impl Node {
             fragments: FragmentSenders::new(&config),
             requests: Requests::new(&config),
             pending: PendingRequests::new(&config),
-            links: Links::new(),
+            links: Links::new(&config),
             router: Router::new(&config),
             codecs: config.codecs(),
             security: Security::new(&config),
@@ -247,10 +247,12 @@ impl Node {
         let requests = self.requests.deadline().into_iter();
         let pending = self.pending.deadline().into_iter();
         let fragments = self.fragments.deadline().into_iter();
+        let paced = self.links.deadline(self.now);
         connections
             .chain(requests)
             .chain(pending)
             .chain(fragments)
+            .chain(paced)
             .min()
     }
 }
@@ -363,7 +365,7 @@ pub(super) fn footprint(config: &Config) -> usize {
         + FragmentSenders::footprint(config)
         + Requests::footprint(config)
         + PendingRequests::footprint(config)
-        + Links::footprint()
+        + Links::footprint(config.interfaces.len())
         + Router::footprint(config)
         + config.codecs_footprint()
         + max_decrypted(config)

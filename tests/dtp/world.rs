@@ -331,6 +331,44 @@ fn a_client_without_a_slot_is_told_and_comes_again() {
     assert_eq!(world.machine(server).stats().no_slot, 1);
 }
 
+/// 50,000 octets to each of two clients, in packets of 208.
+#[test]
+fn clients_of_an_interface_share_its_throughput() {
+    for (max_throughput, times) in [(None, 400..700), (Some(52_000), 1900..2200)] {
+        let mut site = Site::new(1, Line::delayed(ms(5)));
+        site.server = site.world.host(
+            SERVER,
+            node(SERVER, 1, |config| {
+                config.csp.interfaces = vec![csp::InterfaceConfig {
+                    is_default: true,
+                    max_throughput,
+                    ..csp::InterfaceConfig::default()
+                }];
+            }),
+        );
+        site.client = site.world.host(CLIENT, node(CLIENT, 1, |_| {}));
+        let (server, client) = (site.server, site.client);
+        site.world
+            .wire((server, 0), (client, 0), Line::delayed(ms(5)));
+        let data = payload(50_000);
+        site.serve(3, &data);
+        site.get(1, 3, options(100_000));
+        site.get(2, 3, options(100_000));
+
+        let first = site.run(1);
+        let rest = match site.got(2).end {
+            Some(_) => ms(0),
+            None => site.run(2),
+        };
+
+        for tag in [1, 2] {
+            site.got(tag).assert_is(&data, "both");
+        }
+        let millis = u64::try_from((first + rest).as_millis()).unwrap();
+        assert!(times.contains(&millis), "{max_throughput:?}: {millis} ms");
+    }
+}
+
 #[test]
 fn cancel_stops_the_server() {
     let mut site = Site::new(1, Line::delayed(ms(5)));

@@ -1,17 +1,25 @@
 //! Which interfaces and hops take packets.
 
 use alloc::vec::Vec;
+use core::num::NonZeroU64;
 
-use crate::{Addr as _, Hop, Link};
+use crate::csp::config::Config;
+use crate::kit::Pacer;
+use crate::{Addr as _, Hop, Instant, Link};
 
 /// Hops that a set names beside their interfaces. Beyond it the whole interface is named.
 const MAX_HOPS: usize = 64;
+/// Paced packets that may leave back to back: at least these, or what the rate allows in so much of a second.
+const BURST: u32 = 4;
+const BURST_RATE: u32 = 250;
 
 /// Which interfaces and hops take packets.
 #[derive(Debug)]
 pub(super) struct Links {
     full: HopSet,
     down: HopSet,
+    /// Of each interface, for packets that wait.
+    pacers: Vec<Pacer>,
 }
 
 /// Interfaces, and hops over others.
@@ -64,15 +72,36 @@ impl HopSet {
 }
 
 impl Links {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(config: &Config) -> Self {
+        let interfaces = config.interfaces.iter();
+        let pacers = interfaces.map(|interface| {
+            let rate = interface.max_throughput;
+            let least = u32::from(config.max_data).saturating_mul(BURST);
+            let burst = least.max(rate.unwrap_or_default() / BURST_RATE);
+            Pacer::new(rate.and_then(|it| NonZeroU64::new(it.max(1).into())), burst)
+        });
         Self {
             full: HopSet::new(),
             down: HopSet::new(),
+            pacers: pacers.collect(),
         }
     }
 
-    pub(super) const fn footprint() -> usize {
-        2 * MAX_HOPS * size_of::<Hop>()
+    pub(super) const fn footprint(interfaces: usize) -> usize {
+        2 * MAX_HOPS * size_of::<Hop>() + interfaces * size_of::<Pacer>()
+    }
+
+    /// Returns the interface of a hop, if packets that wait are paced there.
+    #[cfg(feature = "dtp")]
+    pub(super) fn paced(&mut self, hop: Hop) -> Option<&mut Pacer> {
+        let pacer = self.pacers.get_mut(usize::from(hop.interface));
+        pacer.filter(|pacer| pacer.is_limited())
+    }
+
+    /// Returns when an interface takes the next packet that waits.
+    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
+        let pacers = self.pacers.iter();
+        pacers.filter_map(|pacer| pacer.blocked_until(now)).min()
     }
 
     pub(super) fn on_cue(&mut self, at: Hop, state: Link) {

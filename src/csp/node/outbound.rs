@@ -71,16 +71,29 @@ impl Node {
 
 #[cfg(feature = "dtp")]
 impl Node {
-    /// Writes a packet without connection at once.
+    /// Writes a packet without connection at once, if the pace of its interface allows it.
     pub(crate) fn put_datagram(
         &mut self,
         tx: &mut Transmit<Hop>,
         header: Header,
         data: [&[u8]; 2],
     ) -> Put {
-        let mut carrier = carrier!(self, tx);
         let [first, second] = data;
-        carrier.put(PacketHead::new(header), [first, second, &[]])
+        let mut exits = self.router.exits(header.destination, None);
+        let hop = exits.next().map(|exit| exit.hop);
+        drop(exits);
+        let pacer = hop.and_then(|hop| self.links.paced(hop));
+        if pacer.is_some_and(|it| it.blocked_until(self.now).is_some()) {
+            return Put::Blocked;
+        }
+        let mut carrier = carrier!(self, tx);
+        let put = carrier.put(PacketHead::new(header), [first, second, &[]]);
+        if put == Put::Done
+            && let Some(pacer) = hop.and_then(|hop| self.links.paced(hop))
+        {
+            pacer.on_sent(self.now, first.len() + second.len());
+        }
+        put
     }
 }
 

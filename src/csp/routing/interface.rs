@@ -23,6 +23,10 @@ pub struct InterfaceConfig {
     pub deduplication: Deduplication,
     /// How packets are encapsulated. Default a packet in each datagram.
     pub encapsulation: Encapsulation,
+    /// Octets per second that transfers of DTP send by it at most, all clients together; other packets do not wait. 0 is
+    /// taken as 1.
+    /// `None` is no limit. Default none.
+    pub max_throughput: Option<u32>,
 }
 
 /// Which packets that an interface receives are dropped if they are repetitions.
