@@ -1,4 +1,4 @@
-//! `FreeRDP`, `rdesktop` and `python-snap7`, as clients and as servers, with `farlink cotp`.
+//! `FreeRDP`, `rdesktop`, `xrdp`, `python-snap7`, `nodes7` and `nmap`, as clients and as servers.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -72,9 +72,13 @@ impl Listener {
         listener
     }
 
-    fn told(&mut self, event: &str) -> Value {
+    fn next(&mut self) -> Value {
         let line = self.lines.next().unwrap().unwrap();
-        let object: Value = serde_json::from_str(&line).unwrap();
+        serde_json::from_str(&line).unwrap()
+    }
+
+    fn told(&mut self, event: &str) -> Value {
+        let object = self.next();
         assert_eq!(object["event"], event, "{object}");
         object
     }
@@ -280,4 +284,77 @@ fn a_snap7_client_that_says_goodbye_is_a_clean_end() {
     listener.told("received");
     assert_eq!(listener.told("closed")["incomplete"], 0);
     assert!(listener.process.wait().unwrap().success());
+}
+
+/// A server that does not end by itself.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+#[ignore = "needs xrdp; tests/interop/setup.sh installs it"]
+fn an_xrdp_server_selects_tls_and_is_detached() {
+    let address = free_address();
+    let mut command = Command::new("xrdp");
+    command.args(["--nodaemon", "--port", &address.port().to_string()]);
+    let server = command.stdin(Stdio::null()).stdout(Stdio::null());
+    let _server = Server(server.spawn().expect(WHY));
+    assert!(listens(address));
+    let request = [&b"Cookie: mstshash=ada\r\n"[..], &[1, 0, 8, 0, 1, 0, 0, 0]].concat();
+
+    let mut connection = cotp::connect(address, Config::rdp(request.into())).unwrap();
+
+    let variable = connection.info().agreed.variable.clone();
+    assert_eq!((variable[0], &variable[2..]), (2, &[8, 0, 1, 0, 0, 0][..]));
+    drop(connection.detach().unwrap());
+}
+
+/// Checks that a client of S7 is accepted, and asks for a setup of communication.
+fn is_accepted_by_s7(client: &mut Command, listener: &mut Listener) {
+    let client = client.stdin(Stdio::null()).stdout(Stdio::null());
+    let _client = Server(client.spawn().expect(WHY));
+
+    // A scan of the port is a connection without a request.
+    let connected = loop {
+        let event = listener.next();
+        if event["event"] != "failed" {
+            break event;
+        }
+    };
+    assert_eq!(
+        (&connected["calling"], &connected["called"]),
+        (&"0100".into(), &"0102".into())
+    );
+    let data = listener.told("received")["data"].clone();
+    assert!(data.as_str().unwrap().starts_with("3201"), "{data}");
+}
+
+#[test]
+#[ignore = "needs nmap; tests/interop/setup.sh installs it"]
+fn the_s7_script_of_nmap_is_accepted() {
+    let mut listener = Listener::start(&[]);
+    let (_, port) = listener.address.rsplit_once(':').unwrap();
+    let mut nmap = Command::new("nmap");
+    nmap.args(["-Pn", "-n", "-p", port, "--script", "+s7-info", "127.0.0.1"]);
+
+    is_accepted_by_s7(&mut nmap, &mut listener);
+}
+
+#[test]
+#[ignore = "needs nodes7; tests/interop/setup.sh installs it"]
+fn a_nodes7_client_is_accepted() {
+    let mut listener = Listener::start(&[]);
+    let (_, port) = listener.address.rsplit_once(':').unwrap();
+    let program = "const c = new (require('nodes7'))({silent: true}); c.initiateConnection(\
+                   {port: +process.argv[1], host: '127.0.0.1', rack: 0, slot: 2}, () => {})";
+    let mut node = Command::new("node");
+    node.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/.node"));
+    node.args(["-e", program, port]);
+
+    is_accepted_by_s7(&mut node, &mut listener);
 }

@@ -34,6 +34,8 @@ mod licklider;
 #[cfg(all(feature = "blocking", feature = "ltp"))]
 #[path = "../loopback/mod.rs"]
 mod loopback;
+#[cfg(all(feature = "tokio", feature = "cotp"))]
+mod rusty;
 #[cfg(all(feature = "tokio", any(feature = "csp", feature = "cotp")))]
 #[allow(dead_code, reason = "each peer needs some of it")]
 mod script;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the programs that the interop tests talk to: hat-drivers, python-snap7, cubesat-space-protocol-py,
-# cubesat-testbed and pyzmq in a venv and licklider in a folder beside this file, tshark, coturn, FreeRDP,
-# rdesktop and a display for them from Debian.
+# cubesat-testbed and pyzmq in a venv, nodes7 and licklider in folders beside this file, tshark, coturn, nmap, xrdp,
+# FreeRDP, rdesktop and a display for them from Debian.
 # Run it again at will: what is there already is left alone.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -12,7 +12,9 @@ CSP_PY=1.5.2
 CUBESAT_TESTBED=1.1.0
 PYZMQ=27.3.0
 LICKLIDER=0.1.1
+NODES7=0.3.18
 VENV=.venv
+NODE_ROOT=.node
 LICKLIDER_ROOT=.licklider
 
 # Whether a package of this version is in the venv.
@@ -54,6 +56,9 @@ command -v turnserver >/dev/null || packages+=(coturn)
 command -v xfreerdp >/dev/null || packages+=(freerdp2-x11)
 command -v freerdp-shadow-cli >/dev/null || packages+=(freerdp2-shadow-x11)
 command -v rdesktop >/dev/null || packages+=(rdesktop)
+command -v xrdp >/dev/null || packages+=(xrdp)
+command -v nmap >/dev/null || packages+=(nmap)
+command -v npm >/dev/null || packages+=(nodejs npm)
 command -v xvfb-run >/dev/null || packages+=(xvfb xauth)
 command -v python3 >/dev/null || packages+=(python3)
 # Debian's python3 comes without ensurepip, and a venv without pip is of no use.
@@ -84,6 +89,10 @@ install_package cubesat-space-protocol-py "$CSP_PY" --ignore-requires-python
 install_package cubesat-testbed "$CUBESAT_TESTBED"
 install_package pyzmq "$PYZMQ"
 
+if [ ! -d "$NODE_ROOT/node_modules/nodes7" ]; then
+    npm install --silent --no-fund --no-audit --prefix "$NODE_ROOT" "nodes7@$NODES7"
+fi
+
 if ! have_licklider; then
     cargo install --quiet --locked --force --root "$LICKLIDER_ROOT" "licklider-cli@$LICKLIDER"
     have_licklider || {
@@ -92,4 +101,4 @@ if ! have_licklider; then
     }
 fi
 
-echo "hat-drivers $HAT_DRIVERS, python-snap7 $SNAP7, cubesat-space-protocol-py $CSP_PY, cubesat-testbed $CUBESAT_TESTBED, pyzmq $PYZMQ, licklider $LICKLIDER, coturn $(turnserver --version 2>/dev/null | head -n 1), $(tshark --version 2>/dev/null | head -n 1)"
+echo "hat-drivers $HAT_DRIVERS, python-snap7 $SNAP7, cubesat-space-protocol-py $CSP_PY, cubesat-testbed $CUBESAT_TESTBED, pyzmq $PYZMQ, licklider $LICKLIDER, nodes7 $NODES7, coturn $(turnserver --version 2>/dev/null | head -n 1), $(tshark --version 2>/dev/null | head -n 1)"

@@ -238,25 +238,25 @@ impl Acceptor {
     async fn accept(&self) -> Option<Accepted> {
         loop {
             let accepting = async { Some(poll_fn(|cx| self.poll_accept(cx)).await) };
-            let roomy = async {
-                let _ = self.queue.room.1.recv().await;
-                None
-            };
+            let roomy = async { self.queue.room.1.recv().await.err().and(None) };
             match self.unless_closed(or(accepting, roomy)).await? {
                 None => {}
                 Some(Ok(accepted)) => return Some(accepted),
-                Some(Err(error)) => {
-                    report!(warn, %error, "connection not accepted");
-                    if !is_of_one_connection(&error) {
-                        // If it is for want of files, the next one has that of a handshake.
-                        drop(self.handshakes.displace());
-                        let until = self.runtime.now() + ACCEPT_PAUSE;
-                        let mut pause = self.runtime.timer(until);
-                        poll_fn(|cx| pause.poll(cx)).await;
-                    }
-                }
+                Some(Err(error)) => self.recover(&error).await,
             }
         }
+    }
+
+    /// Waits until another connection may be accepted.
+    async fn recover(&self, error: &io::Error) {
+        report!(warn, %error, "connection not accepted");
+        if is_of_one_connection(error) {
+            return;
+        }
+        // If it is for want of files, the next one has that of a handshake.
+        drop(self.handshakes.displace());
+        let mut pause = self.runtime.timer(self.runtime.now() + ACCEPT_PAUSE);
+        poll_fn(|cx| pause.poll(cx)).await;
     }
 
     /// Waits for the end of a handshake. It gives way to others when `displaced` hears of it.
