@@ -155,6 +155,27 @@ fn an_output_file_never_replaces_an_input_or_another_output() {
     assert!(!fs::exists(&absent).unwrap());
 }
 
+#[test]
+fn an_output_keeps_what_is_in_it_until_there_is_a_connection() {
+    let out = written("kept_output.txt", b"from before");
+    let nobody = ["cotp", "connect", "127.0.0.1:1", "--json"];
+    let awaited = ["--receive", "1", "--out", &out];
+
+    let ran = farlink(&[&nobody[..], &awaited].concat());
+
+    let failed = &ran.objects()[0];
+    assert_eq!(
+        (&failed["event"], &failed["remote"]),
+        (&"failed".into(), &"127.0.0.1:1".into())
+    );
+    assert_eq!(fs::read(&out).unwrap(), b"from before");
+    let server = cotp::serve(&["--once", "--echo"]);
+    let sent = written("kept_output_sent.txt", b"hello");
+    let connect = ["cotp", "connect", &server.address, "--send", &sent];
+    farlink(&[&connect[..], &awaited].concat()).well();
+    assert_eq!(fs::read(&out).unwrap(), b"hello");
+}
+
 /// The system ends a process by a signal that writes beyond its limit of file sizes, unless the process says otherwise.
 #[test]
 fn a_limit_of_file_sizes_is_a_full_disk() {

@@ -33,6 +33,7 @@ Events, with --json one object per line:
   received   connection, octets; data, in hex, of up to 256 octets
   closed     connection, reason, incomplete, unsent, messages, octets, remote
   failed     as closed
+  error      reason: why the command failed
 
   connection   the number of the connection, from 1
   calling      the selector of the initiator, in hex
@@ -95,9 +96,11 @@ fn tpdu_size(text: &str) -> Result<TpduSize, String> {
 
 /// Parses a duration in seconds.
 fn seconds(text: &str) -> Result<Duration, String> {
-    let span = crate::ltp::seconds(text).ok();
-    span.filter(|span| !span.is_zero())
-        .ok_or_else(|| String::from("seconds above 0, as in 2.5"))
+    let span = crate::ltp::seconds(text)?;
+    if span.is_zero() {
+        return Err("seconds above 0, as in 2.5".into());
+    }
+    Ok(span)
 }
 
 /// The messages received on a connection.
@@ -185,10 +188,20 @@ pub(crate) struct MessageFile {
 }
 
 impl MessageFile {
-    fn create(path: PathBuf) -> Result<Self, Failure> {
-        let file = File::create(&path).map_err(|error| Failure::file(&path, error))?;
-        let file = Mutex::new(file);
+    /// Opens a file, which keeps what is in it until [`clear`](Self::clear).
+    fn open(path: PathBuf) -> Result<Self, Failure> {
+        let file = File::options().create(true).append(true).open(&path);
+        let file = Mutex::new(file.map_err(|error| Failure::file(&path, error))?);
         Ok(Self { file, path })
+    }
+
+    /// Empties the file.
+    fn clear(&self) -> Result<(), Failure> {
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_file = file.metadata().is_ok_and(|about| about.is_file());
+        // Devices and pipes have nothing to lose.
+        let cleared = if is_file { file.set_len(0) } else { Ok(()) };
+        cleared.map_err(|error| Failure::file(&self.path, error))
     }
 
     /// Appends a message. A failure ends its connection, and is the exit status of the command.
@@ -205,7 +218,7 @@ impl MessageFile {
 /// were not sent.
 fn ended(
     event: &str,
-    (number, remote): (u64, Option<SocketAddr>),
+    (number, remote): (u64, Option<String>),
     reason: &str,
     lost: (usize, usize),
     counters: Counters,
@@ -213,7 +226,7 @@ fn ended(
     json!({
         "event": event,
         "connection": number,
-        "remote": remote.map(|remote| remote.to_string()),
+        "remote": remote,
         "reason": reason,
         "incomplete": lost.0,
         "unsent": lost.1,
@@ -223,9 +236,9 @@ fn ended(
 }
 
 /// Returns the event of a connection that was never open.
-fn failed(number: u64, remote: Option<SocketAddr>, reason: &str) -> Value {
-    let nothing = Counters::default();
-    ended("failed", (number, remote), reason, (0, 0), nothing)
+fn failed(number: u64, remote: &impl ToString, reason: &str) -> Value {
+    let (nothing, remote) = (Counters::default(), remote.to_string());
+    ended("failed", (number, Some(remote)), reason, (0, 0), nothing)
 }
 
 /// Returns what the peer said before it closed, if it said so by a DR.

@@ -97,12 +97,15 @@ Octets are hex digits. A value that is absent is null.";
 /// segment does.
 ///
 /// Of a capture, the streams and datagrams on the ports of known protocols are decoded (cotp: TCP 102, ltp:
-/// UDP 1113, csp: UDP 9600), and datagrams between other ports, if the first of them is an LTP segment. IP fragments and the segments of each stream are reassembled. Link types are Ethernet, raw
+/// UDP 1113, csp: UDP 9600), and datagrams between other ports, if the first of them is an LTP segment. IP fragments
+/// and the segments of each stream are reassembled. Link types are Ethernet, raw
 /// IP, BSD loopback, Linux cooked capture and exported PDUs of Wireshark. A line begins with the time and
 /// the two addresses. Times count from the first packet, or from the origin of a recording. Skipped packets
-/// are counted on standard error.
+/// are counted on standard error. A recording has the protocol of its machine, whatever its ports are; whether it is
+/// damaged is told by replay alone.
 ///
-/// Exit status: 0 all PDUs are valid, 1 the input or a PDU is malformed, or a capture has no packets, 2 wrong usage or no octets to decode.
+/// Exit status: 0 all PDUs are valid, 1 the input or a PDU is malformed, or a capture has no packets, 2 wrong usage
+/// or no octets to decode.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = FIELDS)]
 #[expect(

@@ -74,6 +74,10 @@ fn wrong_arguments_of_vmem_are_refused() {
         (&["--vmem", "5"][..], "an address and how many octets, A+N"),
         (&["--vmem", "0xg+5"], "`0xg` is not a number"),
         (
+            &["--vmem", "16+0"],
+            "0 octets are nothing to get; at least 1",
+        ),
+        (
             &["--vmem", "0+4294967296"],
             "exceed the limit of 4294967295",
         ),

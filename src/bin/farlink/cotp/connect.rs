@@ -59,7 +59,7 @@ pub(crate) struct Arguments {
     /// without octets is no progress
     #[arg(long, value_name = "S", value_parser = seconds, default_value = "10")]
     timeout: Duration,
-    /// Record the connection into this file, as pcapng
+    /// Record the connection into this file, as pcapng. The service has port 102 there, by which analysers know it
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
     /// Print one JSON object per event
@@ -111,7 +111,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let outputs = arguments.out.iter().chain(&arguments.record);
     input::check_files_differ(&arguments.send, outputs)?;
     let config = config(&arguments)?;
-    let out = arguments.out.clone().map(MessageFile::create).transpose()?;
+    let out = arguments.out.clone().map(MessageFile::open).transpose()?;
     let factory = arguments
         .record
         .as_deref()
@@ -127,11 +127,13 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Err(message) => {
             format.report_failure(
                 || format!("{}: {message}", arguments.address),
-                || super::failed(NUMBER, None, &message),
+                || super::failed(NUMBER, &arguments.address, &message),
             );
             return Err(Failure::Reported);
         }
     };
+    // What is there is lost to an answer, not to a peer that cannot be reached.
+    out.as_ref().map_or(Ok(()), MessageFile::clear)?;
     super::connected(format, NUMBER, connection.info());
     let mut counters = Counters::default();
     let progress = match source.as_ref().and_then(|source| source.len) {

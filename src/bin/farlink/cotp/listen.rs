@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
     /// End after the first connection
     #[arg(long)]
     once: bool,
-    /// Append the messages to this file, without separators
+    /// Write the messages to this file, one behind the other, without separators
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// The largest TPDU size to accept, in octets
@@ -47,7 +47,8 @@ pub(crate) struct Arguments {
     /// Close a connection on which nothing has come for this long, in seconds; never by default
     #[arg(long, value_name = "S", value_parser = seconds)]
     idle_timeout: Option<Duration>,
-    /// Record connections as pcapng: the first into this file, further ones into numbered files beside it
+    /// Record connections as pcapng: the first into this file, further ones into numbered files beside it. The service has
+    /// port 102 there, by which analysers know it
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
     /// Print one JSON object per event
@@ -81,7 +82,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         echo: arguments.echo,
         out: arguments
             .out
-            .map(MessageFile::create)
+            .map(MessageFile::open)
             .transpose()?
             .map(Arc::new),
     };
@@ -95,6 +96,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let listener = cotp::listen(arguments.bind, options)
         .await
         .map_err(|error| Failure::Protocol(format!("{}: {error}", arguments.bind)))?;
+    // What is there is lost to connections, not to an address that cannot be bound.
+    service.out.as_ref().map_or(Ok(()), |out| out.clear())?;
     let address = listener.local_addr();
     let interrupt = Interrupt::new().await;
     service.format.report(
@@ -155,7 +158,7 @@ async fn next(
             Arrival::Failed { remote, error } => {
                 service.format.report(
                     || format!("#{number} from {remote} failed: {error}"),
-                    || super::failed(number, Some(remote), &error.to_string()),
+                    || super::failed(number, &remote, &error.to_string()),
                 );
             }
             // No configuration of this command asks the application.

@@ -43,7 +43,7 @@ fn addresses(text: &str) -> Result<RangeInclusive<u16>, String> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     match (first.parse(), last.parse()) {
         (Ok(first), Ok(last)) if first <= last => Ok(first..=last),
-        _ => Err("an address, or the first and the last one, A-B".into()),
+        _ => Err("an address, or the first and the last one, A-B, each up to 16383".into()),
     }
 }
 

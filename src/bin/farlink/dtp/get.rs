@@ -66,7 +66,8 @@ pub(crate) struct Arguments {
     /// that of the session
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(9..=i64::from(MAX_MTU)))]
     mtu: Option<u16>,
-    /// The first and the last octet to get, `A-`: to the end. They have their place in the file
+    /// The first and the last octet to get, `A-`: to the end. They have their place in the file. Packets
+    /// that hold them come whole, so octets around them may come too
     #[arg(long, value_name = "A-B", value_parser = range, default_value = "0-")]
     range: RangeInclusive<u32>,
     /// How often all that is missing may be asked for

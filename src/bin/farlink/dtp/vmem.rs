@@ -43,6 +43,9 @@ pub(super) fn memory(text: &str) -> Result<MemoryRange, String> {
         return Err("an address and how many octets, A+N".into());
     };
     let octets = number(size)?;
+    if octets == 0 {
+        return Err("0 octets are nothing to get; at least 1".into());
+    }
     let size = u32::try_from(octets).map_err(|_| {
         let limit = u32::MAX;
         format!("{octets} octets exceed the limit of {limit}")
