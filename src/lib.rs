@@ -62,6 +62,7 @@
 //! | `blocking` | `adapters::blocking`: threads and sockets of the standard library |
 //! | `tokio` | `adapters::tokio`: tasks on a tokio runtime |
 //! | `offload` | `adapters::udp`: UDP sockets that move batches of datagrams in one system call; every driver has them |
+//! | `tls` | `adapters::tls`: TLS below the streams of the adapters, by rustls, on either runtime |
 //! | `entropy` | `adapters::seed`: a seed from the random generator of the operating system |
 //! | `tracing` | reports of the adapters to `tracing` |
 //! | `portable-atomic` | builds for cores without compare-and-swap |
