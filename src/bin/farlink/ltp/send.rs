@@ -189,6 +189,7 @@ impl Sender<'_> {
                 Some(ended) = self.blocks.join_next() => {
                     let ended = ended.map_err(Failure::protocol)?;
                     self.report(ended)?;
+                    self.transfer.on_reported();
                 }
                 _ = tick.tick() => self.check(),
                 is_closed = &mut port_check, if !is_port_checked && self.transfer.is_quiet() => {

@@ -62,6 +62,8 @@ pub(super) struct Transfer {
     /// Light times to the peer and back.
     light: Duration,
     blocks: Vec<Arc<BlockProgress>>,
+    /// How many of them have ended and were reported. The others await an answer, or the report of its lack.
+    reported: usize,
     last: Progress,
     /// When the first octets left, and when the last ones did or a report came, which repairs follow.
     begun: Option<Instant>,
@@ -85,6 +87,7 @@ impl Transfer {
             address: connected.address,
             light,
             blocks: Vec::new(),
+            reported: 0,
             last: Progress::default(),
             begun: None,
             sent_at: now,
@@ -105,6 +108,11 @@ impl Transfer {
         let block = Arc::new(BlockProgress(Mutex::new((progress, false))));
         self.blocks.push(Arc::clone(&block));
         block
+    }
+
+    /// Notes that the end of a block was reported.
+    pub(super) const fn on_reported(&mut self) {
+        self.reported += 1;
     }
 
     /// Returns the octets of blocks under way.
@@ -200,7 +208,7 @@ impl Transfer {
     }
 
     fn report_silence(&mut self, stats: &NodeStats, is_resting: bool) {
-        let is_awaited = is_resting && self.last.sent > 0 && self.held() > 0;
+        let is_awaited = is_resting && self.last.sent > 0 && self.reported < self.blocks.len();
         let heard = stats.engine.segments_received;
         let Some(silence) = self.silence.check(heard, is_awaited) else {
             return;
