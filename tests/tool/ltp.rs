@@ -264,6 +264,9 @@ fn every_block_that_was_acknowledged_is_kept_even_behind_the_last_one() {
                 "4",
                 "--retries",
                 "0",
+                // A receiver may answer, and end before it gets the block.
+                "--silence",
+                "5",
             ];
             tool(&arguments).spawn().unwrap()
         })
