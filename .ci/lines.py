@@ -32,7 +32,7 @@ BUDGETS = {
     'CAN': (150, ['adapters/csp_can']),
     'ZMQ': (150, ['adapters/csp_zmq']),
     # Aim: 9500.
-    'LTP': (13866, ['ltp']),
+    'LTP': (13869, ['ltp']),
 }
 SOURCE = pathlib.Path('src')
 

@@ -513,13 +513,16 @@ impl PeerState {
         what: TimerKind,
         left: impl FnOnce() -> Option<Instant>,
     ) -> Option<Lateness> {
-        let patience = self.patience();
-        let before = Instant::ZERO + (node.now - Instant::ZERO).saturating_sub(patience.answer);
         // In a silence all signals wait, whenever they left.
-        let is_silent = self.silence.is_silent();
-        let left = if is_silent { None } else { left() };
-        let left = left.map_or(before, |left| left.min(before));
-        let late = self.silence.on_late(node.now, left, &patience);
+        let late = if self.silence.is_silent() {
+            None
+        } else {
+            let patience = self.patience();
+            let before = (node.now - Instant::ZERO).saturating_sub(patience.answer);
+            let before = Instant::ZERO + before;
+            let left = left().map_or(before, |left| left.min(before));
+            self.silence.on_late(node.now, left, &patience)
+        };
         if late.is_none() {
             self.waiting.push_back(what);
         }
@@ -627,8 +630,8 @@ impl PeerState {
     /// came before, and repeats its report when an answer to that is late by a clock of its own.
     pub(super) fn answer_of(&self, tries: u16, now: Instant) -> Due {
         let mut due = self.answer(now);
-        let times = (1 << tries.saturating_sub(1).min(6)) - 1;
-        if self.flow.is_estimated() {
+        if tries > 1 && self.flow.is_estimated() {
+            let times = (1 << (tries - 1).min(6)) - 1;
             due.deadline += (self.timeout() * times).min(MAX_INTERVAL);
         }
         due
