@@ -1,7 +1,7 @@
 //! `FreeRDP`, `rdesktop`, `xrdp`, `python-snap7`, `nodes7` and `nmap`, as clients and as servers.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -92,7 +92,7 @@ impl Drop for Listener {
 }
 
 /// Returns an address that is free at the moment, for a server that takes a port and does not tell one.
-fn free_address() -> std::net::SocketAddr {
+fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap()
 }
@@ -106,7 +106,7 @@ fn pause() {
 }
 
 /// Tells whether a server listens within five seconds.
-fn listens(address: std::net::SocketAddr) -> bool {
+fn listens(address: SocketAddr) -> bool {
     (0..50).any(|_| {
         let connected = TcpStream::connect(address);
         if connected.is_err() {
@@ -189,15 +189,21 @@ fn a_freerdp_server_is_connected_though_it_confirms_reference_0() {
     server.wait().unwrap();
 }
 
-#[test]
-#[ignore = "needs python-snap7; tests/interop/setup.sh installs it"]
-fn the_answer_of_a_snap7_server_is_printed() {
+/// Starts a server of python-snap7, which ends with its standard input.
+fn snap7_server() -> (Child, SocketAddr) {
     let program = "import sys; from snap7.server import Server\n\
                    s = Server(log=False); s.start(tcp_port=int(sys.argv[1])); sys.stdin.read()";
     let address = free_address();
     let mut server = python(program, &[&address.port().to_string()]);
-    let mut server = server.stdin(Stdio::piped()).spawn().expect(WHY);
+    let server = server.stdin(Stdio::piped()).spawn().expect(WHY);
     assert!(listens(address));
+    (server, address)
+}
+
+#[test]
+#[ignore = "needs python-snap7; tests/interop/setup.sh installs it"]
+fn the_answer_of_a_snap7_server_is_printed() {
+    let (mut server, address) = snap7_server();
     let address = address.to_string();
     let mut client = tool(&["connect", &address, "--send", "-", "--receive", "1"])
         .args(["--local-tsel", "0100", "--remote-tsel", "0102"])
@@ -223,12 +229,7 @@ const SETUP: [u8; 18] = [
 #[test]
 #[ignore = "needs python-snap7; tests/interop/setup.sh installs it"]
 fn the_presets_of_s7_and_logo_are_answered_by_a_snap7_server() {
-    let program = "import sys; from snap7.server import Server\n\
-                   s = Server(log=False); s.start(tcp_port=int(sys.argv[1])); sys.stdin.read()";
-    let address = free_address();
-    let mut server = python(program, &[&address.port().to_string()]);
-    let mut server = server.stdin(Stdio::piped()).spawn().expect(WHY);
-    assert!(listens(address));
+    let (mut server, address) = snap7_server();
 
     for preset in [
         Config::s7(0, 2),

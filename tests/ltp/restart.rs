@@ -394,6 +394,29 @@ fn steps_of(seed: u64, loss: u64, plan: Plan) -> usize {
     World::new(seed, loss, plan).transfer().steps
 }
 
+/// Kills either engine at each step, and returns how many were killed. Each block arrives once all the same.
+fn kill_at_each_step(seed: u64, loss: u64, plan: Plan) -> u64 {
+    let mut killed = 0;
+    for victim in [0, 1] {
+        for step in 1..=steps_of(seed, loss, plan) {
+            let plan = Plan {
+                victim,
+                step,
+                ..plan
+            };
+            let world = World::new(seed, loss, plan).transfer();
+
+            killed += world.nodes[victim].lives;
+            world.assert_nothing_leaks();
+            for (tag, red) in BLOCKS {
+                let outcome = world.outcome(tag, red);
+                assert_eq!(outcome, (1, 0, 1), "seed {seed}, block {tag}: {plan:?}");
+            }
+        }
+    }
+    killed
+}
+
 #[test]
 fn an_engine_killed_at_any_step_goes_on_from_its_snapshot_and_each_block_arrives_once() {
     let mut killed = 0;
@@ -408,23 +431,7 @@ fn an_engine_killed_at_any_step_goes_on_from_its_snapshot_and_each_block_arrives
             service,
             ..Plan::NONE
         };
-        for victim in [0, 1] {
-            for step in 1..=steps_of(seed, loss, plan) {
-                let plan = Plan {
-                    victim,
-                    step,
-                    ..plan
-                };
-                let world = World::new(seed, loss, plan).transfer();
-
-                killed += world.nodes[victim].lives;
-                world.assert_nothing_leaks();
-                for (tag, red) in BLOCKS {
-                    let outcome = world.outcome(tag, red);
-                    assert_eq!(outcome, (1, 0, 1), "seed {seed}, block {tag}: {plan:?}");
-                }
-            }
-        }
+        killed += kill_at_each_step(seed, loss, plan);
     }
     assert!(killed > 300, "{killed} engines were killed");
 }
@@ -432,30 +439,12 @@ fn an_engine_killed_at_any_step_goes_on_from_its_snapshot_and_each_block_arrives
 /// Snapshots have no pings: whoever waited for an answer to one goes on without.
 #[test]
 fn an_engine_killed_while_a_ping_is_under_way_goes_on_from_its_snapshot() {
+    let plan = Plan {
+        finds_rate: true,
+        ..Plan::NONE
+    };
     for (seed, loss) in [(1, 0), (2, 150)] {
-        let plan = Plan {
-            finds_rate: true,
-            ..Plan::NONE
-        };
-        for victim in [0, 1] {
-            for step in 1..=steps_of(seed, loss, plan) {
-                let plan = Plan {
-                    victim,
-                    step,
-                    ..plan
-                };
-                let world = World::new(seed, loss, plan).transfer();
-
-                world.assert_nothing_leaks();
-                for (tag, red) in BLOCKS {
-                    assert_eq!(
-                        world.outcome(tag, red),
-                        (1, 0, 1),
-                        "{seed}, {tag}: {plan:?}"
-                    );
-                }
-            }
-        }
+        assert!(kill_at_each_step(seed, loss, plan) > 0);
     }
 }
 
